@@ -1,0 +1,34 @@
+# Two commands for a newcomer: `make demo` and `make test`. Both need nothing but Python >= 3.10 and make.
+VENV ?= .venv
+PYTHON ?= python3
+RUN := $(VENV)/bin/python
+DEMO := data/demo
+CLIPS ?= $(MULTI_FFDV_CLIPS)
+
+.PHONY: help install demo test lint
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
+
+install: $(VENV)/.installed  ## make the virtual environment with what running needs
+
+$(VENV)/.installed: requirements.txt
+	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+demo: $(VENV)/.installed  ## from nothing to a trained, evaluated, scoring detector on the embedded demo set
+	$(RUN) benchmarks/demo.py --data_root $(DEMO)
+
+lint: $(VENV)/.installed-dev  ## style, dead code, docstrings, types, import contracts
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(VENV)/bin/lint-imports --no-logo
+	$(RUN) -m mypy
+
+test: $(VENV)/.installed-dev  ## the whole suite; tests on real clips need MULTI_FFDV_CLIPS
+	$(RUN) -m pytest

@@ -1,0 +1,111 @@
+"""What a batch holds: the one place where every key, shape and type is written down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from utils.features.extract import ClipFeatures
+from utils.features.mel import decode_picture
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One clip, ready to be stacked.
+
+    Attributes:
+        index: the clip's row in its split's label table.
+        target: 1.0 fake, 0.0 real, NaN unknown.
+        mel: (1, H, W) uint8 grey levels, low frequencies in the first row; zeros where `has_mel` is false.
+        covariance: (K, K) float32 in [0, 1]; zeros where `has_covariance` is false.
+        has_mel: whether `mel` says anything.
+        has_covariance: whether `covariance` says anything.
+    """
+
+    index: int
+    target: float
+    mel: np.ndarray
+    covariance: np.ndarray
+    has_mel: bool
+    has_covariance: bool
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B clips.
+
+    Attributes:
+        index: (B,) int64, rows in the split's label table.
+        target: (B,) float32; NaN where unknown.
+        mel: (B, 1, H, W) uint8.
+        covariance: (B, K, K) float32.
+        has_mel: (B,) bool.
+        has_covariance: (B,) bool.
+    """
+
+    index: Tensor
+    target: Tensor
+    mel: Tensor
+    covariance: Tensor
+    has_mel: Tensor
+    has_covariance: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on another device; copies from pinned memory overlap with computing."""
+        return Batch(**{field.name: getattr(self, field.name).to(device, non_blocking=True) for field in fields(self)})
+
+    def pin_memory(self) -> Batch:
+        """The batch in page-locked memory; called by torch's loader when it is asked to pin."""
+        return Batch(**{field.name: getattr(self, field.name).pin_memory() for field in fields(self)})
+
+    def select(self, mask: Tensor) -> Batch:
+        """The clips where the (B,) bool `mask` is true."""
+        return Batch(**{field.name: getattr(self, field.name)[mask] for field in fields(self)})
+
+    def flipped(self, *, time: bool, frequency: bool) -> Batch:
+        """The batch with its mel pictures mirrored in time (h-flip) and/or frequency (v-flip)."""
+        axes = [axis for axis, wanted in ((3, time), (2, frequency)) if wanted]
+        return replace(self, mel=self.mel.flip(axes)) if axes else self
+
+    def __len__(self) -> int:
+        """B."""
+        return len(self.index)
+
+
+def make_sample(index: int, target: float, features: ClipFeatures, *, top_k: int, image_size_px: int) -> Sample:
+    """A sample of a clip's features; an absent modality becomes zeros and a false mask.
+
+    Args:
+        index: the clip's row.
+        target: 1.0, 0.0 or NaN.
+        features: what the extractor or the cache gave.
+        top_k: K, the side of the covariance.
+        image_size_px: the side of the mel picture.
+    """
+    picture = decode_picture(features.mel_jpeg) if features.has_mel else None
+    if picture is not None and picture.shape != (image_size_px, image_size_px):
+        picture = None
+    has_covariance = features.has_covariance
+    return Sample(
+        index=index,
+        target=target,
+        mel=np.zeros((1, image_size_px, image_size_px), np.uint8) if picture is None else picture[None],
+        covariance=features.covariance if has_covariance else np.zeros((top_k, top_k), np.float32),
+        has_mel=picture is not None,
+        has_covariance=has_covariance,
+    )
+
+
+def collate(samples: list[Sample]) -> Batch:
+    """Stack samples into a batch."""
+    return Batch(
+        index=torch.tensor([sample.index for sample in samples], dtype=torch.int64),
+        target=torch.tensor([sample.target for sample in samples], dtype=torch.float32),
+        mel=torch.from_numpy(np.stack([sample.mel for sample in samples])),
+        covariance=torch.from_numpy(np.stack([sample.covariance for sample in samples])),
+        has_mel=torch.tensor([sample.has_mel for sample in samples], dtype=torch.bool),
+        has_covariance=torch.tensor([sample.has_covariance for sample in samples], dtype=torch.bool),
+    )

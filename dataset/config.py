@@ -1,0 +1,51 @@
+"""The config sections of the data: where it lies, how it is extracted, and how it is augmented."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from utils.config import Section
+
+
+class LabelNames(Section):
+    """Label file of each split, below the data root."""
+
+    trainset: str = "trainset_label.txt"
+    valset: str = "valset_label.txt"
+    testset: str = "testset_label.csv"
+
+
+class VideoDirs(Section):
+    """Folder of each split's clips, below the data root; the split's own name when left out."""
+
+    trainset: str = "trainset"
+    valset: str = "valset"
+    testset: str = "testset"
+
+
+class DataConfig(Section):
+    """Where clips and features come from."""
+
+    source: Literal["features", "video"] = Field(
+        "features", description="features: what the extractor wrote; video: decoded again each time it is needed"
+    )
+    video_dir: VideoDirs = VideoDirs()
+    workers: int = Field(2, ge=0, le=256, description="processes that load batches; 0 loads in the main process")
+
+
+class ExtractionConfig(Section):
+    """How the extractor goes through a folder of clips."""
+
+    workers: int = Field(0, ge=0, le=1024, description="processes, one clip each; 0 means one per core")
+    timeout_s: float = Field(1800.0, gt=0, description="a clip that takes longer is given up (`timeout`)")
+    max_frames: int | None = Field(None, ge=1, description="frames used of a clip (`too_long` beyond); null: all")
+
+
+class AugmentConfig(Section):
+    """Training-only changes; validation, test and inference never see them."""
+
+    mel_flip: float = Field(0.25, ge=0, le=1, description="probability of each of the two flips of the mel picture")
+    covariance_noise: float = Field(0.5, ge=0, le=1, description="probability of noise on the covariance")
+    noise_gain: float = Field(0.01, ge=0, description="g of the noise (g R)(g R)', R standard normal")

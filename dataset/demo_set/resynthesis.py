@@ -1,0 +1,77 @@
+"""Re-synthesise a voice from its mel spectrogram alone, as a vocoder of a text-to-speech system would.
+
+Kept free of librosa so that a worker starts at once; the transform and its inversion are a few array operations.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from scipy.fft import irfft, rfft
+
+N_FFT = 1024
+HOP = N_FFT // 4
+N_MELS = 80
+MOMENTUM = 0.99
+
+
+def resynthesise(samples: np.ndarray, sample_rate_hz: int, rng: np.random.Generator, iterations: int = 16) -> np.ndarray:
+    """Mel analysis with 80 bands, pseudo-inverse, phase by the fast Griffin-Lim algorithm.
+
+    Perraudin, Balazs and Søndergaard, "A fast Griffin-Lim algorithm" (WASPAA 2013). Both fine structure between the
+    bands and the true phase are lost, which is what a detector can find.
+
+    Args:
+        samples: (S,) float waveform.
+        sample_rate_hz: Its rate.
+        rng: Source of the random initial phase.
+        iterations: Griffin-Lim iterations.
+
+    Returns:
+        (S,) float32 with the root mean square of the input.
+    """
+    to_mel, from_mel = _mel_matrices(sample_rate_hz)
+    power = np.abs(_stft(samples)) ** 2
+    magnitude = np.sqrt(np.maximum((power @ to_mel.T) @ from_mel.T, 0)).astype(np.float32)
+    angles = np.exp(2j * np.pi * rng.random(magnitude.shape, dtype=np.float32)).astype(np.complex64)
+    previous = np.zeros_like(angles)
+    for _ in range(iterations):
+        rebuilt = _stft(_istft(magnitude * angles, len(samples)))
+        angles = rebuilt + MOMENTUM * (rebuilt - previous)
+        angles /= np.abs(angles) + 1e-9
+        previous = rebuilt
+    out = _istft(magnitude * angles, len(samples))
+    level = np.sqrt(np.mean(samples**2) / (np.mean(out**2) + 1e-12))
+    return (out * level).astype(np.float32)
+
+
+@lru_cache(maxsize=2)
+def _mel_matrices(sample_rate_hz: int) -> tuple[np.ndarray, np.ndarray]:
+    """Triangular filters on O'Shaughnessy's mel scale, (M, F) float32, and their pseudo-inverse, (F, M)."""
+    bins_hz = np.arange(N_FFT // 2 + 1) * sample_rate_hz / N_FFT
+    edges_mel = np.linspace(0, 2595 * np.log10(1 + sample_rate_hz / 1400), N_MELS + 2)
+    edges_hz = 700 * (10 ** (edges_mel / 2595) - 1)
+    rising = (bins_hz - edges_hz[:-2, None]) / np.diff(edges_hz)[:-1, None]
+    falling = (edges_hz[2:, None] - bins_hz) / np.diff(edges_hz)[1:, None]
+    filters = np.maximum(np.minimum(rising, falling), 0)
+    return filters.astype(np.float32), np.linalg.pinv(filters, rcond=1e-3).astype(np.float32)
+
+
+_WINDOW = np.hanning(N_FFT + 1)[:-1].astype(np.float32)
+
+
+def _stft(samples: np.ndarray) -> np.ndarray:
+    padded = np.pad(samples.astype(np.float32), (N_FFT // 2, N_FFT // 2 + HOP))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[::HOP]
+    return rfft(frames * _WINDOW, axis=1)
+
+
+def _istft(spectrum: np.ndarray, length: int) -> np.ndarray:
+    # Four Hann windows, squared, at a quarter's hop sum to 1.5.
+    frames = irfft(spectrum, N_FFT, axis=1) * (_WINDOW / 1.5)
+    out = np.zeros(len(frames) * HOP + N_FFT, np.float32)
+    for quarter in range(N_FFT // HOP):
+        piece = frames[:, quarter * HOP : (quarter + 1) * HOP].reshape(-1)
+        out[quarter * HOP : quarter * HOP + len(piece)] += piece
+    return out[N_FFT // 2 : N_FFT // 2 + length]

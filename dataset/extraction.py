@@ -1,0 +1,214 @@
+"""Extraction of a whole split: what is missing is made, what is whole is kept, and every labelled clip gets its row."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from tqdm import tqdm
+
+from dataset.config import ExtractionConfig
+from dataset.extraction_worker import ExtractionTask, crashed_row, extract_to_store
+from dataset.labels import read_labels
+from dataset.manifest import (
+    DONE,
+    JOURNAL_SUFFIX,
+    WHOLE,
+    Row,
+    Shard,
+    append_to_journal,
+    manifest_files,
+    read_rows,
+    write_manifest,
+)
+from dataset.splits import Split
+from dataset.workers import default_workers, run_in_workers
+from utils.features.store import COVARIANCES, PICTURES, WAVES
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class ExtractionSummary:
+    """What an extraction of a split came to.
+
+    Attributes:
+        n_clips: clips that the label file (or its shard) names.
+        n_new: clips extracted by this run.
+        statuses: rows per status.
+        reasons: rows per reason, without the empty one.
+        seconds: duration of the run.
+    """
+
+    n_clips: int
+    n_new: int = 0
+    statuses: Counter = field(default_factory=Counter)
+    reasons: Counter = field(default_factory=Counter)
+    seconds: float = 0.0
+
+    @property
+    def coverage(self) -> float:
+        """Share of the clips that have at least one modality's features."""
+        return sum(self.statuses[status] for status in DONE) / self.n_clips
+
+    def sentence(self, split: str) -> str:
+        """The summary in one line."""
+        reasons = ", ".join(f"{count} {reason}" for reason, count in self.reasons.most_common())
+        counts = ", ".join(f"{self.statuses[status]} {status}" for status in ("ok", "partial", "failed", "pending"))
+        return (
+            f"{split}: {self.n_clips} clips: {counts}{f' ({reasons})' if reasons else ''}; "
+            f"{self.n_new} extracted now in {self.seconds:.1f} s, coverage {self.coverage:.3f}"
+        )
+
+
+def extract_split(
+    split: Split, config: ExtractionConfig, *, shard: Shard = WHOLE, overwrite: bool = False, quiet: bool = False
+) -> ExtractionSummary:
+    """Extract the clips of a split that have no whole features yet.
+
+    A clip is done when its row says `ok` or `partial` and its files are there. Failed clips are tried again.
+
+    Args:
+        split: where its labels, clips and features lie.
+        config: workers, time limit, frame cap.
+        shard: only this part of the clips.
+        overwrite: make everything anew.
+        quiet: no progress bar.
+
+    Raises:
+        UsageError: a bad label file, or features of another fingerprint while `overwrite` is off.
+    """
+    started = time.monotonic()
+    all_names = read_labels(split.labels)["video_name"].tolist()
+    names = shard.select(all_names)
+    folder = split.store.root
+    prepare_folder(split, overwrite=overwrite)
+    known = {} if overwrite and shard.count == 1 else read_rows(folder)
+    outputs = OutputPaths(split, all_names)
+    rows = {} if overwrite else {name: known[name] for name in outputs.whole(names, known)}
+    manifest, journal = folder / shard.manifest_name, (folder / shard.manifest_name).with_suffix(JOURNAL_SUFFIX)
+    summary = ExtractionSummary(len(names))
+    missing = [name for name in names if name not in rows]
+    if missing:
+        # From here on a kill leaves the full list of clips behind, and the journal says which of them are done.
+        write_manifest(manifest, names, {**known, **rows} if not overwrite else rows)
+    scratch = folder / ".scratch" / manifest.stem
+    try:
+        for name, row in extract_missing(split, config, missing, outputs, scratch, journal, quiet=quiet):
+            rows[name] = row
+            summary.n_new += 1
+    finally:
+        write_manifest(manifest, names, rows)
+        tidy(folder, scratch, journal, whole_manifest=shard.count == 1)
+    summary.seconds = time.monotonic() - started
+    for name in names:
+        facts = rows[name].facts
+        summary.statuses[facts.status] += 1
+        if facts.reason:
+            summary.reasons[facts.reason] += 1
+    return summary
+
+
+def prepare_folder(split: Split, *, overwrite: bool) -> None:
+    """Make sure that what lies in the feature folder was made with this config, or claim the folder for it."""
+    store = split.store
+    has_features = any((store.root / kind).is_dir() for kind in (PICTURES, COVARIANCES, WAVES))
+    if has_features and not overwrite:
+        store.check()
+    else:
+        store.root.mkdir(parents=True, exist_ok=True)
+        store.write_config()
+
+
+def extract_missing(
+    split: Split,
+    config: ExtractionConfig,
+    names: list[str],
+    outputs: OutputPaths,
+    scratch: Path,
+    journal: Path,
+    *,
+    quiet: bool,
+) -> Iterator[tuple[str, Row]]:
+    """Extract the named clips in worker processes and yield their rows as they come."""
+    if not names:
+        return
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    features = split.store.config
+    tasks = (
+        ExtractionTask(name, split.video_path(name), outputs.of(name), scratch, journal, features, config.max_frames)
+        for name in names
+    )
+    workers = min(config.workers or default_workers(), len(names))
+    progress = tqdm(total=len(names), desc=split.name, unit="clip", disable=quiet, smoothing=0.05, dynamic_ncols=True)
+    with progress:
+        for task, row, reason in run_in_workers(extract_to_store, tasks, workers=workers, timeout_s=config.timeout_s):
+            if row is None:
+                row = crashed_row(reason, config.timeout_s if reason == "timeout" else 0.0)
+                append_to_journal(journal, task.name, row)
+            if row.facts.status == "failed":
+                log.warning("%s/%s: %s", split.name, task.name, row.facts.reason)
+            progress.update()
+            yield task.name, row
+
+
+def tidy(folder: Path, scratch: Path, journal: Path, *, whole_manifest: bool) -> None:
+    """Remove what a finished manifest makes superfluous: the journal, unfinished files, and merged shard manifests."""
+    shutil.rmtree(scratch, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        # Another shard may be at work beside this one: the common folder goes with the last of them.
+        scratch.parent.rmdir()
+    journal.unlink(missing_ok=True)
+    if whole_manifest:
+        for path in manifest_files(folder):
+            if path.name != "extraction.csv":
+                path.unlink(missing_ok=True)
+
+
+class OutputPaths:
+    """Final paths of each clip's features, with the wav names that keep clips of one stem apart."""
+
+    def __init__(self, split: Split, names: list[str]) -> None:
+        """Look through all names of the label file for shared stems."""
+        self._store = split.store
+        stems = [str(PurePosixPath(name).with_suffix("")) for name in names]
+        counts = Counter(stems)
+        self._shared = {name for name, stem in zip(names, stems, strict=True) if counts[stem] > 1}
+        if self._shared:
+            log.info("%s: %d clips share a stem; their waves keep the whole name", split.name, len(self._shared))
+
+    def of(self, name: str) -> dict[str, Path]:
+        """The clip's paths by kind."""
+        return {
+            "picture": self._store.picture_path(name),
+            "covariance": self._store.covariance_path(name),
+            "wave": self._store.wave_path(name, shared_stem=name in self._shared),
+        }
+
+    def whole(self, names: list[str], rows: dict[str, Row]) -> list[str]:
+        """The names whose row says that they are done and whose files are all there."""
+        existing = self._store.existing()
+        wave_of = {name: f"{name}.wav" if name in self._shared else f"{stem_of(name)}.wav" for name in names}
+        return [
+            name
+            for name in names
+            if name in rows
+            and rows[name].facts.status in DONE
+            and (not rows[name].facts.n_frames or f"{name}.npy" in existing[COVARIANCES])
+            and (
+                not rows[name].facts.has_audio
+                or (f"{name}.jpg" in existing[PICTURES] and wave_of[name] in existing[WAVES])
+            )
+        ]
+
+
+def stem_of(name: str) -> str:
+    """A clip's name without its suffix; sub-folders stay."""
+    return str(PurePosixPath(name).with_suffix(""))

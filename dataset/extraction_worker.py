@@ -1,0 +1,89 @@
+"""What one extraction worker does with one clip: decode, make features, put whole files in place."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from dataset.manifest import Row, append_to_journal
+from utils.features.config import FeatureConfig
+from utils.features.extract import ClipFeatures, extract_clip, failed
+
+
+@dataclass(frozen=True)
+class ExtractionTask:
+    """One clip to extract.
+
+    Attributes:
+        name: the clip's name in the label file.
+        video_path: where it lies.
+        outputs: final paths by kind (`picture`, `covariance`, `wave`).
+        scratch: folder for unfinished files, on the same file system as the outputs.
+        journal: file that gets the clip's row.
+    """
+
+    name: str
+    video_path: Path
+    outputs: dict[str, Path]
+    scratch: Path
+    journal: Path
+    config: FeatureConfig
+    max_frames: int | None
+
+
+def extract_in_memory(task: tuple[Path, FeatureConfig, int | None]) -> ClipFeatures:
+    """Features of (path, config, max_frames) without touching the disk."""
+    path, config, max_frames = task
+    try:
+        return extract_clip(path, config, max_frames=max_frames)
+    except MemoryError:
+        return failed("crashed")
+
+
+def extract_to_store(task: ExtractionTask) -> Row:
+    """Extract a clip into the feature store.
+
+    Unfinished files lie in the scratch folder. The row is journalled *before* the finished ones are moved into place: after
+    a kill, a clip whose files are all there always has its row and is never extracted twice.
+    """
+    started = time.perf_counter()
+    scratch = {kind: task.scratch / f"{os.getpid()}{path.suffix}" for kind, path in task.outputs.items()}
+    try:
+        features = extract_clip(task.video_path, task.config, max_frames=task.max_frames, wav_path=scratch["wave"])
+        written = write_features(features, scratch)
+        row = Row(features.facts, time.perf_counter() - started)
+        append_to_journal(task.journal, task.name, row)
+        for kind, path in task.outputs.items():
+            if kind in written:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(scratch[kind], path)
+            else:
+                path.unlink(missing_ok=True)
+        return row
+    except (OSError, MemoryError) as error:
+        reason = "crashed" if isinstance(error, MemoryError) else "write_failed"
+        return Row(failed(reason).facts, time.perf_counter() - started)
+    finally:
+        for path in scratch.values():
+            path.unlink(missing_ok=True)
+
+
+def write_features(features: ClipFeatures, paths: dict[str, Path]) -> set[str]:
+    """Write what a clip has to `paths` and return the kinds that are there; the waveform was written while decoding."""
+    written = {"wave"} if features.facts.has_audio else set()
+    if features.mel_jpeg is not None:
+        paths["picture"].write_bytes(features.mel_jpeg)
+        written.add("picture")
+    if features.covariance is not None:
+        np.save(paths["covariance"], features.covariance, allow_pickle=False)
+        written.add("covariance")
+    return written
+
+
+def crashed_row(reason: str, seconds: float) -> Row:
+    """The row of a clip whose worker died or ran out of time."""
+    return replace(Row(failed(reason).facts), seconds=seconds)

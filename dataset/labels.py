@@ -1,0 +1,103 @@
+"""Label files: `video_name,target` with a header, 1 = fake and 0 = real, further columns kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from utils.errors import UsageError
+from utils.files import existing_file, unsafe_name
+
+SUSPICIOUS_NAME = r"^\s*$|^/|\\|^[A-Za-z]:|\.\.|\x00"
+"""Matches every name that `unsafe_name` may refuse; a cheap first look over hundreds of thousands of rows."""
+
+TWIN_SUFFIX = {".txt": ".csv", ".csv": ".txt"}
+
+
+def label_path(root: Path, name: str) -> Path:
+    """The label file `name` below `root`; `x.txt` stands in for an absent `x.csv` and the other way round."""
+    path = Path(root) / name
+    twin = path.with_suffix(TWIN_SUFFIX.get(path.suffix, path.suffix))
+    return twin if twin.is_file() and not path.is_file() else path
+
+
+def read_labels(path: Path, *, need_targets: bool = False) -> pd.DataFrame:
+    """Read and check a label file.
+
+    Args:
+        path: a .txt or .csv with commas and a header that names at least `video_name`.
+        need_targets: training and selection need a 0 or 1 in every row.
+
+    Returns:
+        One row per clip in the file's order: `video_name` (str), `target` (float, NaN where none is given), then the
+        file's further columns as text. A constant target other than 0 or 1 (-1, say) counts as a placeholder: all NaN.
+
+    Raises:
+        UsageError: absent or empty file, no header, a name that is duplicated or leaves the data root, a target outside
+            {0, 1}, targets missing where they are needed.
+    """
+    path = existing_file(path, "label file")
+    table = read_table(path)
+    table["video_name"] = table["video_name"].str.strip()
+    check_names(table["video_name"], path)
+    table["target"] = parse_targets(table, path)
+    if need_targets and table["target"].isna().any():
+        name = table.loc[table["target"].isna(), "video_name"].iloc[0]
+        raise UsageError(f"{path}: training needs a target of 0 or 1 in every row; {name!r} has none")
+    others = [column for column in table.columns if column not in ("video_name", "target")]
+    return table[["video_name", "target", *others]]
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A comma-separated file with a header, every cell as text.
+
+    Raises:
+        UsageError: not text, empty, without rows, ragged, or without the column `video_name`.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True)
+    except pd.errors.EmptyDataError:
+        raise UsageError(
+            f"{path}: the file is empty; expected a header `video_name,target` and a row per clip"
+        ) from None
+    except (pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not a comma-separated text file ({str(error).strip()})") from None
+    table.columns = [str(column).strip() for column in table.columns]
+    if "video_name" not in table.columns:
+        raise UsageError(
+            f"{path}: no header; the first line should be `video_name,target`, it is {','.join(table.columns)!r}"
+        )
+    if isinstance(table.index, pd.MultiIndex) or not isinstance(table.index, pd.RangeIndex):
+        raise UsageError(f"{path}: rows have more cells than the header names")
+    if table.empty:
+        raise UsageError(f"{path}: a header but no clip")
+    return table
+
+
+def check_names(names: pd.Series, path: Path) -> None:
+    """Refuse names that leave the data root, and duplicates."""
+    for row, name in names[names.str.contains(SUSPICIOUS_NAME, regex=True)].items():
+        if why := unsafe_name(name):
+            raise UsageError(f"{path}, row {row + 2}: the name {name!r} is refused: {why}")
+    duplicated = names[names.duplicated()]
+    if len(duplicated):
+        raise UsageError(f"{path}: {len(duplicated)} duplicate name(s), the first is {duplicated.iloc[0]!r}")
+
+
+def parse_targets(table: pd.DataFrame, path: Path) -> pd.Series:
+    """The column `target` as 0.0, 1.0 or NaN."""
+    if "target" not in table.columns:
+        return pd.Series(np.nan, index=table.index)
+    text = table["target"].str.strip()
+    values = pd.to_numeric(text.mask(text == "", np.nan), errors="coerce")
+    wrong = (text != "") & ~values.isin([0, 1])
+    if wrong.all() and text.nunique() == 1:
+        return pd.Series(np.nan, index=table.index)
+    if wrong.any():
+        row = wrong.idxmax()
+        raise UsageError(
+            f"{path}, row {row + 2}: target {text[row]!r} of {table['video_name'][row]!r} is neither 0 nor 1"
+        )
+    return values

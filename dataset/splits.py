@@ -1,0 +1,44 @@
+"""Where each split's label file, clips and features lie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from dataset.config import LabelNames, VideoDirs
+from dataset.labels import label_path
+from utils.features.config import FeatureConfig
+from utils.features.store import FeatureStore
+
+SPLITS = ("trainset", "valset", "testset")
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split of a data root.
+
+    Attributes:
+        name: `trainset`, `valset` or `testset`.
+        labels: its label file, which may be absent.
+        videos: the folder of its clips.
+        store: its features.
+    """
+
+    name: str
+    labels: Path
+    videos: Path
+    store: FeatureStore
+
+    def video_path(self, clip: str) -> Path:
+        """Where the clip of this name lies."""
+        return self.videos / clip
+
+
+def open_split(name: str, root: Path, labels: LabelNames, video_dirs: VideoDirs, features: FeatureConfig) -> Split:
+    """The split `name` below the data root."""
+    return Split(
+        name=name,
+        labels=label_path(root, getattr(labels, name)),
+        videos=Path(root) / getattr(video_dirs, name),
+        store=FeatureStore(Path(root) / f"{name}_raw", features),
+    )

@@ -1,0 +1,90 @@
+"""Work on clips in processes of their own, so that a decoder that hangs or dies costs one clip and nothing else."""
+
+from __future__ import annotations
+
+import collections
+import itertools
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import TimeoutError as TaskTimeoutError
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pebble import ProcessExpired, ProcessPool
+
+TaskT = TypeVar("TaskT")
+
+TASKS_IN_FLIGHT_PER_WORKER = 4
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def default_workers() -> int:
+    """One per core that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+def prepare_worker() -> None:
+    """Make a worker use one core, and leave Ctrl-C to the parent, which then ends its workers in order."""
+    import cv2
+    from threadpoolctl import threadpool_limits
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(1)
+    threadpool_limits(1)
+
+
+def start_method() -> multiprocessing.context.BaseContext:
+    """A fork server with the heavy modules loaded, so that replacing a dead worker costs milliseconds; else `spawn`."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    # The server is a fresh interpreter that finds our packages by this variable only.
+    paths = [str(REPOSITORY), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
+    context.set_forkserver_preload(["dataset.worker_preload"])
+    return context
+
+
+def run_in_workers(
+    function: Callable[[TaskT], Any], tasks: Iterable[TaskT], *, workers: int, timeout_s: float
+) -> Iterator[tuple[TaskT, Any | None, str]]:
+    """Run `function(task)` in worker processes; results come in the order of the tasks.
+
+    Args:
+        function: a module-level function; it should report failures in its result, not raise.
+        tasks: picklable arguments; taken lazily, a few per worker ahead.
+        workers: number of processes, at least 1.
+        timeout_s: a task that runs longer is ended with its worker.
+
+    Yields:
+        (task, result, ""), or (task, `None`, reason code `timeout` or `crashed`).
+    """
+    waiting = iter(tasks)
+    pool = ProcessPool(max_workers=workers, initializer=prepare_worker, context=start_method())
+    in_flight: collections.deque = collections.deque()
+    try:
+        while True:
+            room = workers * TASKS_IN_FLIGHT_PER_WORKER - len(in_flight)
+            for task in itertools.islice(waiting, room):
+                in_flight.append((task, pool.schedule(function, args=[task], timeout=timeout_s)))
+            if not in_flight:
+                break
+            task, future = in_flight.popleft()
+            yield task, *outcome(future)
+        pool.close()
+    finally:
+        # Also reached when the caller stops early or Ctrl-C arrives: what still runs is ended, results are whole files.
+        pool.stop()
+        pool.join()
+
+
+def outcome(future: Any) -> tuple[Any | None, str]:
+    """A future's result and the reason code for its absence."""
+    try:
+        return future.result(), ""
+    except TaskTimeoutError:
+        return None, "timeout"
+    except (ProcessExpired, MemoryError):
+        return None, "crashed"

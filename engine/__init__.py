@@ -1,0 +1,1 @@
+"""Runs: configuration, training, evaluation, prediction, checkpoints, run folders and reports."""

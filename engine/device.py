@@ -1,0 +1,44 @@
+"""Devices and seeds."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import torch
+
+from utils.errors import UsageError
+
+
+def pick_device(name: str) -> torch.device:
+    """The device that `auto` or a name stands for.
+
+    Raises:
+        UsageError: a named accelerator is not there.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(
+            f"device {name!r}: this machine has {torch.cuda.device_count()} CUDA device(s); try device=auto"
+        )
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UsageError("device 'mps': this machine has none; try device=auto")
+    return device
+
+
+def seed_everything(seed: int, *more: int) -> None:
+    """Seed Python, numpy and torch from a seed and further numbers (the epoch, say)."""
+    derived = int(np.random.SeedSequence((seed, *more)).generate_state(1)[0])
+    random.seed(derived)
+    np.random.seed(derived)  # noqa: NPY002  (libraries that still use the global generator)
+    torch.manual_seed(derived)
+
+
+def make_repeatable() -> None:
+    """Choose repeatable kernels where torch has them; the same run twice on one machine then gives the same numbers."""
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False

@@ -1,0 +1,170 @@
+"""Scores for clips that nobody labelled: single files and folders, on the fly."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from dataset.batch import Sample, make_sample
+from dataset.clips import batches_of
+from dataset.config import ExtractionConfig
+from dataset.extraction_worker import extract_in_memory
+from dataset.workers import default_workers, run_in_workers
+from engine.checkpoint import Checkpoint
+from engine.device import pick_device
+from engine.run_folder import write_csv
+from engine.scoring import score_batches
+from utils.errors import UsageError
+from utils.features.config import FeatureConfig
+from utils.features.extract import ClipFacts, failed
+from utils.files import write_text_atomic
+
+log = logging.getLogger(__name__)
+
+VIDEO_SUFFIXES = frozenset(
+    """
+    .mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .mpe .m2v .ts .mts .m2ts .vob .wmv .asf .flv .f4v .ogv .ogg .3gp .3g2
+    .mxf .qt .rm .rmvb .divx .dv .gif
+    """.split()
+)
+"""What counts as a clip inside a folder; a file that is named on the command line is always taken."""
+
+CHECKPOINTS = Path(__file__).resolve().parents[1] / "checkpoint"
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """How clips are scored.
+
+    Attributes:
+        workers: decoding processes; 0 means one per core.
+        batch_size: clips per forward pass.
+        tta: see `EvalConfig.tta`.
+        device: see `RunConfig.device`.
+        quiet: no progress bar.
+    """
+
+    workers: int = 0
+    batch_size: int = 32
+    tta: int = 1
+    device: str = "auto"
+    quiet: bool = False
+
+
+def find_videos(folder: Path) -> list[Path]:
+    """All clips below a folder, by suffix, in path order; hidden files and folders are left out.
+
+    Raises:
+        UsageError: not a folder, or no clip in it.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"--video_dir {'is a file, not a folder' if folder.exists() else 'does not exist'}: {folder}")
+    found = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in VIDEO_SUFFIXES
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+    if not found:
+        raise UsageError(f"--video_dir {folder}: no clip in it ({', '.join(sorted(VIDEO_SUFFIXES))})")
+    return found
+
+
+def default_checkpoint() -> Path:
+    """The shipped `checkpoint/default.pth`, else the newest `checkpoint/*/best.pth`.
+
+    Raises:
+        UsageError: neither is there.
+    """
+    shipped = CHECKPOINTS / "default.pth"
+    if shipped.is_file():
+        return shipped
+    trained = sorted(CHECKPOINTS.glob("*/best.pth"), key=lambda path: path.stat().st_mtime)
+    if not trained:
+        raise UsageError(
+            f"no checkpoint: neither {shipped} nor a trained run is there; train one with `python main.py` or `make demo`, "
+            "or name one with --checkpoint"
+        )
+    return trained[-1]
+
+
+def score_videos(paths: list[Path], checkpoint: Checkpoint, options: PredictOptions) -> pd.DataFrame:
+    """Score clips.
+
+    Args:
+        paths: the clips; each gets one row, in this order.
+        checkpoint: model, features and calibration.
+        options: workers, batch size, device.
+
+    Returns:
+        `video, score, logit, verdict, threshold, status, reason` and a column per evidence term; score and logit are NaN
+        for a clip that could not be scored (`unscored`).
+    """
+    device = pick_device(options.device)
+    model = checkpoint.build().to(device)
+    workers = min(options.workers or default_workers(), len(paths))
+    limits = ExtractionConfig.model_validate(checkpoint.run_config.get("extraction", {}))
+    samples = samples_of(paths, checkpoint.features, limits, workers)
+    progress = tqdm(samples, total=len(paths), unit="clip", desc="scoring", disable=options.quiet, dynamic_ncols=True)
+    batches = batches_of(progress, options.batch_size)
+    calibration = checkpoint.calibration
+    scored = score_batches(model, batches, device=device, calibration=calibration, tta=options.tta)
+    logit = scored["logit"].to_numpy(float)
+    verdict = np.where(calibration.is_fake(scored["score"]), "fake", "real")
+    table = pd.DataFrame(
+        {
+            "video": [str(path) for path in paths],
+            "score": scored["score"],
+            "logit": logit,
+            "verdict": np.where(np.isnan(logit), "unscored", verdict),
+            "threshold": calibration.threshold,
+            "status": scored["status"],
+            "reason": scored["reason"],
+        }
+    )
+    evidence = [name for name in scored.columns if name.startswith("evidence_")]
+    return pd.concat([table, scored[evidence]], axis=1)
+
+
+def samples_of(
+    paths: list[Path], features: FeatureConfig, limits: ExtractionConfig, workers: int
+) -> Iterator[tuple[Sample, ClipFacts]]:
+    """The clips' samples in order, decoded in processes of their own: a decoder that dies costs its clip only."""
+    tasks = [(path, features, limits.max_frames) for path in paths]
+    results = run_in_workers(extract_in_memory, tasks, workers=workers, timeout_s=limits.timeout_s)
+    for row, (_, clip, reason) in enumerate(results):
+        clip = clip or failed(reason)
+        sample = make_sample(
+            row, float("nan"), clip, top_k=features.video.top_k, image_size_px=features.audio.image_size_px
+        )
+        yield sample, clip.facts
+
+
+def write_scores(table: pd.DataFrame, path: Path) -> None:
+    """Write scores as CSV, or as a JSON list when the name ends in .json; unknown values are empty, or null."""
+    if path.suffix.lower() == ".json":
+        records = table.astype(object).where(table.notna(), None).to_dict("records")
+        write_text_atomic(path, json.dumps(records, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    else:
+        write_csv(table, path)
+
+
+def format_scores(table: pd.DataFrame) -> str:
+    """The scores as an aligned table for the terminal."""
+    shown = pd.DataFrame(
+        {
+            "video": table["video"],
+            "score": table["score"].map(lambda value: "" if pd.isna(value) else f"{value:.4f}"),
+            "verdict": table["verdict"],
+            "reason": table["reason"],
+        }
+    )
+    return shown.to_string(index=False, justify="left", max_colwidth=100)

@@ -1,0 +1,47 @@
+"""Where a result comes from: commit, versions, machine, data."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "librosa", "av", "opencv-python-headless", "scikit-learn")
+
+
+def git_state() -> dict[str, Any]:
+    """The commit of this copy and whether it was changed since; `unknown` where git has no answer."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(REPOSITORY), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != REPOSITORY:
+            return {"commit": "unknown", "dirty": None}
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}
+    except (OSError, subprocess.SubprocessError):
+        return {"commit": "unknown", "dirty": None}
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that results depend on."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def table_fingerprint(labels: pd.DataFrame) -> str:
+    """16 hex digits of a label table's names and targets, in any order: which clips a figure is about."""
+    rows = sorted(f"{name}\t{target}" for name, target in zip(labels["video_name"], labels["target"], strict=True))
+    return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16]

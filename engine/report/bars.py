@@ -1,0 +1,41 @@
+"""The small AUC bar that stands in a table's row."""
+
+from __future__ import annotations
+
+from markupsafe import Markup
+
+from engine.report.inputs import Estimate
+from engine.report.svg import Plot, Scale
+from engine.report.text import fixed
+
+
+def auc_bar(auc: Estimate, name: str) -> Markup:
+    """A small bar from chance (0.5, the middle) to the AUC, with its interval as a whisker."""
+    plot = Plot(Scale(0, 1, 2.0, 118.0), Scale(0, 1, 15.0, 1.0), width=120, height=16)
+    plot.rect(0, 1, 0.3, 0.7, "rail")
+    if auc.value is not None:
+        plot.rect(0.5, auc.value, 0.12, 0.88, "bar below" if auc.value < 0.5 else "bar main")
+    if auc.has_interval:
+        plot.path([(auc.low, 0.5), (auc.high, 0.5)], "whisker")  # type: ignore[list-item]
+        for end in (auc.low, auc.high):
+            plot.path([(end, 0.25), (end, 0.75)], "whisker")  # type: ignore[list-item]
+    plot.rule("axis", x=0.5)
+    label = f"{name}: AUC {fixed(auc.value)}" if auc.value is not None else f"{name}: no AUC"
+    return plot.render_mini(label)
+
+
+def headline_bar(auc: Estimate) -> Markup:
+    """The headline AUC on a scale from 0 to 1 with chance marked; its interval as a band."""
+    plot = Plot(Scale(0, 1, 12.0, 348.0), Scale(0, 1, 34.0, 16.0), width=360, height=54)
+    plot.rect(0, 1, 0.36, 0.64, "rail")
+    if auc.has_interval:
+        plot.rect(auc.low, auc.high, 0.1, 0.9, "interval")  # type: ignore[arg-type]
+    plot.rule("chance-mark", x=0.5)
+    if auc.value is not None:
+        plot.dot(auc.value, 0.5, 6, "mark")
+    for value, words in ((0.0, "0"), (0.5, "0.5 chance"), (1.0, "1 perfect")):
+        plot.text(plot.x(value), 50, words, "t", "start" if value == 0 else "middle" if value == 0.5 else "end")
+    described = f"AUC {fixed(auc.value)}"
+    if auc.has_interval:
+        described += f", interval {fixed(auc.low)} to {fixed(auc.high)}"
+    return plot.render("headline", "The AUC on its scale", described)

@@ -1,0 +1,235 @@
+"""Puts the report together and writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from engine.report import bars, history_charts, limits, ranking_charts, score_charts, tables
+from engine.report.inputs import Estimate, ReportInputs, estimate, group_estimate, number, scored_rows
+from engine.report.text import count, fixed, isolate, percent, plural, visible, writable
+from utils.files import write_text_atomic
+
+AUDIT_COMMAND = "python utils/audit_dataset.py --labels FILE --video_dir DIR"
+ROBUSTNESS_COMMAND = "python utils/robustness.py --checkpoint CKPT --labels FILE --video_dir DIR"
+_OWN_PROVENANCE = ("command", "config_yaml", "versions", "initialisation")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure beside the headline: a label, a printed value, and a note (the reason, where there is no value)."""
+
+    label: str
+    value: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class SplitRow:
+    """One row of the table that sets the splits side by side."""
+
+    name: str
+    n: int | None
+    n_fake: int | None
+    n_real: int | None
+    coverage: float | None
+    auc: Estimate
+    eer: Estimate
+    bar: Any
+
+
+def write_report(path: str | Path, inputs: ReportInputs) -> Path:
+    """Write the report as one HTML file, atomically.
+
+    Args:
+        path: File to write; its folder is made if it is missing.
+        inputs: What to show. Absent parts are named as absent; metrics that are null or NaN show their reason.
+
+    Returns:
+        The path written.
+    """
+    return write_text_atomic(Path(path), writable(render_report(inputs)))
+
+
+def render_report(inputs: ReportInputs) -> str:
+    """The report as HTML text."""
+    environment = Environment(
+        loader=PackageLoader("engine.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(
+        fixed=fixed, percent=percent, count=count, isolate=isolate, visible=visible, plural=plural
+    )
+    return environment.get_template("template.html.j2").render(**_context(inputs))
+
+
+def _context(inputs: ReportInputs) -> dict[str, Any]:
+    split = inputs.headline_split
+    metrics = inputs.metrics.get(split, {})
+    frame = inputs.predictions.get(split)
+    scored = scored_rows(frame)
+    auc = estimate(metrics, "auc")
+    threshold = number(metrics.get("threshold"))
+    other = ranking_charts.comparison_curve(inputs.predictions, split)
+    name = visible(split, 24)
+    evidence = tables.evidence_columns(frame, inputs.evidence_columns) if frame is not None else []
+    wrong = tables.wrong_clips(frame, 0.5 if threshold is None else threshold, evidence) if frame is not None else None
+    return {
+        "title": inputs.title,
+        "subtitle": list(_subtitle(inputs)),
+        "split": split,
+        "has_predictions": frame is not None,
+        "scored": scored,
+        "auc": auc,
+        "auc_bar": bars.headline_bar(auc),
+        "coverage": number(metrics.get("coverage")),
+        "n": number(metrics.get("n")),
+        "random_start": limits.starts_random(inputs),
+        "initialisation": limits.initialisation(inputs),
+        "in_sample": bool(metrics.get("in_sample")),
+        "threshold": threshold,
+        "figures": list(_figures(metrics)),
+        "splits": [_split_row(inputs, key) for key in inputs.metrics],
+        "ranking": [
+            ranking_charts.roc_chart(scored, name, other),
+            ranking_charts.low_fpr_chart(scored, name, other),
+            ranking_charts.det_chart(scored, name, other, estimate(metrics, "eer")),
+        ],
+        "scores": [
+            score_charts.score_chart(scored, threshold, name),
+            score_charts.reliability_chart(metrics, scored, estimate(metrics, "ece"), name),
+        ],
+        "history": history_charts.history_charts(inputs.history),
+        "groups": tables.auc_tables(metrics),
+        "coverage_rows": tables.coverage_rows(frame),
+        "policies": list(_policies(metrics)),
+        "wrong": wrong,
+        "audit": None if inputs.audit is None else tables.audit_probes(inputs.audit),
+        "audit_csv": tables.audit_csv(inputs.audit or []),
+        "robustness": None if inputs.robustness is None else tables.robustness_grid(inputs.robustness, auc.value),
+        "leakage": None if inputs.leakage is None else list(_leakage(inputs.leakage)),
+        "limits": limits.limits(inputs),
+        "provenance": list(_provenance(inputs.provenance)),
+        "command": str(inputs.provenance.get("command") or ""),
+        "config_yaml": str(inputs.provenance.get("config_yaml") or ""),
+        "versions": _versions(inputs.provenance),
+        "audit_command": AUDIT_COMMAND,
+        "robustness_command": ROBUSTNESS_COMMAND,
+    }
+
+
+def _subtitle(inputs: ReportInputs) -> Iterator[str]:
+    """The run in a few words: evaluated split, checkpoint, commit, time."""
+    facts = inputs.provenance
+    if inputs.headline_split:
+        yield f"evaluated on {inputs.headline_split}"
+    if facts.get("checkpoint"):
+        yield str(facts["checkpoint"])
+    if facts.get("commit"):
+        yield f"commit {str(facts['commit'])[:12]}" + (" + changes" if facts.get("dirty") else "")
+    if facts.get("finished"):
+        yield str(facts["finished"])
+
+
+def _figure(metrics: Mapping[str, Any], key: str, label: str, as_percent: bool = False, note: str = "") -> Figure:
+    found = estimate(metrics, key)
+    printer = percent if as_percent else fixed
+    if found.value is None:
+        return Figure(label, printer(None), found.reason)
+    interval = f"{printer(found.low)} to {printer(found.high)}" if found.has_interval else ""
+    return Figure(label, printer(found.value), "; ".join(part for part in (interval, note) if part))
+
+
+def _figures(metrics: Mapping[str, Any]) -> Iterator[Figure]:
+    cross = "cross-fitted" if metrics.get("in_sample") else ""
+    rates = metrics.get("tpr_at_fpr")
+    rates = rates if isinstance(rates, Mapping) else {}
+    for rate in ("0.01", "0.005", "0.001"):
+        found = estimate(metrics, f"tpr_at_fpr.{rate}", rates.get(rate))
+        yield Figure(f"Fakes found at {100 * float(rate):g}\u00a0% false alarms", percent(found.value), found.reason)
+    yield _figure(metrics, "eer", "Equal error rate", as_percent=True)
+    yield _figure(metrics, "ap", "Average precision")
+    yield _figure(metrics, "balanced_accuracy", "Balanced accuracy", as_percent=True, note=cross)
+    for key, label, unit in (
+        ("same_source", "Same-source AUC", "source"),
+        ("auc_by_group", "AUC, groups resampled whole", "group"),
+        ("macro_auc", "Mean AUC over fake types", ""),
+    ):
+        if key in metrics:
+            entry = metrics[key]
+            units = number(entry.get(f"{unit}s")) if isinstance(entry, Mapping) else None
+            yield _figure(metrics, key, label, note=plural(int(units), unit) if units else "")
+    yield _figure(metrics, "brier", "Brier score", note=cross)
+    yield _figure(metrics, "ece", "Calibration error (ECE)", note=cross)
+    rates = metrics.get("at_threshold")
+    rates = {name: number(rates.get(name)) for name in ("tpr", "fpr")} if isinstance(rates, Mapping) else {}
+    known = None not in rates.values() and rates
+    note = f"finds {percent(rates['tpr'])} of fakes, {percent(rates['fpr'])} false alarms" if known else ""
+    yield _figure(metrics, "threshold", "Threshold on the score", note="; ".join(filter(None, (note, cross))))
+
+
+def _policies(metrics: Mapping[str, Any]) -> Iterator[tuple[str, Estimate]]:
+    policies = metrics.get("policies")
+    if isinstance(policies, Mapping):
+        for name in policies:
+            words = {"exclude": "left out (the headline's way)"}.get(name, str(name).replace("-", " "))
+            yield words, group_estimate(metrics, "policies", name)
+
+
+def _split_row(inputs: ReportInputs, split: str) -> SplitRow:
+    metrics = inputs.metrics[split]
+    scored = scored_rows(inputs.predictions[split]) if split in inputs.predictions else None
+    auc = estimate(metrics, "auc")
+    size = number(metrics.get("n"))
+    return SplitRow(
+        name=split,
+        n=None if size is None else int(size),
+        n_fake=scored.n_fake if scored else None,
+        n_real=scored.n_real if scored else None,
+        coverage=number(metrics.get("coverage")),
+        auc=auc,
+        eer=estimate(metrics, "eer"),
+        bar=bars.auc_bar(auc, split),
+    )
+
+
+def _leakage(leakage: Mapping[str, Any]) -> Iterator[tuple[str, int | None, list[str]]]:
+    """(check, number found, the first pairs) each; an entry is a count or a list of pairs."""
+    for name, entry in leakage.items():
+        if isinstance(entry, (list, tuple)):
+            shown = [" = ".join(map(str, pair)) if isinstance(pair, (list, tuple)) else str(pair) for pair in entry[:5]]
+            yield str(name).replace("_", " "), len(entry), shown
+        else:
+            found = number(entry)
+            words = str(name).replace("_", " ")
+            yield (words, int(found), []) if found is not None else (words, None, [str(entry)])
+
+
+def _provenance(provenance: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    commit = provenance.get("commit")
+    if commit is not None or "dirty" in provenance:
+        words = str(commit or "unknown")
+        yield "commit", words + (" + uncommitted changes" if provenance.get("dirty") and words != "unknown" else "")
+    for key, value in provenance.items():
+        if key in _OWN_PROVENANCE or key in ("commit", "dirty"):
+            continue
+        label = str(key).replace("_", " ")
+        if isinstance(value, Mapping):
+            yield label, ", ".join(f"{name}: {entry}" for name, entry in value.items())
+        else:
+            yield label, str(value) if value not in (None, "") else "not recorded"
+
+
+def _versions(provenance: Mapping[str, Any]) -> str:
+    versions = provenance.get("versions")
+    if isinstance(versions, Mapping):
+        return ", ".join(f"{name}\u00a0{version}" for name, version in versions.items())
+    return str(versions or "")

@@ -1,0 +1,177 @@
+"""What the numbers of a report cannot show, as plain sentences derived from the data itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from engine.report.inputs import Estimate, ReportInputs, Scored, estimate, group_estimate, number, scored_rows
+from engine.report.text import count, fixed, percent, plural, visible
+from utils.metrics.ranking import resolves_fpr
+
+FEW_CLIPS = 50
+BLIND_AUC = 0.6
+IN_DOMAIN_AUC = 0.99
+COVERAGE_GAP = 0.05
+
+
+def limits(inputs: ReportInputs) -> list[str]:
+    """The limits of this evaluation, the gravest first; plain text, not markup."""
+    split = inputs.headline_split
+    metrics = inputs.metrics.get(split, {})
+    scored = scored_rows(inputs.predictions.get(split))
+    auc = estimate(metrics, "auc")
+    found: list[str] = []
+    found += _about_weights(inputs, metrics)
+    found += _about_size(metrics, scored, auc, known=split in inputs.predictions)
+    found += _about_coverage(metrics)
+    found += _about_blind_spots(metrics)
+    found += _about_sources(inputs, split)
+    found += _about_shortcuts(inputs, auc)
+    found += _about_selection(inputs, metrics, auc)
+    return found
+
+
+def initialisation(inputs: ReportInputs) -> str:
+    """How the model's weights started: the metrics' word for it, else the provenance's; empty if neither says."""
+    metrics = inputs.metrics.get(inputs.headline_split, {})
+    value = metrics.get("initialisation") or inputs.provenance.get("initialisation") or ""
+    return str(value)
+
+
+def starts_random(inputs: ReportInputs) -> bool:
+    """Whether the model was trained from a random start."""
+    return "random" in initialisation(inputs).lower() or "scratch" in initialisation(inputs).lower()
+
+
+def _about_weights(inputs: ReportInputs, metrics: Mapping[str, Any]) -> Iterator[str]:
+    if starts_random(inputs):
+        yield (
+            "The model started from random weights: no pretrained weights were found or wanted. The published system "
+            "starts from ImageNet weights, so this figure is not comparable with its figures."
+        )
+
+
+def _about_size(metrics: Mapping[str, Any], scored: Scored, auc: Estimate, *, known: bool) -> Iterator[str]:
+    total = scored.n_fake + scored.n_real
+    if auc.value is None:
+        yield f"There is no AUC: {auc.reason}."
+    if known and not scored.has_both:
+        if total:
+            present = "fake" if scored.n_fake else "real"
+            yield f"Only {present} clips were scored, so nothing about telling them apart is known."
+        else:
+            yield "No clip with a target was scored, so nothing about the model's accuracy is known."
+    notes = metrics.get("notes")
+    if isinstance(notes, Mapping) and notes.get("auc"):
+        yield f"About the AUC's interval: {visible(notes['auc'], 200)}."
+    if auc.low is not None and auc.high is not None and auc.low <= 0.5 <= auc.high:
+        yield (
+            f"The interval ({fixed(auc.low)} to {fixed(auc.high)}) includes 0.5: this result does not show that the "
+            "model is better than chance."
+        )
+    if not scored.has_both:
+        return
+    if min(scored.n_fake, scored.n_real) < FEW_CLIPS:
+        yield (
+            f"With {plural(scored.n_fake, 'fake')} and {plural(scored.n_real, 'real clip')} the figures move a lot "
+            "from clip to clip; read the intervals, not the points."
+        )
+    unresolved = [rate for rate in (0.01, 0.005, 0.001) if not resolves_fpr(scored.n_real, rate)]
+    if unresolved:
+        rates = " or ".join(percent(rate) for rate in unresolved)
+        yield (
+            f"{plural(scored.n_real, 'real clip')} cannot show the detection rate at a false positive rate of {rates}: "
+            f"one false alarm already is {percent(1 / scored.n_real)}. "
+            f"At least {count(1 / min(unresolved))} real clips are needed."
+        )
+
+
+def _about_coverage(metrics: Mapping[str, Any]) -> Iterator[str]:
+    coverage = number(metrics.get("coverage"))
+    if coverage is not None and coverage < 1:
+        yield (
+            f"Only {percent(coverage)} of the clips were scored. The AUC says nothing about the rest, which may be "
+            "the harder ones."
+        )
+    by_class = metrics.get("coverage_by_class")
+    shares = [number(by_class.get(name)) for name in ("fake", "real")] if isinstance(by_class, Mapping) else [None]
+    if None not in shares and abs(shares[0] - shares[1]) > COVERAGE_GAP:
+        yield (
+            f"{percent(shares[0])} of the fakes and {percent(shares[1])} of the real clips were scored: whether a clip "
+            "can be scored already tells its class, so the AUC over scored clips flatters or hides."
+        )
+    if metrics.get("in_sample"):
+        yield (
+            "Threshold and calibration were fitted on this very split. Its threshold figures and ECE are cross-fitted, "
+            "but only another split shows whether they hold."
+        )
+
+
+def _about_blind_spots(metrics: Mapping[str, Any]) -> Iterator[str]:
+    types = metrics.get("per_type")
+    if not isinstance(types, Mapping):
+        return
+    weak = {str(name): group_estimate(metrics, "per_type", name).value for name in types}
+    blind = sorted((value, name) for name, value in weak.items() if value is not None and value < BLIND_AUC)
+    if blind:
+        named = ", ".join(f"{visible(name, 60)} ({fixed(value, 2)})" for value, name in blind[:6])
+        more = f" and {len(blind) - 6} more" if len(blind) > 6 else ""
+        yield f"The model sees little or nothing of: {named}{more}. A good overall AUC does not carry over to these."
+
+
+def _about_sources(inputs: ReportInputs, split: str) -> Iterator[str]:
+    frame = inputs.predictions.get(split)
+    if frame is None or frame.empty:
+        return
+    if "source" not in frame.columns or frame["source"].dropna().empty:
+        yield "The labels name no source, so it cannot be told whether the model knows the forgery or the source."
+        return
+    names = frame["source"].dropna().astype(str)
+    if names.nunique() == 1:
+        only = visible(names.iloc[0], 60)
+        yield f"All clips come from one source ({only}); nothing here shows how the model does elsewhere."
+        return
+    classes = frame.loc[names.index].groupby(names)["target"].nunique()
+    if int(classes.max()) < 2:
+        yield (
+            "Every source holds only fakes or only reals: telling sources apart would score as well as finding "
+            "forgeries."
+        )
+
+
+def _about_shortcuts(inputs: ReportInputs, auc: Estimate) -> Iterator[str]:
+    if inputs.audit is None:
+        yield "The shortcut audit was not run: how far one gets without looking at the forgery is not known."
+    else:
+        rows = [(number(row.get("auc")), number(row.get("low")), str(row.get("probe", ""))) for row in inputs.audit]
+        above = [(value, name) for value, low, name in rows if value is not None and low is not None and low > 0.5]
+        if above:
+            value, name = max(above)
+            yield (
+                f"The probe \u201c{visible(name, 60)}\u201d reaches AUC {fixed(value)} without looking at the forgery"
+                + ("; the model's own AUC is no better." if auc.value is not None and value >= auc.value else ".")
+            )
+    if auc.value is not None and auc.value > IN_DOMAIN_AUC:
+        yield (
+            "An AUC above 0.99 is often a shortcut of the data set: models with such figures have fallen to 0.65 on a "
+            "hidden test. Check the audit and clips from another source before relying on it."
+        )
+    if inputs.robustness is None:
+        yield "The robustness suite was not run: how the score holds after re-encoding, scaling or noise is not known."
+
+
+def _about_selection(inputs: ReportInputs, metrics: Mapping[str, Any], auc: Estimate) -> Iterator[str]:
+    split = inputs.headline_split
+    if inputs.history and split.lower().startswith("val"):
+        yield (
+            f"The best epoch was chosen on this split ({visible(split, 40)}), so its AUC is optimistic. "
+            "Evaluate on a test split."
+        )
+    for name, other in inputs.metrics.items():
+        value = estimate(other, "auc").value
+        if name != split and value is not None and auc.high is not None and value > auc.high:
+            yield (
+                f"The AUC on {visible(name, 40)} ({fixed(value)}) lies above this split's interval: "
+                "the model does worse on clips it was not selected on."
+            )

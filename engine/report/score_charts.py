@@ -1,0 +1,97 @@
+"""The score histogram and the reliability diagram."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from engine.report.chart import BOTTOM, LEFT, RIGHT, TOP, UNIT_TICKS, Chart
+from engine.report.inputs import Estimate, Scored, number
+from engine.report.svg import Plot, Scale, nice_ticks
+from engine.report.text import count, csv_uri, fixed, plural
+from utils.metrics.reliability import ReliabilityBin, reliability_table
+
+
+def score_chart(scored: Scored, threshold: float | None, split: str, bins: int = 25) -> Chart:
+    """Scores of the fakes above the line, of the reals below it, each as a share of its class, with the threshold."""
+    known = ~np.isnan(scored.score)
+    if not known.any():
+        return Chart("scores", "Scores", missing="No clip with a target has a score, so there is nothing to draw.")
+    edges = np.linspace(0, 1, bins + 1)
+    fake, real = (np.histogram(scored.score[known & (scored.target == kind)], edges)[0] for kind in (1, 0))
+    shares = [counts / max(counts.sum(), 1) for counts in (fake, real)]
+    top = max(0.05, max(float(share.max()) for share in shares) * 1.08)
+    plot = Plot(Scale(0, 1, LEFT, RIGHT), Scale(-top, top, BOTTOM, TOP))
+    plot.axes(
+        UNIT_TICKS,
+        [(value, f"{100 * abs(value):g}") for value in nice_ticks(-top, top, 6)],
+        f"score, probability of fake ({split})",
+        "share of its class (%)",
+    )
+    for sign, share, css in ((1, shares[0], "fake"), (-1, shares[1], "real")):
+        for index in range(bins):
+            gap = 0.12 / bins
+            plot.rect(edges[index] + gap, edges[index + 1] - gap, 0, sign * float(share[index]), f"bar {css}")
+    plot.rule("axis", y=0)
+    plot.text(LEFT + 8, TOP + 14, f"fake ({count(fake.sum())})", "t strong fake")
+    plot.text(RIGHT - 6, BOTTOM - 7, f"real ({count(real.sum())})", "t strong real", "end")
+    caption = "Fakes above the line, real clips below it."
+    if threshold is not None and 0 <= threshold <= 1:
+        plot.rule("threshold", x=threshold)
+        plot.text(
+            plot.x(threshold), TOP - 6, f"threshold {threshold:.3f}", "t strong",
+            "start" if threshold < 0.15 else "end" if threshold > 0.85 else "middle",
+        )  # fmt: skip
+        missed = float((scored.score[known & (scored.target == 1)] < threshold).sum())
+        alarms = float((scored.score[known & (scored.target == 0)] >= threshold).sum())
+        caption += f" Left of the threshold above: {plural(int(missed), 'missed fake')}; right of it below: "
+        caption += f"{plural(int(alarms), 'false alarm')}."
+    rows = [
+        (f"{edges[index]:.2f}\u2013{edges[index + 1]:.2f}", count(fake[index]), count(real[index]))
+        for index in range(bins)
+        if fake[index] or real[index]
+    ]
+    data = zip(edges[:-1].round(4), edges[1:].round(4), fake, real, strict=True)
+    return Chart(
+        "scores", "Scores", svg=plot.render("scores", "Histogram of scores", caption), caption=caption,
+        csv=csv_uri(("score_from", "score_to", "n_fake", "n_real"), data), header=("Score", "Fake", "Real"), rows=rows,
+    )  # fmt: skip
+
+
+def reliability_bins(metrics: Mapping[str, Any], scored: Scored) -> list[ReliabilityBin]:
+    """The filled bins of the metrics' `reliability` table, else of the predictions' scores."""
+    table = metrics.get("reliability")
+    if isinstance(table, Sequence) and not isinstance(table, str):
+        rows = [row for row in table if isinstance(row, Mapping) and row.get("n")]
+        bins = [ReliabilityBin(*(row.get(name) for name in ReliabilityBin._fields)) for row in rows]
+        return [row for row in bins if number(row.mean_score) is not None and number(row.fake_share) is not None]
+    probable = (scored.score >= 0) & (scored.score <= 1)
+    return [row for row in reliability_table(scored.target[probable], scored.score[probable]) if row.n]
+
+
+def reliability_chart(metrics: Mapping[str, Any], scored: Scored, ece: Estimate, split: str) -> Chart:
+    """Reliability diagram: observed share of fakes against mean predicted probability; area of a dot = clips."""
+    bins = reliability_bins(metrics, scored)
+    if not bins:
+        missing = "No clip with a target has a score, so calibration cannot be shown."
+        return Chart("reliability", "Reliability", missing=missing)
+    plot = Plot(Scale(0, 1, LEFT, RIGHT), Scale(0, 1, BOTTOM, TOP))
+    plot.axes(UNIT_TICKS, UNIT_TICKS, f"predicted probability of fake ({split})", "observed share of fakes")
+    plot.path([(0, 0), (1, 1)], "chance")
+    plot.path([(entry.mean_score, entry.fake_share) for entry in bins], "line other")
+    largest = max(entry.n for entry in bins)
+    for entry in bins:
+        plot.path([(entry.mean_score, entry.mean_score), (entry.mean_score, entry.fake_share)], "gap")
+        plot.dot(entry.mean_score, entry.fake_share, 3 + 7 * math.sqrt(entry.n / largest), "mark soft")
+    caption = "On the diagonal the score means what it says. The area of a dot is its number of clips."
+    if ece.value is not None:
+        plot.text(RIGHT - 6, BOTTOM - 9, f"ECE {fixed(ece.value)}", "t strong", "end")
+    rows = [(fixed(entry.mean_score), fixed(entry.fake_share), count(entry.n)) for entry in bins]
+    data = ((f"{entry.mean_score:.6g}", f"{entry.fake_share:.6g}", entry.n) for entry in bins)
+    return Chart(
+        "reliability", "Reliability", svg=plot.render("reliability", "Reliability diagram", caption), caption=caption,
+        csv=csv_uri(("predicted", "observed", "n"), data), header=("Predicted", "Observed", "Clips"), rows=rows,
+    )  # fmt: skip

@@ -1,0 +1,232 @@
+"""The report's tables: AUC per group, coverage, the most wrong clips, the audit's probes and the robustness grid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from engine.report.bars import auc_bar
+from engine.report.inputs import LABEL_COLUMNS, Estimate, group_estimate, number, numeric_column
+from engine.report.text import csv_uri, fixed
+
+MAX_ROWS = 60
+MAX_WRONG = 8
+GROUP_TABLES = {
+    "per_type": ("Per fake type", "Type", "Each fake type against all real clips."),
+    "per_source": ("Per source", "Source", "Fakes against reals of the same source; with one class there is no AUC."),
+    "per_modality": ("Per modality", "Modality", "Fakes by what was manipulated, against all real clips."),
+}
+
+
+@dataclass(frozen=True)
+class AucRow:
+    """One row of an AUC table: its name, number of clips, AUC with interval, and the small bar."""
+
+    name: str
+    n: int | None
+    auc: Estimate
+    bar: Markup
+
+
+@dataclass(frozen=True)
+class AucTable:
+    """A table of AUCs per group, with its rows as a CSV download. `hidden` counts rows left out of the page."""
+
+    slug: str
+    title: str
+    column: str
+    note: str
+    rows: Sequence[AucRow]
+    csv: str
+    hidden: int = 0
+
+
+def auc_tables(metrics: Mapping[str, Any]) -> list[AucTable]:
+    """The per-type, per-source and per-modality tables that the metrics hold, worst group first."""
+    tables = []
+    for key, (title, column, note) in GROUP_TABLES.items():
+        groups = metrics.get(key)
+        if not isinstance(groups, Mapping) or not groups:
+            continue
+        estimates = {str(name): group_estimate(metrics, key, name) for name in groups}
+        sizes = {str(name): _size(entry) for name, entry in groups.items()}
+        worst_first = {name: (auc.value is None, auc.value or 0.0, name) for name, auc in estimates.items()}
+        ordered = sorted(estimates, key=worst_first.__getitem__)
+        rows = [AucRow(name, sizes[name], estimates[name], auc_bar(estimates[name], name)) for name in ordered]
+        csv = csv_uri(
+            (column.lower(), "n", "auc", "low", "high", "reason"),
+            ((row.name, row.n, row.auc.value, row.auc.low, row.auc.high, row.auc.reason) for row in rows),
+        )
+        slug = key.replace("_", "-")
+        tables.append(AucTable(slug, title, column, note, rows[:MAX_ROWS], csv, max(len(rows) - MAX_ROWS, 0)))
+    return tables
+
+
+def _size(entry: object) -> int | None:
+    if not isinstance(entry, Mapping):
+        return None
+    sizes = [number(entry.get(name)) for name in (("n",) if "n" in entry else ("n_real", "n_fake"))]
+    return None if None in sizes else int(sum(sizes))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class CoverageRow:
+    """How many clips ended with one status and reason, and how many of them were scored all the same."""
+
+    status: str
+    reason: str
+    n: int
+    scored: int
+
+
+def coverage_rows(frame: pd.DataFrame | None) -> list[CoverageRow]:
+    """Clips by status and reason, the most frequent first."""
+    if frame is None or frame.empty:
+        return []
+    names = {name: _text_column(frame, name) for name in ("status", "reason")}
+    scored = ~np.isnan(numeric_column(frame, "score")) | ~np.isnan(numeric_column(frame, "logit"))
+    grouped = pd.DataFrame({**names, "scored": scored}).groupby(["status", "reason"])["scored"].agg(["size", "sum"])
+    rows = [CoverageRow(*map(str, key), int(row["size"]), int(row["sum"])) for key, row in grouped.iterrows()]
+    return sorted(rows, key=lambda row: -row.n)
+
+
+def _text_column(frame: pd.DataFrame, name: str) -> pd.Series:
+    if name not in frame.columns:
+        return pd.Series("", index=frame.index)
+    return frame[name].astype(object).where(frame[name].notna(), "").astype(str)
+
+
+@dataclass(frozen=True)
+class WrongClip:
+    """A clip on the wrong side of the threshold. `evidence` holds (head, printed value) pairs."""
+
+    name: str
+    about: str
+    score: float | None
+    logit: float | None
+    evidence: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class WrongClips:
+    """The most confident errors in one direction: how many there are, the worst of them, and those as CSV."""
+
+    total: int
+    clips: Sequence[WrongClip]
+    csv: str
+
+
+def evidence_columns(frame: pd.DataFrame, named: Iterable[str] = ()) -> list[str]:
+    """The evidence heads: those named that exist, else every numeric column that describes neither clip nor score."""
+    named = [name for name in named if name in frame.columns]
+    if named:
+        return named
+    return [
+        name
+        for name in frame.columns
+        if str(name).lower() not in LABEL_COLUMNS and np.isfinite(numeric_column(frame, name)).any()
+    ]
+
+
+def wrong_clips(frame: pd.DataFrame, threshold: float, evidence: Sequence[str]) -> tuple[WrongClips, WrongClips]:
+    """The missed fakes (lowest score first) and the false alarms (highest score first) at `threshold` on the score."""
+    target, score = numeric_column(frame, "target"), numeric_column(frame, "score")
+    logit = numeric_column(frame, "logit")
+    order = np.where(np.isnan(logit), score, logit)
+    missed = np.flatnonzero((target == 1) & (score < threshold))
+    alarms = np.flatnonzero((target == 0) & (score >= threshold))
+    missed = missed[np.argsort(order[missed], kind="stable")]
+    alarms = alarms[np.argsort(-order[alarms], kind="stable")]
+    return _wrong(frame, missed, evidence), _wrong(frame, alarms, evidence)
+
+
+def _wrong(frame: pd.DataFrame, positions: np.ndarray, evidence: Sequence[str]) -> WrongClips:
+    shown = frame.iloc[positions[:MAX_WRONG]]
+    values = {name: numeric_column(shown, name) for name in ("score", "logit", *evidence)}
+    about = [_text_column(shown, name).tolist() for name in ("type", "source", "reason")]
+    clips = []
+    for index, name in enumerate(_text_column(shown, "video_name")):
+        words = " · ".join(column[index] for column in about if column[index])
+        heads = [(head, fixed(values[head][index], 2)) for head in evidence if np.isfinite(values[head][index])]
+        clips.append(WrongClip(name, words, number(values["score"][index]), number(values["logit"][index]), heads))
+    data = (
+        (clip.name, clip.about, clip.score, clip.logit, *(values[head][index] for head in evidence))
+        for index, clip in enumerate(clips)
+    )
+    return WrongClips(len(positions), clips, csv_uri(("video_name", "about", "score", "logit", *evidence), data))
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One probe of the shortcut audit, with its bar."""
+
+    name: str
+    auc: Estimate
+    bar: Markup
+    verdict: str
+    remedy: str
+
+
+def audit_probes(audit: Sequence[Mapping[str, Any]]) -> list[Probe]:
+    """The audit's rows, the strongest shortcut first."""
+    probes = []
+    for row in audit:
+        name = str(row.get("probe", ""))
+        auc = Estimate(number(row.get("auc")), number(row.get("low")), number(row.get("high")), "not computed")
+        probes.append(Probe(name, auc, auc_bar(auc, name), str(row.get("verdict") or ""), str(row.get("remedy") or "")))
+    return sorted(probes, key=lambda probe: -(probe.auc.value if probe.auc.value is not None else -1.0))
+
+
+def audit_csv(audit: Sequence[Mapping[str, Any]]) -> str:
+    """The audit's rows as a CSV download."""
+    names = ("probe", "auc", "low", "high", "verdict", "remedy")
+    return csv_uri(names, ([row.get(name) for name in names] for row in audit))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of the robustness heat map. `shade` in [0, 1] is 0 at AUC 0.5 or below and 1 at AUC 1."""
+
+    auc: Estimate
+    coverage: float | None
+    shade: float
+
+
+@dataclass(frozen=True)
+class RobustnessGrid:
+    """The robustness suite as families by severities; a cell that was not run is None."""
+
+    severities: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[Cell | None], float | None]]
+    mean_drop: float | None
+    csv: str
+
+
+def robustness_grid(frame: pd.DataFrame, clean_auc: float | None) -> RobustnessGrid:
+    """Families in file order, severities ascending; each row ends with its mean AUC drop against `clean_auc`."""
+    severity = pd.to_numeric(frame["severity"], errors="coerce")
+    labels = frame["severity"].astype(str)
+    columns = list(dict.fromkeys(labels.iloc[np.argsort(severity.to_numpy(), kind="stable")]))
+    families = list(dict.fromkeys(frame["family"].astype(str)))
+    values = {name: numeric_column(frame, name) for name in ("auc", "low", "high", "coverage")}
+    cells: dict[tuple[str, str], Cell] = {}
+    for index, key in enumerate(zip(frame["family"].astype(str), labels, strict=True)):
+        auc, low, high, coverage = (number(values[name][index]) for name in ("auc", "low", "high", "coverage"))
+        shade = 0.0 if auc is None else min(max((auc - 0.5) * 2, 0.0), 1.0)
+        cells[key] = Cell(Estimate(auc, low, high, "not computed"), coverage, shade)
+    rows = []
+    for family in families:
+        row = [cells.get((family, column)) for column in columns]
+        rows.append((family, row, _mean_drop([cell for cell in row if cell], clean_auc)))
+    csv = csv_uri([str(name) for name in frame.columns], frame.itertuples(index=False))
+    return RobustnessGrid(columns, rows, _mean_drop(list(cells.values()), clean_auc), csv)
+
+
+def _mean_drop(cells: Sequence[Cell], clean_auc: float | None) -> float | None:
+    drops = [clean_auc - cell.auc.value for cell in cells if clean_auc is not None and cell.auc.value is not None]
+    return float(np.mean(drops)) if drops else None

@@ -1,0 +1,93 @@
+"""How untrusted text and numbers are printed, and CSV downloads that no spreadsheet runs as a formula."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+from markupsafe import Markup
+
+from engine.report.inputs import number
+
+MISSING = "n/a"
+_FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r", "\n")
+_HIDDEN_CATEGORIES = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
+
+
+def visible(value: object, limit: int = 160) -> str:
+    """`value` as one line of text: control, bidirectional and undecodable characters shown as U+FFFD, cut at `limit`.
+
+    A clip's name may hold a newline, a right-to-left override or bytes that are no UTF-8; none of them may change how
+    the page reads or stop it from being written.
+    """
+    text = "" if value is None else str(value)
+    text = "".join("\ufffd" if unicodedata.category(char) in _HIDDEN_CATEGORIES else char for char in text[: limit + 1])
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def writable(text: str) -> str:
+    """`text` with lone surrogates (undecodable bytes of a file name) and NUL replaced, so that it encodes as UTF-8."""
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\x00", "\ufffd")
+
+
+def isolate(value: object, limit: int = 160) -> Markup:
+    """`visible(value)`, escaped, breakable after separators, in `<bdi>`: a right-to-left name moves no neighbour."""
+    pieces = re.split(r"(?<=[_/.\-])(?=\w)", visible(value, limit))
+    return Markup("<bdi>{}</bdi>").format(Markup("<wbr>").join(pieces))
+
+
+def fixed(value: object, digits: int = 3) -> str:
+    """A number with `digits` decimals, `n/a` where there is none."""
+    result = number(value)
+    if result is None:
+        return MISSING
+    text = f"{result:.{digits}f}"
+    return text.replace("-", "\u2212") if float(text) else text.lstrip("-")
+
+
+def percent(value: object, digits: int = 1) -> str:
+    """A share in [0, 1] as a percentage; below 100 % it never rounds up to 100."""
+    result = number(value)
+    if result is None:
+        return MISSING
+    if result < 1:
+        result = min(result, 1 - 10.0 ** -(digits + 2))
+    text = f"{100 * result:.{digits}f}"
+    return (text.rstrip("0").rstrip(".") if "." in text else text) + "\u00a0%"
+
+
+def count(value: object) -> str:
+    """A count with thin spaces between thousands, `n/a` where there is none."""
+    result = number(value)
+    return MISSING if result is None else f"{round(result):,}".replace(",", "\u202f")
+
+
+def plural(n: int, noun: str) -> str:
+    """`1 clip`, `2 clips`."""
+    return f"{count(n)} {noun}" + ("" if n == 1 else "s")
+
+
+def safe_cell(value: object) -> object:
+    """A CSV cell: numbers unchanged, null empty, text that a spreadsheet would run gets a leading apostrophe."""
+    if value is None:
+        return ""
+    if isinstance(value, (int, float)) or hasattr(value, "dtype"):
+        result = number(value)
+        return "" if result is None else value
+    text = writable(str(value))
+    if text.startswith(_FORMULA_STARTS) and number(text) is None:
+        return "'" + text
+    return text
+
+
+def csv_uri(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A `data:` address holding the table as CSV (UTF-8), for a download link."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([safe_cell(name) for name in header])
+    writer.writerows([safe_cell(cell) for cell in row] for row in rows)
+    return "data:text/csv;charset=utf-8;base64," + base64.b64encode(buffer.getvalue().encode()).decode()

@@ -1,0 +1,76 @@
+"""Score one clip or a folder of clips.
+
+    python inference.py --video_path clip.mp4
+    python inference.py --video_dir folder --output scores.csv
+
+Prints a table and writes it to the output file. A score is the probability of fake; clips that cannot be judged are
+`unscored` and say why.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from utils.command import OneLineParser, run_command
+from utils.errors import UsageError, WorkError
+
+
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """The command line as a namespace."""
+    parser = OneLineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--video_path", help="one clip")
+    what.add_argument("--video_dir", help="a folder, searched with its sub-folders")
+    parser.add_argument("--checkpoint", help="default: checkpoint/default.pth, else the newest checkpoint/*/best.pth")
+    parser.add_argument("--output", default="scores.csv", help="scores.csv or scores.json (default: %(default)s)")
+    parser.add_argument("--workers", type=int, default=0, help="decoding processes (default: one per core)")
+    parser.add_argument("--batch_size", type=int, default=32, help="clips per forward pass (default: %(default)s)")
+    parser.add_argument("--tta", type=int, default=1, choices=(1, 2, 4), help="views of the mel picture per clip")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default: %(default)s)")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    arguments = parser.parse_args(argv)
+    if Path(arguments.output).suffix.lower() not in (".csv", ".json"):
+        raise UsageError(f"--output {arguments.output}: expected a name that ends in .csv or .json")
+    if arguments.workers < 0 or arguments.batch_size < 1:
+        raise UsageError("--workers is 0 or more, --batch_size 1 or more")
+    return arguments
+
+
+def main(argv: Sequence[str]) -> int:
+    """Score what the command line names."""
+    arguments = parse_arguments(argv)
+    from engine.predict import (
+        PredictOptions,
+        default_checkpoint,
+        find_videos,
+        format_scores,
+        load_checkpoint,
+        score_videos,
+        write_scores,
+    )
+
+    if arguments.video_path is not None:
+        if not Path(arguments.video_path).is_file():
+            problem = "is not a file" if Path(arguments.video_path).exists() else "does not exist"
+            raise UsageError(f"--video_path {problem}: {arguments.video_path}")
+        paths = [Path(arguments.video_path)]
+    else:
+        paths = find_videos(Path(arguments.video_dir))
+    checkpoint_path = Path(arguments.checkpoint or default_checkpoint())
+    checkpoint = load_checkpoint(checkpoint_path)
+    print(f"checkpoint: {checkpoint_path}", flush=True)
+    options = PredictOptions(arguments.workers, arguments.batch_size, arguments.tta, arguments.device, arguments.quiet)
+    table = score_videos(paths, checkpoint, options)
+    write_scores(table, Path(arguments.output))
+    print(format_scores(table))
+    print(f"{len(table)} clips, {(table['verdict'] != 'unscored').sum()} scored -> {arguments.output}")
+    if (table["verdict"] == "unscored").all():
+        raise WorkError(f"no clip could be scored; the reasons are in {arguments.output}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

@@ -1,0 +1,61 @@
+"""Train and evaluate a detector, or evaluate a checkpoint.
+
+python main.py                               train by cfg/cfg.yml, then evaluate the best epoch
+python main.py --resume RUN/last.pth         go on with a run, in its own folder
+python main.py --checkpoint RUN/best.pth     evaluate only
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from utils.command import OneLineParser, run_command
+from utils.errors import UsageError
+
+
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """The command line as a namespace."""
+    parser = OneLineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", help="YAML config (default: cfg/cfg.yml, or the checkpoint's own when resuming)")
+    parser.add_argument("--checkpoint", help="evaluate this checkpoint instead of training")
+    parser.add_argument("--resume", metavar="CKPT", help="go on training from this run's last.pth")
+    parser.add_argument(
+        "--merge_into", metavar="FILE", help="with --checkpoint: fill this submission (video_name,y_pred)"
+    )
+    parser.add_argument("--output", metavar="FILE", help="where the merged submission goes (default: submit.csv)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="A.B=C", help="override a config value; repeatable"
+    )
+    arguments = parser.parse_args(argv)
+    if arguments.checkpoint and arguments.resume:
+        raise UsageError("--checkpoint evaluates and --resume trains: give one of them")
+    if (arguments.merge_into or arguments.output) and not arguments.checkpoint:
+        raise UsageError("--merge_into and --output go with --checkpoint")
+    return arguments
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run what the command line asks for."""
+    arguments = parse_arguments(argv)
+    from engine.config import load_run_config
+
+    if arguments.checkpoint:
+        config = load_run_config(arguments.config, arguments.set)
+        from engine.run import run_evaluation
+
+        run_evaluation(config, arguments.checkpoint, merge_into=arguments.merge_into, output=arguments.output)
+        return 0
+    from engine.run import resumed_config, run_training
+
+    if arguments.resume and not arguments.config:
+        config = resumed_config(arguments.resume, arguments.set)
+    else:
+        config = load_run_config(arguments.config, arguments.set, check_model=True)
+    run_training(config, resume=arguments.resume)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

@@ -1,0 +1,53 @@
+"""What every detector is: a module from a `Batch` to one logit per clip, made of named terms that add up."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from dataset.batch import Batch
+from utils.config import Section
+
+
+class DetectorConfig(Section):
+    """What the config sections of all detectors share."""
+
+    name: str
+    pretrained: bool | Literal["auto"] = Field(
+        "auto", description="ImageNet weights: auto: if they can be had; true: fail without; false: random start"
+    )
+    weights: str | None = Field(None, description="file with the backbone's weights; null: timm's own source")
+
+
+@dataclass(frozen=True)
+class DetectorOutput:
+    """What a detector says about B clips.
+
+    Attributes:
+        terms: name -> (B,) float32; they add up to the logit, and each is written out as an evidence column.
+    """
+
+    terms: dict[str, Tensor]
+
+    @property
+    def logit(self) -> Tensor:
+        """(B,) float32, z1 - z0 of a two-class head: above 0 speaks for fake."""
+        return sum(self.terms.values())
+
+
+class Detector(nn.Module, ABC):
+    """A detector. `initialisation` says how its weights began: `random`, or where pretrained ones came from."""
+
+    initialisation: str = "random"
+
+    @abstractmethod
+    def usable(self, batch: Batch) -> Tensor:
+        """(B,) bool: which clips have the modalities that this detector needs; the others stay unscored."""
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> DetectorOutput:
+        """Judge B clips, all of which are `usable`. A clip's output depends on that clip alone in evaluation mode."""

@@ -1,0 +1,1 @@
+"""Plain `nn.Module`s and helpers that detectors are made of."""

@@ -1,0 +1,129 @@
+"""System A: a mel branch and a frame-covariance branch, joined by a linear head and a cosine term that is trained.
+
+Follows the technical report of the multi-ffdv entry: mel picture -> ResNet18 -> linear -> S; covariance row sums c ->
+c' = relu(linear(c)) + 0.01 c; logit = head(concat(S, c')) + alpha cos(S, c'). Deviations: the cosine is part of the logit in
+training and evaluation alike, and an absent modality is a learned vector instead of zeros.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from dataset.batch import Batch
+from models.base import Detector, DetectorConfig, DetectorOutput
+from models.blocks.backbone import create_backbone
+from models.blocks.picture import PictureInput
+from models.registry import MODELS
+from utils.features.config import FeatureConfig
+
+RESIDUAL_GAIN = 0.01
+
+
+class FFDVCovConfig(DetectorConfig):
+    """Config of System A; leaving out a branch or the cosine gives the report's ablations."""
+
+    name: Literal["ffdv_cov"] = "ffdv_cov"
+    backbone: str = Field("resnet18", description="any timm name")
+    image_size_px: int = Field(256, ge=32, le=1024)
+    audio_branch: bool = True
+    video_branch: bool = True
+    cosine: bool = True
+    alpha: float = Field(1.0, description="weight of the cosine term")
+    modality_dropout: float = Field(0.1, ge=0, lt=1, description="share of training clips that lose one modality")
+
+    @model_validator(mode="after")
+    def _has_a_branch(self) -> FFDVCovConfig:
+        if not (self.audio_branch or self.video_branch):
+            raise ValueError("audio_branch and video_branch are both off; nothing is left to judge by")
+        return self
+
+
+class CovarianceBranch(nn.Module):
+    """c' = relu(linear(c)) + 0.01 c of the covariance's row sums c."""
+
+    def __init__(self, top_k: int) -> None:
+        """K row sums in, K features out."""
+        super().__init__()
+        self.linear = nn.Linear(top_k, top_k)
+
+    def forward(self, covariance: Tensor) -> Tensor:
+        """(B, K, K) float32 in [0, 1] -> (B, K)."""
+        row_sums = covariance.sum(dim=2)
+        return F.relu(self.linear(row_sums)) + RESIDUAL_GAIN * row_sums
+
+
+class MelBranch(nn.Module):
+    """A timm backbone on the mel picture, projected to the covariance branch's width."""
+
+    def __init__(self, config: FFDVCovConfig, width: int) -> None:
+        """Build the backbone; `initialisation` tells how its weights began."""
+        super().__init__()
+        self.picture = PictureInput(config.image_size_px)
+        self.backbone, self.initialisation = create_backbone(
+            config.backbone, pretrained=config.pretrained, weights=config.weights
+        )
+        self.linear = nn.Linear(self.backbone.num_features, width)
+
+    def forward(self, mel: Tensor) -> Tensor:
+        """(B, 1, H, W) uint8 -> (B, width)."""
+        return self.linear(self.backbone(self.picture(mel)))
+
+
+@MODELS.register("ffdv_cov", FFDVCovConfig)
+class FFDVCov(Detector):
+    """System A. Its terms are `head` and, with both branches, `cosine`."""
+
+    def __init__(self, config: FFDVCovConfig, features: FeatureConfig) -> None:
+        """Build the branches that the config asks for; both are K wide."""
+        super().__init__()
+        width = features.video.top_k
+        self.config = config
+        self.uses_cosine = config.cosine and config.audio_branch and config.video_branch
+        self.mel_branch = MelBranch(config, width) if config.audio_branch else None
+        self.covariance_branch = CovarianceBranch(width) if config.video_branch else None
+        both = config.audio_branch and config.video_branch
+        self.absent_mel = nn.Parameter(torch.zeros(width)) if both else None
+        self.absent_covariance = nn.Parameter(torch.zeros(width)) if both else None
+        self.head = nn.Linear(width * (2 if both else 1), 1)
+        if self.mel_branch is not None:
+            self.initialisation = self.mel_branch.initialisation
+
+    def usable(self, batch: Batch) -> Tensor:
+        """(B,) bool: at least one of the modalities that have a branch."""
+        usable = torch.zeros_like(batch.has_mel)
+        if self.mel_branch is not None:
+            usable = usable | batch.has_mel
+        if self.covariance_branch is not None:
+            usable = usable | batch.has_covariance
+        return usable
+
+    def forward(self, batch: Batch) -> DetectorOutput:
+        """See `Detector.forward`."""
+        if self.mel_branch is None:
+            return DetectorOutput({"head": self.head(self.covariance_branch(batch.covariance)).squeeze(1)})
+        if self.covariance_branch is None:
+            return DetectorOutput({"head": self.head(self.mel_branch(batch.mel)).squeeze(1)})
+        has_mel, has_covariance = self._visible(batch)
+        speech = torch.where(has_mel[:, None], self.mel_branch(batch.mel), self.absent_mel)
+        frames = torch.where(has_covariance[:, None], self.covariance_branch(batch.covariance), self.absent_covariance)
+        terms = {"head": self.head(torch.cat([speech, frames], dim=1)).squeeze(1)}
+        if self.uses_cosine:
+            both = (has_mel & has_covariance).float()
+            terms["cosine"] = self.config.alpha * F.cosine_similarity(speech, frames, dim=1) * both
+        return DetectorOutput(terms)
+
+    def _visible(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The modality masks, with modality dropout in training: a clip that has both may lose either."""
+        has_mel, has_covariance = batch.has_mel, batch.has_covariance
+        if self.training and self.config.modality_dropout > 0:
+            draw = torch.rand(len(batch), device=has_mel.device)
+            both = has_mel & has_covariance
+            half = self.config.modality_dropout / 2
+            has_mel = has_mel & ~(both & (draw < half))
+            has_covariance = has_covariance & ~(both & (draw > 1 - half))
+        return has_mel, has_covariance

@@ -1,0 +1,35 @@
+"""Names of detectors, and the one place where a detector is put together from its config section."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from models.base import Detector, DetectorConfig
+from utils.features.config import FeatureConfig
+from utils.registry import Registry
+
+MODELS: Registry[DetectorConfig, Detector] = Registry("model")
+
+
+def model_config(section: dict[str, Any]) -> DetectorConfig:
+    """The typed config of a model section; `name` picks its class.
+
+    Raises:
+        UsageError: unknown name.
+        pydantic.ValidationError: unknown key or value out of range.
+    """
+    return MODELS.get(section["name"]).config_class.model_validate(section)
+
+
+def build_model(section: dict[str, Any], features: FeatureConfig, *, pretrained: bool | str | None = None) -> Detector:
+    """Build the detector that a model section describes.
+
+    Args:
+        section: the config section, `name` included.
+        features: how its inputs are made (it decides K and the picture's size).
+        pretrained: overrides the section's own; `False` when a checkpoint's weights follow.
+    """
+    if pretrained is not None:
+        section = {**section, "pretrained": pretrained}
+    config = model_config(section)
+    return MODELS.get(config.name).built_class(config, features)

@@ -1,0 +1,45 @@
+"""What every command shares: exit codes, one-sentence errors and quiet interruption."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from utils.errors import FFDVError
+
+EXIT_INTERRUPTED = 130
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """An `argparse` parser whose errors are one sentence on standard error with exit code 2."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        """Print `message` and the way to the help, then leave with exit code 2."""
+        print(f"error: {message} (see {self.prog} --help)", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def run_command(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None = None) -> int:
+    """Run a command's `main` and translate how it ended into the project's exit codes.
+
+    Args:
+        main: takes the argument list, returns an exit code (`None` counts as 0).
+        argv: the arguments; the process's own when left out.
+
+    Returns:
+        0 done, 1 the work could not be done, 2 wrong usage or configuration, 130 interrupted.
+    """
+    try:
+        return main(sys.argv[1:] if argv is None else argv) or 0
+    except FFDVError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted: everything finished so far is kept", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader (`head`, a closed pager) has left; point stdout at nothing so that the interpreter's last flush is quiet.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0

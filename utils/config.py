@@ -1,0 +1,56 @@
+"""The base of every config section: frozen, typed, and closed to keys that it does not know."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+
+class Section(BaseModel):
+    """A config section. A misspelt key is an error, never silently ignored; a checked section never changes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+def section_at(section: type[BaseModel], path: tuple[str | int, ...]) -> type[BaseModel] | None:
+    """The section class found by walking the keys of `path` from `section`; `None` where the walk leaves sections."""
+    for key in path:
+        field = section.model_fields.get(str(key))
+        annotation = field.annotation if field else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return None
+        section = annotation
+    return section
+
+
+def describe_problems(error: ValidationError, section: type[BaseModel], prefix: str = "") -> list[str]:
+    """One line per problem that pydantic found: dotted path, value, what was expected, and the nearest valid key.
+
+    Args:
+        error: what validation raised.
+        section: the section class that was validated, to look valid keys up in.
+        prefix: dotted path of that section in the whole config ("model.", say).
+    """
+    lines = []
+    for problem in error.errors():
+        path = problem["loc"]
+        dotted = prefix + ".".join(str(part) for part in path)
+        if problem["type"] == "extra_forbidden":
+            owner = section_at(section, path[:-1])
+            names = list(owner.model_fields) if owner else []
+            near = difflib.get_close_matches(str(path[-1]), names, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(names)}"
+            lines.append(f"{dotted}: unknown key; {hint}")
+        elif problem["type"] == "missing":
+            lines.append(f"{dotted}: required, but absent")
+        else:
+            lines.append(f"{dotted}: got {shorten(problem['input'])}; {problem['msg'][0].lower()}{problem['msg'][1:]}")
+    return lines
+
+
+def shorten(value: Any, limit: int = 60) -> str:
+    """`repr(value)`, cut to `limit` characters."""
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 3] + "..."

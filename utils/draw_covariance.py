@@ -1,0 +1,60 @@
+"""Command: draw the frame covariance of clips side by side, with the frames that the video feature keeps."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parents[1])  # the repository root, not utils/
+
+from utils.command import OneLineParser, run_command  # noqa: E402
+from utils.errors import UsageError, WorkError  # noqa: E402
+from utils.files import existing_file  # noqa: E402
+
+MAX_CLIPS = 16
+
+
+def main(argv: Sequence[str]) -> int:
+    """Parse the arguments, decode each clip once and draw."""
+    parser = OneLineParser(prog="draw_covariance.py", description=__doc__)
+    parser.add_argument(
+        "--video_path", nargs="+", required=True, metavar="F", help="clips to draw, e.g. a real and a fake"
+    )
+    parser.add_argument("--output", required=True, metavar="FILE.png", help="picture to write")
+    parser.add_argument("--top_k", type=int, default=128, metavar="K", help="frames the feature keeps (default 128)")
+    parser.add_argument(
+        "--max_frames", type=int, default=None, metavar="N", help="read only the first N frames of each clip"
+    )
+    arguments = parser.parse_args(argv)
+    paths = [existing_file(path, "the clip") for path in arguments.video_path]
+    output = Path(arguments.output)
+    if output.suffix.lower() != ".png":
+        raise UsageError(f"the picture is written as PNG; --output must end in .png, not {output.name!r}")
+    if len(paths) > MAX_CLIPS:
+        raise UsageError(f"a picture holds at most {MAX_CLIPS} clips, not {len(paths)}")
+    for name in ("top_k", "max_frames"):
+        if (value := getattr(arguments, name)) is not None and value < 1:
+            raise UsageError(f"--{name} must be at least 1, not {value}")
+    return _draw(paths, output, arguments.top_k, arguments.max_frames)
+
+
+def _draw(paths: Sequence[Path], output: Path, top_k: int, max_frames: int | None) -> int:
+    from engine.report.covariance_picture import ClipHistograms, draw_covariance
+    from utils.features.extract import frame_histograms
+    from utils.media.errors import MediaError
+
+    clips = []
+    for path in paths:
+        try:
+            clips.append(ClipHistograms(path.name, frame_histograms(path, max_frames)))
+        except MediaError as error:
+            raise WorkError(f"{path} cannot be drawn: {error}") from error
+    if not any(len(clip.histograms) for clip in clips):
+        raise WorkError("none of the clips has video, so there is nothing to draw")
+    print(draw_covariance(output, clips, top_k))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

@@ -1,0 +1,25 @@
+"""The two ways in which a command of this project can end unhappily.
+
+Both carry one readable sentence. `utils.command.run_command` turns them into exit codes, so that no user of a command ever
+sees a traceback for something that is theirs to mend.
+"""
+
+from __future__ import annotations
+
+
+class FFDVError(Exception):
+    """Base of the project's own errors; `exit_code` is what a command returns for it."""
+
+    exit_code = 1
+
+
+class UsageError(FFDVError):
+    """Wrong usage or configuration: a bad flag, a missing path, a file that is not what it should be (exit code 2)."""
+
+    exit_code = 2
+
+
+class WorkError(FFDVError):
+    """The work itself could not be done: too little coverage, no clip that could be scored (exit code 1)."""
+
+    exit_code = 1

@@ -1,0 +1,96 @@
+"""Compute every metric of one predictions file, ours or another system's, or compare two.
+
+python utils/evaluate_predictions.py A.csv [B.csv] [--labels FILE] [--output metrics.json]
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parents[1])  # the repository root, not utils/
+
+from utils.command import OneLineParser, run_command
+
+POLICIES = ("exclude", "as-real", "as-fake", "as-chance")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Read the files, print the tables and write the metrics."""
+    arguments = build_parser().parse_args(argv)
+
+    import json
+
+    from utils.errors import WorkError
+    from utils.files import existing_file, write_text_atomic
+    from utils.metrics.comparison import compare
+    from utils.metrics.predictions import join_labels, lend_labels, read_labels, read_predictions
+    from utils.metrics.summary import summarise
+    from utils.metrics.table import format_comparison, format_summary
+
+    paths = list(filter(None, (arguments.predictions, arguments.other)))
+    tables = [read_predictions(existing_file(path, "the predictions file")) for path in paths]
+    if arguments.labels is not None:
+        labels = read_labels(existing_file(arguments.labels, "the label file"))
+        tables = [join_labels(table, labels) for table in tables]
+    elif len(tables) > 1:
+        tables = [lend_labels(tables[0], tables[1]), lend_labels(tables[1], tables[0])]
+    summaries = []
+    for path, table in zip(paths, tables, strict=True):
+        summary = summarise(
+            table,
+            split=arguments.split or path.stem,
+            threshold=arguments.threshold,
+            coverage_policy=arguments.policy,
+            bootstrap=arguments.bootstrap,
+            seed=arguments.seed,
+        )
+        print(f"{path}: {format_summary(summary)}\n")
+        summaries.append(summary)
+    metrics = summaries[0]
+    if len(tables) > 1:
+        metrics |= {"delong": compare(*tables), "b": summaries[1]}
+        print(format_comparison(metrics["delong"]))
+    if arguments.output is not None:
+        write_text_atomic(arguments.output, json.dumps(metrics, indent=2, allow_nan=False) + "\n")
+    if not any(summary["n_scored"] for summary in summaries):
+        raise WorkError("no clip has a score")
+    return 0
+
+
+def build_parser() -> OneLineParser:
+    """Describe the command line."""
+    parser = OneLineParser(description="Metrics of a predictions file, with intervals, coverage and reasons.")
+    add = parser.add_argument
+    add("predictions", type=Path, metavar="A.csv", help="video_name,target,score or y_pred [,logit,type,source,group]")
+    add("other", type=Path, nargs="?", metavar="B.csv", help="a second system, compared by DeLong's test")
+    add("--labels", type=Path, metavar="FILE", help="targets and further columns, joined by name")
+    add("--output", type=Path, metavar="FILE", help="write the metrics as JSON")
+    add("--split", metavar="NAME", help="name of the split (default: the file's name)")
+    add("--policy", choices=POLICIES, default="exclude", help="how unscored clips count (default: %(default)s)")
+    add("--threshold", type=finite_number, metavar="X", help="score from which a clip is called fake (default: 0.5)")
+    add("--bootstrap", type=whole_number, default=2000, metavar="N", help="resamples; 0: none (default: %(default)s)")
+    add("--seed", type=whole_number, default=0, metavar="N", help="seed of the resampling (default: %(default)s)")
+    return parser
+
+
+def finite_number(text: str) -> float:
+    """Read a number that is neither infinite nor NaN."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError
+    return number
+
+
+def whole_number(text: str) -> int:
+    """Read a whole number of at least 0."""
+    number = int(text)
+    if number < 0:
+        raise ValueError
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

@@ -1,0 +1,108 @@
+"""Extract features: mel pictures, frame covariances and waveforms of every labelled clip.
+
+Writes `<data root>/<split>_raw/`; see docs/CONTRACT.md. Run it again at any time: it makes only what is missing.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+# Run as a script, Python puts utils/ first on the path, where our packages cannot be found.
+sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import argparse
+import logging
+import re
+
+from utils.command import OneLineParser, run_command
+from utils.errors import UsageError, WorkError
+
+if TYPE_CHECKING:
+    from dataset.manifest import Shard
+    from dataset.splits import Split
+    from engine.config import RunConfig
+
+
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """The command line as a namespace."""
+    parser = OneLineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", help="YAML config (default: cfg/cfg.yml)")
+    parser.add_argument("--data_root", help="data root (default: extract_path of the config)")
+    parser.add_argument("--splits", nargs="+", help="splits to extract (default: those whose label file exists)")
+    parser.add_argument("--workers", type=int, help="processes (default: extraction.workers, else one per core)")
+    parser.add_argument("--shard", help="I/N: only part I of N (1 <= I <= N), for job arrays")
+    parser.add_argument("--overwrite", action="store_true", help="make everything anew")
+    parser.add_argument(
+        "--min_coverage", type=float, default=0.0, help="exit 1 when a smaller share of clips has features"
+    )
+    parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="override a config value")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Extract each split, print one summary line per split."""
+    arguments = parse_arguments(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    from dataset.extraction import extract_split
+    from engine.config import load_run_config
+
+    overrides = list(arguments.set)
+    if arguments.data_root is not None:
+        overrides.append(f"extract_path={arguments.data_root}")
+    if arguments.workers is not None:
+        overrides.append(f"extraction.workers={arguments.workers}")
+    config = load_run_config(arguments.config, overrides)
+    shard = parse_shard(arguments.shard)
+    if not 0.0 <= arguments.min_coverage <= 1.0:
+        raise UsageError(f"--min_coverage {arguments.min_coverage}: expected a share between 0 and 1")
+    short = []
+    for split in chosen_splits(config, arguments.splits):
+        summary = extract_split(
+            split, config.extraction, shard=shard, overwrite=arguments.overwrite, quiet=arguments.quiet
+        )
+        print(summary.sentence(split.name), flush=True)
+        if summary.coverage < arguments.min_coverage:
+            short.append(f"{split.name} {summary.coverage:.3f}")
+    if short:
+        raise WorkError(f"coverage below --min_coverage {arguments.min_coverage}: {', '.join(short)}")
+    return 0
+
+
+def chosen_splits(config: RunConfig, names: list[str] | None) -> list[Split]:
+    """The named splits; without names, every one whose label file exists."""
+    from dataset.splits import SPLITS, open_split
+    from engine.config import EMPTY_DATA_HINT, nearest
+
+    for name in names or []:
+        if name not in SPLITS:
+            raise UsageError(f"--splits {name}: there are {', '.join(SPLITS)}{nearest(name, SPLITS)}")
+    splits = [
+        open_split(name, config.data_root, config.label_name, config.data.video_dir, config.features)
+        for name in names or SPLITS
+    ]
+    if not names:
+        splits = [split for split in splits if split.labels.is_file()]
+    if not splits:
+        files = ", ".join(config.label_name.model_dump().values())
+        raise UsageError(f"{config.data_root} holds none of the label files {files}; {EMPTY_DATA_HINT}")
+    return splits
+
+
+def parse_shard(text: str | None) -> Shard:
+    """`I/N` as a `Shard`; the whole when left out."""
+    from dataset.manifest import Shard
+
+    if text is None:
+        return Shard()
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise UsageError(f"--shard {text!r}: expected I/N with 1 <= I <= N, such as 1/8")
+    return Shard(int(match[1]), int(match[2]))
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

@@ -1,0 +1,66 @@
+"""How features are made, and the fingerprint by which two ways of making them are told apart."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Literal
+
+from pydantic import Field
+
+from utils.config import Section
+
+FEATURE_VERSION = 1
+"""Raise it when the same config would give other numbers than before: every cache then asks to be made again."""
+
+
+class VideoFeatureConfig(Section):
+    """The histogram covariance (technical report of the multi-ffdv entry, section on the video branch)."""
+
+    covariance: Literal["frames", "bins"] = Field(
+        "frames", description="between frames, as the report defines it, or between histogram bins, as its code did"
+    )
+    top_k: int = Field(128, ge=2, le=1024, description="frames kept: the ones with the smallest covariance row sums")
+
+
+class AudioFeatureConfig(Section):
+    """The mel-spectrogram picture; the defaults are librosa's own, which both systems used."""
+
+    sample_rate_hz: int = Field(22050, ge=4000, le=96000)
+    n_fft: int = Field(2048, ge=64)
+    hop_length: int = Field(512, ge=16)
+    n_mels: int = Field(128, ge=8, le=512)
+    image_size_px: int = Field(256, ge=16, le=2048, description="width and height of the picture")
+    jpeg_quality: int = Field(95, ge=1, le=100)
+    length: Literal["clip", "stream"] = Field(
+        "clip", description="clip: pad with silence to the clip's length in steps of 10 ms, as the published code did"
+    )
+
+
+class FeatureConfig(Section):
+    """Everything that decides a clip's features."""
+
+    video: VideoFeatureConfig = VideoFeatureConfig()
+    audio: AudioFeatureConfig = AudioFeatureConfig()
+
+    def fingerprint(self) -> str:
+        """16 hex digits that differ whenever the features would."""
+        canonical = json.dumps({"version": FEATURE_VERSION, **self.model_dump()}, sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    def differences(self, other: dict) -> list[str]:
+        """The dotted fields in which a stored config (`model_dump` of another one) differs from this one."""
+        mine, theirs = flatten(self.model_dump()), flatten(other)
+        return [
+            f"{key}: {theirs.get(key)!r} there, {mine.get(key)!r} here"
+            for key in sorted(mine.keys() | theirs.keys())
+            if mine.get(key) != theirs.get(key)
+        ]
+
+
+def flatten(nested: dict, prefix: str = "") -> dict:
+    """A nested mapping as one level with dotted keys."""
+    flat = {}
+    for key, value in nested.items():
+        flat.update(flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
+    return flat

@@ -1,0 +1,162 @@
+"""From a clip to its features: the one function behind the extractor, training on the fly and inference."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from utils.features.config import FeatureConfig
+from utils.features.covariance import bin_covariance, frame_covariance
+from utils.features.histogram import HistogramRows
+from utils.features.mel import MelSpectrogram, encode_picture, mel_image
+from utils.features.waveform import MonoResampler, WavWriter
+from utils.media.decode import ClipStream
+from utils.media.errors import MediaError, join_reasons
+
+
+@dataclass(frozen=True)
+class ClipFacts:
+    """What is known of a clip beside its features; a row of `extraction.csv` less its name.
+
+    Attributes:
+        status: `ok`, `partial` (a modality missing or cut), `failed` or `pending`.
+        reason: reason codes joined with `+`; empty when ok.
+        duration_s: duration of the longer stream; 0 when unknown.
+        n_frames: frames decoded.
+        fps: average frame rate; 0 without video.
+        has_audio: whether any audio sample was decoded.
+    """
+
+    status: str
+    reason: str = ""
+    duration_s: float = 0.0
+    n_frames: int = 0
+    fps: float = 0.0
+    has_audio: bool = False
+
+    @property
+    def reasons(self) -> frozenset[str]:
+        """The reason codes as a set."""
+        return frozenset(code for code in self.reason.split("+") if code)
+
+
+@dataclass(frozen=True)
+class ClipFeatures:
+    """A clip's features and facts.
+
+    Attributes:
+        facts: what the decoder found.
+        covariance: (K, K) float32 in [0, 1]; `None` without video.
+        mel_jpeg: the mel picture's JPG bytes (one channel, square); `None` without audio.
+    """
+
+    facts: ClipFacts
+    covariance: np.ndarray | None = None
+    mel_jpeg: bytes | None = None
+
+    @property
+    def has_covariance(self) -> bool:
+        """Whether the covariance says anything: a single frame's is all zeros."""
+        return self.covariance is not None and "one_frame" not in self.facts.reasons
+
+    @property
+    def has_mel(self) -> bool:
+        """Whether the mel picture says anything: a silent track's is all zeros."""
+        return self.mel_jpeg is not None and "silent" not in self.facts.reasons
+
+
+def failed(reason: str) -> ClipFeatures:
+    """The features of a clip that has none, for this reason code."""
+    return ClipFeatures(ClipFacts(status="failed", reason=reason))
+
+
+def extract_clip(
+    path: Path, config: FeatureConfig, *, max_frames: int | None = None, wav_path: Path | None = None
+) -> ClipFeatures:
+    """Decode a clip once and make both of its features.
+
+    Args:
+        path: any container that libav reads.
+        config: how the features are made.
+        max_frames: stop after this many frames (`too_long`).
+        wav_path: also write the waveform here: mono 16-bit PCM at the config's sample rate. Nothing is written for a clip
+            without audio.
+
+    Returns:
+        The features; a clip that cannot be used has status `failed` and its reason, it does not raise.
+    """
+    stream = ClipStream(path, max_frames=max_frames)
+    histograms = HistogramRows()
+    mel = MelSpectrogram(config.audio)
+    resampler = MonoResampler(config.audio.sample_rate_hz, stream.facts, match_clip=config.audio.length == "clip")
+    with contextlib.ExitStack() as stack:
+        wav: WavWriter | None = None
+
+        def keep(samples: np.ndarray) -> None:
+            nonlocal wav
+            if wav_path is not None:
+                wav = wav or stack.enter_context(WavWriter(wav_path, config.audio.sample_rate_hz))
+                wav.write(samples)
+            mel.feed(samples)
+
+        try:
+            for item in stream:
+                if isinstance(item, np.ndarray):
+                    histograms.add(item)
+                else:
+                    for samples in resampler.feed(item):
+                        keep(samples)
+        except MediaError as error:
+            return failed(error.reason)
+        for samples in resampler.finish():
+            keep(samples)
+    return _assemble(stream, histograms.array(), mel, config)
+
+
+def _assemble(stream: ClipStream, histograms: np.ndarray, mel: MelSpectrogram, config: FeatureConfig) -> ClipFeatures:
+    facts = stream.facts
+    if facts.n_frames == 0 and facts.n_samples == 0:
+        return failed("unreadable")
+    problems = set(facts.problems)
+    covariance = mel_jpeg = None
+    if facts.n_frames == 0:
+        problems.add("no_video")
+    else:
+        between = frame_covariance if config.video.covariance == "frames" else bin_covariance
+        covariance = between(histograms, config.video.top_k)
+        if facts.n_frames == 1:
+            problems.add("one_frame")
+    if facts.n_samples == 0:
+        problems.add("no_audio")
+    else:
+        mel_jpeg = encode_picture(mel_image(mel.power(), config.audio.image_size_px), config.audio.jpeg_quality)
+        if mel.silent:
+            problems.add("silent")
+    reason = join_reasons(problems)
+    return ClipFeatures(
+        ClipFacts(
+            status="partial" if reason else "ok",
+            reason=reason,
+            duration_s=round(facts.duration_s, 3),
+            n_frames=facts.n_frames,
+            fps=round(facts.fps, 3),
+            has_audio=facts.n_samples > 0,
+        ),
+        covariance,
+        mel_jpeg,
+    )
+
+
+def frame_histograms(path: Path, max_frames: int | None = None) -> np.ndarray:
+    """The colour histogram of every frame of a clip, (T, 256) int32; T = 0 for a clip without video.
+
+    Raises:
+        MediaError: `missing_file` or `unreadable`.
+    """
+    histograms = HistogramRows()
+    for frame in ClipStream(path, audio=False, max_frames=max_frames):
+        histograms.add(frame)
+    return histograms.array()

@@ -1,0 +1,88 @@
+"""Files: atomic writes, names that stay below their root, hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from utils.errors import UsageError
+
+HASH_BLOCK_BYTES = 1 << 20
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; when the block succeeds it is moved into place, else removed.
+
+    Readers therefore see either the old file or the whole new one. The suffix is kept, since some writers choose their
+    format by it.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=".writing-", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        # mkstemp makes files that only the owner can read; results should follow the user's umask instead.
+        os.chmod(temporary, 0o666 & ~current_umask())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def current_umask() -> int:
+    """The process's umask, which can only be read by setting it."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def write_text_atomic(path: Path, text: str) -> Path:
+    """Write UTF-8 `text` to `path` atomically and return the path."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return Path(path)
+
+
+def unsafe_name(name: str) -> str | None:
+    """Why `name` may not be used below a data root, or `None` when it may.
+
+    The check is of the text alone: symbolic links that the user put under the root are the user's decision.
+    """
+    portable = name.replace("\\", "/")
+    if not portable.strip():
+        return "it is empty"
+    if "\0" in portable:
+        return "it holds a NUL character"
+    if portable.startswith("/"):
+        return "it is an absolute path"
+    if re.match(r"^[A-Za-z]:", portable):
+        return "it names a drive"
+    if ".." in PurePosixPath(portable).parts:
+        return "it has a '..' part"
+    return None
+
+
+def existing_file(path: str | Path, what: str) -> Path:
+    """Return `path` if it is a file; otherwise raise a `UsageError` that names `what` was looked for."""
+    path = Path(path)
+    if path.is_dir():
+        raise UsageError(f"{what} is a folder, not a file: {path}")
+    if not path.is_file():
+        raise UsageError(f"{what} does not exist: {path}")
+    return path
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes as 64 hex digits, read in blocks."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while block := stream.read(HASH_BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()

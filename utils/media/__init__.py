@@ -1,0 +1,1 @@
+"""Media files: reading and writing of clips through PyAV (libav)."""

@@ -1,0 +1,158 @@
+"""Write a clip: RGB frames and a waveform in, any container and codec that libav writes out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+AUDIO_CHUNK_SAMPLES = 4096
+CHANNEL_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
+# MPEG-4 part 2 stores the time base in 16 bits, so a finer one would shut that codec out.
+VARIABLE_RATE_TIME_BASE = Fraction(1, 30_000)
+
+
+def write_clip(
+    path: str | Path,
+    frames: Iterable[np.ndarray] | None,
+    fps: float | Fraction = 25,
+    waveform: np.ndarray | None = None,
+    sample_rate_hz: int = 44_100,
+    *,
+    video_codec: str = "libx264",
+    audio_codec: str = "aac",
+    pix_fmt: str = "yuv420p",
+    video_bit_rate: int | None = None,
+    audio_bit_rate: int | None = None,
+    video_options: Mapping[str, str] | None = None,
+    audio_options: Mapping[str, str] | None = None,
+    frame_times_s: Sequence[float] | None = None,
+    rotation_deg: float = 0,
+    threads: int = 1,
+) -> None:
+    """Encode and multiplex one clip.
+
+    Frames are pulled one at a time, so a generator is never held in memory; audio packets are interleaved with them.
+    The encoders run single-threaded by default: the same input then gives the same bytes on one machine. The file is
+    written in place; a caller that needs an atomic write gives a temporary path with the same suffix.
+
+    Args:
+        path: The output file; its suffix picks the container (``.mp4``, ``.webm``, ``.mpg``, ``.avi``, ``.mkv``, ...).
+        frames: (H, W, 3) uint8 RGB frames, all of one size, or None for a file without video. Codecs with 4:2:0
+            chroma and libx264 need an even size; for an odd one give ``pix_fmt="yuv444p"``.
+        fps: Frame rate in Hz. MPEG-1/2 know only the standard rates.
+        waveform: (S,) or (S, channels) float in [-1, 1] with 1, 2 or 6 channels (5.1), or None for no audio.
+        sample_rate_hz: Rate of the waveform and of the audio stream; the codec must support it (Opus: 48000).
+        video_codec: libav encoder name, e.g. ``libx264``, ``libvpx-vp9``, ``mpeg4``, ``mpeg1video``.
+        audio_codec: libav encoder name, e.g. ``aac``, ``libmp3lame``, ``libopus``, ``mp2``, ``pcm_s16le``.
+        pix_fmt: Pixel format of the video stream, e.g. ``yuv420p10le`` for ten bits.
+        video_bit_rate: Average video bit rate in bit/s; None leaves the rate control to the codec and its options.
+        audio_bit_rate: Average audio bit rate in bit/s; None takes the codec's default.
+        video_options: Private options of the video encoder (``{"preset": "veryfast", "profile": "high"}``).
+        audio_options: Private options of the audio encoder.
+        frame_times_s: Presentation time of each frame for a variable frame rate, increasing; at least one per frame.
+        rotation_deg: Counter-clockwise turn that a player applies, written as the container's display matrix.
+        threads: Threads per encoder.
+
+    Raises:
+        ValueError: There is nothing to write, or a frame or the waveform has the wrong shape or type.
+        av.error.FFmpegError: libav refuses the codec, the container, or their combination.
+    """
+    frame_iterator = iter(frames) if frames is not None else iter(())
+    first = next(frame_iterator, None)
+    if first is None and waveform is None:
+        raise ValueError("write_clip needs at least one frame or a waveform")
+    with av.open(str(path), "w") as container:
+        video = None
+        if first is not None:
+            _check_frame(first, first.shape)
+            video = container.add_stream(video_codec, rate=Fraction(fps).limit_denominator(1001))
+            video.height, video.width = first.shape[:2]
+            video.pix_fmt = pix_fmt
+            if frame_times_s is not None:
+                video.codec_context.time_base = VARIABLE_RATE_TIME_BASE
+            if rotation_deg:
+                _set_rotation(video, rotation_deg)
+            _configure(video, video_bit_rate, video_options, threads)
+        audio = None
+        if waveform is not None:
+            audio = _AudioTrack(container, audio_codec, waveform, sample_rate_hz)
+            _configure(audio.stream, audio_bit_rate, audio_options, threads)
+        if video is not None:
+            for time_s, frame in _timed_frames(first, frame_iterator, Fraction(fps), frame_times_s):
+                if audio is not None:
+                    audio.write_until(time_s)
+                container.mux(video.encode(frame))
+            container.mux(video.encode(None))
+        if audio is not None:
+            audio.finish()
+
+
+class _AudioTrack:
+    """An audio stream that is fed piece by piece from a waveform."""
+
+    def __init__(self, container, codec: str, waveform: np.ndarray, sample_rate_hz: int) -> None:
+        samples = np.asarray(waveform, dtype=np.float32)
+        samples = samples[:, None] if samples.ndim == 1 else samples
+        if samples.ndim != 2 or samples.shape[1] not in CHANNEL_LAYOUTS:
+            raise ValueError(f"a waveform is (S,) or (S, channels) with 1, 2 or 6 channels, not {samples.shape}")
+        self._container = container
+        self._samples = samples
+        self._rate_hz = sample_rate_hz
+        self._layout = CHANNEL_LAYOUTS[samples.shape[1]]
+        self._position = 0
+        self.stream = container.add_stream(codec, rate=sample_rate_hz, layout=self._layout)
+
+    def write_until(self, time_s: float) -> None:
+        """Encode whole chunks up to a time in seconds."""
+        while self._position < min(len(self._samples), time_s * self._rate_hz):
+            chunk = self._samples[self._position : self._position + AUDIO_CHUNK_SAMPLES]
+            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(chunk.T), format="fltp", layout=self._layout)
+            frame.sample_rate = self._rate_hz
+            frame.time_base = Fraction(1, self._rate_hz)
+            frame.pts = self._position
+            self._position += len(chunk)
+            self._container.mux(self.stream.encode(frame))
+
+    def finish(self) -> None:
+        """Encode what is left and flush the encoder."""
+        self.write_until(float("inf"))
+        self._container.mux(self.stream.encode(None))
+
+
+def _timed_frames(
+    first: np.ndarray, rest: Iterator[np.ndarray], fps: Fraction, frame_times_s: Sequence[float] | None
+) -> Iterator[tuple[float, av.VideoFrame]]:
+    index, array = 0, first
+    while array is not None:
+        _check_frame(array, first.shape)
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(array), format="rgb24")
+        if frame_times_s is None:
+            time_s = float(index / fps)
+            frame.pts, frame.time_base = index, 1 / fps.limit_denominator(1001)
+        else:
+            time_s = frame_times_s[index]
+            frame.pts, frame.time_base = round(time_s / VARIABLE_RATE_TIME_BASE), VARIABLE_RATE_TIME_BASE
+        yield time_s, frame
+        index, array = index + 1, next(rest, None)
+
+
+def _check_frame(frame: np.ndarray, shape: tuple[int, ...]) -> None:
+    if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or frame.shape != shape:
+        raise ValueError(f"a frame is (H, W, 3) uint8 of one size, not {frame.shape} {frame.dtype} after {shape}")
+
+
+def _configure(stream, bit_rate: int | None, options: Mapping[str, str] | None, threads: int) -> None:
+    if bit_rate is not None:
+        stream.bit_rate = bit_rate
+    stream.codec_context.options = dict(options or {})
+    stream.codec_context.thread_count = threads
+
+
+def _set_rotation(stream, rotation_deg: float) -> None:
+    if not hasattr(stream, "set_display_rotation"):
+        raise ValueError(f"PyAV {av.__version__} cannot write a display matrix; a rotated clip needs PyAV 18 or newer")
+    stream.set_display_rotation(rotation_deg)

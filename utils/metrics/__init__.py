@@ -1,0 +1,56 @@
+"""Metrics that can be believed: ranking figures, intervals, tests, calibration and the summary of a split."""
+
+from utils.metrics.calibration import Calibration, CrossFit, cross_fit, fit_calibration
+from utils.metrics.coverage import POLICIES, CoveragePolicy
+from utils.metrics.delong import DeLongTest, delong_interval, delong_test, holm
+from utils.metrics.estimate import Estimate, Interval
+from utils.metrics.intervals import bootstrap_auc, bootstrap_auc_over_groups, same_source_auc
+from utils.metrics.ranking import (
+    DetCurve,
+    RocCurve,
+    average_precision,
+    balanced_accuracy,
+    det_curve,
+    equal_error_rate,
+    roc_auc,
+    roc_curve,
+    tpr_at_fpr,
+)
+from utils.metrics.reliability import ReliabilityBin, brier_score, expected_calibration_error, reliability_table
+from utils.metrics.summary import summarise
+from utils.metrics.thresholds import DEFAULT_THRESHOLD, best_balanced_threshold, threshold_at_fpr
+
+__all__ = [
+    "DEFAULT_THRESHOLD",
+    "POLICIES",
+    "Calibration",
+    "CoveragePolicy",
+    "CrossFit",
+    "DeLongTest",
+    "DetCurve",
+    "Estimate",
+    "Interval",
+    "ReliabilityBin",
+    "RocCurve",
+    "average_precision",
+    "balanced_accuracy",
+    "best_balanced_threshold",
+    "bootstrap_auc",
+    "bootstrap_auc_over_groups",
+    "brier_score",
+    "cross_fit",
+    "delong_interval",
+    "delong_test",
+    "det_curve",
+    "equal_error_rate",
+    "expected_calibration_error",
+    "fit_calibration",
+    "holm",
+    "reliability_table",
+    "roc_auc",
+    "roc_curve",
+    "same_source_auc",
+    "summarise",
+    "threshold_at_fpr",
+    "tpr_at_fpr",
+]

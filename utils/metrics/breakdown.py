@@ -1,0 +1,78 @@
+"""Tables of the AUC by fake type, by modality and by source, over the scored clips."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from utils.metrics.clips import EvaluatedClips
+from utils.metrics.delong import delong_interval
+from utils.metrics.estimate import Estimate
+
+Table = dict[str, dict[str, Any]]
+
+
+def fakes_against_all_reals(clips: EvaluatedClips, column: str) -> tuple[Table, dict[str, str]]:
+    """One row per label of the fakes: those fakes against every real.
+
+    Args:
+        clips: The labelled clips.
+        column: Label column that names the kind of fake, such as ``type`` or ``modality``.
+
+    Returns:
+        ``{label: {"n", "coverage", "auc", "low", "high"}}`` with ``n`` the number of fakes of that kind and DeLong
+        limits, and the reasons of what is ``None`` by dotted path below the table.
+    """
+    labels = clips.labels(column)
+    table: Table = {}
+    reasons: dict[str, str] = {}
+    if labels is None:
+        return table, reasons
+    for label in sorted(set(labels[clips.is_fake])):
+        of_kind = clips.is_fake & (labels == label)
+        ranked = clips.scored & (of_kind | ~clips.is_fake)
+        row: dict[str, Any] = {"n": int(of_kind.sum()), "coverage": float(clips.scored[of_kind].mean())}
+        table[label] = row | _auc_cells(clips, ranked, label, reasons)
+    return table, reasons
+
+
+def within_sources(clips: EvaluatedClips) -> tuple[Table, dict[str, str]]:
+    """One row per source: its fakes against its own reals.
+
+    Returns:
+        ``{source: {"n_real", "n_fake", "coverage", "auc", "low", "high"}}`` with DeLong limits, and the reasons of
+        what is ``None`` by dotted path below the table.
+    """
+    labels = clips.labels("source")
+    table: Table = {}
+    reasons: dict[str, str] = {}
+    if labels is None:
+        return table, reasons
+    for label in sorted(set(labels)):
+        members = labels == label
+        row: dict[str, Any] = {
+            "n_real": int((members & ~clips.is_fake).sum()),
+            "n_fake": int((members & clips.is_fake).sum()),
+            "coverage": float(clips.scored[members].mean()),
+        }
+        table[label] = row | _auc_cells(clips, members & clips.scored, label, reasons)
+    return table, reasons
+
+
+def macro_average(table: Table) -> Estimate:
+    """Mean AUC of a table's rows, each weighing the same however many clips it has."""
+    aucs = [row["auc"] for row in table.values() if row["auc"] is not None]
+    if not aucs:
+        return Estimate(None, "no row of the table has an AUC" if table else "the fakes are not divided into types")
+    return Estimate(float(np.mean(aucs)))
+
+
+def _auc_cells(clips: EvaluatedClips, ranked: np.ndarray, label: str, reasons: dict[str, str]) -> dict[str, Any]:
+    """AUC and limits over the clips in ``ranked``; adds the reason of what is missing to ``reasons``."""
+    interval = delong_interval(clips.is_fake[ranked], clips.ranking[ranked])
+    if interval.value is None:
+        reasons[f"{label}.auc"] = interval.reason
+    elif interval.low is None:
+        reasons[f"{label}.low"] = reasons[f"{label}.high"] = interval.reason
+    return {"auc": interval.value, "low": interval.low, "high": interval.high}

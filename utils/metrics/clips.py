@@ -1,0 +1,146 @@
+"""From a predictions table to the arrays that the metrics take, with every bad value named."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+
+from utils.errors import UsageError
+from utils.metrics.calibration import Calibration
+
+# What label files without ground truth hold in place of a target.
+PLACEHOLDER_TARGETS = (-1.0, 0.5)
+NOT_GIVEN = "(none)"
+
+
+@dataclass(frozen=True)
+class EvaluatedClips:
+    """The labelled clips of a split and what was predicted for them.
+
+    Attributes:
+        table: The n labelled rows, with a fresh index.
+        is_fake: (n,) true for fake.
+        scored: (n,) true where the clip has a score.
+        ranking: (n,) what the clips are ordered by: the logit, else the score; NaN where unscored.
+        score: (n,) what is compared with the threshold; NaN where unscored.
+        logit: (n,) logit, NaN where unscored; ``None`` unless every scored clip has one.
+        not_probability: Why ``score`` is no probability; empty when it is one.
+        n_unlabelled: Number of rows that were left out for want of a target.
+        no_targets: Why no row has a target; empty when some have.
+    """
+
+    table: pd.DataFrame
+    is_fake: np.ndarray
+    scored: np.ndarray
+    ranking: np.ndarray
+    score: np.ndarray
+    logit: np.ndarray | None
+    not_probability: str
+    n_unlabelled: int
+    no_targets: str
+
+    def labels(self, column: str) -> np.ndarray | None:
+        """Texts of a label column, ``(none)`` where empty; ``None`` when the column is absent or empty throughout."""
+        if column not in self.table:
+            return None
+        values = self.table[column]
+        texts = values.where(values.notna(), "").astype(str).str.strip().to_numpy(dtype=object)
+        given = texts != ""
+        return np.where(given, texts, NOT_GIVEN) if given.any() else None
+
+    def groups(self) -> np.ndarray | None:
+        """Number of each clip's group, a clip without one being its own; ``None`` when there is no ``group`` column."""
+        labels = self.labels("group")
+        if labels is None:
+            return None
+        own = [f"\0{row}" if label == NOT_GIVEN else label for row, label in enumerate(labels)]
+        return np.unique(np.array(own, dtype=object).astype(str), return_inverse=True)[1]
+
+
+def evaluated_clips(predictions: pd.DataFrame, calibration: Calibration | None) -> EvaluatedClips:
+    """Pick the labelled rows of a predictions table and read its numbers.
+
+    With a calibration, the score is computed from the logit where there is one; else it is the table's own.
+
+    Raises:
+        UsageError: A needed column is missing or holds a value outside its range; names the column and the clip.
+    """
+    target, no_targets = read_targets(predictions)
+    labelled = ~np.isnan(target)
+    table = (predictions[labelled] if labelled.any() else predictions).reset_index(drop=True)
+    score = read_numbers(table, "score") if "score" in table else None
+    logit = read_numbers(table, "logit") if "logit" in table else None
+    if score is None and logit is None:
+        raise UsageError("the predictions have neither a score nor a logit column")
+    scored = ~np.isnan(logit) if score is None else ~np.isnan(score)
+    if score is not None and logit is not None:
+        scored |= ~np.isnan(logit)
+    if logit is not None and (np.isnan(logit[scored]).any() or not scored.any()):
+        logit = None
+    if logit is not None and (score is None or calibration is not None or np.isnan(score[scored]).any()):
+        score = expit(logit) if calibration is None else calibration.score(logit)
+    if score is None or np.isnan(score[scored]).any():
+        raise UsageError("some clips have only a score and others only a logit, so they cannot be ranked together")
+    outside = scored & ~((score >= 0) & (score <= 1))
+    return EvaluatedClips(
+        table=table,
+        is_fake=target[labelled] == 1 if labelled.any() else np.zeros(len(table), dtype=bool),
+        scored=scored,
+        ranking=score if logit is None else logit,
+        score=score,
+        logit=logit,
+        not_probability="the scores are not all within [0, 1]" if outside.any() else "",
+        n_unlabelled=int((~labelled).sum()),
+        no_targets=no_targets,
+    )
+
+
+def read_targets(table: pd.DataFrame) -> tuple[np.ndarray, str]:
+    """Targets as 0, 1 or, where the file holds none or a placeholder, NaN.
+
+    Returns:
+        (n,) targets, and why not one of them is known (empty when one is).
+
+    Raises:
+        UsageError: A target is neither 0, 1, empty nor a placeholder (-1, 0.5).
+    """
+    if "target" not in table:
+        return np.full(len(table), np.nan), "there is no target column"
+    target = read_numbers(table, "target")
+    known = np.isin(target, (0.0, 1.0))
+    placeholder = np.isin(target, PLACEHOLDER_TARGETS)
+    wrong = ~(known | placeholder | np.isnan(target))
+    # One and the same foreign value in every row is a placeholder too.
+    if wrong.any() and not (wrong.all() and len(target) > 1 and np.ptp(target) == 0):
+        row = int(np.argmax(wrong))
+        raise UsageError(f"the target of {_name(table, row)} is {target[row]:g}; it must be 1 (fake) or 0 (real)")
+    reason = ""
+    if not known.any():
+        given = np.unique(target[~np.isnan(target)])
+        shown = ", ".join(f"{value:g}" for value in given)
+        reason = f"the targets are placeholders ({shown})" if len(given) else "the targets are empty"
+    return np.where(known, target, np.nan), reason
+
+
+def read_numbers(table: pd.DataFrame, column: str) -> np.ndarray:
+    """A column as float64, NaN where the cell is empty.
+
+    Raises:
+        UsageError: A cell holds text that is no number, or an infinite number.
+    """
+    cells = table[column]
+    values = pd.to_numeric(cells, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    text = cells.where(cells.notna(), "").astype(str).str.strip()
+    wrong = (np.isnan(values) & (text != "").to_numpy()) | np.isinf(values)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        found = f"the {column} of {_name(table, row)} is {text.iloc[row]!r}"
+        raise UsageError(f"{found}; it must be a finite number or empty")
+    return values
+
+
+def _name(table: pd.DataFrame, row: int) -> str:
+    return str(table["video_name"].iloc[row]) if "video_name" in table else f"row {row + 1}"

@@ -1,0 +1,82 @@
+"""What a metric returns: a number, or nothing and the reason why not."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+REAL = 0
+FAKE = 1
+
+
+class Estimate(NamedTuple):
+    """One figure.
+
+    Attributes:
+        value: The figure, or ``None`` when the data cannot give it.
+        reason: Why ``value`` is ``None``; empty otherwise.
+    """
+
+    value: float | None
+    reason: str = ""
+
+
+class Interval(NamedTuple):
+    """One figure with a confidence interval.
+
+    Attributes:
+        value: The figure on all the data, or ``None``.
+        low: Lower confidence limit, or ``None``.
+        high: Upper confidence limit, or ``None``.
+        units: Number of independent units (clips, groups or sources) that the interval resamples.
+        reason: Why ``value``, or only the limits, are ``None``; or how the limits were made if not as usual.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    units: int = 0
+    reason: str = ""
+
+
+def as_target_and_score(target: ArrayLike, score: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Check two parallel columns and return them as arrays.
+
+    Args:
+        target: (n,) 1 for fake, 0 for real.
+        score: (n,) higher means more likely fake. Infinite values rank first or last; NaN is refused.
+
+    Returns:
+        The targets as booleans (true for fake) and the scores as float64.
+
+    Raises:
+        ValueError: The columns differ in length, a target is neither 0 nor 1, or a score is NaN.
+    """
+    target = np.asarray(target)
+    score = np.asarray(score, dtype=np.float64)
+    if target.ndim != 1 or target.shape != score.shape:
+        raise ValueError(f"target and score must be columns of one length, got shapes {target.shape} and {score.shape}")
+    is_fake = target == FAKE
+    if not np.all(is_fake | (target == REAL)):
+        raise ValueError("every target must be 0 (real) or 1 (fake)")
+    if np.isnan(score).any():
+        raise ValueError("a score is NaN; leave unscored clips out")
+    return is_fake, score
+
+
+def missing_class(n_real: int, n_fake: int) -> str:
+    """Say which class is absent, or return an empty string when both are present."""
+    if n_real == 0 and n_fake == 0:
+        return "no clips"
+    if n_real == 0:
+        return "no real clips"
+    if n_fake == 0:
+        return "no fake clips"
+    return ""
+
+
+def count_of(number: int, noun: str) -> str:
+    """Write a count with its noun in the right number, e.g. ``1 real clip`` or ``15 real clips``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,168 @@
+"""Predictions and label files, ours or another system's, as tables with every problem told in one sentence."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from utils.errors import UsageError
+from utils.metrics.clips import read_numbers, read_targets
+
+NAME = "video_name"
+# Other names of our columns: `video` in scores.csv, `y_pred` in the challenge's submission format.
+ALIASES = {"video": NAME, "y_pred": "score"}
+NUMBERS = ("score", "logit")
+# What the predictions file knows of a clip; everything else is a label, and a label file has the last word on it.
+PREDICTED = (*NUMBERS, "status", "reason", "verdict", "threshold")
+
+
+def read_predictions(path: Path) -> pd.DataFrame:
+    """Read a predictions file.
+
+    Args:
+        path: CSV with ``video_name`` (or ``video``), ``score`` (or ``y_pred``) and/or ``logit``, and any label columns.
+            An empty score is an unscored clip.
+
+    Returns:
+        One row per clip; ``score`` and ``logit`` as numbers, NaN where empty, all else as text.
+
+    Raises:
+        UsageError: The file is no such table, names a clip twice, or holds a score that is no finite number.
+    """
+    table = read_table(path)
+    present = [column for column in NUMBERS if column in table]
+    if not present:
+        raise UsageError(f"{path} has no score, y_pred or logit column; its columns are {', '.join(table.columns)}")
+    try:
+        for column in present:
+            table[column] = read_numbers(table, column)
+        read_targets(table)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+    return table
+
+
+def read_labels(path: Path) -> pd.DataFrame:
+    """Read a label file: ``video_name``, mostly ``target``, and any further columns, all as text.
+
+    Raises:
+        UsageError: The file is no such table, names a clip twice, or holds a target that is neither 0, 1 nor a
+            placeholder.
+    """
+    table = read_table(path)
+    try:
+        read_targets(table)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+    return table
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a CSV file with a header and one row per clip, every cell as text.
+
+    Raises:
+        UsageError: The file cannot be read as such a table.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as stream:
+            rows = [(reader.line_num, row) for reader in [csv.reader(stream)] for row in reader if any(row)]
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    except (UnicodeDecodeError, csv.Error):
+        raise UsageError(f"{path} is not a CSV file in UTF-8") from None
+    if not rows:
+        raise UsageError(f"{path} is empty")
+    header = [ALIASES.get(cell.strip(), cell.strip()) for cell in rows[0][1]]
+    repeated = _first_repeated(header)
+    if repeated is not None:
+        raise UsageError(f"{path} has more than one {repeated} column")
+    if NAME not in header:
+        raise UsageError(f"{path} has no {NAME} column; its columns are {', '.join(header)}")
+    for line, row in rows[1:]:
+        if len(row) != len(header):
+            raise UsageError(f"{path} line {line} has {len(row)} cells, the header has {len(header)}")
+    table = pd.DataFrame([[cell.strip() for cell in row] for _, row in rows[1:]], columns=header, dtype=object)
+    if table.empty:
+        raise UsageError(f"{path} has a header and no rows")
+    if (table[NAME] == "").any():
+        raise UsageError(f"{path} has a row without a {NAME}")
+    repeated = _first_repeated(table[NAME])
+    if repeated is not None:
+        raise UsageError(f"{path} names {repeated} more than once")
+    return table
+
+
+def join_labels(predictions: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
+    """Give each labelled clip its prediction, if it has one.
+
+    Returns:
+        One row per row of ``labels`` and in its order, with its columns and those of the predictions that it lacks. A
+        clip without a prediction has no score, status ``missing`` and reason ``not_in_predictions``.
+
+    Raises:
+        UsageError: A prediction is of a clip that the labels do not name, or both give a clip different targets.
+    """
+    unknown = predictions.loc[~predictions[NAME].isin(labels[NAME]), NAME]
+    if len(unknown):
+        raise UsageError(f"a predicted clip is not in the labels: {unknown.iloc[0]} ({len(unknown)} in all)")
+    from_labels = labels.drop(columns=[column for column in PREDICTED if column in labels])
+    joined = from_labels.merge(predictions, how="left", on=NAME, suffixes=("", "_predicted"), indicator="_found")
+    if "target_predicted" in joined:
+        _refuse_contradiction(joined, "target", "target_predicted", "the labels and the predictions")
+    missing = (joined["_found"] == "left_only").to_numpy()
+    for column, code in (("status", "missing"), ("reason", "not_in_predictions")):
+        given = joined[column].fillna("") if column in joined else ""
+        joined[column] = np.where(missing, code, given)
+    surplus = [column for column in joined if column.endswith("_predicted") and column not in labels]
+    return joined.drop(columns=["_found", *surplus])
+
+
+def lend_labels(borrower: pd.DataFrame, lender: pd.DataFrame) -> pd.DataFrame:
+    """Give a predictions table without targets those of another table, with its other label columns.
+
+    Returns:
+        ``borrower`` as it is when it has targets or ``lender`` has none. Clips that the lender does not name stay
+        without.
+    """
+    if not read_targets(borrower)[1] or read_targets(lender)[1]:
+        return borrower
+    lent = lender.drop(columns=[column for column in PREDICTED if column in lender])
+    own = borrower.drop(columns=[column for column in lent if column in borrower and column != NAME])
+    return own.merge(lent, how="left", on=NAME)
+
+
+def pair(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
+    """Row up the clips that two predictions tables share.
+
+    Returns:
+        The shared rows of ``first`` with the row number of each clip in ``first`` and in ``second`` as the columns
+        ``a`` and ``b``.
+
+    Raises:
+        UsageError: The tables give a clip different targets.
+    """
+    left = first.reset_index(drop=True).assign(a=np.arange(len(first)))
+    right = second[[NAME]].reset_index(drop=True).assign(b=np.arange(len(second)))
+    if "target" in second:
+        right["target_b"] = second["target"].to_numpy()
+    shared = left.merge(right, on=NAME)
+    if "target" in first and "target" in second:
+        _refuse_contradiction(shared, "target", "target_b", "the two files")
+    return shared
+
+
+def _refuse_contradiction(table: pd.DataFrame, column: str, other: str, where: str) -> None:
+    one, _ = read_targets(table[[NAME, column]].rename(columns={column: "target"}))
+    two, _ = read_targets(table[[NAME, other]].rename(columns={other: "target"}))
+    differ = ~np.isnan(one) & ~np.isnan(two) & (one != two)
+    if differ.any():
+        name = table[NAME].to_numpy()[differ][0]
+        raise UsageError(f"{where} disagree on the target of {name} ({int(differ.sum())} in all)")
+
+
+def _first_repeated(names: pd.Series | list[str]) -> str | None:
+    repeated = pd.Series(names)[pd.Series(names).duplicated()]
+    return None if repeated.empty else str(repeated.iloc[0])

@@ -1,0 +1,62 @@
+"""Choice of the score from which a clip is called fake."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from utils.metrics.estimate import Estimate, as_target_and_score, count_of, missing_class
+from utils.metrics.ranking import resolves_fpr, roc_curve
+
+DEFAULT_THRESHOLD = 0.5
+
+
+def threshold_at_fpr(target: ArrayLike, score: ArrayLike, fpr: float, *, must_resolve: bool = True) -> Estimate:
+    """Lowest threshold that calls at most the share ``fpr`` of the reals fake, halfway to the next higher score.
+
+    Args:
+        target: (n,) 1 for fake, 0 for real.
+        score: (n,) probability of fake in [0, 1].
+        fpr: Rate in (0, 1).
+        must_resolve: Give no threshold when ``fpr`` is below ``1 / n_real``, since even calling no real fake proves no
+            such rate.
+
+    Raises:
+        ValueError: ``fpr`` is not between 0 and 1.
+    """
+    is_fake, score = as_target_and_score(target, score)
+    real = np.sort(score[~is_fake])[::-1]
+    resolved = resolves_fpr(len(real), fpr)
+    if len(real) == 0 or (must_resolve and not resolved):
+        return Estimate(None, f"only {count_of(len(real), 'real clip')}")
+    highest_passed = real[int(fpr * len(real) + 1e-9)]
+    higher = score[score > highest_passed]
+    ceiling = higher.min() if len(higher) else 1.0
+    if highest_passed >= ceiling:
+        return Estimate(None, "too many real clips share the highest score")
+    return Estimate(_between(float(highest_passed), float(ceiling)))
+
+
+def best_balanced_threshold(target: ArrayLike, score: ArrayLike) -> Estimate:
+    """Threshold of the best balanced accuracy, halfway between two neighbouring scores; of several the nearest to 0.5.
+
+    Args:
+        target: (n,) 1 for fake, 0 for real.
+        score: (n,) probability of fake in [0, 1].
+    """
+    is_fake, score = as_target_and_score(target, score)
+    curve = roc_curve(is_fake, score)
+    if curve is None:
+        return Estimate(None, missing_class(int((~is_fake).sum()), int(is_fake.sum())))
+    gain = curve.tpr - curve.fpr
+    if gain.max() <= 0:
+        return Estimate(None, "no threshold is better than chance")
+    lowest_called = curve.threshold[gain >= gain.max() - 1e-12]
+    candidates = [_between(float(score[score < called].max()), float(called)) for called in lowest_called]
+    return Estimate(min(candidates, key=lambda threshold: abs(threshold - DEFAULT_THRESHOLD)))
+
+
+def _between(low: float, high: float) -> float:
+    """Threshold above ``low`` and at most ``high``: their midpoint, or ``high`` where no number lies between."""
+    middle = 0.5 * (low + high)
+    return middle if middle > low else high

@@ -1,0 +1,61 @@
+"""A registry maps a name from a config file to the class that it stands for and to that class's config section."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from utils.errors import UsageError
+
+ConfigT = TypeVar("ConfigT")
+ClassT = TypeVar("ClassT")
+
+
+@dataclass(frozen=True)
+class Entry(Generic[ConfigT, ClassT]):
+    """What a name stands for: the typed config section and the class built from it."""
+
+    config_class: type[ConfigT]
+    built_class: type[ClassT]
+
+
+class Registry(Generic[ConfigT, ClassT]):
+    """Names to `Entry`; a name is registered once, beside the code that it names."""
+
+    def __init__(self, kind: str) -> None:
+        """Start empty; `kind` ("model", say) is the word that error messages use."""
+        self.kind = kind
+        self._entries: dict[str, Entry[ConfigT, ClassT]] = {}
+
+    def register(self, name: str, config_class: type[ConfigT]) -> Callable[[type[ClassT]], type[ClassT]]:
+        """Decorate a class so that `name` finds it.
+
+        Raises:
+            ValueError: when the name is taken.
+        """
+
+        def decorate(built_class: type[ClassT]) -> type[ClassT]:
+            if name in self._entries:
+                raise ValueError(f"two {self.kind}s are registered as {name!r}")
+            self._entries[name] = Entry(config_class, built_class)
+            return built_class
+
+        return decorate
+
+    def get(self, name: str) -> Entry[ConfigT, ClassT]:
+        """Look `name` up.
+
+        Raises:
+            UsageError: for an unknown name; it offers the nearest one and lists all.
+        """
+        if name not in self._entries:
+            near = difflib.get_close_matches(str(name), self._entries, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise UsageError(f"unknown {self.kind} {name!r}{hint} (there are: {', '.join(sorted(self._entries))})")
+        return self._entries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names in alphabetical order."""
+        return iter(sorted(self._entries))
