@@ -12,7 +12,7 @@ import torch
 
 from dataset.clips import ClipDataset, ClipTable, make_loader
 from engine.config import RunConfig
-from engine.scoring import score_batches
+from engine.scoring import EVIDENCE_PREFIX, score_batches
 from models.base import Detector
 from utils.errors import UsageError
 from utils.features.config import FeatureConfig
@@ -54,18 +54,21 @@ def predict_split(
     scored = scored.sort_values("index").drop(columns="index").reset_index(drop=True)
     labels = clips.labels.drop(columns=[name for name in scored.columns if name in clips.labels])
     table = pd.concat([labels.reset_index(drop=True), scored], axis=1)
-    evidence = [name for name in scored.columns if name.startswith("evidence_")]
+    evidence = [name for name in scored.columns if name.startswith(EVIDENCE_PREFIX)]
     further = [name for name in table.columns if name not in FIRST_COLUMNS and name not in evidence]
     return table[FIRST_COLUMNS + further + evidence]
 
 
 def calibrate(predictions: pd.DataFrame, config: RunConfig) -> Calibration:
     """Calibration and operating threshold from validation predictions; the identity where they cannot be fitted."""
-    known = predictions["logit"].notna() & predictions["target"].notna()
-    target, logit = predictions.loc[known, "target"].to_numpy(), predictions.loc[known, "logit"].to_numpy()
+    known = predictions[predictions["logit"].notna() & predictions["target"].notna()]
+    target = known["target"].to_numpy(float)
     if not config.eval.calibrate or len(np.unique(target)) < 2:
         return Calibration()
-    return fit_calibration(target, logit, fitted_on="valset", target_fpr=config.eval.target_fpr)
+    groups = known["group"].to_numpy(str) if "group" in known else None
+    return fit_calibration(
+        target, known["logit"].to_numpy(float), fitted_on="valset", target_fpr=config.eval.target_fpr, groups=groups
+    )
 
 
 def rescore(predictions: pd.DataFrame, calibration: Calibration) -> pd.DataFrame:

@@ -20,7 +20,7 @@ from dataset.workers import default_workers, run_in_workers
 from engine.checkpoint import Checkpoint
 from engine.device import pick_device
 from engine.run_folder import write_csv
-from engine.scoring import score_batches
+from engine.scoring import EVIDENCE_PREFIX, score_batches
 from utils.errors import UsageError
 from utils.features.config import FeatureConfig
 from utils.features.extract import ClipFacts, failed
@@ -28,7 +28,7 @@ from utils.files import write_text_atomic
 
 log = logging.getLogger(__name__)
 
-VIDEO_SUFFIXES = frozenset(
+VIDEO_SUFFIXES = frozenset(  # noqa: SIM905  (one word per suffix reads better than a quoted list)
     """
     .mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .mpe .m2v .ts .mts .m2ts .vob .wmv .asf .flv .f4v .ogv .ogg .3gp .3g2
     .mxf .qt .rm .rmvb .divx .dv .gif
@@ -130,7 +130,7 @@ def score_videos(paths: list[Path], checkpoint: Checkpoint, options: PredictOpti
             "reason": scored["reason"],
         }
     )
-    evidence = [name for name in scored.columns if name.startswith("evidence_")]
+    evidence = [name for name in scored.columns if name.startswith(EVIDENCE_PREFIX)]
     return pd.concat([table, scored[evidence]], axis=1)
 
 

@@ -26,6 +26,7 @@ from engine.evaluate import (
 from engine.provenance import git_state, package_versions, table_fingerprint
 from engine.report import ReportInputs, write_report
 from engine.run_folder import RunFolder, write_submission
+from engine.scoring import EVIDENCE_PREFIX
 from engine.train import train
 from models import build_model, model_config
 from models.base import Detector
@@ -220,6 +221,7 @@ def finish(
         predictions={name: result.predictions for name, result in results.items()},
         history=folder.read_history(),
         provenance=provenance,
+        evidence_columns=tuple(name for name in results[headline].predictions if name.startswith(EVIDENCE_PREFIX)),
     )
     write_report(folder.path / "report.html", inputs)
     log.info("%s", headline_sentence(results[headline].metrics))

@@ -21,6 +21,10 @@ FLIPS = {
 """Test-time views of the mel picture, as (mirrored in time, mirrored in frequency)."""
 
 
+EVIDENCE_PREFIX = "evidence_"
+"""How the columns of a score's terms begin."""
+
+
 @torch.inference_mode()
 def batch_terms(model: Detector, batch: Batch, tta: int) -> DetectorOutput:
     """The terms of B usable clips, averaged over `tta` fixed views."""
@@ -62,7 +66,7 @@ def score_batches(
         for row, (index, fact) in enumerate(zip(batch.index.tolist(), facts, strict=True)):
             reason = fact.reason if numbers[row] or fact.reason else "missing_modality"
             cells = {"index": index, "logit": logit[row], "status": fact.status, "reason": reason}
-            rows.append(cells | {f"evidence_{name}": values[row] for name, values in evidence.items()})
+            rows.append(cells | {EVIDENCE_PREFIX + name: values[row] for name, values in evidence.items()})
     model.train(was_training)
     table = pd.DataFrame(rows)
     table.insert(1, "score", calibration.score(table["logit"].to_numpy(float)))

@@ -10,6 +10,7 @@ import signal
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from dataset.demo_set.delivery import deliver, draw_delivery
 from dataset.demo_set.forge import FORGERS, Accomplices, Footage, Shot, splice_frames
 from dataset.demo_set.performance import make_take
 from dataset.demo_set.plan import FORMAT_VERSION, REAL, SPLITS, ClipPlan, DemoSettings, GroupPlan, plan_demo_set
-from utils.errors import UsageError
+from utils.errors import UsageError, WorkError
 from utils.files import atomic_path, write_text_atomic
 
 MANIFEST = "demo_set.json"
@@ -49,6 +50,7 @@ def build_demo_set(output: Path, settings: DemoSettings, workers: int = 1, progr
 
     Raises:
         UsageError: ``output`` holds something else: foreign files, or a set with other settings.
+        WorkError: A worker process died.
     """
     if workers < 1:
         raise UsageError(f"the number of workers is at least 1, not {workers}")
@@ -112,9 +114,11 @@ def make_group(output: Path, settings: DemoSettings, group: GroupPlan) -> int:
     """Write the clips of a group that are not there yet; returns how many the group has."""
     cv2.setNumThreads(1)
     for clip, footage in film_group(settings, group, _absent(output, group)):
-        rng = np.random.default_rng([settings.seed, clip.index, _DELIVERY_STREAM])
+        group_rng = np.random.default_rng([settings.seed, group.identity, _DELIVERY_STREAM])
+        rng = np.random.default_rng([settings.seed, clip.index, _DELIVERY_STREAM, 1])
+        delivery = draw_delivery(group_rng, rng)
         with atomic_path(output / group.split / clip.name) as temporary:
-            deliver(temporary, footage, group.fps, draw_delivery(rng), rng)
+            deliver(temporary, footage, group.fps, delivery, rng)
     return len(group.clips)
 
 
@@ -144,6 +148,8 @@ def _run(jobs: list[tuple[Path, DemoSettings, GroupPlan]], workers: int) -> Iter
     try:
         for future in as_completed([pool.submit(make_group, *job) for job in jobs]):
             yield future.result()
+    except BrokenProcessPool:
+        raise WorkError("a worker process was killed, perhaps for want of memory; run again to go on") from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

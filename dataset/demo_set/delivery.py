@@ -24,30 +24,35 @@ class Delivery:
     blur_px: float
     loudness_db: float
     microphone_snr_db: float
+    bits_per_pixel: float
     sample_rate_hz: int
     channels: int
     audio_bit_rate: int
-    bits_per_pixel: float
     profile: str
     preset: str
     key_frame_interval: int
 
 
-def draw_delivery(rng: np.random.Generator) -> Delivery:
-    """Draw one; the class plays no part."""
+def draw_delivery(group_rng: np.random.Generator, clip_rng: np.random.Generator) -> Delivery:
+    """Draw one; the class plays no part.
+
+    What comes in few values (codec settings) is drawn once per group, so that a real clip and its fakes agree and no
+    value can fall to one class by chance; what is continuous is drawn per clip, so that the small differences in size
+    that a forged picture causes drown in it.
+    """
     return Delivery(
-        sensor_noise=float(np.exp(rng.uniform(np.log(0.8), np.log(3.5)))),
-        chroma_noise=rng.uniform(0.2, 0.7),
-        blur_px=rng.uniform(0.0, 0.6),
-        loudness_db=rng.uniform(-30, -17),
-        microphone_snr_db=rng.uniform(28, 52),
-        sample_rate_hz=int(rng.choice([22_050, 32_000, 44_100, 48_000], p=[0.15, 0.15, 0.45, 0.25])),
-        channels=int(rng.choice([1, 2], p=[0.6, 0.4])),
-        audio_bit_rate=int(rng.choice([48_000, 64_000, 96_000])),
-        bits_per_pixel=float(np.exp(rng.uniform(np.log(0.25), np.log(1.2)))),
-        profile=str(rng.choice(["baseline", "main", "high"])),
-        preset=str(rng.choice(["superfast", "veryfast"])),
-        key_frame_interval=int(rng.choice([15, 30, 60, 250])),
+        sensor_noise=float(np.exp(clip_rng.uniform(np.log(0.8), np.log(3.5)))),
+        chroma_noise=clip_rng.uniform(0.2, 0.7),
+        blur_px=clip_rng.uniform(0.0, 0.6),
+        loudness_db=clip_rng.uniform(-30, -17),
+        microphone_snr_db=clip_rng.uniform(28, 52),
+        bits_per_pixel=float(np.exp(clip_rng.uniform(np.log(0.25), np.log(1.2)))),
+        sample_rate_hz=int(group_rng.choice([22_050, 32_000, 44_100, 48_000], p=[0.15, 0.15, 0.45, 0.25])),
+        channels=int(group_rng.choice([1, 2], p=[0.6, 0.4])),
+        audio_bit_rate=int(group_rng.choice([48_000, 64_000, 96_000])),
+        profile=str(group_rng.choice(["baseline", "main", "high"])),
+        preset=str(group_rng.choice(["superfast", "veryfast"])),
+        key_frame_interval=int(group_rng.choice([15, 30, 60, 250])),
     )
 
 
@@ -66,6 +71,8 @@ def deliver(path: Path, footage: Footage, fps: int, delivery: Delivery, rng: np.
             "profile": delivery.profile,
             "preset": delivery.preset,
             "g": str(delivery.key_frame_interval),
+            # A key frame at each detected cut would mark the spliced clips in the container.
+            "sc_threshold": "0",
         },
         # The default coder spends ten times as long on a gain that nobody hears in synthetic speech.
         audio_options={"aac_coder": "fast"},

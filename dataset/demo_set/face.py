@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
 
+from dataset.demo_set.canvas import (
+    CANVAS_PX,
+    SHIFT,
+    X,
+    Y,
+    disc,
+    fill,
+    fixed_point,
+    lens,
+    line,
+    mask_of,
+    opaque,
+    over,
+    soft,
+    spot,
+)
 from dataset.demo_set.identity import Face, Scene
 
-CANVAS_PX = 192
-_SHIFT = 4
-_AXIS = (np.arange(CANVAS_PX) + 0.5) / CANVAS_PX - 0.5
-_X, _Y = np.meshgrid(_AXIS, _AXIS)
 _PARTED = 0.006
-_LENS_T = np.concatenate([np.linspace(-1, 1, 15), np.linspace(1, -1, 15)])
-_LENS_ARC = (1 - _LENS_T**2) ** 0.75
-_LENS_FIRST = np.repeat([1.0, 0.0], 15)
 _LIP_T = np.linspace(-1, 1, 21)
 _LIP_ARC = np.sqrt(np.clip(1 - _LIP_T**2, 0, 1))
 _LIP_FULL = _LIP_ARC**0.8
@@ -41,14 +50,15 @@ class HeadPainter:
     """Paints one face under one light."""
 
     def __init__(self, face: Face, scene: Scene) -> None:
+        """Paint what stays the same in every frame."""
         self.face = face
         base, alpha = _paint_base(face, scene)
         self._base = np.dstack([np.clip(base, 0, 255), alpha * 255]).round().astype(np.uint8)
         tint = np.array(scene.light_rgb) * (0.82 + 0.3 * scene.light_strength)
         hair, lip = np.array(face.hair_rgb) * tint, np.array(face.lip_rgb) * tint
         lids = [self._sample(side * face.eye_offset, face.eye_y - 0.045) * 0.93 for side in (-1, 1)]
-        self._lids = [_colours(lid=lid, under=lid * 1.04, crease=lid * 0.72) for lid in lids]
-        self._colours = _colours(
+        self._lids = [opaque(lid=lid, under=lid * 1.04, crease=lid * 0.72) for lid in lids]
+        self._colours = opaque(
             white=np.array((236, 232, 226)) * tint,
             iris=np.array(face.iris_rgb) * tint * 0.95,
             pupil=(14, 12, 12),
@@ -87,30 +97,30 @@ class HeadPainter:
         face, colours = self.face, self._colours
         cx, cy, w, h = side * face.eye_offset, face.eye_y, face.eye_width, face.eye_height
         tilt, upper = 0.004 * side, -h * (1.25 * expression.eyes - 0.25)
-        eye = _lens(cx, cy, w, tilt, upper, 0.62 * h)
-        _fill(canvas, eye, colours["white"])
+        eye = lens(cx, cy, w, tilt, upper, 0.62 * h)
+        fill(canvas, eye, colours["white"])
         ix, iy = cx + 0.012 * expression.gaze[0], cy - 0.002 + 0.006 * expression.gaze[1]
         radius = 1.02 * h
-        _disc(canvas, ix, iy, radius, colours["iris"])
-        _disc(canvas, ix, iy, 0.5 * radius, colours["pupil"])
-        _disc(canvas, ix - 0.35 * radius, iy - 0.4 * radius, 0.22 * radius, colours["glint"])
-        _fill(canvas, _lens(cx, cy, w, tilt, -1.55 * h, upper), lids["lid"])
-        _fill(canvas, _lens(cx, cy, w, tilt, 1.3 * h, 0.62 * h), lids["under"])
-        _line(canvas, eye[: len(eye) // 2], 2, colours["lash"])
-        _line(canvas, eye[len(eye) // 2 :], 1, lids["crease"])
+        disc(canvas, ix, iy, radius, colours["iris"])
+        disc(canvas, ix, iy, 0.5 * radius, colours["pupil"])
+        disc(canvas, ix - 0.35 * radius, iy - 0.4 * radius, 0.22 * radius, colours["glint"])
+        fill(canvas, lens(cx, cy, w, tilt, -1.55 * h, upper), lids["lid"])
+        fill(canvas, lens(cx, cy, w, tilt, 1.3 * h, 0.62 * h), lids["under"])
+        line(canvas, eye[: len(eye) // 2], 2, colours["lash"])
+        line(canvas, eye[len(eye) // 2 :], 1, lids["crease"])
         middle = cy - 0.074 - 0.010 * expression.brows
         thickness = 0.5 * face.brow_thickness
-        brow = _lens(cx, middle, 1.2 * w, face.brow_tilt * side, -thickness, thickness, bend=0.012)
-        _fill(canvas, brow, colours["brow"])
+        brow = lens(cx, middle, 1.2 * w, face.brow_tilt * side, -thickness, thickness, bend=0.012)
+        fill(canvas, brow, colours["brow"])
 
     def _paint_glasses(self, canvas: np.ndarray) -> None:
         face, colour = self.face, self._colours["glasses"]
         for side in (-1, 1):
-            centre = _fixed_point(np.array([side * (face.eye_offset + 0.002), face.eye_y + 0.002])).tolist()
-            axes = [round(radius * CANVAS_PX * 2**_SHIFT) for radius in (0.072, 0.056)]
-            cv2.ellipse(canvas, centre, axes, 0, 0, 360, colour, 2, cv2.LINE_AA, _SHIFT)
+            centre = fixed_point(np.array([side * (face.eye_offset + 0.002), face.eye_y + 0.002])).tolist()
+            axes = [round(radius * CANVAS_PX * 2**SHIFT) for radius in (0.072, 0.056)]
+            cv2.ellipse(canvas, centre, axes, 0, 0, 360, colour, 2, cv2.LINE_AA, SHIFT)
         inner = face.eye_offset - 0.07
-        _line(canvas, _fixed_point(np.array([[-inner, face.eye_y - 0.006], [inner, face.eye_y - 0.006]])), 2, colour)
+        line(canvas, fixed_point(np.array([[-inner, face.eye_y - 0.006], [inner, face.eye_y - 0.006]])), 2, colour)
 
     def _paint_mouth(self, canvas: np.ndarray, expression: Expression) -> None:
         face, colours = self.face, self._colours
@@ -127,30 +137,36 @@ class HeadPainter:
         tongue = np.maximum(lower_in - 0.42 * gap * _LIP_ARC**2, teeth)
         gloss, rim = lower_in + 0.35 * face.lower_lip, lower_out - 0.002
         rows = np.stack([upper_in, lower_in, upper_out, lower_out, teeth, tongue, gloss, rim, lower_out + 0.004])
-        curves = _fixed_point(np.stack([np.broadcast_to(half_width * _LIP_T, rows.shape), rows], axis=-1))
+        curves = fixed_point(np.stack([np.broadcast_to(half_width * _LIP_T, rows.shape), rows], axis=-1))
         upper_in, lower_in, upper_out, lower_out, teeth, tongue, gloss, rim, fold = curves
-        _fill(canvas, np.concatenate([upper_out, lower_out[::-1]]), colours["lip"])
-        _fill(canvas, np.concatenate([gloss, rim[::-1]]), colours["lip_light"])
+        fill(canvas, np.concatenate([upper_out, lower_out[::-1]]), colours["lip"])
+        fill(canvas, np.concatenate([gloss, rim[::-1]]), colours["lip_light"])
         if gap > _PARTED:
-            _fill(canvas, np.concatenate([upper_in, lower_in[::-1]]), colours["mouth"])
-            _fill(canvas, np.concatenate([upper_in[3:-3], teeth[3:-3][::-1]]), colours["teeth"])
-            _fill(canvas, np.concatenate([tongue[5:-5], lower_in[5:-5][::-1]]), colours["tongue"])
+            fill(canvas, np.concatenate([upper_in, lower_in[::-1]]), colours["mouth"])
+            fill(canvas, np.concatenate([upper_in[3:-3], teeth[3:-3][::-1]]), colours["teeth"])
+            fill(canvas, np.concatenate([tongue[5:-5], lower_in[5:-5][::-1]]), colours["tongue"])
         else:
-            _line(canvas, upper_in, 1, colours["lip_gap"])
-        _line(canvas, upper_out, 1, colours["lip_edge"])
-        _line(canvas, fold[4:-4], 1, colours["chin"])
+            line(canvas, upper_in, 1, colours["lip_gap"])
+        line(canvas, upper_out, 1, colours["lip_edge"])
+        line(canvas, fold[4:-4], 1, colours["chin"])
+
+
+@lru_cache(maxsize=8)
+def head_painter(face: Face, scene: Scene) -> HeadPainter:
+    """The painter of a face under a light, kept for the next fake of the same group: its base is dear to paint."""
+    return HeadPainter(face, scene)
 
 
 def inner_face_mask(face: Face) -> np.ndarray:
     """Soft coverage in [0, 1] of brows, eyes, nose and mouth, (CANVAS_PX, CANVAS_PX) float32: what a swap replaces."""
-    radius = ((_X / (0.86 * face.half_width)) ** 2 + ((_Y - 0.055) / (0.74 * face.half_height)) ** 2) ** 0.5
+    radius = ((X / (0.86 * face.half_width)) ** 2 + ((Y - 0.055) / (0.74 * face.half_height)) ** 2) ** 0.5
     return np.clip((1.0 - radius) / 0.18, 0, 1).astype(np.float32)
 
 
 def mouth_mask(face: Face) -> np.ndarray:
     """Soft coverage in [0, 1] of the lower face, (CANVAS_PX, CANVAS_PX) float32: what a lip-sync generator redraws."""
-    across = np.abs(_X) / (0.74 * face.half_width)
-    along = np.abs(_Y - face.mouth_y - 0.022) / 0.112
+    across = np.abs(X) / (0.74 * face.half_width)
+    along = np.abs(Y - face.mouth_y - 0.022) / 0.112
     return np.clip((1.0 - np.maximum(across, along)) / 0.16, 0, 1).astype(np.float32)
 
 
@@ -158,19 +174,19 @@ def _paint_base(face: Face, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(face.texture_seed)
     hair_rgb = np.array(face.hair_rgb)
     strands = cv2.GaussianBlur(rng.standard_normal((CANVAS_PX, CANVAS_PX)), (0, 0), sigmaX=0.9, sigmaY=7.0)
-    hair = hair_rgb * (1 + 0.16 * strands / strands.std())[..., None] * (1.06 - 0.5 * (_Y[..., None] + 0.2))
-    head = _mask(_outline(face))
+    hair = hair_rgb * (1 + 0.16 * strands / strands.std())[..., None] * (1.06 - 0.5 * (Y[..., None] + 0.2))
+    head = mask_of(_outline(face))
     back, front = _hair_masks(face)
     ears = _ear_mask(face)
     skin = _paint_skin(face, scene, rng)
     canvas = hair * 0.72
-    canvas = _over(canvas, ears, skin * 0.88)
-    canvas = _over(canvas, head, skin)
+    canvas = over(canvas, ears, skin * 0.88)
+    canvas = over(canvas, head, skin)
     edge_shadow = cv2.GaussianBlur(front.astype(np.float32), (0, 0), 3.5) * head * (1 - front)
     canvas = canvas * (1 - 0.35 * edge_shadow[..., None])
     light = _light(face, scene)[..., None] * np.array(scene.light_rgb)
     strength = 0.35 if face.hair_style == "buzz" else 1.0
-    canvas = _over(canvas, front * strength, hair * (0.75 + 0.25 * light))
+    canvas = over(canvas, front * strength, hair * (0.75 + 0.25 * light))
     return canvas, np.clip(np.maximum.reduce([head, back, front * strength, ears]), 0, 1)
 
 
@@ -179,14 +195,14 @@ def _paint_skin(face: Face, scene: Scene, rng: np.random.Generator) -> np.ndarra
     pores = cv2.GaussianBlur(rng.standard_normal((CANVAS_PX, CANVAS_PX)), (0, 0), 1.2)
     skin *= 1 + 0.012 * (pores / pores.std())[..., None]
     for side in (-1, 1):
-        skin = _over(skin, 0.22 * _spot(side * 0.135, 0.085, 0.055, 0.045), np.array(face.skin_rgb) * (1.02, 0.78, 0.76))
-        skin = _over(skin, 0.30 * _spot(side * face.eye_offset, face.eye_y - 0.012, 0.062, 0.042), skin * 0.74)
-        skin = _over(skin, 0.22 * _spot(side * (face.mouth_half_width + 0.02), face.mouth_y - 0.02, 0.012, 0.04), skin * 0.72)
+        skin = over(skin, 0.22 * spot(side * 0.135, 0.085, 0.055, 0.045), np.array(face.skin_rgb) * (1.02, 0.78, 0.76))
+        skin = over(skin, 0.30 * spot(side * face.eye_offset, face.eye_y - 0.012, 0.062, 0.042), skin * 0.74)
+        skin = over(skin, 0.22 * spot(side * (face.mouth_half_width + 0.02), face.mouth_y - 0.02, 0.012, 0.04), skin * 0.72)
     if face.beard:
-        jaw = np.clip((_Y - 0.075 - 0.16 * np.cos(np.clip(_X / face.half_width, -1, 1) * np.pi) * 0.35) / 0.06, 0, 1)
-        lip_gap = 1 - 0.8 * _spot(0, face.mouth_y + 0.002, face.mouth_half_width * 0.9, 0.022)
+        jaw = np.clip((Y - 0.075 - 0.16 * np.cos(np.clip(X / face.half_width, -1, 1) * np.pi) * 0.35) / 0.06, 0, 1)
+        lip_gap = 1 - 0.8 * spot(0, face.mouth_y + 0.002, face.mouth_half_width * 0.9, 0.022)
         stubble = 0.85 + 0.15 * rng.random((CANVAS_PX, CANVAS_PX))
-        skin = _over(skin, face.beard * jaw * lip_gap * stubble, np.array(face.hair_rgb) * 0.9)
+        skin = over(skin, face.beard * jaw * lip_gap * stubble, np.array(face.hair_rgb) * 0.9)
     skin = skin * (_light(face, scene)[..., None] * np.array(scene.light_rgb))
     return _paint_nose(face, scene, skin)
 
@@ -201,19 +217,19 @@ def _paint_nose(face: Face, scene: Scene, skin: np.ndarray) -> np.ndarray:
             [shade_side * 0.006, face.nose_y - 0.03],
         ]
     )
-    skin = _over(skin, 0.5 * _soft(_mask(bridge), 2.0), skin * 0.62)
+    skin = over(skin, 0.5 * soft(mask_of(bridge), 2.0), skin * 0.62)
     under = np.array([[-face.nose_width, face.nose_y], [face.nose_width, face.nose_y], [0, face.nose_y + 0.026]])
-    skin = _over(skin, 0.6 * _soft(_mask(under), 1.6), skin * 0.55)
+    skin = over(skin, 0.6 * soft(mask_of(under), 1.6), skin * 0.55)
     for side in (-1, 1):
-        skin = _over(skin, 0.75 * _spot(side * face.nose_width * 0.52, face.nose_y + 0.006, 0.010, 0.006), skin * 0.32)
-        skin = _over(skin, 0.35 * _spot(side * face.nose_width * 0.98, face.nose_y - 0.006, 0.008, 0.014), skin * 0.6)
-    return _over(skin, 0.45 * _spot(0, face.nose_y - 0.022, 0.012, 0.03), skin * 1.22 + 12)
+        skin = over(skin, 0.75 * spot(side * face.nose_width * 0.52, face.nose_y + 0.006, 0.010, 0.006), skin * 0.32)
+        skin = over(skin, 0.35 * spot(side * face.nose_width * 0.98, face.nose_y - 0.006, 0.008, 0.014), skin * 0.6)
+    return over(skin, 0.45 * spot(0, face.nose_y - 0.022, 0.012, 0.03), skin * 1.22 + 12)
 
 
 def _light(face: Face, scene: Scene) -> np.ndarray:
     """Lambert's law on an ellipsoid, mean about 1 over the face."""
-    nx = np.clip(_X / (face.half_width * 1.12), -1, 1)
-    ny = np.clip(_Y / (face.half_height * 1.12), -1, 1)
+    nx = np.clip(X / (face.half_width * 1.12), -1, 1)
+    ny = np.clip(Y / (face.half_height * 1.12), -1, 1)
     nz = np.sqrt(np.clip(1 - 0.8 * nx**2 - 0.6 * ny**2, 0.05, 1))
     lx, ly = scene.light_direction
     lambert = np.clip((nx * lx + ny * ly + nz) / np.sqrt(1 + lx**2 + ly**2), 0, 1.2)
@@ -239,78 +255,21 @@ def _hair_masks(face: Face) -> tuple[np.ndarray, np.ndarray]:
     top = _outline(face, volume)
     top = top[top[:, 1] < face.hairline + 0.12 + temple]
     top = top[np.argsort(top[:, 0])]
-    front = _mask(np.vstack([top, np.column_stack([face.half_width * 0.99 * t, line])]))
+    front = mask_of(np.vstack([top, np.column_stack([face.half_width * 0.99 * t, line])]))
     back = np.zeros_like(front)
     if face.hair_style in ("long", "bob"):
         length = 0.46 if face.hair_style == "long" else 0.24
         half = face.half_width * (1.16 if face.hair_style == "long" else 1.22)
-        radius = ((_X / half) ** 2 + (np.minimum(_Y + 0.06, 0) / (face.half_height * 0.92)) ** 2) ** 0.5
-        back = _soft((radius < 1) * np.clip((length - _Y) / 0.03, 0, 1), 1.0)
+        radius = ((X / half) ** 2 + (np.minimum(Y + 0.06, 0) / (face.half_height * 0.92)) ** 2) ** 0.5
+        back = soft((radius < 1) * np.clip((length - Y) / 0.03, 0, 1), 1.0)
     elif face.hair_style == "round":
-        radius = ((_X / (face.half_width * 1.32)) ** 2 + ((_Y + 0.12) / (face.half_height * 0.95)) ** 2) ** 0.5
-        back = _soft((radius < 1).astype(float), 1.2)
+        radius = ((X / (face.half_width * 1.32)) ** 2 + ((Y + 0.12) / (face.half_height * 0.95)) ** 2) ** 0.5
+        back = soft((radius < 1).astype(float), 1.2)
     return back, front
 
 
 def _ear_mask(face: Face) -> np.ndarray:
     if face.hair_style in ("long", "bob"):
         return np.zeros((CANVAS_PX, CANVAS_PX))
-    x = np.abs(_X) - face.half_width * 0.99
-    return _soft((((x / 0.026) ** 2 + ((_Y - 0.015) / 0.058) ** 2) < 1).astype(float), 0.8)
-
-
-def _over(canvas: np.ndarray, coverage: np.ndarray, rgb: np.ndarray) -> np.ndarray:
-    weight = coverage[..., None]
-    return canvas * (1 - weight) + rgb * weight
-
-
-def _spot(x: float, y: float, radius_x: float, radius_y: float) -> np.ndarray:
-    return np.exp(-(((_X - x) / radius_x) ** 2) - ((_Y - y) / radius_y) ** 2)
-
-
-def _soft(mask: np.ndarray, sigma_px: float) -> np.ndarray:
-    return cv2.GaussianBlur(mask, (0, 0), sigma_px)
-
-
-def _mask(points: np.ndarray) -> np.ndarray:
-    mask = np.zeros((CANVAS_PX, CANVAS_PX), np.uint8)
-    cv2.fillPoly(mask, [_fixed_point(points)], 255, cv2.LINE_AA, _SHIFT)
-    return mask / 255.0
-
-
-def _fixed_point(points: np.ndarray) -> np.ndarray:
-    return np.round(((points + 0.5) * CANVAS_PX - 0.5) * 2**_SHIFT).astype(np.int32)
-
-
-def _colours(**rgb: Sequence[float]) -> dict[str, tuple[int, int, int, int]]:
-    """Colours as OpenCV takes them, opaque."""
-    return {name: (*(int(min(max(value, 0), 255)) for value in triple), 255) for name, triple in rgb.items()}
-
-
-def _lens(
-    x: float, y: float, half_width: float, tilt: float, first: float, second: float, bend: float = 0.0
-) -> np.ndarray:
-    """The area between two arcs that meet at their ends, as (30, 2) fixed-point vertices.
-
-    The arcs bulge by ``first`` and ``second`` (positive: down); ``bend`` lowers both ends.
-    """
-    bulge = second + (first - second) * _LENS_FIRST
-    points = np.empty((len(_LENS_T), 2))
-    points[:, 0] = x + half_width * _LENS_T
-    points[:, 1] = y + tilt * _LENS_T + bulge * _LENS_ARC + bend * _LENS_T**2
-    return _fixed_point(points)
-
-
-def _fill(canvas: np.ndarray, points: np.ndarray, colour: tuple[int, int, int, int]) -> None:
-    cv2.fillPoly(canvas, [points], colour, cv2.LINE_AA, _SHIFT)
-
-
-def _line(canvas: np.ndarray, points: np.ndarray, thickness_px: int, colour: tuple[int, int, int, int]) -> None:
-    cv2.polylines(canvas, [points], False, colour, thickness_px, cv2.LINE_AA, _SHIFT)
-
-
-def _disc(canvas: np.ndarray, x: float, y: float, radius: float, colour: tuple[int, int, int, int]) -> None:
-    scale = CANVAS_PX * 2**_SHIFT
-    offset = scale / 2 - 2 ** (_SHIFT - 1)
-    centre = (round(x * scale + offset), round(y * scale + offset))
-    cv2.circle(canvas, centre, round(radius * scale), colour, cv2.FILLED, cv2.LINE_AA, _SHIFT)
+    x = np.abs(X) - face.half_width * 0.99
+    return soft((((x / 0.026) ** 2 + ((Y - 0.015) / 0.058) ** 2) < 1).astype(float), 0.8)

@@ -12,9 +12,10 @@ import cv2
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from dataset.demo_set.face import CANVAS_PX
+from dataset.demo_set.canvas import CANVAS_PX
+from dataset.demo_set.face import head_painter
 from dataset.demo_set.performance import Pose, Take
-from dataset.demo_set.render import HeadCamera, SceneRenderer, apply_gain, render
+from dataset.demo_set.render import HeadCamera, apply_gain, render
 from dataset.demo_set.resynthesis import resynthesise
 from dataset.demo_set.speech import SAMPLE_RATE_HZ
 
@@ -81,7 +82,7 @@ Forger = Callable[[Shot, Footage, Accomplices, np.random.Generator], Footage]
 
 def face_swap(shot: Shot, footage: Footage, others: Accomplices, rng: np.random.Generator) -> Footage:
     """Blend a stranger's inner face in at the tracked pose, with this head's expression and colours."""
-    donor = SceneRenderer(others.stranger.take, shot.size_px)
+    donor = head_painter(others.stranger.take.face, others.stranger.take.scene)
     camera = HeadCamera(shot.take.scene, shot.size_px)
     sharpness, opacity = rng.uniform(0.55, 0.85), rng.uniform(0.9, 1.0)
     jitter = rng.normal(0, 0.0022, (shot.n_frames, 2))
@@ -89,8 +90,8 @@ def face_swap(shot: Shot, footage: Footage, others: Accomplices, rng: np.random.
     for index, (pose, expression) in enumerate(_acting(shot)):
         tracked = replace(pose, x=pose.x + jitter[index, 0], y=pose.y + jitter[index, 1])
         maps = camera.maps(tracked, expression.opening)
-        generated = camera.view(donor.painter.paint(expression), maps)[..., :3]
-        mask = opacity * camera.view(donor.painter.inner_mask, maps)
+        generated = camera.view(donor.paint(expression), maps)[..., :3]
+        mask = opacity * camera.view(donor.inner_mask, maps)
         generated = _match_colours(_soften(generated, sharpness), footage.frames[index], mask)
         frames.append(_blend(footage.frames[index], generated, mask))
     return replace(footage, frames=frames)
@@ -99,17 +100,18 @@ def face_swap(shot: Shot, footage: Footage, others: Accomplices, rng: np.random.
 def lip_sync(shot: Shot, footage: Footage, others: Accomplices, rng: np.random.Generator) -> Footage:
     """Put other speech of the same voice under the clip and redraw the mouth to follow it."""
     speech = others.same_person
-    renderer = SceneRenderer(shot.take, shot.size_px)
+    painter = head_painter(shot.take.face, shot.take.scene)
+    camera = HeadCamera(shot.take.scene, shot.size_px)
     lips = [expression for _, expression in _acting(speech)]
     sharpness, lag = rng.uniform(0.4, 0.65), rng.uniform(-0.05, 0.05)
     gains = shot.take.gains(shot.times_s)
     frames = []
     for index, (pose, expression) in enumerate(_acting(shot)):
         spoken = replace(expression, opening=lips[index].opening, spread=lips[index].spread)
-        maps = renderer.camera.maps(pose, spoken.opening)
-        generated = renderer.camera.view(renderer.painter.paint(spoken), maps)[..., :3]
+        maps = camera.maps(pose, spoken.opening)
+        generated = camera.view(painter.paint(spoken), maps)[..., :3]
         generated = apply_gain(_soften(generated, sharpness), gains[index] * (1 + lag))
-        mask = renderer.camera.view(renderer.painter.mouth_mask, maps)
+        mask = camera.view(painter.mouth_mask, maps)
         frames.append(_blend(footage.frames[index], generated, mask))
     return replace(footage, frames=frames, samples=speech.listen())
 
@@ -117,7 +119,7 @@ def lip_sync(shot: Shot, footage: Footage, others: Accomplices, rng: np.random.G
 def reenactment(shot: Shot, footage: Footage, others: Accomplices, rng: np.random.Generator) -> Footage:
     """Regenerate the face from a low-resolution, temporally smoothed version of itself and put it back."""
     camera = HeadCamera(shot.take.scene, shot.size_px)
-    painter = SceneRenderer(shot.take, shot.size_px).painter
+    painter = head_painter(shot.take.face, shot.take.scene)
     poses = shot.take.poses(shot.times_s)
     steady = _steady(poses, sigma_frames=rng.uniform(0.8, 1.6))
     memory, share = None, rng.uniform(0.2, 0.4)

@@ -37,6 +37,7 @@ class DemoSettings:
     sizes_px: tuple[int, ...] = (128, 144, 160)
 
     def __post_init__(self) -> None:
+        """Check the ranges; raises ``UsageError``."""
         if self.clips < MIN_CLIPS:
             raise UsageError(f"a demo set needs at least {MIN_CLIPS} clips, not {self.clips}")
         if self.seed < 0:

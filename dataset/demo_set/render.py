@@ -5,7 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from dataset.demo_set.face import CANVAS_PX, Expression, HeadPainter
+from dataset.demo_set.canvas import CANVAS_PX
+from dataset.demo_set.face import Expression, head_painter
 from dataset.demo_set.identity import Scene
 from dataset.demo_set.performance import Pose, Take
 
@@ -17,6 +18,7 @@ class HeadCamera:
     """Maps between the canvas of a head and a square frame."""
 
     def __init__(self, scene: Scene, size_px: int) -> None:
+        """Film a scene in square frames of ``size_px``."""
         self._scene = scene
         self._size_px = size_px
         row, column = np.mgrid[0:size_px, 0:size_px].astype(np.float32)
@@ -64,7 +66,8 @@ class SceneRenderer:
     """Renders the frames of a take at one size."""
 
     def __init__(self, take: Take, size_px: int) -> None:
-        self.painter = HeadPainter(take.face, take.scene)
+        """Prepare the layers of a take."""
+        self.painter = head_painter(take.face, take.scene)
         self.camera = HeadCamera(take.scene, size_px)
         self._size_px = size_px
         self._background = _background(take.scene, size_px)
@@ -117,7 +120,8 @@ def _background(scene: Scene, size_px: int) -> np.ndarray:
             x = 0
             while x < size_px:
                 width, height = int(rng.integers(4, 10) * unit), int(rng.integers(14, 24) * unit)
-                picture[max(0, y + int(26 * unit) - height) : y + int(26 * unit), x : x + width] = far * 0.4 + 0.6 * rng.uniform(40, 190, 3)
+                foot = y + int(26 * unit)
+                picture[max(0, foot - height) : foot, x : x + width] = far * 0.4 + 0.6 * rng.uniform(40, 190, 3)
                 x += width + 1
             picture[y + int(26 * unit) : y + int(28 * unit)] = far * 0.5
     elif scene.background_kind == "window":

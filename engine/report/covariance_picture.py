@@ -113,7 +113,7 @@ def _draw_clip(figure: Figure, image: Axes, sums: Axes, clip: ClipHistograms, to
     image.set_ylabel("frame")
     image.locator_params(integer=True, nbins=5)
     bar = figure.colorbar(shown, ax=image, shrink=0.85, pad=0.02, extend="both")
-    bar.formatter.set_powerlimits((-2, 3))
+    bar.ax.ticklabel_format(axis="y", scilimits=(-2, 3))
     row_sums = frame_covariance_row_sums(clip.histograms)
     kept = select_frames(row_sums, top_k)
     sums.plot(row_sums, color=_SUM, linewidth=0.9, marker="o" if n_frames == 1 else None, markersize=4)

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from engine.report.inputs import Estimate, ReportInputs, Scored, estimate, group_estimate, number, scored_rows
+import pandas as pd
+
+from engine.report.inputs import (
+    Estimate,
+    ReportInputs,
+    Scored,
+    estimate,
+    group_estimate,
+    number,
+    numeric_column,
+    scored_rows,
+)
 from engine.report.text import count, fixed, percent, plural, visible
 from utils.metrics.ranking import resolves_fpr
 
@@ -95,11 +106,11 @@ def _about_coverage(metrics: Mapping[str, Any]) -> Iterator[str]:
             "the harder ones."
         )
     by_class = metrics.get("coverage_by_class")
-    shares = [number(by_class.get(name)) for name in ("fake", "real")] if isinstance(by_class, Mapping) else [None]
-    if None not in shares and abs(shares[0] - shares[1]) > COVERAGE_GAP:
+    fake, real = (number(by_class.get(key)) if isinstance(by_class, Mapping) else None for key in ("fake", "real"))
+    if fake is not None and real is not None and abs(fake - real) > COVERAGE_GAP:
         yield (
-            f"{percent(shares[0])} of the fakes and {percent(shares[1])} of the real clips were scored: whether a clip "
-            "can be scored already tells its class, so the AUC over scored clips flatters or hides."
+            f"{percent(fake)} of the fakes and {percent(real)} of the real clips were scored: whether a clip can be scored "
+            "already tells its class, so the AUC over scored clips flatters or hides."
         )
     if metrics.get("in_sample"):
         yield (
@@ -132,8 +143,8 @@ def _about_sources(inputs: ReportInputs, split: str) -> Iterator[str]:
         only = visible(names.iloc[0], 60)
         yield f"All clips come from one source ({only}); nothing here shows how the model does elsewhere."
         return
-    classes = frame.loc[names.index].groupby(names)["target"].nunique()
-    if int(classes.max()) < 2:
+    target = pd.Series(numeric_column(frame, "target"), index=frame.index)[names.index]
+    if target.groupby(names).nunique().max() == 1:
         yield (
             "Every source holds only fakes or only reals: telling sources apart would score as well as finding "
             "forgeries."

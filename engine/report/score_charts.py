@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from engine.report.chart import BOTTOM, LEFT, RIGHT, TOP, UNIT_TICKS, Chart
 from engine.report.inputs import Estimate, Scored, number
 from engine.report.svg import Plot, Scale, nice_ticks
 from engine.report.text import count, csv_uri, fixed, plural
-from utils.metrics.reliability import ReliabilityBin, reliability_table
+from utils.metrics.reliability import reliability_table
 
 
 def score_chart(scored: Scored, threshold: float | None, split: str, bins: int = 25) -> Chart:
@@ -61,15 +62,27 @@ def score_chart(scored: Scored, threshold: float | None, split: str, bins: int =
     )  # fmt: skip
 
 
-def reliability_bins(metrics: Mapping[str, Any], scored: Scored) -> list[ReliabilityBin]:
+@dataclass(frozen=True)
+class Bin:
+    """A filled bin of the reliability diagram: mean score, share of fakes, and number of clips."""
+
+    mean_score: float
+    fake_share: float
+    n: int
+
+
+def reliability_bins(metrics: Mapping[str, Any], scored: Scored) -> list[Bin]:
     """The filled bins of the metrics' `reliability` table, else of the predictions' scores."""
     table = metrics.get("reliability")
-    if isinstance(table, Sequence) and not isinstance(table, str):
-        rows = [row for row in table if isinstance(row, Mapping) and row.get("n")]
-        bins = [ReliabilityBin(*(row.get(name) for name in ReliabilityBin._fields)) for row in rows]
-        return [row for row in bins if number(row.mean_score) is not None and number(row.fake_share) is not None]
-    probable = (scored.score >= 0) & (scored.score <= 1)
-    return [row for row in reliability_table(scored.target[probable], scored.score[probable]) if row.n]
+    if not isinstance(table, Sequence) or isinstance(table, str):
+        probable = (scored.score >= 0) & (scored.score <= 1)
+        table = [row._asdict() for row in reliability_table(scored.target[probable], scored.score[probable])]
+    found = []
+    for row in table:
+        score, share, n = (number(row.get(name)) for name in ("mean_score", "fake_share", "n"))
+        if score is not None and share is not None and n:
+            found.append(Bin(score, share, int(n)))
+    return found
 
 
 def reliability_chart(metrics: Mapping[str, Any], scored: Scored, ece: Estimate, split: str) -> Chart:

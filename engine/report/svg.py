@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from statistics import NormalDist
 
 import numpy as np
 from markupsafe import Markup
-from scipy.stats import norm
 
 from engine.report.text import visible
 
@@ -43,12 +44,16 @@ class Scale:
     def _warp(self, value: float) -> float:
         if self.kind == "log":
             return math.log10(value)
-        return float(norm.ppf(value)) if self.kind == "probit" else value
+        return NormalDist().inv_cdf(value) if self.kind == "probit" else value
+
+    @cached_property
+    def _warped_ends(self) -> Point:
+        return self._warp(self.low), self._warp(self.high)
 
     def __call__(self, value: float) -> float:
         """The coordinate of `value`."""
         value = min(max(float(value), self.low), self.high)
-        low, high = self._warp(self.low), self._warp(self.high)
+        low, high = self._warped_ends
         share = 0.5 if high == low else (self._warp(value) - low) / (high - low)
         return self.start + share * (self.end - self.start)
 

@@ -91,7 +91,10 @@ def coverage_rows(frame: pd.DataFrame | None) -> list[CoverageRow]:
     names = {name: _text_column(frame, name) for name in ("status", "reason")}
     scored = ~np.isnan(numeric_column(frame, "score")) | ~np.isnan(numeric_column(frame, "logit"))
     grouped = pd.DataFrame({**names, "scored": scored}).groupby(["status", "reason"])["scored"].agg(["size", "sum"])
-    rows = [CoverageRow(*map(str, key), int(row["size"]), int(row["sum"])) for key, row in grouped.iterrows()]
+    rows = [
+        CoverageRow(str(status), str(reason), int(size), int(n_scored))
+        for (status, reason), size, n_scored in grouped.itertuples(name=None)
+    ]
     return sorted(rows, key=lambda row: -row.n)
 
 

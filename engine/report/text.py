@@ -36,7 +36,7 @@ def writable(text: str) -> str:
 
 def isolate(value: object, limit: int = 160) -> Markup:
     """`visible(value)`, escaped, breakable after separators, in `<bdi>`: a right-to-left name moves no neighbour."""
-    pieces = re.split(r"(?<=[_/.\-])(?=\w)", visible(value, limit))
+    pieces = re.split(r"(?<=[_/-])(?=\w)", visible(value, limit))
     return Markup("<bdi>{}</bdi>").format(Markup("<wbr>").join(pieces))
 
 

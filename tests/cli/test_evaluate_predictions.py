@@ -63,11 +63,15 @@ def test_one_file_is_evaluated_and_written(run: Callable[..., Done], tmp_path: P
         writer.writerows([f"clip ä {i}.mp4", t, s] for i, (t, s) in enumerate(zip(target, score, strict=True)))
     done = run("a.csv", "--output", "deep/metrics.json", "--split", "valset")
     assert done.returncode == 0, done.stderr
-    assert "AUC" in done.stdout and "200 of 200 clips scored" in done.stdout and done.stderr == ""
+    assert "AUC" in done.stdout
+    assert "200 of 200 clips scored" in done.stdout
+    assert done.stderr == ""
     metrics = json.loads((tmp_path / "deep/metrics.json").read_text(encoding="utf-8"))
     assert metrics["auc"]["value"] == pytest.approx(roc_auc_score(target, score))
-    assert metrics["split"] == "valset" and metrics["coverage"] == 1.0
-    assert metrics["tpr_at_fpr"]["0.001"] is None and metrics["tpr_at_fpr"]["0.01"] is not None
+    assert metrics["split"] == "valset"
+    assert metrics["coverage"] == 1.0
+    assert metrics["tpr_at_fpr"]["0.001"] is None
+    assert metrics["tpr_at_fpr"]["0.01"] is not None
     assert metrics["reasons"]["tpr_at_fpr.0.001"] == "only 100 real clips"
 
 
@@ -77,9 +81,11 @@ def test_labels_are_joined_and_missing_clips_count_as_uncovered(run: Callable[..
     done = run("a.csv", "--labels", "labels.txt", "--output", "m.json", "--policy", "as-chance")
     assert done.returncode == 0, done.stderr
     metrics = json.loads((tmp_path / "m.json").read_text(encoding="utf-8"))
-    assert metrics["n"] == 6 and metrics["n_scored"] == 5
+    assert metrics["n"] == 6
+    assert metrics["n_scored"] == 5
     assert metrics["coverage_reasons"] == {"not_in_predictions": 1}
-    assert metrics["per_type"]["x"]["n"] == 2 and metrics["same_source"]["sources"] == 2
+    assert metrics["per_type"]["x"]["n"] == 2
+    assert metrics["same_source"]["sources"] == 2
     assert metrics["auc"]["value"] == pytest.approx((5 + 0.5 * 3) / 9)
 
 
@@ -94,7 +100,8 @@ def test_two_files_are_compared_on_the_clips_that_both_scored(
     assert done.returncode == 0, done.stderr
     metrics = json.loads((tmp_path / "m.json").read_text(encoding="utf-8"))
     test = metrics["delong"]
-    assert test["n"] == 4 and test["n_one_only"] == 2
+    assert test["n"] == 4
+    assert test["n_one_only"] == 2
     assert (test["auc_a"], test["auc_b"], test["delta"]) == (1.0, 0.5, 0.5)
     assert 0 < test["p"] < 1
     assert metrics["b"]["auc"]["value"] == pytest.approx(3 / 6)
@@ -112,7 +119,8 @@ def test_a_file_without_targets_claims_no_metric(run: Callable[..., Done], tmp_p
 def test_nothing_scored_is_written_and_exits_with_1(run: Callable[..., Done], tmp_path: Path) -> None:
     write(tmp_path, "a.csv", "video_name,target,score\na,1,\nb,0,\n")
     done = run("a.csv", "--output", "m.json")
-    assert done.returncode == 1 and done.stderr == "error: no clip has a score\n"
+    assert done.returncode == 1
+    assert done.stderr == "error: no clip has a score\n"
     assert json.loads((tmp_path / "m.json").read_text(encoding="utf-8"))["coverage"] == 0.0
 
 
@@ -148,13 +156,16 @@ def test_bad_input_is_one_sentence_and_exit_2(
     write(tmp_path, "labels.csv", LABELS)
     done = run("a.csv", *arguments)
     assert done.returncode == 2
-    assert message in done.stderr and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert message in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
 
 
 def test_files_that_are_no_text_are_refused(run: Callable[..., Done], tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"\xff\xfe\x00\x01\x80")
     done = run("a.csv")
-    assert done.returncode == 2 and "is not a CSV file in UTF-8" in done.stderr
+    assert done.returncode == 2
+    assert "is not a CSV file in UTF-8" in done.stderr
 
 
 def test_the_script_runs_from_another_directory(tmp_path: Path) -> None:
@@ -162,11 +173,24 @@ def test_the_script_runs_from_another_directory(tmp_path: Path) -> None:
     write(tmp_path, "labels.csv", LABELS)
     command = [sys.executable, str(SCRIPT), "a.csv", "--labels", "labels.csv"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0 and "5 of 6 clips scored" in done.stdout and done.stderr == ""
+    assert done.returncode == 0
+    assert "5 of 6 clips scored" in done.stdout
+    assert done.stderr == ""
 
 
 def test_help_needs_no_heavy_imports(tmp_path: Path) -> None:
     command = [sys.executable, "-X", "importtime", str(SCRIPT), "--help"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0 and "--labels" in done.stdout and "--policy" in done.stdout
-    assert "numpy" not in done.stderr and "sklearn" not in done.stderr
+    assert done.returncode == 0
+    assert "--labels" in done.stdout
+    assert "--policy" in done.stdout
+    assert "numpy" not in done.stderr
+    assert "sklearn" not in done.stderr
+
+
+def test_the_command_offers_every_policy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(SCRIPT.parents[1]))
+    from utils import evaluate_predictions
+    from utils.metrics import POLICIES
+
+    assert evaluate_predictions.POLICIES == POLICIES

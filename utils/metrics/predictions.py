@@ -66,13 +66,7 @@ def read_table(path: Path) -> pd.DataFrame:
     Raises:
         UsageError: The file cannot be read as such a table.
     """
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as stream:
-            rows = [(reader.line_num, row) for reader in [csv.reader(stream)] for row in reader if any(row)]
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
-    except (UnicodeDecodeError, csv.Error):
-        raise UsageError(f"{path} is not a CSV file in UTF-8") from None
+    rows = _csv_rows(path)
     if not rows:
         raise UsageError(f"{path} is empty")
     header = [ALIASES.get(cell.strip(), cell.strip()) for cell in rows[0][1]]
@@ -152,6 +146,18 @@ def pair(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
     if "target" in first and "target" in second:
         _refuse_contradiction(shared, "target", "target_b", "the two files")
     return shared
+
+
+def _csv_rows(path: Path) -> list[tuple[int, list[str]]]:
+    """Number and cells of each line of a CSV file that is not blank."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as stream:
+            reader = csv.reader(stream)
+            return [(reader.line_num, row) for row in reader if any(row)]
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    except (UnicodeDecodeError, csv.Error):
+        raise UsageError(f"{path} is not a CSV file in UTF-8") from None
 
 
 def _refuse_contradiction(table: pd.DataFrame, column: str, other: str, where: str) -> None:

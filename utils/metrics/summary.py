@@ -159,19 +159,16 @@ def _threshold_metrics(
     clips: EvaluatedClips, verdicts: Verdicts, policy: CoveragePolicy, claims: Claims
 ) -> dict[str, Any]:
     unscored_call = {"exclude": np.nan, "as-real": 0.0, "as-fake": 1.0, "as-chance": 0.5}[policy]
+    call = None if verdicts.called_fake is None else np.where(clips.scored, verdicts.called_fake, unscored_call)
 
     def share_called_fake(members: np.ndarray) -> Estimate:
-        if verdicts.called_fake is None:
-            return Estimate(None, verdicts.no_call)
-        call = np.where(clips.scored, verdicts.called_fake, unscored_call)
-        return Estimate(float(np.nanmean(call[members])))
+        return Estimate(None, verdicts.no_call) if call is None else Estimate(float(np.nanmean(call[members])))
 
     def balanced() -> Estimate:
-        if verdicts.called_fake is None:
+        if call is None:
             return Estimate(None, verdicts.no_call)
-        call = np.where(clips.scored, verdicts.called_fake, unscored_call)
-        counted_in = ~np.isnan(call)
-        return balanced_accuracy(clips.is_fake[counted_in], call[counted_in])
+        judged = ~np.isnan(call)
+        return balanced_accuracy(clips.is_fake[judged], call[judged])
 
     if verdicts.threshold is None:
         claims.reasons["threshold"] = verdicts.no_threshold

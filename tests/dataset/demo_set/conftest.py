@@ -9,7 +9,7 @@ import pytest
 from dataset.demo_set.build import build_demo_set
 from dataset.demo_set.plan import DemoSettings
 
-SMALL = DemoSettings(clips=240, seed=7, duration_s=(0.5, 0.8), sizes_px=(32, 48))
+SMALL = DemoSettings(clips=240, seed=7, duration_s=(0.5, 0.7), sizes_px=(32, 48))
 TINY = DemoSettings(clips=24, seed=3, duration_s=(0.6, 0.9), sizes_px=(48,))
 
 

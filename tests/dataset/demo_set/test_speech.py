@@ -57,7 +57,7 @@ def test_the_mouth_moves_with_the_sound():
     loudness = np.sqrt(np.mean(samples[: len(samples) // hop * hop].reshape(-1, hop) ** 2, axis=1))
     opening, spread = plan.lips_at((np.arange(len(loudness)) + 0.5) / 25)
     assert np.corrcoef(loudness, opening)[0, 1] > 0.5
-    assert 0 <= opening.min() and opening.max() <= 1 and np.abs(spread).max() <= 1
+    assert opening.min() >= 0 and opening.max() <= 1 and np.abs(spread).max() <= 1
 
 
 def test_pauses_are_silent_and_samples_finite():

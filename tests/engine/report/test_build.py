@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -15,6 +16,7 @@ import pytest
 from engine.report import ReportInputs, write_report
 from engine.report.build import render_report
 from tests.engine.report.samples import full_inputs, history, metrics, predictions
+from utils.metrics.summary import summarise
 
 SIZE_LIMIT_BYTES = 600_000
 VOID = {"meta", "link", "br", "wbr", "img", "hr", "input"}
@@ -89,6 +91,7 @@ EMPTY = {
     "zero scored": ReportInputs("run", {"test": metrics(coverage=0.0)}, {"test": predictions(4, 4, unscored=8)}),
     "no rows": ReportInputs("run", {"test": metrics()}, {"test": predictions(1, 1, unscored=0).iloc[:0]}),
     "no targets": ReportInputs("run", {"test": metrics()}, {"test": predictions().assign(target=np.nan)}),
+    "no target column": ReportInputs("run", {"test": metrics()}, {"test": predictions().drop(columns="target")}),
     "one real, one fake": ReportInputs("run", {"test": metrics()}, {"test": predictions(1, 1, unscored=0)}),
     "score without logit": ReportInputs("run", {"test": metrics()}, {"test": predictions().drop(columns="logit")}),
     "columns of text": ReportInputs("run", {"test": metrics()}, {"test": predictions().astype(str)}),
@@ -123,6 +126,19 @@ def test_page_asks_the_network_for_nothing(inputs: ReportInputs) -> None:
     assert not re.search(r"@import|url\(\s*['\"]?(?!#)", page)
     assert "<script" not in page
     assert "default-src 'none'" in page
+
+
+def test_metrics_as_they_are_computed_fill_every_table() -> None:
+    frame = predictions().assign(modality="video", group=lambda rows: rows.index // 2)
+    for name, rows in {
+        "all": frame,
+        "reals only": frame[frame["target"] == 0],
+        "no targets": frame.assign(target=-1),
+    }.items():
+        summary = json.loads(json.dumps(summarise(rows, split="test", bootstrap=50)))
+        words = text_of(render_report(ReportInputs("run", {"test": summary}, {"test": rows})))
+        assert "not recorded in metrics.json" not in words, name
+        assert ("Per modality" in words and "groups" in words) == (name == "all")
 
 
 def test_headline_is_the_last_split_with_interval_and_coverage() -> None:

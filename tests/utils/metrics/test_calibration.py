@@ -46,7 +46,8 @@ def test_platt_finds_the_parameters_that_made_the_targets() -> None:
 
 def test_platt_stays_finite_on_separated_and_on_huge_logits() -> None:
     slope, bias = fit_platt([0, 0, 1, 1], [-1.0, -2.0, 1.0, 2.0])
-    assert 0 < slope < 10 and abs(bias) < 1e-6
+    assert 0 < slope < 10
+    assert abs(bias) < 1e-6
     assert np.isfinite(fit_platt([0, 0, 1, 1], [-1e8, 1e7, 2e7, 1e8])).all()
 
 
@@ -69,20 +70,25 @@ def test_a_fitted_score_never_reverses_two_clips(rows: list[tuple[int, float]], 
     target, logit = (np.array(column) for column in zip(*rows, strict=True))
     calibration = fit_calibration(target, logit, fitted_on="valset", method=method)
     score = calibration.score(np.sort(logit))
-    assert np.all(np.diff(score) >= 0) and score.min() >= 0 and score.max() <= 1
-    assert calibration.slope > 0 and np.isfinite(calibration.threshold)
+    assert np.all(np.diff(score) >= 0)
+    assert score.min() >= 0
+    assert score.max() <= 1
+    assert calibration.slope > 0
+    assert np.isfinite(calibration.threshold)
     assert Calibration.from_dict(json.loads(json.dumps(calibration.to_dict()))) == calibration
 
 
 def test_isotonic_waits_for_a_thousand_clips() -> None:
     target, logit = draw(3, 999)
     small = fit_calibration(target, logit, fitted_on="valset", method="isotonic")
-    assert small.method == "platt" and "isotonic needs 1000 clips, there are 999" in small.reason
+    assert small.method == "platt"
+    assert "isotonic needs 1000 clips, there are 999" in small.reason
     target, logit = draw(3, 1000)
     large = fit_calibration(target, logit, fitted_on="valset", method="isotonic")
     oracle = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(logit, target)
     probes = np.linspace(logit.min() - 5, logit.max() + 5, 1001)
-    assert large.method == "isotonic" and large.reason == ""
+    assert large.method == "isotonic"
+    assert large.reason == ""
     np.testing.assert_allclose(large.score(probes), oracle.predict(probes), atol=1e-9)
     assert Calibration.from_dict(json.loads(json.dumps(large.to_dict()))) == large
 
@@ -114,7 +120,8 @@ def test_the_threshold_keeps_the_chosen_rate_where_it_can_be_resolved() -> None:
     calibration = fit_calibration(target, logit, fitted_on="valset", target_fpr=0.01)
     called = calibration.is_fake(calibration.score(logit))
     assert (calibration.threshold_rule, calibration.n, calibration.fitted_on) == ("target_fpr", 2000, "valset")
-    assert called[target == 0].sum() == 10 and calibration.reason == ""
+    assert called[target == 0].sum() == 10
+    assert calibration.reason == ""
 
 
 def test_the_threshold_falls_back_on_balanced_accuracy_and_says_so() -> None:
@@ -205,7 +212,8 @@ def test_folds_keep_groups_whole_and_hold_both_classes() -> None:
 
 def test_cross_fitting_says_why_it_cannot() -> None:
     crossed = cross_fit([0, 0, 1, 1], [0, 1, 2, 3], like=Calibration(), groups=["a", "a", "b", "c"])
-    assert crossed.score is None and crossed.called_fake is None
+    assert crossed.score is None
+    assert crossed.called_fake is None
     assert crossed.reason == "cross-fitting needs 2 groups of each class, one class has 1"
 
 

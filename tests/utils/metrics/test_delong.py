@@ -52,7 +52,8 @@ def test_paired_test_equals_the_pairwise_definition(levels: int | None) -> None:
     test = delong_test(target, a, b)
     assert test.delta == pytest.approx(aucs[0] - aucs[1])
     assert test.p == pytest.approx(2 * norm.sf(abs(z)))
-    assert test.n == 90 and test.low < test.delta < test.high
+    assert test.n == 90
+    assert test.low < test.delta < test.high
     assert (test.low > 0) == (test.p < 0.05 and test.delta > 0)
 
 
@@ -66,7 +67,8 @@ def test_a_worked_example() -> None:
 def test_swapping_the_systems_turns_the_difference_round() -> None:
     target, a, b = draw(2, 30, 30)
     forth, back = delong_test(target, a, b), delong_test(target, b, a)
-    assert back.delta == pytest.approx(-forth.delta) and back.p == pytest.approx(forth.p)
+    assert back.delta == pytest.approx(-forth.delta)
+    assert back.p == pytest.approx(forth.p)
     assert back.low == pytest.approx(-forth.high)
 
 
@@ -78,7 +80,9 @@ def test_equal_orders_do_not_differ() -> None:
 
 def test_what_cannot_be_tested_says_why() -> None:
     opposite = delong_test([0, 0, 1, 1], [0, 1, 2, 3], [3, 2, 1, 0])
-    assert opposite.delta == 1.0 and opposite.p is None and "variance" in opposite.reason
+    assert opposite.delta == 1.0
+    assert opposite.p is None
+    assert "variance" in opposite.reason
     assert delong_test([0, 1, 1], [0, 1, 2], [0, 1, 2]).reason == "fewer than 2 clips of a class scored by both"
     assert delong_test([1, 1], [0, 1], [0, 1]).reason == "no real clips scored by both"
     with pytest.raises(ValueError, match="2 clips of each class"):
@@ -98,9 +102,13 @@ def test_the_interval_stays_within_the_unit_range_and_holds_the_auc() -> None:
     assert 0 < interval.low < interval.value < interval.high < 1
     assert interval.value == pytest.approx(roc_auc(target, a).value)
     separated = delong_interval([0, 0, 1, 1], [0, 1, 2, 3])
-    assert separated.value == separated.high == 1.0 and separated.low < 0.7 and "Newcombe" in separated.reason
+    assert separated.value == separated.high == 1.0
+    assert separated.low < 0.7
+    assert "Newcombe" in separated.reason
     single = delong_interval([0, 1, 1], [1, 0, 2])
-    assert single.value == 0.5 and single.low is None and single.reason == "only 1 real clip"
+    assert single.value == 0.5
+    assert single.low is None
+    assert single.reason == "only 1 real clip"
     assert delong_interval([1], [0]).reason == "no real clips"
 
 

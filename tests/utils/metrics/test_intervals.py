@@ -45,7 +45,9 @@ def test_the_interval_is_seeded_and_holds_the_value() -> None:
     assert first == bootstrap_auc(target, score, seed=3)
     assert first != bootstrap_auc(target, score, seed=4)
     assert first.low < first.value < first.high
-    assert first.value == roc_auc(target, score).value and first.units == 140 and first.reason == ""
+    assert first.value == roc_auc(target, score).value
+    assert first.units == 140
+    assert first.reason == ""
 
 
 def test_resampling_in_portions_gives_every_resample(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,7 +55,8 @@ def test_resampling_in_portions_gives_every_resample(monkeypatch: pytest.MonkeyP
     whole = bootstrap_auc(target, score, resamples=500)
     monkeypatch.setattr("utils.metrics.intervals.CELLS_AT_ONCE", 60 * 7)
     portions = bootstrap_auc(target, score, resamples=500)
-    assert portions.low == pytest.approx(whole.low, abs=0.03) and portions.high == pytest.approx(whole.high, abs=0.03)
+    assert portions.low == pytest.approx(whole.low, abs=0.03)
+    assert portions.high == pytest.approx(whole.high, abs=0.03)
 
 
 def test_the_interval_covers_the_true_auc_about_as_often_as_it_says() -> None:
@@ -67,7 +70,9 @@ def test_the_interval_covers_the_true_auc_about_as_often_as_it_says() -> None:
 
 def test_perfect_separation_keeps_a_width() -> None:
     ten = bootstrap_auc([0] * 5 + [1] * 5, range(10))
-    assert ten.value == 1.0 and ten.high == 1.0 and 0.5 < ten.low < 0.8
+    assert ten.value == 1.0
+    assert ten.high == 1.0
+    assert 0.5 < ten.low < 0.8
     assert "Newcombe" in ten.reason
     many = bootstrap_auc([0] * 500 + [1] * 500, range(1000))
     assert many.low > 0.99
@@ -89,7 +94,10 @@ def test_newcombe_solves_its_equation() -> None:
 )
 def test_one_clip_of_a_class_gives_no_limits(target: list[int], reason: str) -> None:
     interval = bootstrap_auc(target, [0.1, 0.2, 0.3])
-    assert interval.value is not None and interval.low is None and interval.high is None and interval.reason == reason
+    assert interval.value is not None
+    assert interval.low is None
+    assert interval.high is None
+    assert interval.reason == reason
 
 
 def test_a_missing_class_gives_no_value() -> None:
@@ -113,7 +121,8 @@ def test_groups_of_copies_widen_the_interval() -> None:
 
 def test_too_few_groups_give_no_limits() -> None:
     interval = bootstrap_auc_over_groups([0, 0, 1, 1], [0.1, 0.3, 0.2, 0.4], ["a", "a", "b", "c"])
-    assert interval.value == 0.75 and interval.low is None
+    assert interval.value == 0.75
+    assert interval.low is None
     assert interval.reason == "only 1 group is or holds real clips"
     with pytest.raises(ValueError, match="one label per clip"):
         bootstrap_auc_over_groups([0, 1], [0.1, 0.3], ["a"])
@@ -126,7 +135,8 @@ def test_same_source_auc_is_the_mean_within_sources_and_ignores_offsets_between_
     score = rng.normal(size=160) + target
     within = [roc_auc(target[source == s], score[source == s]).value for s in "abcd"]
     interval = same_source_auc(target, score, source)
-    assert interval.value == pytest.approx(np.mean(within)) and interval.units == 4
+    assert interval.value == pytest.approx(np.mean(within))
+    assert interval.units == 4
     assert min(within) <= interval.low < interval.value < interval.high <= max(within)
     offset = {"a": 0, "b": 100, "c": -50, "d": 7}
     moved = same_source_auc(target, score + np.array([offset[s] for s in source]), source)

@@ -23,7 +23,8 @@ def test_reading_keeps_text_and_turns_scores_into_numbers(tmp_path: Path) -> Non
     read = read_predictions(path)
     assert read["video_name"].tolist() == ["a, b.mp4", "c.mp4"]
     assert read["type"].tolist() == ["007", ""]
-    assert read["score"][0] == 0.5 and np.isnan(read["score"][1])
+    assert read["score"][0] == 0.5
+    assert np.isnan(read["score"][1])
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -39,7 +40,8 @@ def test_labels_have_the_last_word_on_labels_and_predictions_on_scores() -> None
     joined = join_labels(predictions, labels)
     assert joined["video_name"].tolist() == ["a", "b", "c"]
     assert joined["type"].tolist() == ["new", "", "new"]
-    assert joined["score"].tolist()[:2] == [0.9, 0.2] and np.isnan(joined["score"][2])
+    assert joined["score"].tolist()[:2] == [0.9, 0.2]
+    assert np.isnan(joined["score"][2])
     assert joined["reason"].tolist() == ["x", "", "not_in_predictions"]
     assert joined["status"].tolist() == ["", "", "missing"]
     assert joined["seconds"].tolist()[:2] == ["2", "1"]
@@ -48,7 +50,8 @@ def test_labels_have_the_last_word_on_labels_and_predictions_on_scores() -> None
 
 def test_a_label_file_without_targets_keeps_those_of_the_predictions() -> None:
     joined = join_labels(table(video_name=["a"], target=["1"], score=[0.1]), table(video_name=["a"], source=["s"]))
-    assert joined["target"].tolist() == ["1"] and joined["source"].tolist() == ["s"]
+    assert joined["target"].tolist() == ["1"]
+    assert joined["source"].tolist() == ["s"]
 
 
 def test_a_placeholder_does_not_contradict_a_target() -> None:
@@ -60,7 +63,8 @@ def test_labels_are_lent_only_to_tables_without() -> None:
     lender = table(video_name=["a", "b"], target=["1", "0"], type=["x", ""], score=[0.1, 0.2])
     borrower = table(video_name=["b", "z"], score=[0.5, 0.6])
     lent = lend_labels(borrower, lender)
-    assert lent["target"].fillna("").tolist() == ["0", ""] and lent["score"].tolist() == [0.5, 0.6]
+    assert lent["target"].fillna("").tolist() == ["0", ""]
+    assert lent["score"].tolist() == [0.5, 0.6]
     assert summarise(lent, split="x")["n_unlabelled"] == 1
     assert lend_labels(lender, lent) is lender
     assert lend_labels(borrower, borrower) is borrower

@@ -117,7 +117,9 @@ def test_tpr_at_fpr_needs_the_reals_to_resolve_it() -> None:
     assert tpr_at_fpr(target, score, 0.001) == (None, "only 15 real clips")
     assert tpr_at_fpr(target, score, 0.1).value == 1.0
     assert tpr_at_fpr([0, 1], [0, 1], 0.01).reason == "only 1 real clip"
-    assert resolves_fpr(100, 0.01) and resolves_fpr(1000, 0.001) and not resolves_fpr(999, 0.001)
+    assert resolves_fpr(100, 0.01)
+    assert resolves_fpr(1000, 0.001)
+    assert not resolves_fpr(999, 0.001)
     with pytest.raises(ValueError, match="between 0 and 1"):
         tpr_at_fpr(target, score, 1.0)
 
@@ -127,7 +129,8 @@ def test_a_missing_class_gives_no_value_and_the_reason(metric) -> None:
     assert metric([1, 1], [0, 1]) == (None, "no real clips")
     assert metric([0, 0], [0, 1]) == (None, "no fake clips")
     assert metric([], []).value is None
-    assert roc_curve([1], [0.0]) is None and det_curve([1], [0.0]) is None
+    assert roc_curve([1], [0.0]) is None
+    assert det_curve([1], [0.0]) is None
 
 
 @settings(deadline=None)

@@ -87,7 +87,8 @@ def test_figures_equal_the_functions_on_the_scored_clips() -> None:
     scored = table.dropna(subset="logit")
     summary = summarise(table, split="valset", bootstrap=100)
     assert summary["auc"]["value"] == roc_auc(scored["target"], scored["logit"]).value
-    assert summary["n"] == 400 and summary["n_scored"] == len(scored)
+    assert summary["n"] == 400
+    assert summary["n_scored"] == len(scored)
     assert summary["coverage"] == len(scored) / 400
     assert summary["coverage_reasons"] == {"no_face": 400 - len(scored)}
     within = same_source_auc(scored["target"], scored["logit"], scored["source"], resamples=100)
@@ -155,7 +156,9 @@ def test_labels_without_targets_claim_nothing(targets: list | None, reason: str)
     if targets is not None:
         table["target"] = targets
     summary = summarise(table, split="testset", calibration=Calibration(), in_sample=True)
-    assert summary["n"] == 4 and summary["coverage"] == 0.75 and summary["reasons"]["auc"] == reason
+    assert summary["n"] == 4
+    assert summary["coverage"] == 0.75
+    assert summary["reasons"]["auc"] == reason
     claimed = [figure for metric in METRICS for figure in all_numbers({metric: summary[metric]})]
     assert set(claimed) == {None, 0}  # 0 groups and 0 sources
     assert summary["reliability"] is None
@@ -166,14 +169,16 @@ def test_rows_without_a_target_are_left_out_and_counted() -> None:
     table = draw(100)
     more = pd.concat([table, table.assign(target=-1)], ignore_index=True)
     summary = summarise(more, split="valset", bootstrap=50)
-    assert summary["n_unlabelled"] == 100 and summary["n"] == 100
+    assert summary["n_unlabelled"] == 100
+    assert summary["n"] == 100
     assert summary["auc"] == summarise(table, split="valset", bootstrap=50)["auc"]
 
 
 def test_nothing_scored_claims_nothing() -> None:
     table = pd.DataFrame({"target": [0, 1], "score": [np.nan, np.nan], "reason": ["no_face", ""]})
     summary = summarise(table, split="x")
-    assert summary["coverage"] == 0.0 and summary["reasons"]["auc"] == "no clip was scored"
+    assert summary["coverage"] == 0.0
+    assert summary["reasons"]["auc"] == "no clip was scored"
     assert summary["coverage_reasons"] == {"no_face": 1, "not_scored": 1}
     one_sided = summarise(pd.DataFrame({"target": [0, 1, 1], "score": [np.nan, 0.2, 0.4]}), split="x")
     assert one_sided["reasons"]["auc"] == "no real clips among the scored"
@@ -185,7 +190,9 @@ def test_a_score_that_is_no_probability_still_ranks() -> None:
     table["score"] = 100 * table["score"] - 50
     summary = summarise(table, split="other", bootstrap=0)
     assert summary["auc"]["value"] == summarise(draw(60), split="x", bootstrap=0)["auc"]["value"]
-    assert summary["brier"] is None and summary["ece"] is None and summary["threshold"] is None
+    assert summary["brier"] is None
+    assert summary["ece"] is None
+    assert summary["threshold"] is None
     assert summary["reasons"]["brier"] == "the scores are not all within [0, 1]"
     assert "no threshold was given" in summary["reasons"]["balanced_accuracy"]
     assert summarise(table, split="other", threshold=0.0, bootstrap=0)["balanced_accuracy"] is not None
@@ -201,8 +208,10 @@ def test_calibration_gives_score_and_threshold() -> None:
     held_out = draw(seed=1).dropna(subset="logit")
     calibration = fit_calibration(held_out["target"], held_out["logit"], fitted_on="valset")
     summary = summarise(table, split="testset", calibration=calibration, bootstrap=0)
-    assert summary["threshold"] == calibration.threshold and summary["in_sample"] is False
-    assert summary["ece"] < summary["ece_uncalibrated"] and summary["brier"] < summary["brier_uncalibrated"]
+    assert summary["threshold"] == calibration.threshold
+    assert summary["in_sample"] is False
+    assert summary["ece"] < summary["ece_uncalibrated"]
+    assert summary["brier"] < summary["brier_uncalibrated"]
     assert sum(row["n"] for row in summary["reliability"]) == summary["n_scored"]
     assert Calibration.from_dict(summary["calibration"]) == calibration
     assert summary["at_threshold"]["fpr"] < 0.05
@@ -218,9 +227,11 @@ def test_in_sample_figures_are_cross_fitted() -> None:
     assert honest["in_sample"] is True
     assert honest["brier"] > naive["brier"]
     assert honest["balanced_accuracy"] <= naive["balanced_accuracy"]
-    assert honest["threshold"] == naive["threshold"] and honest["auc"] == naive["auc"]
+    assert honest["threshold"] == naive["threshold"]
+    assert honest["auc"] == naive["auc"]
     one_group = summarise(table.assign(group="g"), split="v", calibration=calibration, in_sample=True, bootstrap=0)
-    assert one_group["ece"] is None and "2 groups of each class" in one_group["reasons"]["ece"]
+    assert one_group["ece"] is None
+    assert "2 groups of each class" in one_group["reasons"]["ece"]
 
 
 @pytest.mark.parametrize(
