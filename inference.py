@@ -42,15 +42,16 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
 def main(argv: Sequence[str]) -> int:
     """Score what the command line names."""
     arguments = parse_arguments(argv)
+    from engine.checkpoint import load_checkpoint
     from engine.predict import (
         PredictOptions,
         default_checkpoint,
         find_videos,
         format_scores,
-        load_checkpoint,
         score_videos,
         write_scores,
     )
+    from engine.run_folder import check_output
 
     if arguments.video_path is not None:
         if not Path(arguments.video_path).is_file():
@@ -63,8 +64,9 @@ def main(argv: Sequence[str]) -> int:
     checkpoint = load_checkpoint(checkpoint_path)
     print(f"checkpoint: {checkpoint_path}", flush=True)
     options = PredictOptions(arguments.workers, arguments.batch_size, arguments.tta, arguments.device, arguments.quiet)
+    output = check_output(arguments.output, "--output")
     table = score_videos(paths, checkpoint, options)
-    write_scores(table, Path(arguments.output))
+    write_scores(table, output)
     print(format_scores(table))
     print(f"{len(table)} clips, {(table['verdict'] != 'unscored').sum()} scored -> {arguments.output}")
     if (table["verdict"] == "unscored").all():

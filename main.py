@@ -3,6 +3,7 @@
 python main.py                               train by cfg/cfg.yml, then evaluate the best epoch
 python main.py --resume RUN/last.pth         go on with a run, in its own folder
 python main.py --checkpoint RUN/best.pth     evaluate only
+python main.py --set split.folds=5           cross-validate over trainset and valset, in folds of whole groups
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
     from engine.config import load_run_config
 
     if arguments.checkpoint:
-        config = load_run_config(arguments.config, arguments.set)
+        config = load_run_config(arguments.config, arguments.set, check_model=True)
         from engine.run import run_evaluation
 
         run_evaluation(config, arguments.checkpoint, merge_into=arguments.merge_into, output=arguments.output)
@@ -53,6 +54,13 @@ def main(argv: Sequence[str]) -> int:
         config = resumed_config(arguments.resume, arguments.set)
     else:
         config = load_run_config(arguments.config, arguments.set, check_model=True)
+    if config.split.folds is not None:
+        if arguments.resume:
+            raise UsageError("cross-validation cannot be resumed: start it anew, or set split.folds=null")
+        from engine.cross_validation import run_cross_validation
+
+        run_cross_validation(config)
+        return 0
     run_training(config, resume=arguments.resume)
     return 0
 

@@ -189,6 +189,9 @@ def make_loader(
         collate_fn=collate_with_facts,
         pin_memory=pin_memory,
         persistent_workers=workers > 0,
+        # The loader draws a seed whenever it starts: from torch's own generator, that would shift what the model draws, and
+        # a run would depend on the number of workers and on where it was resumed.
+        generator=torch.Generator(),
         worker_init_fn=use_one_core if workers else None,
     )
 

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from tqdm import tqdm
 
@@ -24,12 +24,15 @@ from dataset.manifest import (
     Shard,
     append_to_journal,
     manifest_files,
+    read_manifest,
     read_rows,
     write_manifest,
 )
 from dataset.splits import Split
 from dataset.workers import default_workers, run_in_workers
-from utils.features.store import COVARIANCES, PICTURES, WAVES
+from utils.errors import WorkError
+from utils.features.extract import ClipFacts
+from utils.features.store import COVARIANCES, PICTURES, WAVES, normal_name, stem_of
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +57,8 @@ class ExtractionSummary:
 
     @property
     def coverage(self) -> float:
-        """Share of the clips that have at least one modality's features."""
-        return sum(self.statuses[status] for status in DONE) / self.n_clips
+        """Share of the clips that have at least one modality's features; 1 for a shard without clips."""
+        return sum(self.statuses[status] for status in DONE) / self.n_clips if self.n_clips else 1.0
 
     def sentence(self, split: str) -> str:
         """The summary in one line."""
@@ -83,29 +86,40 @@ def extract_split(
 
     Raises:
         UsageError: a bad label file, or features of another fingerprint while `overwrite` is off.
+        WorkError: the feature folder cannot be written.
     """
     started = time.monotonic()
     all_names = read_labels(split.labels)["video_name"].tolist()
     names = shard.select(all_names)
     folder = split.store.root
-    prepare_folder(split, overwrite=overwrite)
-    known = {} if overwrite and shard.count == 1 else read_rows(folder)
-    outputs = OutputPaths(split, all_names)
-    rows = {} if overwrite else {name: known[name] for name in outputs.whole(names, known)}
     manifest, journal = folder / shard.manifest_name, (folder / shard.manifest_name).with_suffix(JOURNAL_SUFFIX)
-    summary = ExtractionSummary(len(names))
-    missing = [name for name in names if name not in rows]
-    if missing:
-        # From here on a kill leaves the full list of clips behind, and the journal says which of them are done.
-        write_manifest(manifest, names, {**known, **rows} if not overwrite else rows)
     scratch = folder / ".scratch" / manifest.stem
+    outputs = OutputPaths(split, all_names)
+    summary = ExtractionSummary(len(names))
+    seen: set[str] = set()
     try:
-        for name, row in extract_missing(split, config, missing, outputs, scratch, journal, quiet=quiet):
-            rows[name] = row
-            summary.n_new += 1
-    finally:
+        prepare_folder(split, [manifest, journal] if shard.count > 1 else None, overwrite=overwrite)
+        rows, missing = outputs.known_rows(names, {} if overwrite else read_rows(folder))
+        # From here on a kill leaves the full list of clips behind, and the journal says which of them are done.
         write_manifest(manifest, names, rows)
-        tidy(folder, scratch, journal, whole_manifest=shard.count == 1)
+        journal.unlink(missing_ok=True)
+        try:
+            with contextlib.closing(
+                extract_missing(split, config, missing, outputs, scratch, journal, quiet=quiet)
+            ) as new_rows:
+                for name, row in new_rows:
+                    rows[name] = row
+                    seen.add(name)
+        finally:
+            # Clips that were finished behind the back of an interrupted loop have their rows in the journal only.
+            unseen = {name: row for name, row in read_manifest(journal).items() if name not in seen}
+            rows |= {name: unseen[name] for name in outputs.whole(list(unseen), unseen)}
+            if missing:
+                write_manifest(manifest, names, rows)
+            tidy(folder, scratch, journal, whole_manifest=shard.count == 1)
+    except OSError as error:
+        raise WorkError(f"the features cannot be written to {folder}: {error.strerror or error}") from error
+    summary.n_new = len(seen)
     summary.seconds = time.monotonic() - started
     for name in names:
         facts = rows[name].facts
@@ -115,15 +129,22 @@ def extract_split(
     return summary
 
 
-def prepare_folder(split: Split, *, overwrite: bool) -> None:
-    """Make sure that what lies in the feature folder was made with this config, or claim the folder for it."""
+def prepare_folder(split: Split, own_manifests: list[Path] | None, *, overwrite: bool) -> None:
+    """Make sure that what lies in the feature folder was made with this config, or claim the folder for it.
+
+    Claiming it forgets the rows of features that are to be made anew: of the shard alone (`own_manifests`) when the others'
+    were made with this config, else all of them, so that no old file is ever taken for one of the new config.
+    """
     store = split.store
     has_features = any((store.root / kind).is_dir() for kind in (PICTURES, COVARIANCES, WAVES))
     if has_features and not overwrite:
         store.check()
-    else:
-        store.root.mkdir(parents=True, exist_ok=True)
-        store.write_config()
+        return
+    store.root.mkdir(parents=True, exist_ok=True)
+    if overwrite:
+        for path in own_manifests if own_manifests and store.matches() else manifest_files(store.root):
+            path.unlink(missing_ok=True)
+    store.write_config()
 
 
 def extract_missing(
@@ -148,8 +169,9 @@ def extract_missing(
     )
     workers = min(config.workers or default_workers(), len(names))
     progress = tqdm(total=len(names), desc=split.name, unit="clip", disable=quiet, smoothing=0.05, dynamic_ncols=True)
-    with progress:
-        for task, row, reason in run_in_workers(extract_to_store, tasks, workers=workers, timeout_s=config.timeout_s):
+    results = run_in_workers(extract_to_store, tasks, workers=workers, timeout_s=config.timeout_s, ordered=False)
+    with progress, contextlib.closing(results):
+        for task, row, reason in results:
             if row is None:
                 row = crashed_row(reason, config.timeout_s if reason == "timeout" else 0.0)
                 append_to_journal(journal, task.name, row)
@@ -178,9 +200,11 @@ class OutputPaths:
     def __init__(self, split: Split, names: list[str]) -> None:
         """Look through all names of the label file for shared stems."""
         self._store = split.store
-        stems = [str(PurePosixPath(name).with_suffix("")) for name in names]
+        stems = [stem_of(name) for name in names]
         counts = Counter(stems)
-        self._shared = {name for name, stem in zip(names, stems, strict=True) if counts[stem] > 1}
+        # `a.mp4.avi` would otherwise take the name `a.mp4.wav`, which `a.mp4` keeps when it shares its stem.
+        taken = {normal_name(name) for name in names}
+        self._shared = {name for name, stem in zip(names, stems, strict=True) if counts[stem] > 1 or stem in taken}
         if self._shared:
             log.info("%s: %d clips share a stem; their waves keep the whole name", split.name, len(self._shared))
 
@@ -192,23 +216,29 @@ class OutputPaths:
             "wave": self._store.wave_path(name, shared_stem=name in self._shared),
         }
 
+    def known_rows(self, names: list[str], rows: dict[str, Row]) -> tuple[dict[str, Row], list[str]]:
+        """The rows that still hold, and the names that are to be extracted.
+
+        A failed row holds until its clip has been tried again; one whose files have gone does not.
+        """
+        whole = {name: rows[name] for name in self.whole(names, rows)}
+        missing = [name for name in names if name not in whole]
+        failed = {name: rows[name] for name in missing if name in rows and rows[name].facts.status == "failed"}
+        return {**whole, **failed}, missing
+
     def whole(self, names: list[str], rows: dict[str, Row]) -> list[str]:
         """The names whose row says that they are done and whose files are all there."""
+        done = [name for name in names if name in rows and rows[name].facts.status in DONE]
+        if not done:
+            return []
         existing = self._store.existing()
-        wave_of = {name: f"{name}.wav" if name in self._shared else f"{stem_of(name)}.wav" for name in names}
-        return [
-            name
-            for name in names
-            if name in rows
-            and rows[name].facts.status in DONE
-            and (not rows[name].facts.n_frames or f"{name}.npy" in existing[COVARIANCES])
-            and (
-                not rows[name].facts.has_audio
-                or (f"{name}.jpg" in existing[PICTURES] and wave_of[name] in existing[WAVES])
-            )
-        ]
+        return [name for name in done if self._is_whole(name, rows[name].facts, existing)]
 
-
-def stem_of(name: str) -> str:
-    """A clip's name without its suffix; sub-folders stay."""
-    return str(PurePosixPath(name).with_suffix(""))
+    def _is_whole(self, name: str, facts: ClipFacts, existing: dict[str, set[str]]) -> bool:
+        file = normal_name(name)
+        if facts.n_frames and f"{file}.npy" not in existing[COVARIANCES]:
+            return False
+        if not facts.has_audio:
+            return True
+        wave = file if name in self._shared else stem_of(name)
+        return f"{file}.jpg" in existing[PICTURES] and f"{wave}.wav" in existing[WAVES]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
+import shutil
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +15,9 @@ import numpy as np
 from dataset.manifest import Row, append_to_journal
 from utils.features.config import FeatureConfig
 from utils.features.extract import ClipFeatures, extract_clip, failed
+from utils.files import atomic_path
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -47,8 +53,8 @@ def extract_in_memory(task: tuple[Path, FeatureConfig, int | None]) -> ClipFeatu
 def extract_to_store(task: ExtractionTask) -> Row:
     """Extract a clip into the feature store.
 
-    Unfinished files lie in the scratch folder. The row is journalled *before* the finished ones are moved into place: after
-    a kill, a clip whose files are all there always has its row and is never extracted twice.
+    Unfinished files lie in the scratch folder. Old files go first, then the row is journalled, then the new files are moved
+    into place: whenever a kill comes, a clip that has its row and all of its files has the files of that row.
     """
     started = time.perf_counter()
     scratch = {kind: task.scratch / f"{os.getpid()}{path.suffix}" for kind, path in task.outputs.items()}
@@ -56,20 +62,31 @@ def extract_to_store(task: ExtractionTask) -> Row:
         features = extract_clip(task.video_path, task.config, max_frames=task.max_frames, wav_path=scratch["wave"])
         written = write_features(features, scratch)
         row = Row(features.facts, time.perf_counter() - started)
+        for path in task.outputs.values():
+            path.unlink(missing_ok=True)
         append_to_journal(task.journal, task.name, row)
-        for kind, path in task.outputs.items():
-            if kind in written:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                os.replace(scratch[kind], path)
-            else:
-                path.unlink(missing_ok=True)
+        for kind in written:
+            move_into_place(scratch[kind], task.outputs[kind])
         return row
     except (OSError, MemoryError) as error:
         reason = "crashed" if isinstance(error, MemoryError) else "write_failed"
+        log.warning("%s: %s", task.name, error)
         return Row(failed(reason).facts, time.perf_counter() - started)
     finally:
         for path in scratch.values():
             path.unlink(missing_ok=True)
+
+
+def move_into_place(source: Path, target: Path) -> None:
+    """Give `target` the content of `source` at once, also where a link puts its folder on another file system."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.replace(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        with atomic_path(target) as temporary:
+            shutil.copyfile(source, temporary)
 
 
 def write_features(features: ClipFeatures, paths: dict[str, Path]) -> set[str]:

@@ -10,7 +10,7 @@ import pandas as pd
 from utils.errors import UsageError
 from utils.files import existing_file, unsafe_name
 
-SUSPICIOUS_NAME = r"^\s*$|^/|\\|^[A-Za-z]:|\.\.|\x00"
+SUSPICIOUS_NAME = r"^[\s./]*$|^/|\\|^[A-Za-z]:|\.\.|\x00"
 """Matches every name that `unsafe_name` may refuse; a cheap first look over hundreds of thousands of rows."""
 
 TWIN_SUFFIX = {".txt": ".csv", ".csv": ".txt"}
@@ -62,9 +62,15 @@ def read_table(path: Path) -> pd.DataFrame:
         raise UsageError(
             f"{path}: the file is empty; expected a header `video_name,target` and a row per clip"
         ) from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror or error}") from None
     except (pd.errors.ParserError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not a comma-separated text file ({str(error).strip()})") from None
     table.columns = [str(column).strip() for column in table.columns]
+    # A row with fewer cells than the header leaves the rest empty.
+    table = table.fillna("")
+    if not table.columns.is_unique:
+        raise UsageError(f"{path}: the header names a column twice: {','.join(table.columns)!r}")
     if "video_name" not in table.columns:
         raise UsageError(
             f"{path}: no header; the first line should be `video_name,target`, it is {','.join(table.columns)!r}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import os
@@ -9,8 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
+from utils.errors import UsageError
 from utils.features.extract import ClipFacts
 from utils.files import atomic_path
 
@@ -84,21 +84,21 @@ def manifest_files(folder: Path) -> list[Path]:
 
 
 def read_manifest(path: Path) -> dict[str, Row]:
-    """The rows of one manifest or journal; a last line that a kill cut short is left out."""
-    journal = path.suffix == JOURNAL_SUFFIX
-    try:
-        table = pd.read_csv(
-            path, dtype=str, keep_default_na=False, header=None if journal else 0, names=COLUMNS, on_bad_lines="skip"
-        )
-    except (pd.errors.EmptyDataError, FileNotFoundError):
-        return {}
+    """The rows of one manifest or journal; the header and lines that a kill cut short are left out."""
     rows = {}
-    for name, status, reason, duration_s, n_frames, fps, has_audio, seconds in table.itertuples(index=False, name=None):
-        try:
-            facts = ClipFacts(status, reason, float(duration_s), int(n_frames), float(fps), has_audio == "1")
-            rows[name] = Row(facts, float(seconds))
-        except ValueError:
-            continue
+    try:
+        with open(path, newline="", encoding="utf-8", errors="replace") as stream:
+            for cells in csv.reader(stream):
+                # Neither the header nor a cut line holds a number in each of the last columns.
+                with contextlib.suppress(ValueError):
+                    name, status, reason, duration_s, n_frames, fps, has_audio, seconds = cells
+                    facts = ClipFacts(status, reason, float(duration_s), int(n_frames), float(fps), has_audio == "1")
+                    rows[name] = Row(facts, float(seconds))
+    except FileNotFoundError:
+        # Another shard may have merged it since it was listed.
+        return {}
+    except csv.Error as error:
+        raise UsageError(f"{path} is damaged ({error}); delete it, and its clips are extracted again") from None
     return rows
 
 

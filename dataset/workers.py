@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import collections
 import itertools
+import logging
 import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures import TimeoutError as TaskTimeoutError
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +19,8 @@ TaskT = TypeVar("TaskT")
 
 TASKS_IN_FLIGHT_PER_WORKER = 4
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+log = logging.getLogger(__name__)
 
 
 def default_workers() -> int:
@@ -48,31 +51,33 @@ def start_method() -> multiprocessing.context.BaseContext:
 
 
 def run_in_workers(
-    function: Callable[[TaskT], Any], tasks: Iterable[TaskT], *, workers: int, timeout_s: float
+    function: Callable[[TaskT], Any], tasks: Iterable[TaskT], *, workers: int, timeout_s: float, ordered: bool = True
 ) -> Iterator[tuple[TaskT, Any | None, str]]:
-    """Run `function(task)` in worker processes; results come in the order of the tasks.
+    """Run `function(task)` in worker processes.
 
     Args:
         function: a module-level function; it should report failures in its result, not raise.
         tasks: picklable arguments; taken lazily, a few per worker ahead.
         workers: number of processes, at least 1.
         timeout_s: a task that runs longer is ended with its worker.
+        ordered: yield in the order of the tasks; else as they finish, so that a long one never leaves workers idle.
 
     Yields:
         (task, result, ""), or (task, `None`, reason code `timeout` or `crashed`).
     """
     waiting = iter(tasks)
     pool = ProcessPool(max_workers=workers, initializer=prepare_worker, context=start_method())
-    in_flight: collections.deque = collections.deque()
+    in_flight: dict[Any, TaskT] = {}
     try:
         while True:
             room = workers * TASKS_IN_FLIGHT_PER_WORKER - len(in_flight)
             for task in itertools.islice(waiting, room):
-                in_flight.append((task, pool.schedule(function, args=[task], timeout=timeout_s)))
+                in_flight[pool.schedule(function, args=[task], timeout=timeout_s)] = task
             if not in_flight:
                 break
-            task, future = in_flight.popleft()
-            yield task, *outcome(future)
+            finished = [next(iter(in_flight))] if ordered else wait(in_flight, return_when=FIRST_COMPLETED).done
+            for future in finished:
+                yield in_flight.pop(future), *outcome(future)
         pool.close()
     finally:
         # Also reached when the caller stops early or Ctrl-C arrives: what still runs is ended, results are whole files.
@@ -87,4 +92,8 @@ def outcome(future: Any) -> tuple[Any | None, str]:
     except TaskTimeoutError:
         return None, "timeout"
     except (ProcessExpired, MemoryError):
+        return None, "crashed"
+    except Exception:
+        # A fault of ours or of a library in one clip must not cost the others; the log says where it lies.
+        log.exception("a task failed in its worker")
         return None, "crashed"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
-import zipfile
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,7 +52,7 @@ class Checkpoint:
         """The detector with these weights, in evaluation mode.
 
         Raises:
-            UsageError: the weights do not fit the model that the checkpoint names.
+            UsageError: the model is unknown, or the weights do not fit it.
         """
         try:
             model = build_model(self.model, self.features, pretrained=False)
@@ -90,13 +89,15 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     """Read a checkpoint of ours; nothing in the file is executed (`weights_only=True`).
 
     Raises:
-        UsageError: absent, not a checkpoint of ours, or of an unknown model.
+        UsageError: absent, not a checkpoint of ours, of another version, or for features that are no longer made.
     """
     path = existing_file(path, "checkpoint")
     not_ours = f"{path} is not a multi-ffdv checkpoint"
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile, OSError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the file's making; what matters to the user is said below
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # the restricted unpickler meets a foreign file with any kind of exception
         reason = str(error).strip().splitlines()
         raise UsageError(f"{not_ours} ({reason[0][:120] if reason else type(error).__name__})") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
@@ -104,9 +105,15 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     if content.get("version") != FORMAT_VERSION:
         raise UsageError(f"{path} has checkpoint version {content.get('version')}, this code reads {FORMAT_VERSION}")
     try:
+        features = FeatureConfig.model_validate(content["features"])
+        for name in ("model", "weights", "run_config", "metrics", "provenance"):
+            if not isinstance(content[name], dict):
+                raise TypeError(f"{name} is a {type(content[name]).__name__}, not a mapping")
+        if content["fingerprint"] != features.fingerprint():
+            raise UsageError(f"{path} was trained on features of another version, which this code no longer makes")
         return Checkpoint(
             model=content["model"],
-            features=FeatureConfig.model_validate(content["features"]),
+            features=features,
             weights=content["weights"],
             calibration=Calibration.from_dict(content["calibration"]),
             run_config=content["run_config"],

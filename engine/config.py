@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError
@@ -44,6 +44,24 @@ class EvalConfig(Section):
     calibrate: bool = Field(True, description="fit temperature and bias on the validation scores")
 
 
+class SplitConfig(Section):
+    """How the clips are divided, and what is done about clips that both sides share."""
+
+    check: Literal["off", "files", "stored", "clips"] = Field(
+        "stored",
+        description="compare training and evaluated clips by their bytes (files), by what the extractor stored too (stored), "
+        "or by decoding each clip once (clips)",
+    )
+    strict: bool = Field(False, description="refuse to train when clips of both sides share frames or sound")
+    folds: Annotated[int, Field(ge=2)] | str | None = Field(
+        None, description="cross-validate: a file of utils/make_splits.py, or a number of folds"
+    )
+    fold_column: str = Field("fold", description="the column of that file that names each clip's fold")
+    fold_validation: float = Field(
+        0.15, gt=0, lt=1, description="share of a fold's training clips that its epoch is selected on"
+    )
+
+
 class RunConfig(Section):
     """Every setting of a run; `cfg/cfg.yml` shows each with its default."""
 
@@ -58,6 +76,7 @@ class RunConfig(Section):
     features: FeatureConfig = FeatureConfig()
     extraction: ExtractionConfig = ExtractionConfig()
     model: dict[str, Any] = Field(default_factory=lambda: {"name": "ffdv_cov"})
+    split: SplitConfig = SplitConfig()
     train: TrainConfig = TrainConfig()
     eval: EvalConfig = EvalConfig()
 
@@ -82,7 +101,7 @@ def load_run_config(path: str | Path | None, overrides: Sequence[str] = (), *, c
     Args:
         path: a YAML file; `None` reads the project's own `cfg/cfg.yml`.
         overrides: `a.b=c` texts, each value read as YAML; they win over the file.
-        check_model: check the model section too, which loads the models (and torch).
+        check_model: check the model section too and fill in its defaults, which loads the models (and torch).
 
     Raises:
         UsageError: names the file and lists every problem at once.
@@ -107,25 +126,27 @@ def check_run_config(
         config = RunConfig.model_validate(raw)
     except ValidationError as error:
         problems += describe_problems(error, RunConfig)
-    if check_model and isinstance(raw.get("model", {}), dict):
-        problems += model_problems(raw.get("model", {}))
-    if problems:
+    model = raw.get("model", {})
+    if check_model and isinstance(model, dict):
+        model, model_problems = resolve_model(model)
+        problems += model_problems
+    if config is None or problems:
         raise UsageError(f"{where}: " + "; ".join(problems))
-    return config
+    return config.model_copy(update={"model": model}) if check_model else config
 
 
-def model_problems(section: dict[str, Any]) -> list[str]:
-    """What is wrong with a model section, one line per problem."""
-    from models import MODELS
+def resolve_model(section: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """A model section with every default filled in, and what is wrong with it, one line per problem."""
+    from models import MODELS, model_config
+    from models.registry import DEFAULT_MODEL
 
     try:
-        entry = MODELS.get(section.get("name", "ffdv_cov"))
-        entry.config_class.model_validate(section)
+        return model_config(section).model_dump(), []
     except UsageError as error:
-        return [f"model.name: {error}"]
+        return section, [f"model.name: {error}"]
     except ValidationError as error:
-        return describe_problems(error, entry.config_class, prefix="model.")
-    return []
+        owner = MODELS.get(section.get("name", DEFAULT_MODEL)).config_class
+        return section, describe_problems(error, owner, prefix="model.")
 
 
 def read_yaml_mapping(path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 
 import numpy as np
@@ -14,13 +15,18 @@ def pick_device(name: str) -> torch.device:
     """The device that `auto` or a name stands for.
 
     Raises:
-        UsageError: a named accelerator is not there.
+        UsageError: not such a name, or an accelerator that is not there.
     """
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    device = torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise UsageError(f"device {name!r}: expected auto, cpu, cuda, cuda:N or mps")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UsageError(
             f"device {name!r}: this machine has {torch.cuda.device_count()} CUDA device(s); try device=auto"
@@ -40,5 +46,7 @@ def seed_everything(seed: int, *more: int) -> None:
 
 def make_repeatable() -> None:
     """Choose repeatable kernels where torch has them; the same run twice on one machine then gives the same numbers."""
+    # cuBLAS reads this when it first starts and is repeatable with such a fixed workspace only.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import pandas as pd
 import torch
 
 from dataset.clips import ClipDataset, ClipTable, make_loader
+from dataset.labels import read_table
 from engine.config import RunConfig
 from engine.scoring import EVIDENCE_PREFIX, score_batches
 from models.base import Detector
@@ -91,28 +91,26 @@ def summarise_split(
     )
 
 
-def merge_into_submission(predictions: pd.DataFrame, given: str, output: str) -> int:
-    """Fill a submission file with our scores, keeping its own value where we have none.
-
-    Args:
-        predictions: with `video_name` and `score` (NaN unscored).
-        given: a csv with `video_name,y_pred`.
-        output: where the merged file is written.
-
-    Returns:
-        How many values are ours.
+def read_submission(path: str) -> pd.DataFrame:
+    """A submission file: `video_name,y_pred` as text, so that values which are kept stay as they were written.
 
     Raises:
-        UsageError: the given file is not such a csv.
+        UsageError: the file is absent or not such a csv.
     """
-    from dataset.labels import read_table
-    from engine.run_folder import write_csv
-
-    submission = read_table(existing_file(given, "submission file"))
+    submission = read_table(existing_file(path, "submission file"))
     if "y_pred" not in submission.columns:
-        raise UsageError(f"{given}: expected the columns video_name,y_pred; it has {','.join(submission.columns)}")
+        raise UsageError(f"{path}: expected the columns video_name,y_pred; it has {','.join(submission.columns)}")
+    return submission[["video_name", "y_pred"]]
+
+
+def merge_scores(submission: pd.DataFrame, predictions: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """A submission with our scores filled in, its own value kept where we have none; and how many values are ours.
+
+    Args:
+        submission: what `read_submission` returned.
+        predictions: with `video_name` and `score` (NaN unscored).
+    """
     scores = predictions.dropna(subset="score").set_index("video_name")["score"]
     ours = submission["video_name"].map(scores)
     merged = submission.assign(y_pred=ours.map("{:.9g}".format).where(ours.notna(), submission["y_pred"]))
-    write_csv(merged[["video_name", "y_pred"]], Path(output))
-    return int(ours.notna().sum())
+    return merged, int(ours.notna().sum())

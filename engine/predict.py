@@ -18,6 +18,7 @@ from dataset.config import ExtractionConfig
 from dataset.extraction_worker import extract_in_memory
 from dataset.workers import default_workers, run_in_workers
 from engine.checkpoint import Checkpoint
+from engine.config import EMPTY_DATA_HINT
 from engine.device import pick_device
 from engine.run_folder import write_csv
 from engine.scoring import EVIDENCE_PREFIX, score_batches
@@ -28,11 +29,11 @@ from utils.files import write_text_atomic
 
 log = logging.getLogger(__name__)
 
-VIDEO_SUFFIXES = frozenset(  # noqa: SIM905  (one word per suffix reads better than a quoted list)
+VIDEO_SUFFIXES = frozenset(
     """
     .mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .mpe .m2v .ts .mts .m2ts .vob .wmv .asf .flv .f4v .ogv .ogg .3gp .3g2
     .mxf .qt .rm .rmvb .divx .dv .gif
-    """.split()
+    """.split()  # noqa: SIM905  (a quoted list of words reads worse)
 )
 """What counts as a clip inside a folder; a file that is named on the command line is always taken."""
 
@@ -74,7 +75,8 @@ def find_videos(folder: Path) -> list[Path]:
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
     if not found:
-        raise UsageError(f"--video_dir {folder}: no clip in it ({', '.join(sorted(VIDEO_SUFFIXES))})")
+        suffixes = ", ".join(sorted(VIDEO_SUFFIXES))
+        raise UsageError(f"--video_dir {folder}: no clip in it ({suffixes}); {EMPTY_DATA_HINT}")
     return found
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-import shlex
-import sys
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
+import torch
 
 from dataset.clips import ClipTable, open_clips
 from dataset.splits import Split, open_split
@@ -18,30 +19,33 @@ from engine.device import make_repeatable, pick_device, seed_everything
 from engine.evaluate import (
     SplitResult,
     calibrate,
-    merge_into_submission,
+    merge_scores,
     predict_split,
+    read_submission,
     rescore,
     summarise_split,
 )
-from engine.provenance import git_state, package_versions, table_fingerprint
-from engine.report import ReportInputs, write_report
-from engine.run_folder import RunFolder, write_submission
-from engine.scoring import EVIDENCE_PREFIX
-from engine.train import train
-from models import build_model, model_config
+from engine.leakage import check_leakage
+from engine.results import describe_run, finish, refuse_unscored
+from engine.run_folder import PREDICTION_FILE, RunFolder, check_output, write_csv
+from engine.train import need_both_classes, train
+from models import build_model
 from models.base import Detector
-from utils.errors import UsageError, WorkError
+from utils.errors import UsageError
 from utils.features.config import FeatureConfig
 from utils.metrics import Calibration
 
 log = logging.getLogger(__name__)
+
+MERGED_FILE = "submit.csv"
+"""Where a merged submission goes unless the user says otherwise."""
 
 
 def run_training(config: RunConfig, resume: str | None = None) -> RunFolder:
     """Train, select on the validation split, evaluate the best epoch on the split that `evaluate` names.
 
     Args:
-        config: the resolved configuration.
+        config: the resolved configuration, model section included.
         resume: a checkpoint to go on from, in its own run folder; model and features are then the checkpoint's.
     """
     started = datetime.now(timezone.utc)
@@ -50,12 +54,14 @@ def run_training(config: RunConfig, resume: str | None = None) -> RunFolder:
     if resumed is not None:
         if resumed.training is None:
             raise UsageError(f"{resume} holds no training state; resume from the run's last.pth")
-        config = config.model_copy(update={"model": resumed.model, "features": resumed.features})
+        config = with_settings_of(resumed, config)
     features = config.features
     train_clips = open_needed(config, "trainset", features, need_targets=True)
     val_clips = open_needed(config, "valset", features, need_targets=True)
-    if config.evaluate == "test":
-        open_needed(config, "testset", features, need_targets=False)
+    need_both_classes(train_clips, val_clips)
+    test_clips = open_needed(config, "testset", features, need_targets=False) if config.evaluate == "test" else None
+    check_output(PREDICTION_FILE, "the prediction file")
+    leakage = check_leakage(train_clips, [val_clips, *([test_clips] if test_clips is not None else [])], config)
 
     make_repeatable()
     seed_everything(config.seed)
@@ -65,9 +71,36 @@ def run_training(config: RunConfig, resume: str | None = None) -> RunFolder:
     folder.write_config(config.to_yaml())
     log.info("run folder %s; device %s; weights start: %s", folder.path, device, model.initialisation)
     log_sizes(train_clips, val_clips)
+    log.info("%s", leakage.sentence())
+    model, best, validated = fit(
+        model, train_clips, val_clips, config, folder, device=device, resumed=resumed.training if resumed else None
+    )
+    results = {"valset": validated}
+    if test_clips is not None:
+        results["testset"] = evaluate_split(model, best, config, test_clips, device)
+    finish(folder, results, best, config, started, folder.best, leakage)
+    refuse_unscored(folder, results[config.evaluated_split], config)
+    return folder
+
+
+def fit(
+    model: Detector,
+    train_clips: ClipTable,
+    val_clips: ClipTable,
+    config: RunConfig,
+    folder: RunFolder,
+    *,
+    device: torch.device,
+    resumed: dict[str, Any] | None = None,
+) -> tuple[Detector, Checkpoint, SplitResult]:
+    """Train a model and calibrate its best epoch on the validation clips.
+
+    Returns:
+        The best epoch's model, its checkpoint (saved as the folder's best), and its result on the validation clips.
+    """
     identity = Checkpoint(
-        model=model_config(config.model).model_dump(),
-        features=features,
+        model=config.model,
+        features=config.features,
         weights={},
         run_config=config.model_dump(mode="json"),
         provenance=describe_run(config, model, {"trainset": train_clips, "valset": val_clips}),
@@ -80,21 +113,17 @@ def run_training(config: RunConfig, resume: str | None = None) -> RunFolder:
         folder,
         device=device,
         identity=identity,
-        resumed=resumed.training if resumed else None,
+        resumed=resumed,
     )
     log.info("best epoch %d: validation AUC %.4f", state.best_epoch, state.best_auc)
-
     best = load_checkpoint(folder.best)
     model = best.build().to(device)
-    val_raw = predict_split(model, val_clips, features, config, device=device, calibration=Calibration())
+    val_raw = predict_split(model, val_clips, config.features, config, device=device, calibration=Calibration())
     best.calibration = calibrate(val_raw, config)
-    results = {"valset": evaluated(rescore(val_raw, best.calibration), "valset", best, config)}
-    best.metrics = {"valset": results["valset"].metrics}
+    validated = evaluated(rescore(val_raw, best.calibration), "valset", best, config)
+    best.metrics = {"valset": validated.metrics}
     best.save(folder.best)
-    if config.evaluate == "test":
-        results["testset"] = evaluate_split(model, best, config, "testset", device)
-    finish(folder, results, best, config, started, folder.best)
-    return folder
+    return model, best, validated
 
 
 def run_evaluation(
@@ -103,29 +132,57 @@ def run_evaluation(
     """Evaluate a checkpoint on the split that `evaluate` names (with `test`, on the validation split too when it is there).
 
     Model and features come from the checkpoint; only data, evaluation and device come from the configuration.
+
+    Args:
+        config: the resolved configuration.
+        checkpoint_path: the checkpoint.
+        merge_into: a submission to fill with our scores.
+        output: where the filled submission goes.
     """
     started = datetime.now(timezone.utc)
     device = pick_device(config.device)
     checkpoint = load_checkpoint(checkpoint_path)
     model = checkpoint.build().to(device)
-    open_needed(config, config.evaluated_split, checkpoint.features, need_targets=False)
+    names = [config.evaluated_split]
+    if config.evaluate == "test" and split_of(config, "valset", checkpoint.features).labels.is_file():
+        names.insert(0, "valset")
+    tables = [open_needed(config, name, checkpoint.features, need_targets=False) for name in names]
+    check_output(PREDICTION_FILE, "the prediction file")
+    if merge_into is not None:
+        submission = read_submission(merge_into)
+        merged_path = check_output(output or MERGED_FILE, "the merged submission")
     make_repeatable()
     folder = RunFolder.create(config.output_dir, f"{config.name}_evaluation")
     folder.log_to_file()
     config = config.model_copy(update={"model": checkpoint.model, "features": checkpoint.features})
     folder.write_config(config.to_yaml())
     log.info("run folder %s; device %s; checkpoint %s", folder.path, device, checkpoint_path)
-    names = [config.evaluated_split]
-    if config.evaluate == "test" and split_of(config, "valset", checkpoint.features).labels.is_file():
-        names.insert(0, "valset")
-    results = {name: evaluate_split(model, checkpoint, config, name, device) for name in names}
+    results = {table.split.name: evaluate_split(model, checkpoint, config, table, device) for table in tables}
     finish(folder, results, checkpoint, config, started, Path(checkpoint_path))
+    headline = results[config.evaluated_split]
     if merge_into is not None:
-        n_ours = merge_into_submission(results[config.evaluated_split].predictions, merge_into, output or "submit.csv")
-        log.info("%s: %d values of %s are replaced by ours", output or "submit.csv", n_ours, merge_into)
-    if results[config.evaluated_split].predictions["logit"].isna().all():
-        raise WorkError(f"no clip of {config.evaluated_split} could be scored; the reasons are in {folder.path}")
+        merged, n_ours = merge_scores(submission, headline.predictions)
+        write_csv(merged, merged_path)
+        log.info("%s: %d values of %s are replaced by ours", merged_path, n_ours, merge_into)
+    refuse_unscored(folder, headline, config)
     return folder
+
+
+def with_settings_of(checkpoint: Checkpoint, config: RunConfig) -> RunConfig:
+    """The configuration with the checkpoint's model and features, which a resumed run cannot change.
+
+    Raises:
+        UsageError: the configuration asks for others.
+    """
+    for name, theirs, ours in (
+        ("model", checkpoint.model, config.model),
+        ("features", checkpoint.features.model_dump(), config.features.model_dump()),
+    ):
+        differing = sorted(key for key in theirs.keys() | ours.keys() if theirs.get(key) != ours.get(key))
+        if differing:
+            keys = ", ".join(f"{name}.{key}" for key in differing)
+            raise UsageError(f"a resumed run keeps its model and features, but the config has another {keys}")
+    return config.model_copy(update={"model": checkpoint.model, "features": checkpoint.features})
 
 
 def resumed_config(checkpoint_path: str, overrides: Sequence[str]) -> RunConfig:
@@ -148,31 +205,20 @@ def open_needed(config: RunConfig, name: str, features: FeatureConfig, *, need_t
     return open_clips(split, config.data, config.extraction, need_targets=need_targets)
 
 
-def evaluate_split(model: Detector, checkpoint: Checkpoint, config: RunConfig, name: str, device: Any) -> SplitResult:
+def evaluate_split(
+    model: Detector, checkpoint: Checkpoint, config: RunConfig, clips: ClipTable, device: torch.device
+) -> SplitResult:
     """Score a split with a checkpoint's calibration, then compute its metrics."""
-    clips = open_needed(config, name, checkpoint.features, need_targets=False)
     predictions = predict_split(
         model, clips, checkpoint.features, config, device=device, calibration=checkpoint.calibration
     )
-    return evaluated(predictions, name, checkpoint, config)
+    return evaluated(predictions, clips.split.name, checkpoint, config)
 
 
-def evaluated(predictions: Any, name: str, checkpoint: Checkpoint, config: RunConfig) -> SplitResult:
+def evaluated(predictions: pd.DataFrame, name: str, checkpoint: Checkpoint, config: RunConfig) -> SplitResult:
     """Predictions with their metrics."""
     initialisation = checkpoint.provenance.get("initialisation", "unknown")
     return SplitResult(predictions, summarise_split(predictions, name, checkpoint.calibration, initialisation, config))
-
-
-def describe_run(config: RunConfig, model: Detector, clips: dict[str, ClipTable]) -> dict[str, Any]:
-    """What a checkpoint remembers of its origin."""
-    return {
-        **git_state(),
-        "versions": package_versions(),
-        "initialisation": model.initialisation,
-        "seed": config.seed,
-        "data": {name: table_fingerprint(table.labels) for name, table in clips.items()},
-        "label_files": {name: table.split.labels.name for name, table in clips.items()},
-    }
 
 
 def log_sizes(*tables: ClipTable) -> None:
@@ -182,58 +228,3 @@ def log_sizes(*tables: ClipTable) -> None:
         log.info(
             "%s: %d clips, %d real and %d fake", table.split.name, len(table.labels), len(table.labels) - fakes, fakes
         )
-
-
-def finish(
-    folder: RunFolder,
-    results: dict[str, SplitResult],
-    checkpoint: Checkpoint,
-    config: RunConfig,
-    started: datetime,
-    checkpoint_path: Path,
-) -> None:
-    """Write predictions, then metrics, then the report; say the headline."""
-    *others, headline = results
-    folder.write_predictions(results[headline].predictions)
-    write_submission(results[headline].predictions)
-    for name in others:
-        folder.write_predictions(results[name].predictions, f"predictions.{name}.csv")
-    metrics = {**results[headline].metrics, **{name: results[name].metrics for name in others}}
-    folder.write_metrics(metrics)
-    provenance = {
-        "command": shlex.join(["python", *sys.argv]),
-        "config_yaml": config.to_yaml(),
-        **git_state(),
-        "versions": package_versions(),
-        "device": config.device,
-        "seed": config.seed,
-        "data_fingerprint": {name: table_fingerprint(result.predictions) for name, result in results.items()},
-        "checkpoint": str(checkpoint_path),
-        "trained_at_commit": checkpoint.provenance.get("commit", "unknown"),
-        "best_epoch": checkpoint.epoch,
-        "initialisation": checkpoint.provenance.get("initialisation", "unknown"),
-        "started": started.isoformat(timespec="seconds"),
-        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-    }
-    inputs = ReportInputs(
-        title=f"{config.name} on {headline}",
-        metrics={name: result.metrics for name, result in results.items()},
-        predictions={name: result.predictions for name, result in results.items()},
-        history=folder.read_history(),
-        provenance=provenance,
-        evidence_columns=tuple(name for name in results[headline].predictions if name.startswith(EVIDENCE_PREFIX)),
-    )
-    write_report(folder.path / "report.html", inputs)
-    log.info("%s", headline_sentence(results[headline].metrics))
-    log.info("report: %s", folder.path / "report.html")
-
-
-def headline_sentence(metrics: dict[str, Any]) -> str:
-    """AUC, interval, coverage and initialisation in one line."""
-    auc = metrics["auc"]
-    start = f"{metrics['split']}: {metrics['n']} clips, coverage {metrics['coverage']:.3f}, start {metrics['initialisation']}; "
-    if auc["value"] is None:
-        return f"{start}no AUC ({metrics['reasons'].get('auc', 'unknown reason')})"
-    if auc["low"] is None:
-        return f"{start}AUC {auc['value']:.4f}"
-    return f"{start}AUC {auc['value']:.4f} [{auc['low']:.4f}, {auc['high']:.4f}]"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import tempfile
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,8 @@ class RunFolder:
         root.setLevel(logging.INFO)
         for handler in list(root.handlers):
             root.removeHandler(handler)
+            if isinstance(handler, logging.FileHandler):
+                handler.close()
         console = logging.StreamHandler(sys.stderr)
         console.setFormatter(logging.Formatter("%(message)s"))
         file = logging.FileHandler(self.path / "run.log", encoding="utf-8")
@@ -84,7 +87,9 @@ class RunFolder:
         path = self.path / "history.jsonl"
         if not path.is_file():
             return []
-        epochs = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        # A kill while the last line was written leaves it without its end; its epoch is not in last.pth either.
+        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+        epochs = [json.loads(line) for line in lines]
         if before_epoch is not None:
             epochs = [epoch for epoch in epochs if epoch["epoch"] < before_epoch]
             write_text_atomic(path, "".join(json.dumps(epoch) + "\n" for epoch in epochs))
@@ -93,6 +98,23 @@ class RunFolder:
     def write_predictions(self, predictions: pd.DataFrame, name: str = "predictions.csv") -> None:
         """Write a predictions table; what is unknown is an empty cell."""
         write_csv(predictions, self.path / name)
+
+
+def check_output(path: str | Path, what: str) -> Path:
+    """Refuse an output file that cannot be written before the work for it begins; its folder is made.
+
+    Raises:
+        UsageError: names `what` and the reason.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise UsageError(f"{what} is a folder, not a file: {path}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            return path
+    except OSError as error:
+        raise UsageError(f"{what} cannot be written: {path} ({error.strerror or error})") from None
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:

@@ -11,6 +11,7 @@ import torch
 from dataset.batch import Batch
 from models.base import Detector, DetectorOutput
 from utils.features.extract import ClipFacts
+from utils.media.errors import join_reasons
 from utils.metrics.calibration import Calibration
 
 FLIPS = {
@@ -23,6 +24,9 @@ FLIPS = {
 
 EVIDENCE_PREFIX = "evidence_"
 """How the columns of a score's terms begin."""
+
+MISSING_MODALITY, NON_FINITE = "missing_modality", "non_finite"
+"""Reason codes that only scoring can give."""
 
 
 @torch.inference_mode()
@@ -46,7 +50,8 @@ def score_batches(
 
     Returns:
         One row per clip: `index` (row in the label table), `logit` and `score` (NaN when unscored), `status`, `reason`
-        (`missing_modality` is added for a clip that the model cannot judge), and a column `evidence_<term>` per term.
+        (`missing_modality` where nothing else says why the model cannot judge a clip, `non_finite` is added where its logit
+        is not a finite number), and a column `evidence_<term>` per term.
     """
     was_training = model.training
     model.eval()
@@ -59,15 +64,25 @@ def score_batches(
         evidence: dict[str, np.ndarray] = {}
         if numbers.any():
             output = batch_terms(model, batch.select(usable), tta)
-            logit[numbers] = output.logit.double().cpu().numpy()
+            logit[numbers] = finite_or_nan(output.logit)
             for name, term in output.terms.items():
                 evidence[name] = np.full(len(batch), np.nan)
-                evidence[name][numbers] = term.double().cpu().numpy()
+                evidence[name][numbers] = finite_or_nan(term)
         for row, (index, fact) in enumerate(zip(batch.index.tolist(), facts, strict=True)):
-            reason = fact.reason if numbers[row] or fact.reason else "missing_modality"
+            reason = fact.reason
+            if not numbers[row]:
+                reason = reason or MISSING_MODALITY
+            elif np.isnan(logit[row]):
+                reason = join_reasons(fact.reasons | {NON_FINITE})
             cells = {"index": index, "logit": logit[row], "status": fact.status, "reason": reason}
             rows.append(cells | {EVIDENCE_PREFIX + name: values[row] for name, values in evidence.items()})
     model.train(was_training)
     table = pd.DataFrame(rows)
     table.insert(1, "score", calibration.score(table["logit"].to_numpy(float)))
     return table
+
+
+def finite_or_nan(values: torch.Tensor) -> np.ndarray:
+    """(B,) float64 on the host; what is not finite is NaN, as an unscored clip's figures are."""
+    numbers = values.double().cpu().numpy()
+    return np.where(np.isfinite(numbers), numbers, np.nan)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,12 +20,14 @@ from dataset.augment import Augment
 from dataset.batch import Batch
 from dataset.clips import ClipDataset, ClipTable, EpochSampler, make_loader
 from engine.checkpoint import Checkpoint
-from engine.config import RunConfig
+from engine.config import RunConfig, TrainConfig
 from engine.device import seed_everything
 from engine.evaluate import predict_split
 from engine.run_folder import RunFolder
+from engine.scoring import NON_FINITE
 from models.base import Detector
 from utils.errors import UsageError, WorkError
+from utils.features.config import FeatureConfig
 from utils.metrics import Calibration, roc_auc
 
 log = logging.getLogger(__name__)
@@ -43,6 +46,37 @@ class TrainingState:
     next_epoch: int = 1
     best_auc: float = -1.0
     best_epoch: int = 0
+
+    def finish_epoch(self, epoch: int, auc: float) -> bool:
+        """Count an epoch as done; returns whether it is the best so far."""
+        is_best = auc > self.best_auc
+        if is_best:
+            self.best_auc, self.best_epoch = auc, epoch
+        self.next_epoch = epoch + 1
+        return is_best
+
+
+class Learner:
+    """A model with its optimiser, schedule and state: all that training changes, and that a resumed run needs back."""
+
+    def __init__(self, model: Detector, config: TrainConfig, resumed: dict[str, Any] | None = None) -> None:
+        """Start with the model's weights, or go on from what `snapshot` returned."""
+        self.model = model
+        self.optimizer = torch.optim.Adam(model.parameters(), lr=config.lr)
+        self.schedule = torch.optim.lr_scheduler.StepLR(self.optimizer, config.step_epochs, config.gamma)
+        self.state = TrainingState()
+        if resumed is not None:
+            self.optimizer.load_state_dict(resumed["optimizer"])
+            self.schedule.load_state_dict(resumed["schedule"])
+            self.state = TrainingState(**resumed["state"])
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything but the weights, as tensors and plain types."""
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "state": vars(self.state).copy(),
+        }
 
 
 @dataclass
@@ -92,16 +126,52 @@ def train(
         resumed: the `training` part of the checkpoint to go on from.
 
     Raises:
-        UsageError: a split holds one class only.
-        WorkError: a loss that is not finite (its clips are named), or no usable clip.
+        WorkError: a loss that is not finite (its clips are named), no usable training clip, no validation AUC.
     """
-    for name, clips in (("trainset", train_clips), ("valset", val_clips)):
+    loader, begin_epoch = training_batches(train_clips, config, identity.features, device)
+    learner = Learner(model, config.train, resumed)
+    first, epochs = learner.state.next_epoch, config.train.epochs
+    folder.read_history(before_epoch=first)
+    with SummaryWriter(str(folder.path / "tensorboard"), purge_step=first) as events:
+        for epoch in range(first, epochs + 1):
+            started = time.perf_counter()
+            seed_everything(config.seed, epoch)
+            begin_epoch(epoch)
+            record: dict[str, Any] = {"epoch": epoch, "lr": learner.schedule.get_last_lr()[0]}
+            record |= train_epoch(learner, loader, train_clips.names, f"epoch {epoch}/{epochs}", device)
+            learner.schedule.step()
+            record |= validate(model, val_clips, config, identity, device)
+            record["seconds"] = round(time.perf_counter() - started, 3)
+            is_best = learner.state.finish_epoch(epoch, record["val_auc"])
+            for name in record.keys() - {"epoch"}:
+                events.add_scalar(name, record[name], epoch)
+            # The history goes first: a run killed between the two redoes the epoch and writes its line anew.
+            folder.append_history(record)
+            keep(folder, identity, learner, record, is_best=is_best)
+            log_epoch(record, epochs, is_best=is_best)
+    return learner.state
+
+
+def need_both_classes(*tables: ClipTable) -> None:
+    """Refuse splits that training and selection by AUC cannot work with.
+
+    Raises:
+        UsageError: a split holds one class only.
+    """
+    for clips in tables:
         if clips.labels["target"].nunique() < 2:
-            raise UsageError(f"{name} holds one class only: training and selection by AUC need real and fake clips")
-    dataset = ClipDataset(train_clips, identity.features, augment=Augment(config.train.augment), seed=config.seed)
-    sampler = EpochSampler(
-        train_clips.labels["target"].to_numpy(), balance=config.train.balance_classes, seed=config.seed
-    )
+            raise UsageError(
+                f"{clips.split.name} holds one class only: training and selection by AUC need real and fake clips"
+            )
+
+
+def training_batches(
+    clips: ClipTable, config: RunConfig, features: FeatureConfig, device: torch.device
+) -> tuple[DataLoader, Callable[[int], None]]:
+    """A loader of augmented batches, and the function that chooses the epoch whose order and augmentation come next."""
+    dataset = ClipDataset(clips, features, augment=Augment(config.train.augment), seed=config.seed)
+    targets = clips.labels["target"].to_numpy()
+    sampler = EpochSampler(targets, balance=config.train.balance_classes, seed=config.seed)
     loader = make_loader(
         dataset,
         batch_size=config.train.batch_size,
@@ -109,67 +179,22 @@ def train(
         pin_memory=device.type == "cuda",
         sampler=sampler,
     )
-    optimizer = torch.optim.Adam(model.parameters(), lr=config.train.lr)
-    schedule = torch.optim.lr_scheduler.StepLR(optimizer, config.train.step_epochs, config.train.gamma)
-    state = TrainingState()
-    if resumed is not None:
-        optimizer.load_state_dict(resumed["optimizer"])
-        schedule.load_state_dict(resumed["schedule"])
-        state = TrainingState(**resumed["state"])
-    folder.read_history(before_epoch=state.next_epoch)
 
-    with SummaryWriter(folder.path / "tensorboard", purge_step=state.next_epoch) as events:
-        for epoch in range(state.next_epoch, config.train.epochs + 1):
-            started = time.perf_counter()
-            seed_everything(config.seed, epoch)
-            dataset.set_epoch(epoch)
-            sampler.set_epoch(epoch)
-            lr = schedule.get_last_lr()[0]
-            running = train_epoch(model, loader, optimizer, train_clips.names, epoch, config.train.epochs, device)
-            schedule.step()
-            trained_s = time.perf_counter() - started
-            figures = validate(model, val_clips, config, identity, device)
-            record = {
-                "epoch": epoch,
-                "train_loss": running.mean("loss"),
-                "train_accuracy": running.mean("acc"),
-                **figures,
-                "lr": lr,
-                "n_train": running.n,
-                "n_train_unusable": running.n_seen - running.n,
-                "seconds": round(time.perf_counter() - started, 3),
-                "train_clips_per_s": round(running.n_seen / trained_s, 2),
-            }
-            for name, value in record.items():
-                if value is not None and name != "epoch":
-                    events.add_scalar(name, value, epoch)
-            is_best = figures["val_auc"] is not None and figures["val_auc"] > state.best_auc
-            if is_best:
-                state.best_auc, state.best_epoch = figures["val_auc"], epoch
-            state.next_epoch = epoch + 1
-            keep(folder, identity, model, epoch, record, state, optimizer, schedule, is_best=is_best)
-            folder.append_history(record)
-            log_epoch(record, config.train.epochs, is_best=is_best)
-    if state.best_epoch == 0:
-        raise WorkError("no epoch gave a validation AUC: the validation clips that could be scored hold one class only")
-    return state
+    def begin_epoch(epoch: int) -> None:
+        dataset.set_epoch(epoch)
+        sampler.set_epoch(epoch)
+
+    return loader, begin_epoch
 
 
 def train_epoch(
-    model: Detector,
-    loader: DataLoader,
-    optimizer: torch.optim.Optimizer,
-    names: list[str],
-    epoch: int,
-    epochs: int,
-    device: torch.device,
-) -> Running:
-    """One pass over the training clips; returns the running averages."""
-    model.train()
+    learner: Learner, loader: DataLoader, names: list[str], title: str, device: torch.device
+) -> dict[str, float]:
+    """One pass over the training clips; returns loss, accuracy, counts and speed."""
+    started = time.perf_counter()
+    model = learner.model.train()
     running = Running()
-    progress = tqdm(
-        loader, desc=f"epoch {epoch}/{epochs}", unit="batch", leave=False, dynamic_ncols=True, mininterval=0.5
-    )
+    progress = tqdm(loader, desc=title, unit="batch", leave=False, dynamic_ncols=True, mininterval=0.5)
     for everything, _ in progress:
         everything = everything.to(device)
         batch = everything.select(model.usable(everything))
@@ -179,18 +204,22 @@ def train_epoch(
         loss, logit = batch_loss(model, batch)
         if not torch.isfinite(loss):
             clips = ", ".join(names[index] for index in batch.index.tolist())
-            raise WorkError(
-                f"epoch {epoch}: the loss is {loss.item()} on these clips, so the step was not made: {clips}"
-            )
-        optimizer.zero_grad(set_to_none=True)
+            raise WorkError(f"{title}: the loss is {loss.item()} on these clips, so the step was not made: {clips}")
+        learner.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        optimizer.step()
+        learner.optimizer.step()
         correct = ((logit > 0) == (batch.target > 0.5)).float().mean().item()
         running.add(len(everything), len(batch), loss=loss.item(), acc=correct)
         progress.set_postfix(loss=f"{running.mean('loss'):.4f}", acc=f"{running.mean('acc'):.3f}")
     if running.n == 0:
         raise WorkError("not one training clip has the modalities that the model needs")
-    return running
+    return {
+        "train_loss": running.mean("loss"),
+        "train_accuracy": running.mean("acc"),
+        "n_train": running.n,
+        "n_train_unusable": running.n_seen - running.n,
+        "train_clips_per_s": round(running.n_seen / (time.perf_counter() - started), 2),
+    }
 
 
 def batch_loss(model: Detector, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -201,59 +230,48 @@ def batch_loss(model: Detector, batch: Batch) -> tuple[Tensor, Tensor]:
 
 def validate(
     model: Detector, clips: ClipTable, config: RunConfig, identity: Checkpoint, device: torch.device
-) -> dict[str, float | None]:
-    """Validation loss, AUC and coverage, by the same function that scores everywhere else."""
-    scored = predict_split(model, clips, identity.features, config, device=device, calibration=Calibration())
-    known = scored.dropna(subset="logit")
+) -> dict[str, float]:
+    """Validation loss, AUC and coverage, by the same function that scores everywhere else.
+
+    Raises:
+        WorkError: a logit is not finite, or there is no AUC to select by.
+    """
+    table = predict_split(model, clips, identity.features, config, device=device, calibration=Calibration())
+    diverged = table.loc[table["reason"].str.contains(NON_FINITE), "video_name"]
+    if len(diverged):
+        raise WorkError(f"the model has diverged: its logit for the validation clip {diverged.iloc[0]} is not finite")
+    known = table.dropna(subset="logit")
     target, logit = known["target"].to_numpy(), known["logit"].to_numpy()
-    if len(known) == 0:
-        return {"val_loss": None, "val_auc": None, "val_coverage": 0.0}
+    auc = roc_auc(target, logit)
+    if auc.value is None:
+        raise WorkError(f"no validation AUC to select by: {len(known)} of {len(table)} clips scored, {auc.reason}")
     # log(1 + exp(z)) - t z is the cross-entropy of a logit z, safe for large z.
     loss = float(np.mean(np.logaddexp(0.0, logit) - target * logit))
-    if not np.isfinite(loss):
-        clip = known["video_name"].to_numpy()[~np.isfinite(logit)][0]
-        raise WorkError(f"the model's logit for the validation clip {clip} is not finite")
-    return {"val_loss": loss, "val_auc": roc_auc(target, logit).value, "val_coverage": len(known) / len(scored)}
+    return {"val_loss": loss, "val_auc": auc.value, "val_coverage": len(known) / len(table)}
 
 
-def keep(
-    folder: RunFolder,
-    identity: Checkpoint,
-    model: Detector,
-    epoch: int,
-    record: dict[str, Any],
-    state: TrainingState,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    *,
-    is_best: bool,
-) -> None:
+def keep(folder: RunFolder, identity: Checkpoint, learner: Learner, record: dict[str, Any], *, is_best: bool) -> None:
     """Write the epoch's checkpoints."""
     checkpoint = Checkpoint(
         model=identity.model,
         features=identity.features,
-        weights=model.state_dict(),
+        weights=learner.model.state_dict(),
         run_config=identity.run_config,
-        epoch=epoch,
+        epoch=record["epoch"],
         metrics={"valset": {"auc": record["val_auc"], "coverage": record["val_coverage"]}},
         provenance=identity.provenance,
     )
     if is_best:
         checkpoint.save(folder.best)
-    checkpoint.training = {
-        "optimizer": optimizer.state_dict(),
-        "schedule": schedule.state_dict(),
-        "state": vars(state).copy(),
-    }
+    checkpoint.training = learner.snapshot()
     checkpoint.save(folder.last)
 
 
 def log_epoch(record: dict[str, Any], epochs: int, *, is_best: bool) -> None:
     """One line per epoch."""
-    auc = "n/a" if record["val_auc"] is None else f"{record['val_auc']:.4f}"
     unusable = f", {record['n_train_unusable']} clips unusable" if record["n_train_unusable"] else ""
     log.info(
-        "epoch %d/%d: train loss %.4f, accuracy %.3f%s; val AUC %s, coverage %.3f%s (%.1f s)",
+        "epoch %d/%d: train loss %.4f, accuracy %.3f%s; val AUC %.4f, coverage %.3f%s (%.1f s)",
         record["epoch"], epochs, record["train_loss"], record["train_accuracy"], unusable,
-        auc, record["val_coverage"], " *" if is_best else "", record["seconds"],
+        record["val_auc"], record["val_coverage"], " *" if is_best else "", record["seconds"],
     )  # fmt: skip

@@ -29,7 +29,7 @@ class FFDVCovConfig(DetectorConfig):
 
     name: Literal["ffdv_cov"] = "ffdv_cov"
     backbone: str = Field("resnet18", description="any timm name")
-    image_size_px: int = Field(256, ge=32, le=1024)
+    image_size_px: int = Field(256, ge=64, le=1024)
     audio_branch: bool = True
     video_branch: bool = True
     cosine: bool = True

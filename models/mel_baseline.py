@@ -20,7 +20,7 @@ class MelBaselineConfig(DetectorConfig):
 
     name: Literal["mel_baseline"] = "mel_baseline"
     backbone: str = Field("efficientnet_b1", description="any timm name")
-    image_size_px: int = Field(256, ge=32, le=1024)
+    image_size_px: int = Field(256, ge=64, le=1024)
 
 
 @MODELS.register("mel_baseline", MelBaselineConfig)

@@ -9,16 +9,18 @@ from utils.features.config import FeatureConfig
 from utils.registry import Registry
 
 MODELS: Registry[DetectorConfig, Detector] = Registry("model")
+DEFAULT_MODEL = "ffdv_cov"
+"""What a model section without a name means."""
 
 
 def model_config(section: dict[str, Any]) -> DetectorConfig:
-    """The typed config of a model section; `name` picks its class.
+    """The typed config of a model section; its `name` picks the class.
 
     Raises:
         UsageError: unknown name.
         pydantic.ValidationError: unknown key or value out of range.
     """
-    return MODELS.get(section["name"]).config_class.model_validate(section)
+    return MODELS.get(section.get("name", DEFAULT_MODEL)).config_class.model_validate(section)
 
 
 def build_model(section: dict[str, Any], features: FeatureConfig, *, pretrained: bool | str | None = None) -> Detector:

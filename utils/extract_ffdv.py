@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import argparse
+import json
 import logging
 import re
 
@@ -52,7 +53,8 @@ def main(argv: Sequence[str]) -> int:
 
     overrides = list(arguments.set)
     if arguments.data_root is not None:
-        overrides.append(f"extract_path={arguments.data_root}")
+        # As JSON, so that YAML reads any path as the text that it is.
+        overrides.append(f"extract_path={json.dumps(arguments.data_root)}")
     if arguments.workers is not None:
         overrides.append(f"extraction.workers={arguments.workers}")
     config = load_run_config(arguments.config, overrides)

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from utils.errors import UsageError
 
 HASH_BLOCK_BYTES = 1 << 20
+UNFINISHED_PREFIX = ".writing-"
 
 
 @contextmanager
@@ -24,7 +25,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".writing-", suffix=path.suffix, dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=UNFINISHED_PREFIX, suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -66,6 +67,8 @@ def unsafe_name(name: str) -> str | None:
         return "it names a drive"
     if ".." in PurePosixPath(portable).parts:
         return "it has a '..' part"
+    if not PurePosixPath(portable).name:
+        return "it names no file"
     return None
 
 

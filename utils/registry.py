@@ -50,7 +50,7 @@ class Registry(Generic[ConfigT, ClassT]):
         Raises:
             UsageError: for an unknown name; it offers the nearest one and lists all.
         """
-        if name not in self._entries:
+        if not isinstance(name, str) or name not in self._entries:
             near = difflib.get_close_matches(str(name), self._entries, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise UsageError(f"unknown {self.kind} {name!r}{hint} (there are: {', '.join(sorted(self._entries))})")

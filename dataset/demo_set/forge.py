@@ -81,11 +81,15 @@ Forger = Callable[[Shot, Footage, Accomplices, np.random.Generator], Footage]
 
 
 def face_swap(shot: Shot, footage: Footage, others: Accomplices, rng: np.random.Generator) -> Footage:
-    """Blend a stranger's inner face in at the tracked pose, with this head's expression and colours."""
+    """Blend a stranger's inner face in at the tracked pose, with this head's expression and colours.
+
+    Each frame is swapped on its own, so the tracked place and the brightness of the new face jitter a little.
+    """
     donor = head_painter(others.stranger.take.face, others.stranger.take.scene)
     camera = HeadCamera(shot.take.scene, shot.size_px)
     sharpness, opacity = rng.uniform(0.55, 0.85), rng.uniform(0.9, 1.0)
     jitter = rng.normal(0, 0.0022, (shot.n_frames, 2))
+    flicker = 1 + rng.uniform(0.005, 0.03) * rng.standard_normal((shot.n_frames, 1))
     frames = []
     for index, (pose, expression) in enumerate(_acting(shot)):
         tracked = replace(pose, x=pose.x + jitter[index, 0], y=pose.y + jitter[index, 1])
@@ -93,6 +97,7 @@ def face_swap(shot: Shot, footage: Footage, others: Accomplices, rng: np.random.
         generated = camera.view(donor.paint(expression), maps)[..., :3]
         mask = opacity * camera.view(donor.inner_mask, maps)
         generated = _match_colours(_soften(generated, sharpness), footage.frames[index], mask)
+        generated = apply_gain(generated, np.repeat(flicker[index], 3))
         frames.append(_blend(footage.frames[index], generated, mask))
     return replace(footage, frames=frames)
 
@@ -103,14 +108,14 @@ def lip_sync(shot: Shot, footage: Footage, others: Accomplices, rng: np.random.G
     painter = head_painter(shot.take.face, shot.take.scene)
     camera = HeadCamera(shot.take.scene, shot.size_px)
     lips = [expression for _, expression in _acting(speech)]
-    sharpness, lag = rng.uniform(0.4, 0.65), rng.uniform(-0.05, 0.05)
+    sharpness, mismatch = rng.uniform(0.5, 0.8), rng.uniform(-0.04, 0.04)
     gains = shot.take.gains(shot.times_s)
     frames = []
     for index, (pose, expression) in enumerate(_acting(shot)):
         spoken = replace(expression, opening=lips[index].opening, spread=lips[index].spread)
         maps = camera.maps(pose, spoken.opening)
         generated = camera.view(painter.paint(spoken), maps)[..., :3]
-        generated = apply_gain(_soften(generated, sharpness), gains[index] * (1 + lag))
+        generated = apply_gain(_soften(generated, sharpness), gains[index] * (1 + mismatch))
         mask = camera.view(painter.mouth_mask, maps)
         frames.append(_blend(footage.frames[index], generated, mask))
     return replace(footage, frames=frames, samples=speech.listen())

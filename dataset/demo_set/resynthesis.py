@@ -12,12 +12,12 @@ from scipy.fft import irfft, rfft
 
 N_FFT = 1024
 HOP = N_FFT // 4
-N_MELS = 80
+N_MELS = (80, 112, 144)
 MOMENTUM = 0.99
 
 
 def resynthesise(samples: np.ndarray, sample_rate_hz: int, rng: np.random.Generator, iterations: int = 16) -> np.ndarray:
-    """Mel analysis with 80 bands, pseudo-inverse, phase by the fast Griffin-Lim algorithm.
+    """Mel analysis with 80, 112 or 144 bands, pseudo-inverse, phase by the fast Griffin-Lim algorithm.
 
     Perraudin, Balazs and Søndergaard, "A fast Griffin-Lim algorithm" (WASPAA 2013). Both fine structure between the
     bands and the true phase are lost, which is what a detector can find.
@@ -25,32 +25,34 @@ def resynthesise(samples: np.ndarray, sample_rate_hz: int, rng: np.random.Genera
     Args:
         samples: (S,) float waveform.
         sample_rate_hz: Its rate.
-        rng: Source of the random initial phase.
+        rng: Draws the number of bands and the initial phase.
         iterations: Griffin-Lim iterations.
 
     Returns:
         (S,) float32 with the root mean square of the input.
     """
-    to_mel, from_mel = _mel_matrices(sample_rate_hz)
-    power = np.abs(_stft(samples)) ** 2
+    to_mel, from_mel = _mel_matrices(sample_rate_hz, int(rng.choice(N_MELS)))
+    # Mirrored ends, cut off again: a window half outside the clip would leave a fade-in that reads as silence.
+    framed = np.pad(samples, N_FFT, mode="reflect")
+    power = np.abs(_stft(framed)) ** 2
     magnitude = np.sqrt(np.maximum((power @ to_mel.T) @ from_mel.T, 0)).astype(np.float32)
     angles = np.exp(2j * np.pi * rng.random(magnitude.shape, dtype=np.float32)).astype(np.complex64)
     previous = np.zeros_like(angles)
     for _ in range(iterations):
-        rebuilt = _stft(_istft(magnitude * angles, len(samples)))
+        rebuilt = _stft(_istft(magnitude * angles, len(framed)))
         angles = rebuilt + MOMENTUM * (rebuilt - previous)
         angles /= np.abs(angles) + 1e-9
         previous = rebuilt
-    out = _istft(magnitude * angles, len(samples))
+    out = _istft(magnitude * angles, len(framed))[N_FFT:-N_FFT]
     level = np.sqrt(np.mean(samples**2) / (np.mean(out**2) + 1e-12))
     return (out * level).astype(np.float32)
 
 
-@lru_cache(maxsize=2)
-def _mel_matrices(sample_rate_hz: int) -> tuple[np.ndarray, np.ndarray]:
+@lru_cache(maxsize=len(N_MELS))
+def _mel_matrices(sample_rate_hz: int, n_mels: int) -> tuple[np.ndarray, np.ndarray]:
     """Triangular filters on O'Shaughnessy's mel scale, (M, F) float32, and their pseudo-inverse, (F, M)."""
     bins_hz = np.arange(N_FFT // 2 + 1) * sample_rate_hz / N_FFT
-    edges_mel = np.linspace(0, 2595 * np.log10(1 + sample_rate_hz / 1400), N_MELS + 2)
+    edges_mel = np.linspace(0, 2595 * np.log10(1 + sample_rate_hz / 1400), n_mels + 2)
     edges_hz = 700 * (10 ** (edges_mel / 2595) - 1)
     rising = (bins_hz - edges_hz[:-2, None]) / np.diff(edges_hz)[:-1, None]
     falling = (edges_hz[2:, None] - bins_hz) / np.diff(edges_hz)[1:, None]

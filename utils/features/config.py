@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from utils.config import Section
 
@@ -27,7 +27,7 @@ class AudioFeatureConfig(Section):
     """The mel-spectrogram picture; the defaults are librosa's own, which both systems used."""
 
     sample_rate_hz: int = Field(22050, ge=4000, le=96000)
-    n_fft: int = Field(2048, ge=64)
+    n_fft: int = Field(2048, ge=64, multiple_of=2)
     hop_length: int = Field(512, ge=16)
     n_mels: int = Field(128, ge=8, le=512)
     image_size_px: int = Field(256, ge=16, le=2048, description="width and height of the picture")
@@ -35,6 +35,14 @@ class AudioFeatureConfig(Section):
     length: Literal["clip", "stream"] = Field(
         "clip", description="clip: pad with silence to the clip's length in steps of 10 ms, as the published code did"
     )
+
+    @model_validator(mode="after")
+    def _windows_leave_no_gap(self) -> AudioFeatureConfig:
+        if self.hop_length > self.n_fft:
+            raise ValueError(
+                f"hop_length {self.hop_length} is longer than n_fft {self.n_fft}: samples would be skipped"
+            )
+        return self
 
 
 class FeatureConfig(Section):

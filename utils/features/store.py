@@ -11,9 +11,10 @@ import numpy as np
 from utils.errors import UsageError
 from utils.features.config import FEATURE_VERSION, FeatureConfig
 from utils.features.extract import ClipFacts, ClipFeatures, failed
-from utils.files import write_text_atomic
+from utils.files import UNFINISHED_PREFIX, write_text_atomic
 
 PICTURES, COVARIANCES, WAVES = "audio_feature", "video_feature", "wav_file"
+JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 
 
 class FeatureStore:
@@ -34,7 +35,7 @@ class FeatureStore:
 
     def wave_path(self, name: str, *, shared_stem: bool = False) -> Path:
         """The waveform of the clip `name`; the whole name is kept where two clips share a stem."""
-        return self.root / WAVES / (f"{name}.wav" if shared_stem else f"{PurePosixPath(name).with_suffix('')}.wav")
+        return self.root / WAVES / f"{name if shared_stem else stem_of(name)}.wav"
 
     def check(self) -> None:
         """Refuse features that were made in another way.
@@ -52,11 +53,22 @@ class FeatureStore:
             ) from None
         except (OSError, ValueError) as error:
             raise UsageError(f"{path} cannot be read ({error}); {redo}") from None
+        if not isinstance(stored, dict) or not isinstance(stored.get("features"), dict):
+            raise UsageError(f"{path} does not say how the features were made; {redo}")
         if stored.get("fingerprint") != self.config.fingerprint():
-            fields = self.config.differences(stored.get("features", {}))
+            fields = self.config.differences(stored["features"])
             if stored.get("version") != FEATURE_VERSION:
                 fields.append(f"version: {stored.get('version')!r} there, {FEATURE_VERSION!r} here")
+            fields = fields or [f"fingerprint: {stored.get('fingerprint')!r} there, {self.config.fingerprint()!r} here"]
             raise UsageError(f"the features in {self.root} were made differently ({'; '.join(fields)}); {redo}")
+
+    def matches(self) -> bool:
+        """Whether what lies here was made with this config."""
+        try:
+            self.check()
+        except UsageError:
+            return False
+        return True
 
     def write_config(self) -> None:
         """Write `features.json`."""
@@ -83,24 +95,42 @@ class FeatureStore:
         """
         if facts.status not in ("ok", "partial"):
             return ClipFeatures(facts)
-        covariance = mel_jpeg = None
         try:
-            if facts.n_frames:
-                covariance = np.load(self.covariance_path(name), allow_pickle=False)
-                top_k = self.config.video.top_k
-                if covariance.shape != (top_k, top_k) or covariance.dtype != np.float32:
-                    return failed("unreadable")
-            if facts.has_audio:
-                mel_jpeg = self.picture_path(name).read_bytes()
+            covariance = self._load_covariance(name) if facts.n_frames else None
+            mel_jpeg = self._load_picture(name) if facts.has_audio else None
         except FileNotFoundError:
             return failed("not_extracted")
-        except (OSError, ValueError, EOFError):
+        except (OSError, ValueError, EOFError, MemoryError):
+            # MemoryError: the header of a damaged .npy file can declare any size.
             return failed("unreadable")
         return ClipFeatures(facts, covariance, mel_jpeg)
 
+    def _load_covariance(self, name: str) -> np.ndarray:
+        covariance = np.load(self.covariance_path(name), allow_pickle=False)
+        shape = (self.config.video.top_k,) * 2
+        if not isinstance(covariance, np.ndarray) or covariance.shape != shape or covariance.dtype != np.float32:
+            raise ValueError("not a frame covariance of this config")
+        return covariance
+
+    def _load_picture(self, name: str) -> bytes:
+        encoded = self.picture_path(name).read_bytes()
+        if not encoded.startswith(JPEG_START) or not encoded.endswith(JPEG_END):
+            raise ValueError("not a whole JPG")
+        return encoded
+
+
+def normal_name(name: str) -> str:
+    """A clip's name as a walk over the folders spells it: without `./` and doubled slashes."""
+    return str(PurePosixPath(name)) if "/" in name else name
+
+
+def stem_of(name: str) -> str:
+    """A clip's name without its suffix; sub-folders stay."""
+    return os.path.splitext(normal_name(name))[0]
+
 
 def files_below(folder: Path) -> list[str]:
-    """Names of all files below `folder`, with `/`, relative to it; hidden ones are left out."""
+    """Names of all files below `folder`, with `/`, relative to it; files still being written are left out."""
     found: list[str] = []
     waiting = [(str(folder), "")]
     while waiting:
@@ -111,7 +141,7 @@ def files_below(folder: Path) -> list[str]:
             continue
         with entries:
             for entry in entries:
-                if entry.name.startswith("."):
+                if entry.name.startswith(UNFINISHED_PREFIX):
                     continue
                 if entry.is_dir():
                     waiting.append((entry.path, f"{prefix}{entry.name}/"))

@@ -14,6 +14,8 @@ from utils.media.decode import AudioBlock, StreamFacts
 SAMPLES_PER_BLOCK = 1 << 17
 DURATION_STEP_S = 0.01
 SILENCE_PER_BLOCK_S = 10.0
+LONGEST_SILENCE_S = 4 * 3600
+"""Padding stops here: a damaged frame rate can declare years, and memory would go before they are over."""
 
 
 def clip_length_samples(facts: StreamFacts) -> int:
@@ -62,6 +64,7 @@ class MonoResampler:
         missing = 0
         if self._match_clip:
             missing = clip_length_samples(self._facts) - self._n_passed - len(samples)
+            missing = min(missing, LONGEST_SILENCE_S * self._facts.rate_hz)
             samples = samples[: len(samples) + min(missing, 0)]
         yield self._resample(samples, last=missing <= 0)
         silence_block = int(SILENCE_PER_BLOCK_S * self._facts.rate_hz)
@@ -77,7 +80,9 @@ class MonoResampler:
 
     def _resample(self, samples: np.ndarray, *, last: bool = False) -> np.ndarray:
         self._n_passed += len(samples)
-        rounded = np.clip(np.round(samples * np.float32(32768)), -32768, 32767) / np.float32(32768)
+        # Damaged float streams decode to NaN, which would spread over the whole picture.
+        samples = np.clip(np.nan_to_num(samples), -1.0, 1.0)
+        rounded = np.minimum(np.round(samples * np.float32(32768)), np.float32(32767)) / np.float32(32768)
         return self._stream.resample_chunk(rounded.astype(np.float32, copy=False), last=last)
 
 

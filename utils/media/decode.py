@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import errno
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,18 @@ TRUNCATION_TOLERANCE_S = 0.25
 
 MAX_DECODE_ERRORS = 200
 """After this many undecodable packets in a row the rest of the file is given up as damaged."""
+
+LOWEST_FPS = 0.01
+"""A lower frame rate is that of a still picture, or of a damaged header; the frames then say nothing of the duration."""
+
+LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1_000, 768_000
+"""Sample rates beyond these come from damaged headers; resampling from them would take memory without end."""
+
+LOCAL_FILES_ONLY = {"protocol_whitelist": "file"}
+"""Some formats are lists of other addresses; a clip must not make us fetch them."""
+
+AUDIO_PACKETS_PER_RUN = 256
+"""Audio packets are small and many: decoding them between the frames, one by one, keeps emptying the processor's caches."""
 
 
 @dataclass
@@ -42,7 +54,7 @@ class StreamFacts:
     Attributes:
         n_frames: frames decoded.
         n_samples: audio samples decoded, per channel.
-        fps: the video stream's average frame rate; 0 without video.
+        fps: the video stream's average frame rate; 0 without video, or when the file gives no usable one.
         rate_hz: the audio stream's sample rate; 0 without audio.
         problems: reason codes met on the way (`truncated`, `too_long`).
     """
@@ -75,10 +87,12 @@ def open_clip(path: Path) -> av.container.InputContainer:
     Raises:
         MediaError: `missing_file` or `unreadable`.
     """
-    if not Path(path).is_file():
+    # Unlike Path.is_file, this is also False for a name that is too long for the file system.
+    if not os.path.isfile(path):
         raise MediaError("missing_file", f"no such file: {path}")
     try:
-        return av.open(str(path), metadata_errors="ignore")
+        # The explicit protocol keeps libav from taking `a:b.mp4` for one called `a`.
+        return av.open(f"file:{path}", metadata_errors="ignore", options=LOCAL_FILES_ONLY)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise MediaError("unreadable", f"cannot be opened as audio or video: {path} ({error})") from error
 
@@ -98,16 +112,34 @@ def rgb_view(frame: av.VideoFrame) -> np.ndarray:
     return np.ndarray((frame.height, frame.width, 3), np.uint8, buffer=plane, strides=(plane.line_size, 3, 1))
 
 
+SAMPLE_TYPES = {"u8": np.uint8, "s16": np.int16, "s32": np.int32, "flt": np.float32, "dbl": np.float64}
+"""libav's sample formats (a final `p` says planar) and their numpy types."""
+
+
 def mono_samples(frame: av.AudioFrame) -> np.ndarray:
-    """The mean of an audio frame's channels: (S,) float32 in about [-1, 1]."""
-    samples = frame.to_ndarray()
-    if not frame.format.is_planar:
-        samples = samples.reshape(-1, len(frame.layout.channels)).T
-    if samples.dtype == np.uint8:
-        samples = (samples.astype(np.float32) - 128.0) / 128.0
-    elif samples.dtype.kind == "i":
-        samples = samples.astype(np.float32) / np.float32(-float(np.iinfo(samples.dtype).min))
-    return samples.mean(axis=0, dtype=np.float32)
+    """The mean of an audio frame's channels: (S,) float32 in about [-1, 1].
+
+    Raises:
+        ValueError: a sample format without a numpy type.
+    """
+    kind = SAMPLE_TYPES.get(frame.format.name.removesuffix("p"))
+    if kind is None:
+        raise ValueError(f"sample format {frame.format.name}")
+    n_channels = len(frame.layout.channels)
+    # Reading the planes directly costs a third of `to_ndarray`, and there are forty audio frames to a second.
+    if frame.format.is_planar:
+        channels = [np.frombuffer(plane, kind, count=frame.samples) for plane in frame.planes]
+    else:
+        packed = np.frombuffer(frame.planes[0], kind, count=frame.samples * n_channels)
+        channels = list(packed.reshape(-1, n_channels).T)
+    with np.errstate(invalid="ignore", over="ignore"):
+        mixed = channels[0].astype(np.float32)
+        for channel in channels[1:]:
+            mixed += channel
+        mixed /= np.float32(len(channels))
+        if kind is np.uint8:
+            return (mixed - np.float32(128.0)) / np.float32(128.0)
+        return mixed if np.issubdtype(kind, np.floating) else mixed / np.float32(-float(np.iinfo(kind).min))
 
 
 class ClipStream:
@@ -125,7 +157,7 @@ class ClipStream:
         self.facts = StreamFacts()
         self._wanted = (video, audio)
         self._undecodable = 0
-        self._last_frame_end_s = 0.0
+        self._end_s: dict[str, float] = {}
 
     def __iter__(self) -> Iterator[np.ndarray | AudioBlock]:
         """Decode the clip.
@@ -136,52 +168,46 @@ class ClipStream:
         with open_clip(self.path) as container:
             pictures = video_stream(container) if self._wanted[0] else None
             sound = container.streams.best("audio") if self._wanted[1] else None
-            streams = [stream for stream in (pictures, sound) if stream is not None]
+            # A stream in a codec that libav does not know has no decoder: it counts as absent.
+            streams = [
+                stream for stream in (pictures, sound) if stream is not None and stream.codec_context is not None
+            ]
             if not streams:
                 return
             for stream in streams:
                 stream.thread_type = "NONE"
                 stream.codec_context.thread_count = 1
-            if pictures is not None:
-                self.facts.fps = float(pictures.average_rate or pictures.guessed_rate or 0)
+            if pictures in streams:
+                fps = float(pictures.average_rate or pictures.guessed_rate or 0)
+                self.facts.fps = fps if fps >= LOWEST_FPS else 0.0
             yield from self._decode(container, streams, VideoReformatter())
-            self._note_truncation(container, pictures)
+            self._note_truncation(container, streams)
 
     def _decode(
         self, container: av.container.InputContainer, streams: list, reformatter: VideoReformatter
     ) -> Iterator[np.ndarray | AudioBlock]:
-        for packet in self._packets(container, streams):
+        for packet in in_runs(self._packets(container, streams)):
             for frame in self._frames(packet):
                 if isinstance(frame, av.AudioFrame):
-                    if self.facts.rate_hz not in (0, frame.sample_rate):
-                        # A rate that changes midway would shift every frequency after it: what came before is kept.
-                        self.facts.problems.add("truncated")
-                        continue
-                    self.facts.rate_hz = frame.sample_rate
-                    self.facts.n_samples += frame.samples
-                    yield AudioBlock(mono_samples(frame), frame.sample_rate)
+                    item = self._block(frame)
+                elif self.max_frames is not None and self.facts.n_frames >= self.max_frames:
+                    self.facts.problems.add("too_long")
+                    return
                 else:
-                    if self.max_frames is not None and self.facts.n_frames >= self.max_frames:
-                        self.facts.problems.add("too_long")
-                        return
-                    self.facts.n_frames += 1
-                    if frame.time is not None:
-                        self._last_frame_end_s = float(frame.time) + (1.0 / self.facts.fps if self.facts.fps else 0.0)
-                    # One reformatter for all frames: a new one per frame rebuilds the colour scaler, at twice the cost.
-                    yield rgb_view(reformatter.reformat(frame, format="rgb24"))
+                    item = self._pixels(frame, reformatter)
+                if item is not None:
+                    yield item
 
     def _packets(self, container: av.container.InputContainer, streams: list) -> Iterator[av.Packet]:
-        packets = container.demux(streams)
-        while True:
-            try:
-                yield next(packets)
-            except StopIteration:
-                return
-            except (av.error.FFmpegError, OSError) as error:
-                if getattr(error, "errno", None) == errno.EAGAIN:
-                    continue
-                self.facts.problems.add("truncated")
-                return
+        try:
+            yield from container.demux(streams)
+        except (av.error.FFmpegError, OSError, ValueError):
+            self.facts.problems.add("truncated")
+            for stream in streams:
+                # An empty packet makes a decoder give out the frames that it still holds back.
+                last = av.Packet()
+                last.stream = stream
+                yield last
 
     def _frames(self, packet: av.Packet) -> list:
         if self._undecodable >= MAX_DECODE_ERRORS:
@@ -196,15 +222,70 @@ class ClipStream:
                 self.facts.problems.add("truncated")
             return []
 
-    def _note_truncation(
-        self, container: av.container.InputContainer, pictures: av.video.stream.VideoStream | None
-    ) -> None:
-        """Players cut a file silently; a video that ends clearly before its declared end is said to be truncated."""
-        if pictures is None or "too_long" in self.facts.problems or not self.facts.n_frames:
-            return
-        if pictures.duration is None or pictures.time_base is None:
-            return
-        declared_end_s = float((pictures.start_time or 0) * pictures.time_base + pictures.duration * pictures.time_base)
-        tolerance_s = max(TRUNCATION_TOLERANCE_S, 0.05 * declared_end_s)
-        if self._last_frame_end_s < declared_end_s - tolerance_s:
+    def _block(self, frame: av.AudioFrame) -> AudioBlock | None:
+        """The frame's samples, or `None` for one that cannot be used."""
+        try:
+            samples = mono_samples(frame)
+        except ValueError:
+            samples = np.empty(0, np.float32)
+        if not len(samples) or not LOWEST_RATE_HZ <= frame.sample_rate <= HIGHEST_RATE_HZ:
             self.facts.problems.add("truncated")
+            return None
+        if self.facts.rate_hz not in (0, frame.sample_rate):
+            # A rate that changes midway would shift every frequency after it: what came before is kept.
+            self.facts.problems.add("truncated")
+            return None
+        self.facts.rate_hz = frame.sample_rate
+        self.facts.n_samples += len(samples)
+        self._note_end("audio", frame.time, len(samples) / frame.sample_rate)
+        return AudioBlock(samples, frame.sample_rate)
+
+    def _pixels(self, frame: av.VideoFrame, reformatter: VideoReformatter) -> np.ndarray | None:
+        """The frame as RGB, or `None` for one that cannot be converted."""
+        try:
+            # One reformatter for all frames: a new one per frame rebuilds the colour scaler, at twice the cost.
+            pixels = rgb_view(reformatter.reformat(frame, format="rgb24"))
+        except (av.error.FFmpegError, ValueError, TypeError):
+            self.facts.problems.add("truncated")
+            return None
+        self.facts.n_frames += 1
+        self._note_end("video", frame.time, 1.0 / self.facts.fps if self.facts.fps else 0.0)
+        return pixels
+
+    def _note_end(self, kind: str, start_s: float | None, duration_s: float) -> None:
+        if start_s is not None:
+            self._end_s[kind] = float(start_s) + duration_s
+
+    def _note_truncation(self, container: av.container.InputContainer, streams: list) -> None:
+        """Decoders end silently where a file was cut; one that ends clearly before its declared end is `truncated`."""
+        if "too_long" in self.facts.problems or not self._end_s:
+            return
+        reached = [(self._end_s.get(stream.type), declared_end_s(stream)) for stream in streams]
+        if "matroska" in container.format.name:
+            # Matroska declares one duration for the file, none for its streams.
+            reached = [(max(self._end_s.values()), (container.duration or 0) / av.time_base)]
+        for end_s, declared_s in reached:
+            tolerance_s = max(TRUNCATION_TOLERANCE_S, 0.05 * declared_s)
+            if end_s is not None and end_s < declared_s - tolerance_s:
+                self.facts.problems.add("truncated")
+
+
+def in_runs(packets: Iterator[av.Packet]) -> Iterator[av.Packet]:
+    """The same packets, with the audio ones in runs of `AUDIO_PACKETS_PER_RUN`; each stream keeps its own order."""
+    waiting: list[av.Packet] = []
+    for packet in packets:
+        if packet.stream.type != "audio":
+            yield packet
+            continue
+        waiting.append(packet)
+        if len(waiting) == AUDIO_PACKETS_PER_RUN:
+            yield from waiting
+            waiting = []
+    yield from waiting
+
+
+def declared_end_s(stream: av.stream.Stream) -> float:
+    """When a stream says that it ends, in seconds; 0 when it does not say."""
+    if stream.duration is None or stream.time_base is None:
+        return 0.0
+    return float(((stream.start_time or 0) + stream.duration) * stream.time_base)

@@ -16,6 +16,7 @@ REASONS: dict[str, str] = {
     "write_failed": "the features could not be written (disk full, or no permission)",
     "not_extracted": "the clip has no features yet; run utils/extract_ffdv.py",
     "missing_modality": "the model needs a modality that this clip lacks",
+    "non_finite": "the model's logit is not a finite number: its weights have diverged",
 }
 """Reason code -> meaning. Several codes of one clip are joined with `+`, in this order."""
 

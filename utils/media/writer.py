@@ -36,8 +36,9 @@ def write_clip(
     """Encode and multiplex one clip.
 
     Frames are pulled one at a time, so a generator is never held in memory; audio packets are interleaved with them.
-    The encoders run single-threaded by default: the same input then gives the same bytes on one machine. The file is
-    written in place; a caller that needs an atomic write gives a temporary path with the same suffix.
+    The encoders run single-threaded by default: the same input then gives the same bytes on one machine (libx264 with a
+    bit rate needs ``video_options={"mbtree": "0"}`` for that; with its macroblock tree a few bytes vary from run to run).
+    The file is written in place; a caller that needs an atomic write gives a temporary path with the same suffix.
 
     Args:
         path: The output file; its suffix picks the container (``.mp4``, ``.webm``, ``.mpg``, ``.avi``, ``.mkv``, ...).

@@ -1,0 +1,166 @@
+"""From a clip to its degraded file: the changed stream encoded anew, the other one copied packet by packet."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+import soxr
+
+from dataset.degradations.families import Change, Container, Degradation, Encoding
+from dataset.degradations.frames import change_frame_rate
+from dataset.degradations.streams import ContainerRefused, Track, multiplex, refusals_of, start_s
+from utils.media.decode import ClipStream, open_clip
+from utils.media.errors import MediaError
+from utils.media.writer import write_clip
+
+# SVT-AV1 greets on standard error, once per clip, unless its own variable asks for errors only.
+os.environ.setdefault("SVT_LOG", "1")
+
+NOT_DEGRADED = "not_degraded"
+"""Reason code of a clip whose degraded file could not be made, though the clip itself can be read."""
+
+UNKNOWN_FPS = 25.0
+MP4 = Container(".mp4")
+ISO_MEDIA = (MP4, Container(".mov"), Container(".mkv"))
+OTHER_MEDIA = (Container(".mkv"), MP4)
+
+
+@dataclass(frozen=True)
+class _Sound:
+    """A waveform (S,) float32 that is to be encoded at its rate."""
+
+    waveform: np.ndarray
+    rate_hz: int
+    encoding: Encoding
+
+
+def degrade_clip(source: Path, output: Path, degradation: Degradation, *, seed: int = 0) -> Path:
+    """Write the degraded twin of a clip.
+
+    The stream that the degradation does not touch is copied: its packets, and what a decoder makes of them, stay as they were.
+    New frames come at the clip's mean rate; new sound has one channel. Both begin when the old ones began.
+
+    Args:
+        source: any clip that libav reads.
+        output: where to write; the suffix is replaced by the container's.
+        degradation: what to do.
+        seed: of the random numbers of noise, reverberation and lost blocks. One seed gives the same pattern at each severity.
+
+    Returns:
+        The file written.
+
+    Raises:
+        MediaError: `missing_file` or `unreadable`; `not_degraded` where no encoder or container takes the clip.
+        OSError: the disk is full, or the output cannot be written.
+    """
+    change = degradation.change
+    scratch: list[Path] = []
+    try:
+        pictures = Track(source, "video")
+        if change.video is not None:
+            pictures = _encoded_pictures(source, output, change, seed, scratch)
+        sound = _changed_sound(source, change, seed) if change.audio is not None else None
+        refusals = []
+        for container in change.containers or _own_kind(source):
+            written = output.with_name(output.name + container.suffix)
+            try:
+                tracks = [pictures, _sound_track(source, sound, output, container, scratch)]
+                multiplex(written, tracks, container)
+                return written
+            except ContainerRefused as refusal:
+                written.unlink(missing_ok=True)
+                refusals.append(str(refusal))
+        raise MediaError(NOT_DEGRADED, f"{source}: {'; '.join(refusals)}")
+    finally:
+        for path in scratch:
+            path.unlink(missing_ok=True)
+
+
+def _own_kind(source: Path) -> tuple[Container, ...]:
+    """Containers of the clip's own kind first: only they keep what is cut off a copied stream's start to the sample."""
+    with open_clip(source) as container:
+        return ISO_MEDIA if "mp4" in container.format.name else OTHER_MEDIA
+
+
+def _encoded_pictures(source: Path, output: Path, change: Change, seed: int, scratch: list[Path]) -> Track:
+    """The changed frames in a file of their own; for a clip without frames, the clip itself."""
+    assert change.video is not None
+    stream = ClipStream(source, audio=False)
+    frames = _changed_frames(stream, change, np.random.default_rng(seed))
+    first = next(frames, None)
+    if first is None:
+        return Track(source, "video")
+    path = output.with_name(f"{output.name}.pictures{MP4.suffix}")
+    scratch.append(path)
+    # Half-size colour planes need even sides; copying is needed since a frame is a view of the decoder's memory.
+    even = first.shape[0] % 2 == 0 and first.shape[1] % 2 == 0
+    try:
+        with refusals_of(MP4):
+            write_clip(
+                path,
+                itertools.chain([first.copy()], frames),
+                (stream.facts.fps or UNKNOWN_FPS) * change.frame_rate,
+                video_codec=change.video.codec,
+                video_options=change.video.options,
+                video_bit_rate=change.video.bit_rate,
+                pix_fmt="yuv420p" if even else "yuv444p",
+            )
+    except ContainerRefused as refusal:
+        raise MediaError(NOT_DEGRADED, f"{source}: {change.video.codec} does not take the frames ({refusal})") from None
+    return Track(path, "video", start_s(source, "video"))
+
+
+def _changed_frames(stream: ClipStream, change: Change, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    frames = (item for item in stream if isinstance(item, np.ndarray))
+    if change.frame_rate != 1.0:
+        frames = change_frame_rate(frames, change.frame_rate)
+    return frames if change.frames is None else (change.frames(frame, rng) for frame in frames)
+
+
+def _changed_sound(source: Path, change: Change, seed: int) -> _Sound | None:
+    """The changed waveform at a rate that the encoder takes; `None` for a clip without sound."""
+    assert change.audio is not None
+    stream = ClipStream(source, video=False)
+    blocks = [item.samples for item in stream if not isinstance(item, np.ndarray)]
+    if not blocks:
+        return None
+    waveform, rate_hz = np.concatenate(blocks), stream.facts.rate_hz
+    if change.sound is not None:
+        waveform = change.sound(waveform, rate_hz, np.random.default_rng(seed))
+    encoder_hz = encoder_rate_hz(change.audio.codec, rate_hz)
+    if encoder_hz != rate_hz:
+        waveform = soxr.resample(waveform, rate_hz, encoder_hz, quality="HQ")
+    return _Sound(waveform, encoder_hz, change.audio)
+
+
+def encoder_rate_hz(codec: str, rate_hz: int) -> int:
+    """The sample rate at which an encoder takes sound of `rate_hz`: the same, else the next higher, else its highest."""
+    rates = av.codec.Codec(codec, "w").audio_rates
+    if not rates or rate_hz in rates:
+        return rate_hz
+    return min((rate for rate in rates if rate > rate_hz), default=max(rates))
+
+
+def _sound_track(source: Path, sound: _Sound | None, output: Path, container: Container, scratch: list[Path]) -> Track:
+    """The sound to write: the clip's own packets, or the new waveform in a file of the same kind as the final one."""
+    if sound is None:
+        return Track(source, "audio")
+    path = output.with_name(f"{output.name}.sound{container.suffix}")
+    scratch.append(path)
+    with refusals_of(container):
+        write_clip(
+            path,
+            None,
+            waveform=sound.waveform,
+            sample_rate_hz=sound.rate_hz,
+            audio_codec=sound.encoding.codec,
+            audio_options=sound.encoding.options,
+            audio_bit_rate=sound.encoding.bit_rate,
+        )
+    return Track(path, "audio", start_s(source, "audio"))

@@ -1,0 +1,278 @@
+"""The table of degradations: each family's parameter at its five severities, and what a level changes in a clip."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import av
+import numpy as np
+
+from dataset.degradations import frames, sound
+from utils.errors import UsageError
+
+log = logging.getLogger(__name__)
+
+SEVERITIES = (1, 2, 3, 4, 5)
+
+FILTERS_VERSION = 1
+"""Raised whenever a filter comes to do something else at the same level, so that scores kept from before are not used."""
+
+FrameFilter = Callable[[np.ndarray, Any, np.random.Generator], np.ndarray]
+SoundFilter = Callable[[np.ndarray, int, Any, np.random.Generator], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How libav encodes a stream.
+
+    Attributes:
+        codec: encoder name.
+        options: private options of the encoder.
+        bit_rate: bit/s; `None` leaves it to the options.
+    """
+
+    codec: str
+    options: dict[str, str] = field(default_factory=dict)
+    bit_rate: int | None = None
+
+
+@dataclass(frozen=True)
+class Container:
+    """A file format to write.
+
+    Attributes:
+        suffix: the file name's suffix, by which libav picks the format.
+        options: options of the format.
+        codecs: codecs that players expect in it; `None` leaves the choice to libav. (MPEG-TS takes any codec without complaint
+            and loses it.)
+    """
+
+    suffix: str
+    options: dict[str, str] = field(default_factory=dict)
+    codecs: tuple[str, ...] | None = None
+
+
+VISUALLY_LOSSLESS = Encoding("libx264", {"preset": "ultrafast", "crf": "10"})
+"""Carries filtered frames: about 43 dB PSNR on talking heads, most of the loss being 4:2:0 colour; 0.1 s per megapixel-second."""
+
+LOSSLESS = Encoding("flac")
+"""Carries filtered sound, at 16 bits."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What becomes of a clip; what is `None` everywhere is an untouched stream, copied packet by packet.
+
+    Attributes:
+        frames: changes each frame.
+        frame_rate: factor on the frame rate.
+        video: how the frames are encoded anew; `None` copies the video packets.
+        sound: changes the waveform, the mean of the channels.
+        audio: how the sound is encoded anew; `None` copies the audio packets.
+        containers: formats to write, the first that takes the streams; `None` is the clip's own kind.
+    """
+
+    frames: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None = None
+    frame_rate: float = 1.0
+    video: Encoding | None = None
+    sound: Callable[[np.ndarray, int, np.random.Generator], np.ndarray] | None = None
+    audio: Encoding | None = None
+    containers: tuple[Container, ...] | None = None
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether the clip's own file serves."""
+        return self.video is None and self.audio is None and self.containers is None
+
+
+@dataclass(frozen=True)
+class Family:
+    """One kind of degradation.
+
+    Attributes:
+        name: what tables and the command line call it.
+        kind: `video`, `audio` or `container`: which stream it touches.
+        parameter: what a level is, with its unit.
+        levels: the parameter at severities 1, 2, ...; empty for a baseline, which has severity 0 only.
+        change: what a level changes in a clip.
+        baseline: the family whose AUC it should be compared with besides `none`, since it includes that one's loss.
+    """
+
+    name: str
+    kind: str
+    parameter: str
+    levels: tuple[Any, ...]
+    change: Callable[[Any], Change]
+    baseline: str = "none"
+
+    @property
+    def severities(self) -> tuple[int, ...]:
+        """1, 2, ... in order of strength; (0,) for a baseline."""
+        return tuple(range(1, len(self.levels) + 1)) or (0,)
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """A family at one severity."""
+
+    family: Family
+    severity: int
+
+    @property
+    def level(self) -> Any:
+        """The family's parameter here; `None` for a baseline."""
+        return self.family.levels[self.severity - 1] if self.severity else None
+
+    @property
+    def change(self) -> Change:
+        """What it changes in a clip."""
+        return self.family.change(self.level)
+
+    @property
+    def encoders(self) -> tuple[str, ...]:
+        """Names of the libav encoders that it needs."""
+        return tuple(encoding.codec for encoding in (self.change.video, self.change.audio) if encoding is not None)
+
+    @property
+    def identity(self) -> str:
+        """Everything that decides the degraded file, as text: two of one identity do the same to a clip."""
+        change = self.change
+        parts = (self.level, change.frame_rate, change.video, change.audio, change.containers, FILTERS_VERSION)
+        return f"{self.family.name} {parts!r}"
+
+    def __str__(self) -> str:
+        """For example `blur-3`."""
+        return f"{self.family.name}-{self.severity}"
+
+
+def _filtered_frames(function: FrameFilter) -> Callable[[Any], Change]:
+    return lambda level: Change(frames=lambda frame, rng: function(frame, level, rng), video=VISUALLY_LOSSLESS)
+
+
+def _filtered_sound(function: SoundFilter) -> Callable[[Any], Change]:
+    return lambda level: Change(sound=lambda wave, rate, rng: function(wave, rate, level, rng), audio=LOSSLESS)
+
+
+def _video_crf(codec: str, **options: str) -> Callable[[Any], Change]:
+    return lambda crf: Change(video=Encoding(codec, {"crf": str(crf), **options}))
+
+
+def _audio_rate(codec: str, **options: str) -> Callable[[Any], Change]:
+    return lambda kbps: Change(audio=Encoding(codec, options, 1000 * kbps))
+
+
+MATROSKA = Container(".mkv")
+_BROADCAST = ("h264", "hevc", "mpeg2video", "mpeg4", "aac", "mp3", "mp2", "ac3")
+CONTAINERS = {
+    "mov": Container(".mov"),
+    "mkv": MATROSKA,
+    "fragmented mp4": Container(".mp4", {"movflags": "frag_keyframe+empty_moov"}),
+    "flv": Container(".flv", codecs=("h264", "aac", "mp3")),
+    "mpeg-ts": Container(".ts", codecs=_BROADCAST),
+}
+
+
+def _remuxed(name: str) -> Change:
+    return Change(containers=(CONTAINERS[name], MATROSKA))
+
+
+# One thread each, since many clips are encoded side by side; of the presets, the slowest that is about as fast as H.264.
+SVT_AV1 = {"preset": "10", "svtav1-params": "lp=1"}
+VP9 = {"b": "0", "deadline": "realtime", "cpu-used": "5"}
+_RATES = "bit rate, kbit/s, one channel"
+_IN_H264, _IN_FLAC = "reencode_video", "reencode_audio"
+_SHORT_SIDE = "share of the shorter side"
+
+# fmt: off
+FAMILIES: dict[str, Family] = {family.name: family for family in (
+    Family("none", "container", "the clip itself", (), lambda _: Change()),
+    Family("reencode_video", "video", "H.264 at CRF 10, no filter", (), lambda _: Change(video=VISUALLY_LOSSLESS)),
+    Family("reencode_audio", "audio", "one channel of 16-bit FLAC, no filter", (), lambda _: Change(audio=LOSSLESS)),
+    Family("h264", "video", "CRF", (24, 30, 36, 42, 48), _video_crf("libx264", preset="veryfast")),
+    Family("vp9", "video", "CRF", (35, 42, 49, 56, 63), _video_crf("libvpx-vp9", **VP9)),
+    Family("av1", "video", "CRF", (35, 42, 49, 56, 63), _video_crf("libsvtav1", **SVT_AV1)),
+    Family("down_up", "video", "scale factor", (1.5, 2, 3, 4, 6), _filtered_frames(frames.down_up), _IN_H264),
+    Family("blur", "video", f"Gaussian sigma, {_SHORT_SIDE}", (0.0025, 0.005, 0.01, 0.015, 0.02),
+           _filtered_frames(frames.blur), _IN_H264),
+    Family("noise", "video", "sigma, grey levels", (2, 5, 10, 20, 35), _filtered_frames(frames.noise), _IN_H264),
+    Family("brightness", "video", "offset, grey levels", (16, 32, 48, 64, 80),
+           _filtered_frames(frames.brightness), _IN_H264),
+    Family("contrast", "video", "factor", (0.85, 0.725, 0.6, 0.475, 0.35),
+           _filtered_frames(frames.contrast), _IN_H264),
+    Family("saturation", "video", "factor", (0.8, 0.6, 0.4, 0.2, 0.0), _filtered_frames(frames.saturation), _IN_H264),
+    Family("block_drop", "video", "share of blocks lost", (0.02, 0.05, 0.1, 0.2, 0.4),
+           _filtered_frames(frames.block_drop), _IN_H264),
+    Family("frame_rate", "video", "factor", (5 / 6, 2 / 3, 1 / 2, 1 / 3, 1 / 5),
+           lambda factor: Change(frame_rate=factor, video=VISUALLY_LOSSLESS), _IN_H264),
+    Family("crop", "video", "share of each side kept", (0.95, 0.9, 0.8, 0.7, 0.6),
+           _filtered_frames(frames.crop), _IN_H264),
+    Family("remux", "container", "container, no re-encode", tuple(CONTAINERS), _remuxed),
+    Family("mp3", "audio", _RATES, (128, 96, 64, 48, 32), _audio_rate("libmp3lame")),
+    Family("aac", "audio", _RATES, (96, 64, 48, 32, 24), _audio_rate("aac")),
+    Family("opus", "audio", _RATES, (64, 32, 16, 10, 6), _audio_rate("libopus")),
+    Family("telephone", "audio", "band at 8 kHz, Hz", ((50, 3800), (200, 3600), (300, 3400), (400, 3000), (500, 2500)),
+           _filtered_sound(sound.telephone), _IN_FLAC),
+    Family("audio_noise", "audio", "SNR, dB", (30, 20, 10, 5, 0), _filtered_sound(sound.add_noise), _IN_FLAC),
+    Family("reverb", "audio", "reverberation time RT60, s", (0.2, 0.4, 0.7, 1.0, 1.5),
+           _filtered_sound(sound.reverb), _IN_FLAC),
+    Family("pitch", "audio", "semitones", (0.5, 1, 2, 3, 5), _filtered_sound(sound.pitch), _IN_FLAC),
+    Family("volume", "audio", "gain, dB", (-6, -12, -18, -24, -36), _filtered_sound(sound.volume), _IN_FLAC),
+    Family("offset", "audio", "audio late by, ms", (40, 80, 120, 200, 400), _filtered_sound(sound.delay), _IN_FLAC),
+)}
+# fmt: on
+"""Every family by name, in the order of the tables. See docs/ROBUSTNESS.md for how the levels were chosen."""
+
+
+def find_family(name: str) -> Family:
+    """Look a family up.
+
+    Raises:
+        UsageError: for an unknown name; it offers the nearest one and lists all.
+    """
+    if name not in FAMILIES:
+        near = difflib.get_close_matches(name, FAMILIES, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise UsageError(f"unknown family {name!r}{hint} (there are: {', '.join(FAMILIES)})")
+    return FAMILIES[name]
+
+
+def plan(names: list[str] | None, severities: list[int]) -> list[Degradation]:
+    """The degradations of a run: the baselines that the families need first, then each family at the severities.
+
+    Args:
+        names: families; `None` or empty means all that this build of libav can encode.
+        severities: which of 1 to 5; baselines are always at 0.
+
+    Raises:
+        UsageError: an unknown family or severity, or a named family whose encoder is not in this build of libav.
+    """
+    chosen = [find_family(name) for name in dict.fromkeys(names or FAMILIES)]
+    if wrong := sorted(set(severities) - set(SEVERITIES)):
+        raise UsageError(f"severity {wrong[0]}: expected 1 to 5; the clips as they are (0) are always scored")
+    needed = {"none"} | {family.baseline for family in chosen} | {family.name for family in chosen}
+    cells = [
+        Degradation(family, severity)
+        for family in FAMILIES.values()
+        for severity in family.severities
+        if family.name in needed and severity in {0, *severities}
+    ]
+    lacking = {cell.family.name: name for cell in cells for name in cell.encoders if not can_encode(name)}
+    if lacking:
+        sentence = ", ".join(f"{family} ({encoder})" for family, encoder in lacking.items())
+        if names:
+            raise UsageError(f"this build of libav has no encoder for {sentence}")
+        log.warning("left out, since this build of libav has no encoder for it: %s", sentence)
+    return [cell for cell in cells if cell.family.name not in lacking]
+
+
+def can_encode(codec: str) -> bool:
+    """Whether this build of libav has the encoder."""
+    try:
+        av.codec.Codec(codec, "w")
+    except ValueError:
+        return False
+    return True

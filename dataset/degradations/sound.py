@@ -1,0 +1,97 @@
+"""Filters of waveforms. Each takes a waveform, its rate, a level and a generator, and returns a new waveform.
+
+Waveforms are (S,) float32 in about [-1, 1]; length and rate stay. Only `add_noise` and `reverb` use the generator. A result
+that would leave [-1, 1] is scaled down as a whole, since clipping would be a second degradation.
+"""
+
+from __future__ import annotations
+
+import librosa
+import numpy as np
+import scipy.signal
+import soxr
+
+TELEPHONE_RATE_HZ = 8000
+MU = 255.0
+BANDPASS_ORDER = 4
+
+DECAY_DB = 60.0
+TAIL_LAG_S = 0.005
+DIRECT_TO_REVERBERANT_DB = 3.0
+
+
+def add_noise(waveform: np.ndarray, rate_hz: int, snr_db: float, rng: np.random.Generator) -> np.ndarray:
+    """Add white Gaussian noise at `snr_db` decibels below the power of this very waveform; a silent one stays."""
+    noise = rng.standard_normal(len(waveform), dtype=np.float32)
+    noise *= np.float32(_rms(waveform) / max(_rms(noise), 1e-12) * 10 ** (-snr_db / 20))
+    return _within_full_scale(waveform + noise)
+
+
+def reverb(waveform: np.ndarray, rate_hz: int, rt60_s: float, rng: np.random.Generator) -> np.ndarray:
+    """Add a room: white noise that decays by 60 dB in `rt60_s`, after 5 ms, 3 dB below the direct sound.
+
+    The direct sound stays where it was, the level (RMS) too; the tail beyond the end is cut.
+    """
+    lag = round(TAIL_LAG_S * rate_hz)
+    times_s = np.arange(max(round(rt60_s * rate_hz), 1)) / rate_hz
+    tail = rng.standard_normal(len(times_s)) * 10 ** (-DECAY_DB / 20 * times_s / rt60_s)
+    tail *= 10 ** (-DIRECT_TO_REVERBERANT_DB / 20) / np.sqrt(np.sum(tail**2))
+    response = np.concatenate([[1.0], np.zeros(max(lag - 1, 0)), tail]).astype(np.float32)
+    wet = scipy.signal.oaconvolve(waveform, response)[: len(waveform)].astype(np.float32)
+    return _within_full_scale(wet * np.float32(_rms(waveform) / max(_rms(wet), 1e-12)))
+
+
+def pitch(waveform: np.ndarray, rate_hz: int, semitones: float, rng: np.random.Generator | None = None) -> np.ndarray:
+    """Shift the pitch by `semitones` without changing the tempo (librosa's phase vocoder)."""
+    if not len(waveform):
+        return waveform
+    return _within_full_scale(librosa.effects.pitch_shift(waveform, sr=rate_hz, n_steps=semitones))
+
+
+def volume(waveform: np.ndarray, rate_hz: int, gain_db: float, rng: np.random.Generator | None = None) -> np.ndarray:
+    """Change the level by `gain_db`."""
+    return _within_full_scale(waveform * np.float32(10 ** (gain_db / 20)))
+
+
+def telephone(
+    waveform: np.ndarray, rate_hz: int, band_hz: tuple[float, float], rng: np.random.Generator | None = None
+) -> np.ndarray:
+    """Send through a telephone line: 8 kHz, a fourth-order Butterworth band `(low, high)`, 8 bits of mu-law (ITU-T G.711).
+
+    The result is back at `rate_hz` with nothing above 4 kHz.
+    """
+    narrow = soxr.resample(waveform, rate_hz, TELEPHONE_RATE_HZ, quality="HQ")
+    band = scipy.signal.butter(BANDPASS_ORDER, band_hz, "bandpass", fs=TELEPHONE_RATE_HZ, output="sos")
+    coded = _mu_law(scipy.signal.sosfilt(band, narrow).astype(np.float32))
+    wide = soxr.resample(coded, TELEPHONE_RATE_HZ, rate_hz, quality="HQ")[: len(waveform)]
+    return _within_full_scale(np.pad(wide, (0, len(waveform) - len(wide))))
+
+
+def delay(waveform: np.ndarray, rate_hz: int, late_ms: float, rng: np.random.Generator | None = None) -> np.ndarray:
+    """Let the sound come `late_ms` late against the pictures, or early where negative; the length stays.
+
+    The gap is filled with the neighbouring sound mirrored in time: silence there would be a mark that no real clip carries.
+    """
+    shift = round(late_ms * rate_hz / 1000)
+    if not len(waveform):
+        return waveform
+    padded = np.pad(waveform, (max(shift, 0), max(-shift, 0)), mode="reflect" if len(waveform) > 1 else "edge")
+    start = max(-shift, 0)
+    return padded[start : start + len(waveform)]
+
+
+def _mu_law(waveform: np.ndarray) -> np.ndarray:
+    """Quantise to 8 bits on the continuous mu-law curve and expand again."""
+    limited = np.clip(waveform, -1.0, 1.0)
+    compressed = np.sign(limited) * np.log1p(MU * np.abs(limited)) / np.log1p(MU)
+    levels = np.round(compressed * 127.0) / 127.0
+    return (np.sign(levels) * np.expm1(np.abs(levels) * np.log1p(MU)) / MU).astype(np.float32)
+
+
+def _rms(waveform: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(waveform, dtype=np.float64)))) if len(waveform) else 0.0
+
+
+def _within_full_scale(waveform: np.ndarray) -> np.ndarray:
+    peak = float(np.max(np.abs(waveform), initial=0.0))
+    return (waveform / max(peak, 1.0)).astype(np.float32, copy=False)

@@ -1,0 +1,124 @@
+"""Write a clip whose streams are copied, packet by packet, from other files."""
+
+from __future__ import annotations
+
+import errno
+import heapq
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from operator import itemgetter
+from pathlib import Path
+
+import av
+
+from dataset.degradations.families import Container
+from utils.media.decode import open_clip, video_stream
+from utils.media.errors import MediaError
+
+DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG})
+
+
+class ContainerRefused(Exception):
+    """A container does not take a stream's codec, rate or shape."""
+
+
+@dataclass(frozen=True)
+class Track:
+    """One stream of a file.
+
+    Attributes:
+        path: the file.
+        kind: `video` or `audio`; the file's main stream of this kind is meant.
+        start_s: when the stream should begin; `None` leaves its times as they are.
+    """
+
+    path: Path
+    kind: str
+    start_s: float | None = None
+
+
+def main_stream(container: av.container.InputContainer, kind: str) -> av.stream.Stream | None:
+    """The stream that the decoder reads: no cover picture, no second sound track; `None` where there is none."""
+    stream = video_stream(container) if kind == "video" else container.streams.best("audio")
+    return stream if stream is not None and stream.codec_context is not None else None
+
+
+def start_s(path: Path, kind: str) -> float:
+    """When the main stream of this kind begins, in seconds; 0 where the file does not say, or has no such stream."""
+    with open_clip(path) as container:
+        stream = main_stream(container, kind)
+        if stream is None or stream.start_time is None or stream.time_base is None:
+            return 0.0
+        return float(stream.start_time * stream.time_base)
+
+
+def multiplex(output: Path, tracks: Sequence[Track], container: Container) -> None:
+    """Copy streams into a new file without decoding them; a track whose file has no such stream adds nothing.
+
+    A source that ends early or is damaged is copied as far as it can be read, as the decoder reads it.
+
+    Args:
+        output: the file to write, overwritten where it exists.
+        tracks: the streams, at most one of each kind.
+        container: the format.
+
+    Raises:
+        MediaError: a file cannot be opened, or none has its stream (`unreadable`).
+        ContainerRefused: the container does not take these streams.
+        OSError: the disk is full, or the output cannot be written.
+    """
+    with ExitStack() as stack:
+        found = []
+        for track in tracks:
+            stream = main_stream(stack.enter_context(open_clip(track.path)), track.kind)
+            if stream is not None:
+                found.append((track, stream))
+        if not found:
+            raise MediaError("unreadable", f"neither frames nor sound in {tracks[0].path if tracks else output}")
+        for _, stream in found:
+            codec = stream.codec_context.codec.canonical_name
+            if container.codecs is not None and codec not in container.codecs:
+                raise ContainerRefused(f"{container.suffix} is not for {codec}")
+        with refusals_of(container):
+            target = stack.enter_context(av.open(str(output), "w", options=container.options))
+            packets = [
+                _packets(track, stream, target.add_stream_from_template(stream, opaque=True)) for track, stream in found
+            ]
+            for _, packet in heapq.merge(*packets, key=itemgetter(0)):
+                target.mux(packet)
+            target.close()
+
+
+@contextmanager
+def refusals_of(container: Container) -> Iterator[None]:
+    """Tell a format that does not take a stream (`ContainerRefused`) from a disk that does (`OSError`)."""
+    try:
+        yield
+    except (av.error.FFmpegError, ValueError) as error:
+        if getattr(error, "errno", None) in DISK_ERRORS:
+            raise OSError(error.errno, str(error)) from error
+        raise ContainerRefused(f"{container.suffix} does not take the streams ({error})") from error
+
+
+def _packets(track: Track, stream: av.stream.Stream, written: av.stream.Stream) -> Iterator[tuple[float, av.Packet]]:
+    """The stream's packets with their decoding times in seconds, turned over to the stream to write."""
+    shift = 0
+    if track.start_s is not None:
+        shift = round(track.start_s / stream.time_base) - (stream.start_time or 0)
+    time_s = 0.0
+    source = stream.container.demux(stream)
+    while True:
+        try:
+            packet = next(source)
+        except (StopIteration, av.error.FFmpegError, ValueError):
+            return
+        if packet.size == 0:
+            continue
+        if packet.dts is not None:
+            packet.dts += shift
+            time_s = float(packet.dts * packet.time_base)
+        if packet.pts is not None:
+            packet.pts += shift
+        packet.stream = written
+        yield time_s, packet

@@ -1,0 +1,162 @@
+"""Scores for clips by models that have not seen them: out of fold, by group or at random, with fixed small models."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.ensemble import ExtraTreesClassifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from utils.metrics import Interval, bootstrap_auc, bootstrap_auc_over_groups
+from utils.metrics.intervals import auc_within_sources
+
+FOLDS = 5
+REPEATS = 2
+"""Cross-validations with different folds whose scores are averaged, so that no one partition decides."""
+
+RESAMPLES = 1000
+
+# A fit may end at the iteration limit on features of a random encoder; the probe's answer does not hang on the last digit.
+CLASSIFIERS: dict[str, Callable[[int], object]] = {
+    # Balanced classes: a training fold that holds more fakes than the test fold must not shift the scores against it.
+    "logistic": lambda seed: make_pipeline(
+        StandardScaler(), LogisticRegression(C=0.3, max_iter=300, class_weight="balanced")
+    ),
+    "trees": lambda seed: ExtraTreesClassifier(
+        50, max_depth=4, min_samples_leaf=2, class_weight="balanced", random_state=seed
+    ),
+    "linear_head": lambda seed: make_pipeline(
+        StandardScaler(), LogisticRegression(C=0.01, max_iter=300, class_weight="balanced")
+    ),
+}
+"""The models, with hyper-parameters that no data decides. Facts get `logistic` and `trees`, encoders `linear_head`."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a probe is given.
+
+    Attributes:
+        inputs: feature matrices (n, F), finite; the scores that models make of each are averaged.
+        target: (n,) int, 1 for fake.
+        group: (n,) which clips belong together; None when every clip stands for itself.
+        models: names of `CLASSIFIERS`, whose probabilities are averaged.
+    """
+
+    inputs: Sequence[np.ndarray]
+    target: np.ndarray
+    group: np.ndarray | None
+    models: tuple[str, ...]
+
+    @property
+    def n_units(self) -> tuple[int, int]:
+        """Independent units (groups, else clips) that hold reals, and that hold fakes."""
+        units = np.arange(len(self.target)) if self.group is None else self.group
+        return tuple(len(np.unique(units[self.target == kind])) for kind in (0, 1))
+
+
+def held_out_scores(evidence: Evidence, seed: int, *, grouped: bool, repeats: int = REPEATS) -> np.ndarray | None:
+    """Mean out-of-fold probability of fake for each clip.
+
+    Folds are stratified by class; with `grouped` no group lies in two folds.
+
+    Returns:
+        (n,) in [0, 1], or `None` when a class has fewer than two units, so that none can be held out.
+    """
+    target, group = evidence.target, evidence.group if grouped else None
+    units = evidence.n_units if grouped else tuple(np.bincount(target, minlength=2))
+    n_folds = min(FOLDS, *units)
+    if n_folds < 2:
+        return None
+    total = np.zeros(len(target))
+    for repeat in range(repeats):
+        kind = StratifiedKFold if group is None else StratifiedGroupKFold
+        folds = kind(n_folds, shuffle=True, random_state=seed + repeat)
+        for train, test in folds.split(target, target, group):
+            total[test] += _fold_scores(evidence, train, test, seed + repeat)
+    return total / repeats
+
+
+def _fold_scores(evidence: Evidence, train: np.ndarray, test: np.ndarray, seed: int) -> np.ndarray:
+    """Mean probability of fake over inputs and models; one half where the training part lacks a class."""
+    target = evidence.target[train]
+    if target.min() == target.max():
+        return np.full(len(test), 0.5)
+    scores = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        for features in evidence.inputs:
+            for name in evidence.models:
+                model = CLASSIFIERS[name](seed).fit(features[train], target)
+                scores.append(model.predict_proba(features[test])[:, 1])
+    return np.mean(scores, axis=0)
+
+
+@dataclass(frozen=True)
+class Held:
+    """How well a probe does on what it has not seen.
+
+    Attributes:
+        grouped: AUC on held-out groups (on held-out clips where there are no groups).
+        random: AUC on a random split, or `None` without groups.
+        within: group -> AUC inside it, for held-out groups that hold both classes.
+        within_mean: AUC over the pairs of a real and a fake of the same held-out group.
+    """
+
+    grouped: Interval
+    random: Interval | None
+    within: dict[str, float]
+    within_mean: Interval
+
+
+def evaluate(evidence: Evidence, seed: int) -> Held:
+    """Cross-validate by group and at random."""
+    score = held_out_scores(evidence, seed, grouped=True)
+    if score is None:
+        return Held(Interval(None, reason="fewer than two independent units hold a class"), None, {}, Interval(None))
+    target, group = evidence.target, evidence.group
+    if group is None:
+        return Held(bootstrap_auc(target, score, resamples=RESAMPLES, seed=seed), None, {}, Interval(None))
+    at_random = held_out_scores(evidence, seed, grouped=False)
+    return Held(
+        bootstrap_auc_over_groups(target, score, group, resamples=RESAMPLES, seed=seed),
+        None if at_random is None else bootstrap_auc(target, at_random, resamples=RESAMPLES, seed=seed),
+        auc_within_sources(target, score, group),
+        within_groups(target, score, group, seed),
+    )
+
+
+def within_groups(target: np.ndarray, score: np.ndarray, group: np.ndarray, seed: int) -> Interval:
+    """AUC over pairs of a real and a fake of the same group, with a bootstrap over groups.
+
+    Groups weigh by their number of pairs, so that a source of two clips does not count as much as one of thirty.
+    """
+    won, pairs = _pairs_within(target, score, group)
+    n_groups = len(pairs)
+    if n_groups == 0:
+        return Interval(None, reason="no group holds both classes")
+    mean = float(won.sum() / pairs.sum())
+    if n_groups < 3:
+        return Interval(mean, units=n_groups, reason="fewer than 3 groups hold both classes")
+    draws = np.random.default_rng(seed).integers(0, n_groups, (RESAMPLES, n_groups))
+    low, high = np.percentile(won[draws].sum(axis=1) / pairs[draws].sum(axis=1), (2.5, 97.5))
+    return Interval(mean, float(low), float(high), n_groups)
+
+
+def _pairs_within(target: np.ndarray, score: np.ndarray, group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    won, pairs = [], []
+    for name in np.unique(group):
+        here = group == name
+        real, fake = score[here & (target == 0)], score[here & (target == 1)]
+        if len(real) and len(fake):
+            difference = fake[:, None] - real[None, :]
+            won.append((difference > 0).sum() + 0.5 * (difference == 0).sum())
+            pairs.append(difference.size)
+    return np.array(won), np.array(pairs)

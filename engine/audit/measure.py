@@ -1,0 +1,221 @@
+"""What one clip gives to the probes: one visit by one worker, a few kilobytes back."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import soxr
+
+from engine.audit.remedies import re_encode, treat_audio
+from engine.audit.sound import band_facts, loudness_facts, silence_facts
+from utils.features.config import AudioFeatureConfig
+from utils.features.mel import MelSpectrogram, mel_image
+from utils.media.decode import ClipStream
+from utils.media.errors import MediaError
+from utils.media.probe import AudioProbe, ContainerProbe, VideoProbe, probe_container
+
+MAX_AUDIO_S = 600.0
+PICTURE_PX = 128
+FRAME_PX = 64
+FRAME_STEPS = (0, 8, 16, 32)
+"""Which frames are looked at: early ones, so that a long clip costs no more than a short one."""
+
+THUMBNAIL_PX = 8
+
+Facts = dict[str, dict[str, float | str]]
+
+
+@dataclass(frozen=True)
+class MeasureTask:
+    """One clip to measure.
+
+    Attributes:
+        path: where it lies.
+        remedies: names of `REMEDIES` to apply first.
+        window_s: length of the window for `fixed_window`.
+    """
+
+    path: Path
+    remedies: frozenset[str] = frozenset()
+    window_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """One clip's measurements.
+
+    Attributes:
+        container: family -> fact -> number or text; what the file says, and by decoding only the sound's length.
+        sound: family -> fact -> number; empty without sound.
+        mel: (PICTURE_PX, PICTURE_PX) uint8, the picture that the detectors are given; `None` without sound.
+        frames: (K, FRAME_PX, FRAME_PX, 3) uint8 with K = len(FRAME_STEPS); `None` without video.
+        first_frame: (F,) float32; `None` without video.
+        reason: reason code when the clip could not be measured; everything else is then empty.
+    """
+
+    container: Facts = field(default_factory=dict)
+    sound: Facts = field(default_factory=dict)
+    mel: np.ndarray | None = None
+    frames: np.ndarray | None = None
+    first_frame: np.ndarray | None = None
+    reason: str = ""
+
+
+def measure_clip(task: MeasureTask) -> Measurements:
+    """Measure a clip; one that cannot be read gives its reason, it does not raise."""
+    try:
+        if "re_encode" not in task.remedies:
+            return _measure(task.path, task)
+        with tempfile.TemporaryDirectory(prefix="audit-") as folder:
+            copy = Path(folder) / "clip.mp4"
+            re_encode(task.path, copy)
+            return _measure(copy, task)
+    except MediaError as error:
+        return Measurements(reason=error.reason)
+    except (av.error.FFmpegError, OSError, ValueError, MemoryError):
+        return Measurements(reason="unreadable")
+
+
+def _measure(path: Path, task: MeasureTask) -> Measurements:
+    probe = probe_container(path)
+    samples, rate_hz = _waveform(path)
+    container = container_facts(probe, len(samples) / rate_hz if rate_hz else 0.0)
+    if "fixed_window" in task.remedies:
+        _show_one_window(container, task.window_s)
+    sound: Facts = {}
+    mel = None
+    if len(samples):
+        samples, rate_hz = treat_audio(samples, rate_hz, task.remedies, task.window_s)
+    if len(samples):
+        silence = silence_facts(samples, rate_hz)
+        sound = {
+            "leading silence": {key: value for key, value in silence.items() if key.startswith("leading")},
+            "trailing silence": {key: value for key, value in silence.items() if key.startswith("trailing")},
+            "loudness": loudness_facts(samples),
+            "band limit": band_facts(samples, rate_hz),
+        }
+        mel = _mel_picture(samples, rate_hz)
+    pictures, first = _pictures(path)
+    return Measurements(container, sound, mel, pictures, first)
+
+
+def container_facts(probe: ContainerProbe, decoded_audio_s: float) -> Facts:
+    """A container's facts by family. Numbers whose name ends in `_bytes`, `_bps` or `_px` span orders of magnitude."""
+    video, audio = probe.video, probe.audio
+    nan = float("nan")
+    gap_s = probe.audio_minus_video_s
+    length_s = max(probe.duration_s, *(stream.duration_s for stream in (video, audio) if stream is not None))
+    return {
+        "size": {
+            "width_px": video.width_px if video else nan,
+            "height_px": video.height_px if video else nan,
+            "aspect": video.width_px / max(video.height_px, 1) if video else nan,
+            "file_bytes": probe.file_bytes,
+        },
+        "rates": {
+            "fps": video.fps if video else nan,
+            "sample_rate_hz": audio.sample_rate_hz if audio else nan,
+            "channels": audio.channels if audio else nan,
+            "video_tick_s": video.time_base_s if video else nan,
+        },
+        "codecs": {"format": probe.format, "encoder": probe.encoder, "n_streams": probe.n_streams}
+        | _codec_facts(video, audio),
+        "bit rate": _bit_rate_facts(probe, length_s),
+        "durations": {
+            "container_s": probe.duration_s or nan,
+            "video_s": video.duration_s if video else nan,
+            "audio_s": audio.duration_s if audio else nan,
+            "video_start_s": video.start_s if video else nan,
+            "audio_start_s": audio.start_s if audio else nan,
+            "decoded_minus_declared_s": decoded_audio_s - audio.duration_s
+            if audio and 0 < decoded_audio_s < MAX_AUDIO_S
+            else nan,
+        },
+        "audio minus video duration": {"gap_s": nan if gap_s is None else gap_s},
+        "duration": {"duration_s": length_s},
+        "frame count": {"n_frames": video.n_packets if video else nan},
+    }
+
+
+def _codec_facts(video: VideoProbe | None, audio: AudioProbe | None) -> dict[str, float | str]:
+    facts: dict[str, float | str] = {}
+    for kind, stream in (("video", video), ("audio", audio)):
+        facts[f"{kind}_codec"] = stream.codec if stream else "none"
+        facts[f"{kind}_profile"] = stream.profile if stream else "none"
+        facts[f"{kind}_tag"] = stream.tag if stream else "none"
+        facts[f"{kind}_format"] = stream.sample_format if stream else "none"
+    facts["video_level"] = video.level if video else float("nan")
+    facts["b_frames"] = float(video.b_frames) if video else float("nan")
+    return facts
+
+
+def _bit_rate_facts(probe: ContainerProbe, length_s: float) -> dict[str, float | str]:
+    video, audio = probe.video, probe.audio
+    facts: dict[str, float | str] = {
+        "total_bps": 8 * probe.file_bytes / length_s if length_s > 0 else float("nan"),
+        "audio_bps": audio.bit_rate_bps if audio else float("nan"),
+        "overhead_bytes": max(probe.overhead_bytes, 0),
+    }
+    if video is not None and video.n_bytes:
+        pixels = max(video.width_px * video.height_px * video.n_packets, 1)
+        facts |= {
+            "video_bps": video.bit_rate_bps,
+            "bits_per_pixel": 8 * video.n_bytes / pixels,
+            "first_packet_share": video.first_packet_bytes / video.n_bytes,
+            "frames_per_key_frame": video.n_packets / max(video.n_key_packets, 1),
+        }
+    return facts
+
+
+def _show_one_window(container: Facts, window_s: float) -> None:
+    """With fixed windows a model no longer sees how long a clip is, only its frame rate."""
+    fps = container["rates"]["fps"]
+    container["duration"] = {"duration_s": window_s}
+    container["frame count"] = {"n_frames": float(np.round(window_s * float(fps)))}
+
+
+def _waveform(path: Path) -> tuple[np.ndarray, int]:
+    """The first `MAX_AUDIO_S` of a clip's sound: (S,) float32 and its rate; (0,) and 0 without sound."""
+    stream = ClipStream(path, video=False)
+    blocks = []
+    for block in stream:
+        blocks.append(block.samples)
+        if stream.facts.audio_s >= MAX_AUDIO_S:
+            break
+    return (np.concatenate(blocks), stream.facts.rate_hz) if blocks else (np.empty(0, np.float32), 0)
+
+
+def _mel_picture(samples: np.ndarray, rate_hz: int) -> np.ndarray:
+    config = AudioFeatureConfig()
+    mel = MelSpectrogram(config)
+    mel.feed(soxr.resample(samples, rate_hz, config.sample_rate_hz, quality="HQ"))
+    return mel_image(mel.power(), PICTURE_PX)
+
+
+def _pictures(path: Path) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """A few small frames and the facts of the first one; a short clip repeats its last frame."""
+    small, first = [], None
+    frames = itertools.islice(ClipStream(path, audio=False), FRAME_STEPS[-1] + 1)
+    for index, frame in enumerate(frames):
+        if index == 0:
+            first = first_frame_facts(frame)
+        if index in FRAME_STEPS:
+            small.append(cv2.resize(frame, (FRAME_PX, FRAME_PX), interpolation=cv2.INTER_AREA))
+    if not small:
+        return None, None
+    return np.stack(small + [small[-1]] * (len(FRAME_STEPS) - len(small))), first
+
+
+def first_frame_facts(frame: np.ndarray) -> np.ndarray:
+    """A thumbnail in grey, colour histograms, and the sharpness of one (H, W, 3) uint8 frame: (F,) float32."""
+    grey = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY)
+    thumbnail = cv2.resize(grey, (THUMBNAIL_PX, THUMBNAIL_PX), interpolation=cv2.INTER_AREA).ravel() / 255
+    histograms = [np.histogram(frame[..., channel], 8, (0, 256))[0] / grey.size for channel in range(3)]
+    edges = np.log1p(cv2.Laplacian(grey, cv2.CV_32F).std())
+    return np.concatenate([thumbnail, *histograms, [edges, grey.mean() / 255, grey.std() / 255]]).astype(np.float32)

@@ -1,0 +1,64 @@
+"""A convolutional encoder that was never trained: what its linear head finds lies on the surface of the data.
+
+A random audio encoder with a linear head reaches AUC 98 to 99.8 on sets whose fakes carry a trivial trace, which is why a
+high figure of a trained network proves little there.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+SEEDS = 3
+STRIPES = 4
+CHANNELS = (16, 32, 32)
+BATCH = 64
+
+
+class RandomEncoder(nn.Module):
+    """Three strided convolutions with weights drawn from a seed, then mean and deviation over each horizontal stripe."""
+
+    def __init__(self, in_channels: int, seed: int) -> None:
+        """Draw the weights (He's normal distribution) without touching torch's global generator."""
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        layers: list[nn.Module] = []
+        for kernel, width in zip((5, 3, 3), CHANNELS, strict=True):
+            layer = nn.Conv2d(in_channels, width, kernel, stride=2, padding=kernel // 2, bias=False)
+            deviation = (2 / (in_channels * kernel**2)) ** 0.5
+            layer.weight = nn.Parameter(torch.randn(layer.weight.shape, generator=generator) * deviation, False)
+            layers += [layer, nn.ReLU()]
+            in_channels = width
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """(B, C, H, W) float32 -> (B, 2 * STRIPES * CHANNELS[-1]); stripes keep low and high frequencies of a mel apart."""
+        maps = self.layers(pictures)
+        stripes = maps.unflatten(2, (STRIPES, -1)).flatten(3)
+        return torch.cat([stripes.mean(-1).flatten(1), stripes.std(-1).flatten(1)], dim=1)
+
+
+@torch.inference_mode()
+def random_features(pictures: np.ndarray, seed: int) -> list[np.ndarray]:
+    """Features of uint8 pictures by `SEEDS` encoders.
+
+    Args:
+        pictures: (n, H, W) grey pictures, or (n, K, H, W, 3) frames, whose features are averaged over K. H is a multiple of
+            8 * STRIPES.
+        seed: the encoders' seeds follow from it.
+
+    Returns:
+        One (n, F) float32 matrix per encoder.
+    """
+    frames = pictures[:, None, :, :, None] if pictures.ndim == 3 else pictures
+    n, k = frames.shape[:2]
+    features = []
+    for number in range(SEEDS):
+        encoder = RandomEncoder(frames.shape[-1], seed * SEEDS + number)
+        parts = []
+        for start in range(0, n, BATCH):
+            batch = torch.from_numpy(np.ascontiguousarray(frames[start : start + BATCH])).flatten(0, 1)
+            parts.append(encoder(batch.permute(0, 3, 1, 2).float() / 255).unflatten(0, (-1, k)).mean(1))
+        features.append(torch.cat(parts).numpy())
+    return features

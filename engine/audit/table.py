@@ -1,0 +1,51 @@
+"""The audit's rows as text for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+REACHES = {
+    "inside unseen groups": "carries over to clips of groups it has not seen",
+    "between unseen groups only": "tells groups apart, also new ones, but not the clips of one group",
+    "known groups only": "works only on groups it was trained on",
+    "unknown": "found, but the groups cannot say where it works",
+}
+
+
+def format_audit(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A table, then what each finding means, in plain sentences."""
+    treated = any("after" in row for row in rows)
+    header = ("probe", "AUC", "interval", "random", "within", *(("after",) if treated else ()), "verdict")
+    cells = [header]
+    for row in rows:
+        after = (_number((row.get("after") or {}).get("auc")),) if treated else ()
+        within = _number((row.get("within") or {}).get("auc"))
+        random = _number((row.get("random") or {}).get("auc"))
+        cells.append((row["probe"], _number(row["auc"]), _limits(row), random, within, *after, row["verdict"]))
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    lines.insert(1, "-" * max(map(len, lines)))
+    return "\n".join([*lines, "", *_remarks(rows)])
+
+
+def _remarks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    found = [row for row in rows if row["remedy"] or row["verdict"] == "control fails"]
+    lines = [f"{row['probe']}: {row['verdict']}. {row['explanation']}" for row in found]
+    for reach, meaning in REACHES.items():
+        names = [row["probe"] for row in rows if row["reach"] == reach]
+        if names:
+            lines.append(f"{meaning[0].upper()}{meaning[1:]}: {', '.join(names)}.")
+    remedies = dict.fromkeys(part for row in found if row["remedy"] for part in row["remedy"].split("; "))
+    lines += [f"Remedy: {remedy}" for remedy in remedies]
+    return lines or ["No probe found a shortcut."]
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def _limits(row: Mapping[str, Any]) -> str:
+    if row["low"] is None or row["high"] is None:
+        return ""
+    return f"{row['low']:.2f}-{row['high']:.2f}"

@@ -1,0 +1,296 @@
+"""How the score holds when clips are degraded: every clip, family and severity through the one scoring function.
+
+Each score is kept under the hashes of checkpoint, clip and degradation as soon as it is known, so a run that was ended is taken
+up where it stopped, and a later one with more families or clips only adds what is new.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import av
+import pandas as pd
+from tqdm import tqdm
+
+from dataset.config import ExtractionConfig
+from dataset.degradations import Degradation, degrade_clip, find_family
+from dataset.workers import default_workers, run_in_workers
+from engine.checkpoint import Checkpoint, load_checkpoint
+from engine.predict import PredictOptions, score_videos
+from engine.provenance import git_state, package_versions, table_fingerprint
+from utils.errors import UsageError, WorkError
+from utils.files import file_sha256
+from utils.media.errors import MediaError
+
+CHUNK_CLIPS = 128
+CHUNK_BYTES = 1 << 30
+"""Degraded clips lie on disk until so many, or so much, is there to be scored."""
+
+UNLASTING = frozenset({"missing_file", "timeout", "crashed", "write_failed"})
+"""Reasons that another run may not meet: such rows are not kept."""
+
+SCRATCH = ".scratch-"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One clip to degrade and score.
+
+    Attributes:
+        path: the clip.
+        clip_sha: hash of its bytes.
+        family: name of the family.
+        severity: 0 for a baseline, else 1 to 5.
+    """
+
+    path: Path
+    clip_sha: str
+    family: str
+    severity: int
+
+    @property
+    def degradation(self) -> Degradation:
+        """What is done to the clip."""
+        return Degradation(find_family(self.family), self.severity)
+
+    @property
+    def seed(self) -> int:
+        """The same for every severity of a family, so that severities differ in strength only."""
+        return int.from_bytes(hashlib.sha256(f"{self.clip_sha} {self.family}".encode()).digest()[:8], "big")
+
+
+@dataclass(frozen=True)
+class Degraded:
+    """What came of a job: the file to score, or `None` and the reason code."""
+
+    job: Job
+    path: Path | None
+    reason: str = ""
+
+
+class ScoreCache:
+    """Rows by job in a file of JSON lines; a line that a kill cut short is ignored."""
+
+    def __init__(self, path: Path, checkpoint_sha: str) -> None:
+        """Read what is there; keys are of this checkpoint."""
+        self._path = path
+        self._checkpoint_sha = checkpoint_sha
+        self._rows: dict[str, dict[str, Any]] = {}
+        if path.is_file():
+            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+                try:
+                    entry = json.loads(line)
+                    self._rows[entry["key"]] = entry["row"]
+                except (ValueError, KeyError, TypeError):
+                    continue
+
+    def key(self, job: Job) -> str:
+        """Hash of checkpoint, clip, degradation and the version of the library that encodes."""
+        parts = (self._checkpoint_sha, job.clip_sha, job.degradation.identity, av.__version__)
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+    def get(self, job: Job) -> dict[str, Any] | None:
+        """The job's row, or `None` when it is still to be done."""
+        return self._rows.get(self.key(job))
+
+    def add(self, rows: Iterable[tuple[Job, dict[str, Any]]]) -> None:
+        """Keep finished jobs; a row that another run may better is kept for this run only."""
+        lines = []
+        for job, row in rows:
+            self._rows[self.key(job)] = row
+            if not UNLASTING.intersection(row["reason"].split("+")):
+                lines.append(json.dumps({"key": self.key(job), "row": row}) + "\n")
+        with open(self._path, "a", encoding="utf-8") as stream:
+            # The newline closes a line that a kill may have cut short.
+            stream.write("\n" + "".join(lines))
+            stream.flush()
+            os.fsync(stream.fileno())
+
+
+@dataclass(frozen=True)
+class Suite:
+    """One checkpoint, labelled clips, degradations.
+
+    Attributes:
+        checkpoint: path of the checkpoint.
+        labels: `video_name`, `target` (0 or 1) and further columns, one row per clip.
+        video_dir: the folder that the names are relative to.
+        plan: the degradations, `none` among them.
+        output: folder of the cache and of scratch files; one run at a time.
+        options: how clips are scored; its `workers` degrade them too.
+    """
+
+    checkpoint: Path
+    labels: pd.DataFrame
+    video_dir: Path
+    plan: list[Degradation]
+    output: Path
+    options: PredictOptions
+
+    def run(self) -> dict[Degradation, pd.DataFrame]:
+        """Do what is not done yet and return each cell's scores.
+
+        Returns:
+            Per degradation one row per clip in the labels' order: the label columns, `score, logit, verdict, threshold,
+            status, reason` and the evidence.
+
+        Raises:
+            UsageError: the checkpoint cannot be used, none of the clips is there, or the output is not a folder.
+            WorkError: the disk is full.
+        """
+        checkpoint = load_checkpoint(self.checkpoint)
+        checkpoint.build()
+        paths = [self.video_dir / name for name in self.labels["video_name"]]
+        shas = [file_sha256(path) if path.is_file() else None for path in paths]
+        if not any(shas):
+            raise UsageError(f"--video_dir {self.video_dir} holds none of the {len(paths)} labelled clips")
+        try:
+            self.output.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"--output {self.output} cannot be made: {error.strerror}") from None
+        cache = ScoreCache(self.output / "cache.jsonl", file_sha256(self.checkpoint))
+        cells = {
+            degradation: [
+                Job(path, sha, degradation.family.name, degradation.severity) if sha else None
+                for path, sha in zip(paths, shas, strict=True)
+            ]
+            for degradation in self.plan
+        }
+        jobs = (job for cell in cells.values() for job in cell if job)
+        self._score(deque({cache.key(job): job for job in jobs if cache.get(job) is None}.values()), checkpoint, cache)
+        missing = unscored(checkpoint, "missing_file")
+        return {
+            degradation: self._table([cache.get(job) if job else missing for job in cell])
+            for degradation, cell in cells.items()
+        }
+
+    def _table(self, rows: list[dict[str, Any] | None]) -> pd.DataFrame:
+        scores = pd.DataFrame(rows, index=self.labels.index).astype({"score": float, "logit": float})
+        return pd.concat([self.labels.drop(columns=scores.columns, errors="ignore"), scores], axis=1)
+
+    def provenance(self) -> dict[str, Any]:
+        """Where the figures come from: commit, versions, checkpoint, clips."""
+        return {
+            "checkpoint": str(self.checkpoint),
+            "checkpoint_sha256": file_sha256(self.checkpoint),
+            "clips": len(self.labels),
+            "data_fingerprint": table_fingerprint(self.labels),
+            **git_state(),
+            "versions": package_versions(),
+        }
+
+    def _score(self, waiting: deque[Job], checkpoint: Checkpoint, cache: ScoreCache) -> None:
+        """Degrade and score in chunks, so that the disk holds one chunk and a kill costs one chunk."""
+        progress = tqdm(total=len(waiting), unit="clip", disable=self.options.quiet, dynamic_ncols=True)
+        with progress, scratch_folder(self.output) as scratch:
+            while waiting:
+                progress.set_description(f"{waiting[0].family}-{waiting[0].severity}")
+                chunk = []
+                for degraded in self._degrade(waiting, scratch, checkpoint):
+                    chunk.append(degraded)
+                    progress.update()
+                cache.add(score_degraded(chunk, checkpoint, self.options))
+                for path in scratch.iterdir():
+                    path.unlink()
+
+    def _degrade(self, waiting: deque[Job], scratch: Path, checkpoint: Checkpoint) -> Iterator[Degraded]:
+        """Degrade jobs from the left of `waiting` until the chunk is full."""
+        limits = ExtractionConfig.model_validate(checkpoint.run_config.get("extraction", {}))
+        used_bytes = 0
+
+        def tasks() -> Iterator[tuple[Job, Path]]:
+            for number in range(CHUNK_CLIPS):
+                if not waiting or used_bytes >= CHUNK_BYTES:
+                    return
+                yield waiting.popleft(), scratch / str(number)
+
+        workers = min(self.options.workers or default_workers(), len(waiting))
+        results = run_in_workers(degrade_in_worker, tasks(), workers=workers, timeout_s=limits.timeout_s)
+        for (job, _), degraded, reason in results:
+            degraded = degraded or Degraded(job, None, reason)
+            if degraded.reason == "write_failed":
+                raise WorkError(f"the degraded clips cannot be written below {self.output}: is the disk full?")
+            if degraded.path is not None and degraded.path != job.path:
+                used_bytes += degraded.path.stat().st_size
+            yield degraded
+
+
+def degrade_in_worker(task: tuple[Job, Path]) -> Degraded:
+    """Make a job's file; the clip itself serves where nothing is changed."""
+    job, output = task
+    if job.degradation.change.is_identity:
+        return Degraded(job, job.path)
+    try:
+        return Degraded(job, degrade_clip(job.path, output, job.degradation, seed=job.seed))
+    except MediaError as error:
+        return Degraded(job, None, error.reason)
+    except OSError:
+        return Degraded(job, None, "write_failed")
+    except MemoryError:
+        return Degraded(job, None, "crashed")
+
+
+def score_degraded(
+    chunk: list[Degraded], checkpoint: Checkpoint, options: PredictOptions
+) -> list[tuple[Job, dict[str, Any]]]:
+    """Score the files of a chunk; a job without a file gets its row all the same."""
+    rows: list[tuple[Job, dict[str, Any]]] = []
+    there = [degraded for degraded in chunk if degraded.path is not None]
+    if there:
+        table = score_videos([degraded.path for degraded in there], checkpoint, replace(options, quiet=True)).drop(
+            columns="video"
+        )
+        records = table.astype(object).where(table.notna(), None).to_dict("records")
+        rows += [(degraded.job, record) for degraded, record in zip(there, records, strict=True)]
+    rows += [(degraded.job, unscored(checkpoint, degraded.reason)) for degraded in chunk if degraded.path is None]
+    return rows
+
+
+def unscored(checkpoint: Checkpoint, reason: str) -> dict[str, Any]:
+    """The row of a clip that could not even be handed to the scoring function."""
+    threshold = checkpoint.calibration.threshold
+    return {
+        "score": None,
+        "logit": None,
+        "verdict": "unscored",
+        "threshold": threshold,
+        "status": "failed",
+        "reason": reason,
+    }
+
+
+@contextmanager
+def scratch_folder(output: Path) -> Iterator[Path]:
+    """A folder for degraded clips that is gone afterwards; those of runs that were killed are removed first."""
+    for stale in output.glob(f"{SCRATCH}*"):
+        if not is_running(stale.name.removeprefix(SCRATCH)):
+            shutil.rmtree(stale, ignore_errors=True)
+    scratch = output / f"{SCRATCH}{os.getpid()}"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def is_running(process_id: str) -> bool:
+    """Whether a process of this number runs; in doubt, yes."""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(int(process_id), 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, ValueError):
+        return True
+    return True

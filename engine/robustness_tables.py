@@ -1,0 +1,157 @@
+"""What a robustness run says: AUC with interval and coverage per cell, the drops, a table, a heat map."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dataset.degradations import Degradation
+from engine.run_folder import write_csv
+from utils.files import atomic_path, write_text_atomic
+from utils.metrics import bootstrap_auc, roc_auc
+
+CLEAN = "none"
+DROP, OWN_DROP = "drop", "drop_beyond_baseline"
+GREY = "0.85"
+
+
+def cell_table(scores: Mapping[Degradation, pd.DataFrame], *, resamples: int = 2000) -> pd.DataFrame:
+    """One row per degradation.
+
+    Args:
+        scores: per degradation its clips' `target` and `logit` (NaN when unscored), in one order of clips.
+        resamples: of the bootstrap over clips, stratified by class.
+
+    Returns:
+        `family, severity, auc, low, high, coverage`, then `n, n_scored`, `drop` and `drop_beyond_baseline` (the AUC of the
+        clips as they are, or of the family's baseline, less this cell's, each over the clips that both could score), and
+        `baseline, kind, parameter, level`. What cannot be computed is NaN.
+    """
+    at_severity_0 = {cell.family.name: table for cell, table in scores.items() if cell.severity == 0}
+    rows = []
+    for cell, table in scores.items():
+        logit = table["logit"].to_numpy(float)
+        scored = ~np.isnan(logit)
+        auc = bootstrap_auc(table["target"].to_numpy()[scored], logit[scored], resamples=resamples)
+        rows.append(
+            {
+                "family": cell.family.name,
+                "severity": cell.severity,
+                "auc": auc.value,
+                "low": auc.low,
+                "high": auc.high,
+                "coverage": scored.mean(),
+                "n": len(table),
+                "n_scored": int(scored.sum()),
+                DROP: auc_drop(at_severity_0[CLEAN], table),
+                OWN_DROP: auc_drop(at_severity_0[cell.family.baseline], table),
+                "baseline": cell.family.baseline,
+                "kind": cell.family.kind,
+                "parameter": cell.family.parameter,
+                "level": "" if cell.level is None else format_level(cell.level),
+            }
+        )
+    numbers = ("auc", "low", "high", DROP, OWN_DROP)
+    return pd.DataFrame(rows).astype(dict.fromkeys(numbers, float))
+
+
+def auc_drop(before: pd.DataFrame, after: pd.DataFrame) -> float | None:
+    """How much the AUC falls from one table to another over the clips that both could score; `None` if it has no value."""
+    logits = before["logit"].to_numpy(float), after["logit"].to_numpy(float)
+    both = ~np.isnan(logits[0]) & ~np.isnan(logits[1])
+    values = [roc_auc(after["target"].to_numpy()[both], logit[both]).value for logit in logits]
+    return None if values[0] is None or values[1] is None else values[0] - values[1]
+
+
+def format_level(level: Any) -> str:
+    """A family's parameter as short text."""
+    if isinstance(level, tuple):
+        return "-".join(map(str, level))
+    return f"{level:.3g}" if isinstance(level, float) else str(level)
+
+
+def summary(cells: pd.DataFrame) -> dict[str, Any]:
+    """The clean AUC and the mean drops: per family and over all cells of severity 1 and up; null where there is none."""
+    degraded = cells[cells["severity"] > 0]
+    clean = cells[cells["family"] == CLEAN].iloc[0]
+
+    def mean(values: pd.Series) -> float | None:
+        return None if values.isna().all() else float(values.mean())
+
+    families = {
+        name: {"mean_drop": mean(rows[DROP]), "mean_drop_beyond_baseline": mean(rows[OWN_DROP])}
+        for name, rows in degraded.groupby("family", sort=False)
+    }
+    interval = clean[["auc", "low", "high"]].astype(object).where(clean[["auc", "low", "high"]].notna(), None)
+    return {
+        "auc": dict(zip(("value", "low", "high"), interval, strict=True)),
+        "coverage": float(clean["coverage"]),
+        "mean_drop": mean(degraded[DROP]),
+        "mean_drop_beyond_baseline": mean(degraded[OWN_DROP]),
+        "lowest_coverage": float(cells["coverage"].min()),
+        "families": families,
+    }
+
+
+def grid(cells: pd.DataFrame, column: str) -> pd.DataFrame:
+    """One figure as families by severities, in the table's order; a family's baseline stands at severity 0."""
+    wide = cells.pivot(index="family", columns="severity", values=column)
+    own = cells.drop_duplicates("family").set_index("family")
+    wide = wide.reindex(own.index)
+    baselines = own.loc[own["baseline"].where(own["severity"] > 0, own.index), column]
+    wide[0] = baselines.to_numpy()
+    return wide[sorted(wide.columns)]
+
+
+def format_cells(cells: pd.DataFrame) -> str:
+    """The run as an aligned table: AUC per family and severity, coverage where it is below 100 %, mean drops."""
+    shown = grid(cells, "auc").map(lambda auc: "" if pd.isna(auc) else f"{auc:.3f}")
+    coverage = grid(cells, "coverage").map(lambda share: f" ({share:.0%})" if share < 1 else "")
+    shown = shown + coverage
+    means = cells[cells["severity"] > 0].groupby("family")[[DROP, OWN_DROP]].mean().reindex(shown.index)
+    for name, column in (("mean drop", DROP), ("beyond re-encode", OWN_DROP)):
+        shown[name] = means[column].map(lambda drop: "" if pd.isna(drop) else f"{drop:+.3f}")
+    shown.columns = [str(name) for name in shown.columns]
+    shown.index.name = None
+    return shown.to_string(justify="right")
+
+
+def draw_heat_map(cells: pd.DataFrame, path: Path) -> None:
+    """Draw the AUC by family and severity as a PNG; grey is not computed, coverage below 100 % stands in small print."""
+    from matplotlib import colormaps
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    auc, coverage = grid(cells, "auc"), grid(cells, "coverage")
+    figure = Figure(figsize=(1.6 + 0.85 * auc.shape[1], 1.4 + 0.32 * len(auc)), layout="constrained")
+    axes = figure.add_subplot()
+    colours = colormaps["viridis"].with_extremes(bad=GREY)
+    picture = axes.imshow(np.ma.masked_invalid(auc), cmap=colours, vmin=0.5, vmax=1.0, aspect="auto")
+    for (row, column), value in np.ndenumerate(auc.to_numpy(float)):
+        share = coverage.iat[row, column]
+        if not np.isnan(share):
+            text = ("-" if np.isnan(value) else f"{value:.2f}") + (f"\n{share:.0%}" if share < 1 else "")
+            colour = "white" if value < 0.8 else "black"
+            axes.text(column, row, text, ha="center", va="center", fontsize=7, color=colour, linespacing=0.9)
+    axes.set_xticks(range(auc.shape[1]), [f"{severity}" if severity else "0 (baseline)" for severity in auc.columns])
+    axes.set_yticks(range(len(auc)), auc.index)
+    axes.set_xlabel("severity")
+    figure.colorbar(picture, label="AUC", shrink=0.6, extend="min")
+    with atomic_path(path) as temporary:
+        FigureCanvasAgg(figure).print_png(str(temporary))
+
+
+def write_results(
+    output: Path, scores: Mapping[Degradation, pd.DataFrame], cells: pd.DataFrame, facts: Mapping[str, Any]
+) -> None:
+    """Write `robustness.csv`, `robustness.json` (the summary and where it comes from), `heat_map.png` and `scores/`."""
+    write_csv(cells, output / "robustness.csv")
+    write_text_atomic(output / "robustness.json", json.dumps(facts, indent=2, allow_nan=False) + "\n")
+    draw_heat_map(cells, output / "heat_map.png")
+    for cell, table in scores.items():
+        write_csv(table, output / "scores" / f"{cell}.csv")

@@ -1,0 +1,183 @@
+"""`inference.py`: what it finds, prints and writes, and how it ends."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+
+import engine.predict
+import inference
+from tests.support import REPOSITORY, one_sentence, random_checkpoint, tiny_model, write_video
+from utils.command import run_command
+
+COLUMNS = ["video", "score", "logit", "verdict", "threshold", "status", "reason"]
+
+
+@pytest.fixture(scope="session")
+def shelf(tmp_path_factory):
+    """A folder of clips with sub-folders and things that are no clips."""
+    folder = tmp_path_factory.mktemp("shelf") / "clips"
+    write_video(folder / "b.mp4", 0)
+    write_video(folder / "deep" / "er" / "ナ 1.MP4", 1)
+    write_video(folder / "a" / "no audio.mkv", 2, audio=False)
+    write_video(folder / "z no video.mp4", 3, video=False)
+    (folder / "empty.mp4").write_bytes(b"")
+    (folder / "readme.txt").write_text("no clip")
+    (folder / ".hidden").mkdir()
+    shutil.copy(folder / "b.mp4", folder / ".hidden" / "c.mp4")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory):
+    return random_checkpoint(tmp_path_factory.mktemp("checkpoint") / "best.pth")
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path, monkeypatch):
+    """Scores go to the working directory; the checkpoint folder holds nothing unless a test puts it there."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(engine.predict, "CHECKPOINTS", tmp_path / "checkpoint")
+
+
+def call(*arguments):
+    options = ["--workers", "1", "--device", "cpu", "--quiet"]
+    return run_command(inference.main, [*map(str, arguments), *options])
+
+
+def rows_of(path="scores.csv"):
+    with open(path, newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_a_folder_gives_one_row_per_clip_in_path_order(shelf, checkpoint, capsys):
+    assert call("--video_dir", shelf, "--checkpoint", checkpoint) == 0
+    rows = rows_of()
+    assert list(rows[0])[:7] == COLUMNS and set(list(rows[0])[7:]) == {"evidence_head", "evidence_cosine"}
+    names = ["a/no audio.mkv", "b.mp4", "deep/er/ナ 1.MP4", "empty.mp4", "z no video.mp4"]
+    assert [row["video"] for row in rows] == [str(shelf / name) for name in names]
+    assert [(row["status"], row["reason"]) for row in rows] == [
+        ("partial", "no_audio"), ("ok", ""), ("ok", ""), ("failed", "unreadable"), ("partial", "no_video")
+    ]  # fmt: skip
+    scored = [row for row in rows if row["verdict"] != "unscored"]
+    assert len(scored) == 4
+    for row in scored:
+        assert 0 < float(row["score"]) < 1 and row["verdict"] == ("fake" if float(row["score"]) >= 0.5 else "real")
+        assert float(row["threshold"]) == 0.5
+    assert (rows[3]["score"], rows[3]["logit"], rows[3]["verdict"]) == ("", "", "unscored")
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == f"checkpoint: {checkpoint}"
+    assert len([line for line in printed if ".m" in line.lower() and "clips," not in line]) >= 5
+    assert printed[-1] == "5 clips, 4 scored -> scores.csv"
+
+
+def test_one_clip_of_any_name_and_a_json_file(shelf, checkpoint, tmp_path):
+    clip = tmp_path / "ünusual name without suffix"
+    shutil.copy(shelf / "b.mp4", clip)
+    output = tmp_path / "new folder" / "scores.json"
+    assert call("--video_path", clip, "--checkpoint", checkpoint, "--output", output) == 0
+    text = output.read_text(encoding="utf-8")
+    (row,) = json.loads(text)
+    assert "ünusual" in text
+    assert list(row)[:7] == COLUMNS and row["video"] == str(clip)
+    assert 0 < row["score"] < 1 and row["status"] == "ok" and row["reason"] == ""
+
+
+def test_when_nothing_can_be_scored_the_output_is_written_and_the_exit_code_is_1(tmp_path, checkpoint, capsys):
+    (tmp_path / "text.mp4").write_text("no clip")
+    arguments = ["--video_path", str(tmp_path / "text.mp4"), "--checkpoint", str(checkpoint), "--output", "s.json"]
+    line = one_sentence(inference.main, [*arguments, "--workers", "1", "--quiet"], capsys, code=1)
+    assert "no clip could be scored" in line and "s.json" in line
+    (row,) = json.loads((tmp_path / "s.json").read_text())
+    assert (row["score"], row["logit"], row["verdict"], row["reason"]) == (None, None, "unscored", "unreadable")
+
+
+def test_a_model_that_needs_audio_leaves_a_mute_clip_unscored(shelf, tmp_path):
+    path = random_checkpoint(tmp_path / "mel.pth", tiny_model("mel_baseline"))
+    folder = tmp_path / "two"
+    folder.mkdir()
+    shutil.copy(shelf / "a" / "no audio.mkv", folder)
+    shutil.copy(shelf / "b.mp4", folder)
+    assert call("--video_dir", folder, "--checkpoint", path) == 0
+    scored, mute = rows_of()
+    assert (scored["video"], scored["verdict"] == "unscored") == (str(folder / "b.mp4"), False)
+    assert (mute["verdict"], mute["reason"], mute["score"], mute["evidence_mel"]) == ("unscored", "no_audio", "", "")
+
+
+def test_without_a_checkpoint_the_shipped_one_goes_first_then_the_newest_run(shelf, tmp_path, capsys):
+    runs = [random_checkpoint(tmp_path / "checkpoint" / name / "best.pth") for name in ("b_old", "a_new")]
+    now = time.time()
+    os.utime(runs[0], (now - 100, now - 100))
+    clip = shelf / "b.mp4"
+    assert call("--video_path", clip) == 0
+    assert capsys.readouterr().out.splitlines()[0] == f"checkpoint: {runs[1]}"
+    shipped = random_checkpoint(tmp_path / "checkpoint" / "default.pth")
+    os.utime(shipped, (now - 900, now - 900))
+    assert call("--video_path", clip) == 0
+    assert capsys.readouterr().out.splitlines()[0] == f"checkpoint: {shipped}"
+
+
+def test_wrong_usage_is_one_sentence_and_exit_2(shelf, checkpoint, tmp_path, capsys):
+    (tmp_path / "bare").mkdir()
+    (tmp_path / "file").write_text("")
+    clip, given = ["--video_path", str(shelf / "b.mp4")], ["--checkpoint", str(checkpoint)]
+    cases = [
+        ([], "--video_path --video_dir is required"),
+        ([*clip, "--video_dir", str(shelf)], "not allowed with"),
+        (clip, "make demo"),
+        (["--video_path", "none.mp4", *given], "--video_path does not exist: none.mp4"),
+        (["--video_path", "bare", *given], "--video_path is not a file"),
+        (["--video_dir", "none", *given], "--video_dir does not exist: none"),
+        (["--video_dir", "file", *given], "is a file, not a folder"),
+        (["--video_dir", "bare", *given], "no clip in it"),
+        ([*clip, "--checkpoint", "none.pth"], "checkpoint does not exist: none.pth"),
+        ([*clip, *given, "--output", "scores.txt"], "ends in .csv or .json"),
+        ([*clip, *given, "--output", "file/scores.csv"], "--output cannot be written: file/scores.csv"),
+        ([*clip, *given, "--tta", "3"], "invalid choice"),
+        ([*clip, *given, "--batch_size", "0"], "--batch_size 1 or more"),
+        ([*clip, *given, "--workers", "many"], "invalid int value"),
+        ([*clip, *given, "--device", "cuda:99"], "CUDA device"),
+        ([*clip, *given, "--device", "toaster"], "toaster"),
+    ]
+    for arguments, words in cases:
+        assert words in one_sentence(inference.main, arguments, capsys)
+    (tmp_path / "folder.csv").mkdir()
+    arguments = [*clip, *given, "--output", "folder.csv"]
+    assert "--output is a folder" in one_sentence(inference.main, arguments, capsys)
+
+
+def test_an_output_that_cannot_be_written_is_told_before_the_work(shelf, checkpoint, tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(engine.predict, "score_videos", lambda *_: pytest.fail("the work had begun"))
+    arguments = ["--video_path", str(shelf / "b.mp4"), "--checkpoint", str(checkpoint), "--output", "file/s.csv"]
+    one_sentence(inference.main, arguments, capsys)
+
+
+def test_the_script_scores_a_folder_from_another_directory(shelf, checkpoint, tmp_path):
+    command = [sys.executable, str(REPOSITORY / "inference.py"), "--video_dir", str(shelf / "deep")]
+    options = ["--checkpoint", str(checkpoint), "--workers", "1"]
+    done = subprocess.run([*command, *options], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr and "Traceback" not in done.stderr
+    assert len(pd.read_csv(tmp_path / "scores.csv")) == 1
+
+
+def test_help_imports_no_heavy_library(tmp_path):
+    code = (
+        "import sys; sys.path.insert(0, {root!r}); import {command}\n"
+        "try: {command}.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print(sorted({{'torch', 'librosa', 'timm', 'sklearn', 'pandas', 'cv2', 'av'}} & set(sys.modules)))"
+    )
+    for command in ("main", "inference"):
+        script = code.format(root=str(REPOSITORY), command=command)
+        done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+        assert done.stdout.splitlines()[-1] == "[]"

@@ -1,0 +1,153 @@
+"""Label files: what is read, and the one sentence for each thing that is wrong with one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dataset.labels import label_path, read_labels
+from utils.errors import UsageError
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    def write(content: str | bytes, name: str = "labels.txt") -> Path:
+        path = tmp_path / name
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    return write
+
+
+def refusal(path: Path, **options: bool) -> str:
+    with pytest.raises(UsageError) as caught:
+        read_labels(path, **options)
+    assert caught.value.exit_code == 2
+    assert "\n" not in str(caught.value) and str(path) in str(caught.value)
+    return str(caught.value)
+
+
+def test_names_targets_and_further_columns_in_the_files_order(write) -> None:
+    table = read_labels(write("target,type,video_name\n1,swap,b.mp4\n0,,a/b c.mp4\n"))
+    assert list(table.columns) == ["video_name", "target", "type"]
+    assert table["video_name"].tolist() == ["b.mp4", "a/b c.mp4"]
+    assert table["target"].tolist() == [1.0, 0.0] and table["type"].tolist() == ["swap", ""]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "\ufeffvideo_name,target\na.mp4,1\nb.mp4,0\n",
+        "video_name,target\r\na.mp4,1\r\nb.mp4,0\r\n",
+        "video_name,target\na.mp4,1\nb.mp4,0",
+        "video_name, target\n a.mp4 , 1\nb.mp4, 0 \n",
+        'video_name,target\n"a.mp4","1"\n"b.mp4",0\n',
+        "video_name,target\na.mp4,1\n\nb.mp4,0\n\n",
+        "video_name,target\na.mp4,1.0\nb.mp4,0.0\n",
+    ],
+    ids=["bom", "crlf", "no last newline", "spaces", "quotes", "blank lines", "floats"],
+)
+def test_ways_of_writing_the_same(write, content: str) -> None:
+    table = read_labels(write(content), need_targets=True)
+    assert table["video_name"].tolist() == ["a.mp4", "b.mp4"] and table["target"].tolist() == [1.0, 0.0]
+
+
+def test_commas_quotes_and_words_like_nan_in_names(write) -> None:
+    table = read_labels(write('video_name,target\n"a, b.mp4",1\n"say ""hi"".mp4",0\nnan,1\nNA,0\nnull,1\n'))
+    assert table["video_name"].tolist() == ["a, b.mp4", 'say "hi".mp4', "nan", "NA", "null"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "video_name\na.mp4\nb.mp4\n",
+        "video_name,target\na.mp4,\nb.mp4,\n",
+        "video_name,target\na.mp4\nb.mp4\n",
+        "video_name,target\na.mp4,-1\nb.mp4,-1\n",
+        "video_name,target\na.mp4,0.5\nb.mp4,0.5\n",
+        "video_name,target\na.mp4,?\nb.mp4,?\n",
+    ],
+    ids=["no column", "empty", "no cell", "-1", "0.5", "?"],
+)
+def test_missing_and_placeholder_targets_are_unknown_and_refused_where_needed(write, content: str) -> None:
+    path = write(content)
+    assert np.isnan(read_labels(path)["target"]).all()
+    assert "'a.mp4' has none" in refusal(path, need_targets=True)
+
+
+def test_some_targets_may_be_missing_until_they_are_needed(write) -> None:
+    path = write("video_name,target\na.mp4,1\nb.mp4\nc.mp4,\n")
+    assert read_labels(path)["target"].isna().tolist() == [False, True, True]
+    assert "'b.mp4' has none" in refusal(path, need_targets=True)
+
+
+@pytest.mark.parametrize("target", ["2", "-1", "0.5", "fake", "nan", "inf", "1e0x"])
+def test_targets_beyond_0_and_1_are_refused_with_their_row(write, target: str) -> None:
+    message = refusal(write(f"video_name,target\na.mp4,1\nb.mp4,{target}\n"))
+    assert f"row 3: target {target!r} of 'b.mp4' is neither 0 nor 1" in message
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("", "the file is empty"),
+        ("\n\n", "the file is empty"),
+        ("video_name,target\n", "a header but no clip"),
+        ("a.mp4,1\nb.mp4,0\n", "no header"),
+        ("name;target\na.mp4;1\n", "no header"),
+        ("video_name,video_name,target\na,b,1\n", ""),
+        ("video_name,video_name ,target\na,b,1\n", "names a column twice"),
+        ("video_name,target\na.mp4,1\nb.mp4,0,x\n", "not a comma-separated text file"),
+        ("video_name,target\na.mp4,1,x\nb.mp4,0,x\n", "more cells than the header"),
+        ("video_name,target\na.mp4,1\nb.mp4,0\na.mp4,1\na.mp4,0\n", "2 duplicate name(s), the first is 'a.mp4'"),
+        (b"video_name,target\nm\xfcller.mp4,1\n", "not a comma-separated text file"),
+        ("video_name,target\na.mp4,1\n".encode("utf-16"), "not a comma-separated text file"),
+        ('video_name,target\n"a.mp4,1\nb.mp4,0\n', "not a comma-separated text file"),
+    ],
+    ids=lambda value: None if isinstance(value, (str, bytes)) and len(value) < 40 else "case",
+)
+def test_files_that_are_no_label_files(write, content: str | bytes, expected: str) -> None:
+    if not expected:
+        assert read_labels(write(content))["video_name"].tolist() == ["a"]
+    else:
+        assert expected in refusal(write(content))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "/abs/a.mp4",
+        "../a.mp4",
+        "sub/../../a.mp4",
+        "C:\\a.mp4",
+        "c:/a.mp4",
+        "\\\\host\\a.mp4",
+        "sub\\..\\a.mp4",
+        ".",
+        "./",
+        '""',
+    ],
+)
+def test_names_that_leave_the_data_root_are_refused_with_their_row(write, name: str) -> None:
+    message = refusal(write(f"video_name,target\na.mp4,1\n{name},0\n"))
+    assert "row 3: the name" in message and "is refused: it" in message
+
+
+def test_absent_file_and_folder(tmp_path: Path) -> None:
+    assert "does not exist" in refusal(tmp_path / "labels.txt")
+    assert "is a folder" in refusal(tmp_path)
+
+
+def test_binary_file_is_refused(write) -> None:
+    refusal(write(np.random.default_rng(0).bytes(3000)))
+
+
+def test_txt_and_csv_stand_in_for_each_other(tmp_path: Path) -> None:
+    assert label_path(tmp_path, "a.txt") == tmp_path / "a.txt"
+    (tmp_path / "a.csv").touch()
+    assert label_path(tmp_path, "a.txt") == tmp_path / "a.csv"
+    (tmp_path / "a.txt").touch()
+    assert label_path(tmp_path, "a.txt") == tmp_path / "a.txt"
+    assert label_path(tmp_path, "b.tsv") == tmp_path / "b.tsv"

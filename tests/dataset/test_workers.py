@@ -1,0 +1,110 @@
+"""Tasks in processes of their own: whatever one of them does, the others get their results."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dataset.extraction_worker import extract_in_memory
+from dataset.workers import default_workers, run_in_workers
+from utils.features.config import FeatureConfig
+
+
+def behave(task: tuple[str, float]) -> str:
+    """Do what the task's name says."""
+    name, value = task
+    if name == "exit":
+        os._exit(int(value))
+    if name == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if name == "raise":
+        raise ValueError("a fault in one task")
+    if name == "memory":
+        raise MemoryError
+    if name == "deaf":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGALRM})
+    if name in ("deaf", "sleep"):
+        time.sleep(value)
+    return name
+
+
+def test_a_task_that_dies_is_lost_alone_and_order_is_kept() -> None:
+    names = ["one", "exit", "two", "kill", "raise", "three", "memory", "four"]
+    tasks = [(name, 3.0) for name in names]
+    results = list(run_in_workers(behave, tasks, workers=2, timeout_s=60))
+    assert [task for task, _, _ in results] == tasks
+    fatal = {"exit", "kill", "raise", "memory"}
+    for (name, _), result, reason in results:
+        assert (result, reason) == ((None, "crashed") if name in fatal else (name, ""))
+
+
+@pytest.mark.parametrize("kind", ["sleep", "deaf"])
+def test_a_task_that_hangs_is_ended_soon_after_its_time(kind: str) -> None:
+    list(run_in_workers(behave, [("warm", 0.0)], workers=1, timeout_s=60))
+    started = time.monotonic()
+    results = list(run_in_workers(behave, [("one", 0), (kind, 300.0), ("two", 0)], workers=1, timeout_s=1.0))
+    assert [reason for _, _, reason in results] == ["", "timeout", ""]
+    assert time.monotonic() - started < 30
+
+
+def test_unordered_results_do_not_wait_for_a_slow_one() -> None:
+    tasks = [("sleep", 4.0), *[(f"quick {index}", 0.0) for index in range(20)]]
+    names = [result for _, result, _ in run_in_workers(behave, tasks, workers=2, timeout_s=60, ordered=False)]
+    assert sorted(names) == sorted(name for name, _ in tasks)
+    assert names.index("sleep") >= 12, "more than the tasks in flight were done beside it"
+
+
+def test_tasks_are_taken_lazily_and_an_early_end_stops_the_workers() -> None:
+    taken = []
+
+    def tasks():
+        for index in range(10_000):
+            taken.append(index)
+            yield (str(index), 0.0)
+
+    results = run_in_workers(behave, tasks(), workers=1, timeout_s=60)
+    assert next(results)[1] == "0"
+    results.close()
+    assert len(taken) < 50
+
+
+def test_no_task_and_default_number_of_workers() -> None:
+    assert list(run_in_workers(behave, [], workers=2, timeout_s=60)) == []
+    assert default_workers() >= 1
+
+
+def test_flipped_bytes_never_take_a_worker_down(media, tmp_path: Path) -> None:
+    kinds = {
+        "mp4": {},
+        "webm": {"video_codec": "libvpx-vp9", "audio_codec": "libopus", "sample_rate_hz": 48_000},
+        "mpg": {"video_codec": "mpeg1video", "audio_codec": "mp2"},
+        "avi": {"video_codec": "mpeg4", "audio_codec": "libmp3lame"},
+    }
+    rng = np.random.default_rng(11)
+    paths = []
+    for suffix, options in kinds.items():
+        whole = media.clip(tmp_path / f"whole.{suffix}", 0.5, **options).read_bytes()
+        for number in range(15):
+            damaged = bytearray(whole)
+            # Half of the copies are hurt in their head, where the structure is.
+            end = len(damaged) if number % 2 else min(len(damaged), 1500)
+            for position in rng.integers(0, end, int(rng.choice([2, 10, 80]))):
+                damaged[position] = rng.integers(256)
+            paths.append(tmp_path / f"{number}.{suffix}")
+            paths[-1].write_bytes(damaged)
+    tasks = [(path, FeatureConfig(), None) for path in paths]
+    statuses = []
+    for (path, _, _), features, reason in run_in_workers(extract_in_memory, tasks, workers=2, timeout_s=60):
+        assert reason == "" and features is not None, path.name
+        facts = features.facts
+        statuses.append(facts.status)
+        assert (facts.status == "ok") == (facts.reason == "") and facts.duration_s < 4 * 3600
+        if features.covariance is not None:
+            assert np.isfinite(features.covariance).all()
+    assert {"ok", "partial", "failed"} == set(statuses), "the damage should be of every degree"

@@ -1,0 +1,190 @@
+"""Files that are not checkpoints of ours: refused in one sentence, and nothing in them is run."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+
+import inference
+import main
+from engine.checkpoint import Checkpoint, load_checkpoint
+from tests.support import FEATURE_CONFIG, K, one_sentence, random_checkpoint, tiny_model, write_video
+from utils.errors import UsageError
+
+
+class Hostile:
+    """Pickles to a call that makes a file."""
+
+    def __init__(self, proof):
+        self.proof = proof
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.proof}",)
+
+
+def hostile_pickle(path, proof):
+    path.write_bytes(pickle.dumps(Hostile(proof)))
+
+
+def hostile_torch_file(path, proof):
+    torch.save({"format": "multi-ffdv", "version": 1, "weights": Hostile(proof)}, path)
+
+
+def text(path, _):
+    path.write_text("epoch,loss\n1,0.5\n")
+
+
+def empty(path, _):
+    path.write_bytes(b"")
+
+
+def noise(path, _):
+    path.write_bytes(np.random.default_rng(0).bytes(5000))
+
+
+def truncated(path, _):
+    random_checkpoint(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def other_zip(path, _):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("report.txt", "hello")
+
+
+def other_state_dict(path, _):
+    torch.save(torch.nn.Linear(3, 2).state_dict(), path)
+
+
+def lone_tensor(path, _):
+    torch.save(torch.zeros(3), path)
+
+
+def whole_module(path, _):
+    torch.save(torch.nn.Linear(3, 2), path)
+
+
+def changed(path, **parts):
+    content = torch.load(random_checkpoint(path), weights_only=True)
+    torch.save({**content, **parts}, path)
+
+
+def newer_version(path, _):
+    changed(path, version=99)
+
+
+def no_model(path, _):
+    changed(path, model=None)
+
+
+def odd_calibration(path, _):
+    changed(path, calibration={"slope": -1.0})
+
+
+def other_features(path, _):
+    changed(path, fingerprint="0123456789abcdef")
+
+
+def bad_features(path, _):
+    changed(path, features={"video": {"top_k": "many"}})
+
+
+def unknown_model(path, _):
+    changed(path, model={"name": "ffdv_cow"})
+
+
+def wider_weights(path, _):
+    changed(path, weights={"head.weight": torch.zeros(1, 4 * K)})
+
+
+def weights_of_a_list(path, _):
+    changed(path, weights=[1, 2])
+
+
+REFUSED = {
+    hostile_pickle: "not a multi-ffdv checkpoint",
+    hostile_torch_file: "not a multi-ffdv checkpoint",
+    text: "not a multi-ffdv checkpoint",
+    empty: "not a multi-ffdv checkpoint",
+    noise: "not a multi-ffdv checkpoint",
+    truncated: "not a multi-ffdv checkpoint",
+    other_zip: "not a multi-ffdv checkpoint",
+    other_state_dict: "holds other tensors",
+    lone_tensor: "holds other tensors",
+    whole_module: "not a multi-ffdv checkpoint",
+    newer_version: "version 99, this code reads 1",
+    no_model: "model is a NoneType",
+    odd_calibration: "slope",
+    other_features: "features of another version",
+    bad_features: "top_k",
+    weights_of_a_list: "weights is a list",
+}
+
+
+@pytest.mark.parametrize("write", list(REFUSED), ids=lambda write: write.__name__)
+def test_every_command_refuses_the_file_in_one_sentence(write, tmp_path, capsys):
+    path, proof, clip = tmp_path / "some.pth", tmp_path / "proof", write_video(tmp_path / "a.mp4", 0)
+    write(path, proof)
+    lines = {
+        one_sentence(main.main, ["--checkpoint", str(path)], capsys),
+        one_sentence(main.main, ["--resume", str(path)], capsys),
+        one_sentence(inference.main, ["--video_path", str(clip), "--checkpoint", str(path)], capsys),
+    }
+    assert len(lines) == 1
+    assert REFUSED[write] in lines.pop()
+    assert not proof.exists()
+
+
+@pytest.mark.parametrize(
+    ("write", "words"), [(unknown_model, "did you mean 'ffdv_cov'"), (wider_weights, "weights do not fit its model")]
+)
+def test_weights_without_their_model_are_refused(write, words, tmp_path, capsys):
+    path, clip = tmp_path / "some.pth", write_video(tmp_path / "a.mp4", 0)
+    write(path, None)
+    assert words in one_sentence(main.main, ["--checkpoint", str(path)], capsys)
+    line = one_sentence(inference.main, ["--video_path", str(clip), "--checkpoint", str(path)], capsys)
+    assert words in line
+
+
+def test_a_folder_and_an_absent_file_are_named(tmp_path, capsys):
+    assert "is a folder, not a file" in one_sentence(main.main, ["--checkpoint", str(tmp_path)], capsys)
+    line = one_sentence(main.main, ["--checkpoint", str(tmp_path / "none.pth")], capsys)
+    assert re.search(r"checkpoint does not exist: .*none\.pth", line)
+
+
+def test_bytes_cut_anywhere_are_refused(tmp_path):
+    whole = random_checkpoint(tmp_path / "whole.pth").read_bytes()
+    path = tmp_path / "part.pth"
+    for share in (0.001, 0.01, 0.3, 0.9, 0.999):
+        path.write_bytes(whole[: int(share * len(whole))])
+        with pytest.raises(UsageError, match="not a multi-ffdv checkpoint"):
+            load_checkpoint(path)
+
+
+def test_a_checkpoint_is_tensors_and_plain_types(tmp_path):
+    path = random_checkpoint(tmp_path / "best.pth", provenance={"initialisation": "random"}, epoch=4)
+    content = torch.load(path, weights_only=True)
+    assert content["fingerprint"] == FEATURE_CONFIG.fingerprint()
+    assert (content["format"], content["version"], content["epoch"]) == ("multi-ffdv", 1, 4)
+    assert "1 = fake" in content["convention"]
+
+
+def test_a_checkpoint_is_never_half_written(tmp_path, monkeypatch):
+    path = random_checkpoint(tmp_path / "best.pth")
+    before = path.read_bytes()
+
+    def fail(content, temporary):
+        temporary.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(OSError, match="disk full"):
+        Checkpoint(model=tiny_model(), features=FEATURE_CONFIG, weights={}).save(path)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["best.pth"]

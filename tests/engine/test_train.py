@@ -1,0 +1,207 @@
+"""The loop: repeatable, resumable, and stopped before a bad step."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import engine.train
+from dataset.clips import EpochSampler
+from engine.checkpoint import load_checkpoint
+from engine.run import resumed_config, run_training
+from engine.train import TrainingState
+from tests.support import REPOSITORY, made_clips, tiny_config, tiny_model, write_root, write_split, write_tiny_config
+from utils.errors import UsageError, WorkError
+
+KILLED_IN_EPOCH_2 = """
+import os, signal, sys
+import torch
+torch.set_num_threads(1)
+import engine.train as train
+steps = 0
+def step(model, batch, loss=train.batch_loss):
+    global steps
+    steps += 1
+    if steps == 6:  # four steps make the first epoch
+        os.kill(os.getpid(), signal.SIGKILL)
+    return loss(model, batch)
+train.batch_loss = step
+import main
+main.main(sys.argv[1:])
+"""
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return write_root(tmp_path_factory.mktemp("loop"), signal=0.03)
+
+
+def same_weights(left, right):
+    left, right = load_checkpoint(left).weights, load_checkpoint(right).weights
+    return left.keys() == right.keys() and all(torch.equal(left[key], right[key]) for key in left)
+
+
+def untimed(folder):
+    return [
+        {key: value for key, value in epoch.items() if key not in ("seconds", "train_clips_per_s")}
+        for epoch in folder.read_history()
+    ]
+
+
+def assert_same_run(left, right):
+    assert json.loads((left.path / "metrics.json").read_text()) == json.loads((right.path / "metrics.json").read_text())
+    assert (left.path / "predictions.csv").read_bytes() == (right.path / "predictions.csv").read_bytes()
+    assert untimed(left) == untimed(right)
+    assert same_weights(left.last, right.last)
+
+
+@pytest.fixture(scope="module")
+def whole_run(root, tmp_path_factory):
+    """Two epochs without interruption, batches loaded in the main process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("cwd"))
+        return run_training(tiny_config(root))
+
+
+def test_the_same_run_twice_gives_the_same_figures(root, whole_run):
+    assert_same_run(run_training(tiny_config(root)), whole_run)
+
+
+def test_another_seed_gives_another_run(root, whole_run):
+    assert untimed(run_training(tiny_config(root, seed=1))) != untimed(whole_run)
+
+
+def test_the_number_of_loader_processes_changes_nothing(root, whole_run):
+    assert_same_run(run_training(tiny_config(root, data={"workers": 2})), whole_run)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_two_epochs_are_one_and_one_resumed(root, whole_run, workers):
+    first = run_training(tiny_config(root, train={"epochs": 1}, data={"workers": workers}))
+    assert [epoch["epoch"] for epoch in first.read_history()] == [1]
+    config = resumed_config(str(first.last), ["train.epochs=2"])
+    second = run_training(config, resume=str(first.last))
+    assert second.path == first.path
+    assert_same_run(second, whole_run)
+    assert same_weights(second.best, whole_run.best)
+
+
+def test_a_run_killed_within_an_epoch_goes_on_with_nothing_lost(root, whole_run, tmp_path):
+    config = write_tiny_config(tmp_path, extract_path=str(root))
+    command = [sys.executable, "-c", KILLED_IN_EPOCH_2, "--config", str(config)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == -9, done.stderr
+    (path,) = (tmp_path / "runs").iterdir()
+    assert load_checkpoint(path / "last.pth").epoch == 1
+    assert not [name for name in path.iterdir() if name.name.startswith(".writing-")]
+    # What a kill while a line is written leaves behind.
+    with open(path / "history.jsonl", "a") as stream:
+        stream.write('{"epoch": 2, "train_lo')
+    resumed = run_training(resumed_config(str(path / "last.pth"), []), resume=str(path / "last.pth"))
+    assert_same_run(resumed, whole_run)
+
+
+def test_a_finished_run_can_be_resumed_and_stays_as_it_is(root, whole_run):
+    weights = load_checkpoint(whole_run.last).weights
+    history = untimed(whole_run)
+    again = run_training(resumed_config(str(whole_run.last), []), resume=str(whole_run.last))
+    assert untimed(again) == history
+    assert all(torch.equal(load_checkpoint(again.last).weights[key], weights[key]) for key in weights)
+
+
+def test_best_pth_is_not_for_resuming_and_a_resumed_run_keeps_its_model(whole_run):
+    with pytest.raises(UsageError, match=r"no training state.*last\.pth"):
+        run_training(resumed_config(str(whole_run.best), []), resume=str(whole_run.best))
+    config = resumed_config(str(whole_run.last), ["model.alpha=3"])
+    with pytest.raises(UsageError, match=r"another model\.alpha"):
+        run_training(config, resume=str(whole_run.last))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_stops_before_the_step_and_names_the_clips(root, monkeypatch, bad):
+    weights = {}
+
+    def poisoned(model, batch, loss_of=engine.train.batch_loss):
+        loss, logit = loss_of(model, batch)
+        if 7 not in batch.index:
+            return loss, logit
+        weights["before"] = [value.detach().clone() for value in model.parameters()]
+        weights["model"] = model
+        return loss * bad, logit
+
+    monkeypatch.setattr(engine.train, "batch_loss", poisoned)
+    with pytest.raises(WorkError, match=r"epoch 1/2.*(nan|inf).*t007\.mp4") as caught:
+        run_training(tiny_config(root, output_dir=str(root / "diverged")))
+    assert str(caught.value).count(".mp4") == 4
+    after = list(weights["model"].parameters())
+    assert all(torch.equal(left, right) for left, right in zip(weights["before"], after, strict=True))
+
+
+def test_a_diverged_model_is_told_by_the_validation_clip(root, monkeypatch):
+    def diverge(learner, *more, epoch=engine.train.train_epoch):
+        record = epoch(learner, *more)
+        with torch.no_grad():
+            for weights in learner.model.parameters():
+                weights.fill_(float("nan"))
+        return record
+
+    monkeypatch.setattr(engine.train, "train_epoch", diverge)
+    with pytest.raises(WorkError, match=r"diverged.*v000\.mp4"):
+        run_training(tiny_config(root))
+
+
+def test_a_last_batch_of_one_clip_is_trained_on(tmp_path):
+    root = write_root(tmp_path)
+    write_split(root, "trainset", made_clips(5))
+    (epoch,) = run_training(tiny_config(root, train={"epochs": 1})).read_history()
+    assert epoch["n_train"] == 5
+
+
+def test_the_schedule_decays_the_rate_in_steps(tmp_path):
+    root = write_root(tmp_path, train=4, val=2)
+    train = {"epochs": 3, "lr": 0.01, "step_epochs": 2, "gamma": 0.5}
+    folder = run_training(tiny_config(root, train=train, model=tiny_model("mel_baseline")))
+    assert [epoch["lr"] for epoch in folder.read_history()] == pytest.approx([0.01, 0.01, 0.005])
+
+
+def test_something_is_learnt(tmp_path):
+    root = write_root(tmp_path, train=24, val=12)
+    folder = run_training(tiny_config(root, train={"epochs": 6, "lr": 0.003}))
+    history = folder.read_history()
+    assert history[-1]["train_loss"] < history[0]["train_loss"]
+    assert max(epoch["val_auc"] for epoch in history) > 0.9
+
+
+def test_the_first_of_equally_good_epochs_is_kept():
+    state = TrainingState()
+    assert state.finish_epoch(1, 0.8) and not state.finish_epoch(2, 0.8) and state.finish_epoch(3, 0.9)
+    assert (state.best_epoch, state.best_auc, state.next_epoch) == (3, 0.9, 4)
+
+
+def test_an_order_depends_on_seed_and_epoch_alone_and_balance_evens_the_classes():
+    targets = np.array([1.0] * 90 + [0.0] * 10)
+
+    def order(seed, epoch, balance=False):
+        sampler = EpochSampler(targets, balance=balance, seed=seed)
+        sampler.set_epoch(epoch)
+        return list(sampler)
+
+    assert order(0, 1) == order(0, 1) != order(0, 2)
+    assert order(0, 1) != order(1, 1)
+    assert sorted(order(0, 1)) == list(range(100))
+    drawn = pd.Series(targets[order(0, 1, balance=True)])
+    assert len(drawn) == 100 and 35 < drawn.sum() < 65

@@ -1,0 +1,171 @@
+"""Small data roots, clips, configs and command calls for the tests of models, runs and commands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from dataset.batch import Batch
+from dataset.manifest import Row, write_manifest
+from engine.checkpoint import Checkpoint
+from engine.config import RunConfig, check_run_config
+from models import MODELS, build_model
+from models.registry import model_config
+from utils.command import run_command
+from utils.features.config import FeatureConfig
+from utils.features.extract import ClipFacts
+from utils.features.mel import encode_picture
+from utils.features.store import FeatureStore
+from utils.media.writer import write_clip
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+K = 16
+SIZE_PX = 64
+FEATURES: dict[str, Any] = {"video": {"top_k": K}, "audio": {"image_size_px": SIZE_PX, "n_mels": 32}}
+FEATURE_CONFIG = FeatureConfig.model_validate(FEATURES)
+BACKBONE = "test_resnet"
+LABEL_FILES = {"trainset": "trainset_label.txt", "valset": "valset_label.txt", "testset": "testset_label.csv"}
+
+
+def tiny_model(name: str = "ffdv_cov", **settings: Any) -> dict[str, Any]:
+    """A model section that builds in milliseconds; a model without a backbone of its own keeps its defaults."""
+    fields = MODELS.get(name).config_class.model_fields
+    small = {"backbone": BACKBONE, "image_size_px": SIZE_PX}
+    return {"name": name, "pretrained": False} | {key: small[key] for key in small if key in fields} | settings
+
+
+def tiny_settings(root: Path, **sections: Any) -> dict[str, Any]:
+    """A run config as plain types: two epochs on the CPU over the data root `root`; `sections` are merged into it."""
+    settings: dict[str, Any] = {
+        "name": "tiny",
+        "extract_path": str(root),
+        "output_dir": str(root / "runs"),
+        "device": "cpu",
+        "features": FEATURES,
+        "data": {"workers": 0},
+        "model": tiny_model(),
+        "train": {"epochs": 2, "batch_size": 4, "lr": 0.001},
+        "eval": {"bootstrap": 100, "batch_size": 5},
+    }
+    for name, section in sections.items():
+        merge = isinstance(section, dict) and name != "model"
+        settings[name] = {**settings.get(name, {}), **section} if merge else section
+    return settings
+
+
+def tiny_config(root: Path, **sections: Any) -> RunConfig:
+    """`tiny_settings`, checked."""
+    return check_run_config(tiny_settings(root, **sections), where="test", check_model=True)
+
+
+def write_tiny_config(root: Path, **sections: Any) -> Path:
+    """`tiny_settings` as a YAML file in the data root."""
+    path = root / "tiny.yml"
+    path.write_text(yaml.safe_dump(tiny_settings(root, **sections)), encoding="utf-8")
+    return path
+
+
+@dataclass(frozen=True)
+class MadeClip:
+    """A clip for `write_split`: its name, target and the facts of its extraction."""
+
+    name: str
+    target: int
+    facts: ClipFacts = ClipFacts("ok", "", 1.0, K, 25.0, True)
+
+
+NO_AUDIO = ClipFacts("partial", "no_audio", 1.0, K, 25.0, False)
+NO_VIDEO = ClipFacts("partial", "no_video", 1.0, 0, 0.0, True)
+UNREADABLE = ClipFacts("failed", "unreadable")
+
+
+def made_clips(count: int, prefix: str = "clip") -> list[MadeClip]:
+    """`count` whole clips, real and fake in turn."""
+    return [MadeClip(f"{prefix}{index:03d}.mp4", index % 2) for index in range(count)]
+
+
+def write_split(root: Path, split: str, clips: list[MadeClip], *, signal: float = 0.2, seed: int = 0) -> None:
+    """Label file and features of a split; a fake's features are brighter by `signal`, so that something can be learnt."""
+    root.mkdir(parents=True, exist_ok=True)
+    rows = [f"{clip.name},{clip.target}" for clip in clips]
+    (root / LABEL_FILES[split]).write_text("\n".join(["video_name,target", *rows]) + "\n", encoding="utf-8")
+    store = FeatureStore(root / f"{split}_raw", FEATURE_CONFIG)
+    store.root.mkdir(parents=True, exist_ok=True)
+    store.write_config()
+    for index, clip in enumerate(clips):
+        rng = np.random.default_rng((seed, index))
+        lift = signal * clip.target
+        if clip.facts.has_audio:
+            picture = (255 * (0.7 * rng.random((SIZE_PX, SIZE_PX)) + lift)).astype(np.uint8)
+            store.picture_path(clip.name).parent.mkdir(parents=True, exist_ok=True)
+            store.picture_path(clip.name).write_bytes(encode_picture(picture, 95))
+        if clip.facts.n_frames:
+            covariance = (0.7 * rng.random((K, K)) + lift).astype(np.float32)
+            store.covariance_path(clip.name).parent.mkdir(parents=True, exist_ok=True)
+            np.save(store.covariance_path(clip.name), (covariance + covariance.T) / 2)
+    write_manifest(store.root / "extraction.csv", [clip.name for clip in clips], {c.name: Row(c.facts) for c in clips})
+
+
+def write_root(root: Path, *, train: int = 16, val: int = 8, test: int = 6, signal: float = 0.2) -> Path:
+    """A data root with features for all three splits."""
+    for seed, (split, count) in enumerate({"trainset": train, "valset": val, "testset": test}.items()):
+        write_split(root, split, made_clips(count, split[0]), signal=signal, seed=seed)
+    return root
+
+
+def write_video(path: Path, seed: int, *, frames: int = K + 4, video: bool = True, audio: bool = True) -> Path:
+    """A one-second clip: a square that moves over noise, a tone in noise."""
+    rng = np.random.default_rng(seed)
+    pictures = rng.integers(0, 90, (frames, 48, 64, 3), dtype=np.uint8)
+    for index, picture in enumerate(pictures):
+        picture[8:30, 2 * index : 2 * index + 12] = 40 + 20 * (seed % 8)
+    time_s = np.arange(16_000) / 16_000
+    wave = 0.3 * np.sin(2 * np.pi * (200 + 60 * seed) * time_s) + 0.02 * rng.standard_normal(time_s.size)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_clip(path, pictures if video else None, 20, wave if audio else None, 16_000)
+    return path
+
+
+def random_batch(has_mel: list[bool], has_covariance: list[bool], seed: int = 0, top_k: int = K) -> Batch:
+    """A batch with these masks; as the data set makes it, an absent modality's values are zeros."""
+    rng = torch.Generator().manual_seed(seed)
+    count = len(has_mel)
+    mel_mask, covariance_mask = torch.tensor(has_mel), torch.tensor(has_covariance)
+    mel = torch.randint(0, 256, (count, 1, SIZE_PX, SIZE_PX), dtype=torch.uint8, generator=rng)
+    covariance = torch.rand(count, top_k, top_k, generator=rng)
+    return Batch(
+        index=torch.arange(count),
+        target=torch.arange(count).remainder(2).float(),
+        mel=mel * mel_mask[:, None, None, None],
+        covariance=covariance * covariance_mask[:, None, None],
+        has_mel=mel_mask,
+        has_covariance=covariance_mask,
+    )
+
+
+def random_checkpoint(path: Path, model: dict[str, Any] | None = None, **parts: Any) -> Path:
+    """A checkpoint of an untrained tiny model."""
+    torch.manual_seed(0)
+    section = model_config(model or tiny_model()).model_dump()
+    weights = build_model(section, FEATURE_CONFIG).state_dict()
+    return Checkpoint(model=section, features=FEATURE_CONFIG, weights=weights, **parts).save(path)
+
+
+def one_sentence(main: Any, argv: list[str], capsys: pytest.CaptureFixture, code: int = 2) -> str:
+    """Run a command's `main` as its script does; check the exit code and that one error line came; return that line."""
+    capsys.readouterr()
+    try:
+        found = run_command(main, argv)
+    except SystemExit as leaving:
+        found = leaving.code
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+    assert found == code, lines
+    assert len(lines) == 1
+    assert "Traceback" not in lines[0]
+    return lines[0]

@@ -1,0 +1,141 @@
+"""The rules of the house: who imports whom, names, sizes, style, and that every command answers from anywhere."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+CODE_FOLDERS = ("utils", "dataset", "models", "engine", "benchmarks", "tests")
+TOOLS = Path(sys.executable).parent
+
+MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_CLI_LINES = 300, 60, 80
+MAX_TRACKED_BYTES = 5_000_000
+
+
+def sources(*folders: str) -> list[Path]:
+    files = [path for folder in folders for path in (REPOSITORY / folder).rglob("*.py")]
+    return sorted(path for path in [*files, *REPOSITORY.glob("*.py")] if "__pycache__" not in path.parts)
+
+
+def is_command(path: Path) -> bool:
+    return "sys.exit(run_command(main))" in path.read_text(encoding="utf-8")
+
+
+COMMANDS = sorted(
+    path.relative_to(REPOSITORY).as_posix()
+    for path in [*REPOSITORY.glob("*.py"), *(REPOSITORY / "utils").glob("*.py")]
+    if is_command(path)
+)
+
+
+def run(*command: str | Path, cwd: Path = REPOSITORY) -> subprocess.CompletedProcess:
+    return subprocess.run([str(part) for part in command], cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def tracked_files() -> list[Path]:
+    done = run("git", "ls-files", "-z")
+    if done.returncode != 0:
+        pytest.skip("this copy is not a git clone")
+    return [path for name in done.stdout.split("\0") if name and (path := REPOSITORY / name).is_file()]
+
+
+def test_imports_go_one_way():
+    done = run(TOOLS / "lint-imports", "--no-cache", "--no-logo")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_linter_knows_every_command_in_utils():
+    config = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
+    contract = config[config.index('name = "Nothing imports a command"') :]
+    for command in COMMANDS:
+        if command.startswith("utils/"):
+            assert f'"utils.{Path(command).stem}"' in contract, f"{command} is missing in pyproject.toml's contract"
+
+
+def test_the_code_is_clean_by_the_linter():
+    done = run(TOOLS / "ruff", "check", "--no-cache", ".")
+    assert done.returncode == 0, done.stdout
+
+
+def test_no_file_in_utils_bears_a_standard_librarys_name():
+    names = {path.stem for path in (REPOSITORY / "utils").iterdir()}
+    assert not names & set(sys.stdlib_module_names)
+
+
+def test_no_tracked_file_is_large():
+    large = [str(path) for path in tracked_files() if path.stat().st_size > MAX_TRACKED_BYTES]
+    assert not large
+
+
+def test_no_data_and_no_run_is_tracked():
+    allowed = {"data/.gitkeep", "checkpoint/.gitkeep", "checkpoint/default.pth"}
+    names = {path.relative_to(REPOSITORY).as_posix() for path in tracked_files()}
+    assert {name for name in names if name.startswith(("data/", "checkpoint/"))} <= allowed
+
+
+def test_files_and_functions_keep_their_size():
+    too_long = []
+    for path in sources(*(folder for folder in CODE_FOLDERS if folder != "tests")):
+        text = path.read_text(encoding="utf-8")
+        name = path.relative_to(REPOSITORY).as_posix()
+        lines = len(text.splitlines())
+        if lines > (MAX_CLI_LINES if name in ("main.py", "inference.py") else MAX_FILE_LINES):
+            too_long.append(f"{name}: {lines} lines")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                length = code_lines(node)
+                if length > MAX_FUNCTION_LINES:
+                    too_long.append(f"{name}:{node.name}: {length} lines")
+    assert not too_long
+
+
+def code_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of a function without its docstring: an interface that is well described is not held against it."""
+    lines = function.end_lineno - function.lineno + 1
+    if ast.get_docstring(function) is not None:
+        lines -= function.body[0].end_lineno - function.body[0].lineno + 1
+    return lines
+
+
+def test_no_model_is_asked_for_by_its_class_outside_its_file():
+    classes = {
+        node.name: path
+        for path in (REPOSITORY / "models").glob("*.py")
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef) and path.stem not in ("base", "registry")
+    }
+    for path in sources("dataset", "engine", "utils", "models"):
+        for found in re.findall(r"isinstance\([^)]*\b(\w+)\)", path.read_text(encoding="utf-8")):
+            assert classes.get(found, path) == path, f"{path} asks for a {found}"
+
+
+def test_there_are_the_commands_of_the_seed():
+    assert {"main.py", "inference.py", "utils/extract_ffdv.py"} <= set(COMMANDS)
+
+
+def test_every_command_shows_its_help_from_another_directory(tmp_path):
+    def ask(command: str) -> subprocess.CompletedProcess:
+        return run(sys.executable, REPOSITORY / command, "--help", cwd=tmp_path)
+
+    with ThreadPoolExecutor(2) as pool:
+        for command, done in zip(COMMANDS, pool.map(ask, COMMANDS), strict=True):
+            assert done.returncode == 0, f"{command}: {done.stderr}"
+            assert done.stdout.startswith("usage: ") and not done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_command_refuses_an_unknown_flag_in_one_sentence(tmp_path):
+    def ask(command: str) -> subprocess.CompletedProcess:
+        return run(sys.executable, REPOSITORY / command, "--no_such_flag", cwd=tmp_path)
+
+    with ThreadPoolExecutor(2) as pool:
+        for command, done in zip(COMMANDS, pool.map(ask, COMMANDS), strict=True):
+            assert done.returncode == 2, command
+            assert done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1, done.stderr

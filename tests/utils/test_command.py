@@ -1,0 +1,71 @@
+"""How a command ends: its exit code and the one sentence on standard error."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from utils.command import OneLineParser, run_command
+from utils.errors import UsageError, WorkError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (UsageError("no such file: a"), 2, "error: no such file: a\n"),
+        (WorkError("coverage is too low"), 1, "error: coverage is too low\n"),
+        (KeyboardInterrupt(), 130, "interrupted: everything finished so far is kept\n"),
+    ],
+)
+def test_an_unhappy_end_is_one_sentence(
+    error: BaseException, code: int, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def main(_: Sequence[str]) -> int:
+        raise error
+
+    assert run_command(main, []) == code
+    assert capsys.readouterr() == ("", line)
+
+
+def test_codes_of_a_happy_end() -> None:
+    assert run_command(lambda _: None, []) == 0
+    assert run_command(lambda arguments: len(arguments), ["a", "b"]) == 2
+
+
+def test_a_fault_of_ours_keeps_its_traceback() -> None:
+    with pytest.raises(ZeroDivisionError):
+        run_command(lambda _: 1 // 0, [])
+
+
+def test_bad_flag_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = OneLineParser(prog="tool")
+    parser.add_argument("--count", type=int)
+    with pytest.raises(SystemExit) as caught:
+        parser.parse_args(["--count", "many"])
+    assert caught.value.code == 2
+    line = capsys.readouterr().err
+    assert line.startswith("error: argument --count: invalid int value: 'many'") and line.count("\n") == 1
+
+
+def test_a_reader_that_leaves_early_is_no_error() -> None:
+    script = (
+        "import sys\n"
+        "from utils.command import run_command\n"
+        "def main(argv):\n"
+        "    for number in range(100000):\n"
+        "        print(number)\n"
+        "sys.exit(run_command(main))\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout.readline() == b"0\n"
+    process.stdout.close()
+    assert process.wait(timeout=60) == 0
+    assert process.stderr.read() == b""

@@ -1,0 +1,86 @@
+"""Config sections are closed, frozen, and say in one line what is wrong with each key."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import Field, ValidationError
+
+from utils.config import Section, describe_problems, section_at, shorten
+from utils.features.config import AudioFeatureConfig, FeatureConfig
+
+
+class Inner(Section):
+    """A section within a section."""
+
+    workers: int = Field(2, ge=0)
+    name: str
+
+
+class Outer(Section):
+    """A whole config."""
+
+    inner: Inner
+    rate: float = 0.5
+
+
+def problems_of(raw: dict) -> list[str]:
+    with pytest.raises(ValidationError) as caught:
+        Outer.model_validate(raw)
+    return describe_problems(caught.value, Outer)
+
+
+def test_misspelt_key_names_its_path_and_the_nearest_key() -> None:
+    assert problems_of({"inner": {"name": "a", "worker": 3}}) == ["inner.worker: unknown key; did you mean 'workers'?"]
+    assert problems_of({"inner": {"name": "a"}, "zzzz": 1}) == ["zzzz: unknown key; valid keys: inner, rate"]
+
+
+def test_wrong_value_and_missing_key_are_both_said() -> None:
+    first, second = problems_of({"inner": {"workers": -1}})
+    assert first == "inner.workers: got -1; input should be greater than or equal to 0"
+    assert second == "inner.name: required, but absent"
+
+
+def test_a_checked_section_never_changes() -> None:
+    section = Inner(name="a")
+    with pytest.raises(ValidationError, match="frozen"):
+        section.workers = 3
+
+
+def test_walk_ends_outside_sections() -> None:
+    assert section_at(Outer, ("inner",)) is Inner
+    assert section_at(Outer, ("rate", "x")) is None and section_at(Outer, ("nowhere",)) is None
+
+
+def test_long_values_are_cut() -> None:
+    assert len(shorten("x" * 500)) == 60 and shorten([1]) == "[1]"
+
+
+@pytest.mark.parametrize("values", [{"n_fft": 2049}, {"hop_length": 4096}, {"jpeg_quality": 0}, {"sample_rate_hz": 1}])
+def test_feature_settings_without_meaning_are_refused(values: dict) -> None:
+    with pytest.raises(ValidationError):
+        AudioFeatureConfig(**values)
+
+
+def test_fingerprint_follows_every_field_and_nothing_else() -> None:
+    base = FeatureConfig()
+    assert base.fingerprint() == FeatureConfig().fingerprint() and len(base.fingerprint()) == 16
+    seen = {base.fingerprint()}
+    changes = [
+        {"video": {"top_k": 64}},
+        {"video": {"covariance": "bins"}},
+        {"audio": {"sample_rate_hz": 16000}},
+        {"audio": {"n_fft": 1024}},
+        {"audio": {"hop_length": 256}},
+        {"audio": {"n_mels": 64}},
+        {"audio": {"image_size_px": 128}},
+        {"audio": {"jpeg_quality": 90}},
+        {"audio": {"length": "stream"}},
+    ]
+    for change in changes:
+        other = FeatureConfig.model_validate(change)
+        assert other.fingerprint() not in seen
+        seen.add(other.fingerprint())
+        (section, field), *_ = [(section, next(iter(value))) for section, value in change.items()]
+        assert other.differences(base.model_dump()) == [
+            f"{section}.{field}: {getattr(getattr(base, section), field)!r} there, {change[section][field]!r} here"
+        ]

@@ -1,0 +1,80 @@
+"""Atomic writes and names that stay below their root."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from utils.errors import UsageError
+from utils.files import atomic_path, existing_file, file_sha256, unsafe_name, write_text_atomic
+
+
+def test_atomic_write_makes_folders_and_follows_the_umask(tmp_path: Path) -> None:
+    old = os.umask(0o027)
+    try:
+        path = write_text_atomic(tmp_path / "a" / "b" / "c.txt", "größe\n")
+    finally:
+        os.umask(old)
+    assert path.read_bytes() == "größe\n".encode()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert [entry.name for entry in path.parent.iterdir()] == ["c.txt"]
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
+    path = write_text_atomic(tmp_path / "c.json", "old")
+
+    def fail_midway() -> None:
+        with atomic_path(path) as temporary:
+            assert temporary.suffix == ".json" and temporary.parent == path.parent
+            temporary.write_text("half")
+            raise RuntimeError("disk")
+
+    with pytest.raises(RuntimeError, match="disk"):
+        fail_midway()
+    assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("", "empty"),
+        ("   ", "empty"),
+        ("/etc/passwd", "absolute"),
+        ("\\\\server\\share\\a.mp4", "absolute"),
+        ("C:\\a.mp4", "drive"),
+        ("c:a.mp4", "drive"),
+        ("../a.mp4", "'..'"),
+        ("sub/../../a.mp4", "'..'"),
+        ("sub\\..\\a.mp4", "'..'"),
+        ("..", "'..'"),
+        (".", "no file"),
+        ("./", "no file"),
+        ("a\0b.mp4", "NUL"),
+    ],
+)
+def test_names_that_leave_the_root_are_refused(name: str, why: str) -> None:
+    assert why in unsafe_name(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["a.mp4", "sub/a.mp4", "./a.mp4", "a..mp4", "..a.mp4", "a b/ü 映.mp4", ".hidden.mp4", "12:30.mp4"]
+)
+def test_other_names_are_kept(name: str) -> None:
+    assert unsafe_name(name) is None
+
+
+def test_existing_file_says_what_is_wrong(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="label file does not exist"):
+        existing_file(tmp_path / "a", "label file")
+    with pytest.raises(UsageError, match="label file is a folder"):
+        existing_file(tmp_path, "label file")
+
+
+def test_hash_is_that_of_all_bytes(tmp_path: Path) -> None:
+    content = os.urandom((1 << 20) + 17)
+    (tmp_path / "a").write_bytes(content)
+    assert file_sha256(tmp_path / "a") == hashlib.sha256(content).hexdigest()

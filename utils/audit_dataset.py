@@ -1,0 +1,85 @@
+"""Audit a labelled set of clips: how far can one get without looking at the forgery?
+
+python utils/audit_dataset.py --labels FILE --video_dir DIR [--group COL] [--remedy NAME ...] [--output audit.json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parents[1])  # the repository root, not utils/
+
+from utils.command import OneLineParser, run_command
+
+
+def main(argv: Sequence[str]) -> int:
+    """Measure the clips, run the probes, print the table and write the rows."""
+    arguments = build_parser().parse_args(argv)
+
+    import json
+    import logging
+
+    from dataset.labels import read_labels
+    from dataset.workers import default_workers
+    from engine.audit import run_audit
+    from engine.audit.table import format_audit
+    from utils.errors import UsageError
+    from utils.files import write_text_atomic
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    labels = read_labels(arguments.labels)
+    if not arguments.video_dir.is_dir():
+        raise UsageError(f"--video_dir is not a folder: {arguments.video_dir}")
+    rows = run_audit(
+        labels,
+        arguments.video_dir,
+        group=arguments.group,
+        remedies=arguments.remedy,
+        workers=arguments.workers or default_workers(),
+        seed=arguments.seed,
+        max_clips=arguments.max_clips,
+        quiet=arguments.quiet,
+    )
+    print(format_audit(rows))
+    if arguments.output is not None:
+        write_text_atomic(arguments.output, json.dumps(rows, indent=2, allow_nan=False) + "\n")
+    return 0
+
+
+def build_parser() -> OneLineParser:
+    """Describe the command line."""
+    parser = OneLineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--labels", type=Path, required=True, metavar="FILE", help="video_name,target and further columns")
+    add("--video_dir", type=Path, required=True, metavar="DIR", help="folder in which the names lie")
+    add("--group", metavar="COL", help="clips that belong together (default: the column group or source, if any)")
+    add("--remedy", nargs="+", default=[], metavar="NAME", help="apply these to all clips and ask again; see docs/AUDIT.md")
+    add("--output", type=Path, metavar="FILE", help="write the rows as JSON")
+    add("--workers", type=at_least_one, metavar="N", help="processes (default: one per core)")
+    add("--seed", type=whole_number, default=0, metavar="N", help="same seed, same rows (default: %(default)s)")
+    add("--max_clips", type=at_least_one, default=2000, metavar="N", help="draw that many (default: %(default)s)")
+    add("--quiet", action="store_true", help="no progress bar")
+    return parser
+
+
+def whole_number(text: str) -> int:
+    """Read a whole number of at least 0."""
+    number = int(text)
+    if number < 0:
+        raise ValueError
+    return number
+
+
+def at_least_one(text: str) -> int:
+    """Read a whole number of at least 1."""
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

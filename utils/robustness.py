@@ -1,0 +1,98 @@
+"""Measure how a detector holds when clips are re-encoded, filtered and re-muxed.
+
+    python utils/robustness.py --checkpoint CKPT --labels FILE --video_dir DIR [--output DIR]
+
+Degrades every labelled clip by each family at five severities, scores it, and writes robustness.csv (AUC, interval and
+coverage per cell), robustness.json (mean drops), heat_map.png and scores/<family>-<severity>.csv. Run it again to go on where it
+stopped; docs/ROBUSTNESS.md lists the families.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+sys.path[0] = str(Path(__file__).resolve().parents[1])  # the repository root, not utils/
+
+from utils.command import OneLineParser, run_command
+from utils.errors import UsageError, WorkError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def build_parser() -> OneLineParser:
+    """Describe the command line."""
+    parser = OneLineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--checkpoint", required=True, type=Path, help="the detector")
+    add("--labels", required=True, type=Path, help="video_name,target of the clips")
+    add("--video_dir", required=True, type=Path, help="where the clips lie")
+    add("--output", type=Path, help="default: robustness/ beside the checkpoint")
+    add("--families", nargs="+", metavar="NAME", help="default: all; their baselines are always run")
+    add("--severities", nargs="+", type=int, default=[1, 2, 3, 4, 5], metavar="N", help="default: 1 2 3 4 5")
+    add("--limit", type=int, metavar="N", help="only N clips, drawn evenly from reals and fakes")
+    add("--workers", type=int, default=0, help="processes (default: one per core)")
+    add("--batch_size", type=int, default=32, help="clips per forward pass (default: %(default)s)")
+    add("--device", default="auto", help="auto, cpu, cuda, mps (default: %(default)s)")
+    add("--quiet", action="store_true", help="no progress bar")
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the suite that the command line describes."""
+    arguments = build_parser().parse_args(argv)
+    if arguments.workers < 0 or arguments.batch_size < 1:
+        raise UsageError("--workers is 0 or more, --batch_size 1 or more")
+    from dataset.degradations import plan
+    from engine.predict import PredictOptions
+    from engine.robustness import Suite
+    from engine.robustness_tables import cell_table, format_cells, summary, write_results
+
+    degradations = plan(arguments.families, arguments.severities)
+    labels = chosen_labels(arguments.labels, arguments.limit)
+    if not arguments.video_dir.is_dir():
+        raise UsageError(f"--video_dir is not a folder: {arguments.video_dir}")
+    output = arguments.output or arguments.checkpoint.parent / "robustness"
+    options = PredictOptions(
+        workers=arguments.workers, batch_size=arguments.batch_size, device=arguments.device, quiet=arguments.quiet
+    )
+    suite = Suite(arguments.checkpoint, labels, arguments.video_dir, degradations, output, options)
+    scores = suite.run()
+    cells = cell_table(scores)
+    figures = summary(cells)
+    write_results(output, scores, cells, figures | suite.provenance())
+    print(format_cells(cells))
+    if not cells["n_scored"].any():
+        raise WorkError(f"no clip could be scored; the reasons are in {output / 'scores'}")
+    drop = "unknown" if figures["mean_drop"] is None else f"{figures['mean_drop']:.3f}"
+    print(f"mean drop {drop}, lowest coverage {figures['lowest_coverage']:.1%} -> {output}")
+    return 0
+
+
+def chosen_labels(path: Path, limit: int | None) -> pd.DataFrame:
+    """The label table, or an even and repeatable draw of `limit` rows from it.
+
+    Raises:
+        UsageError: a row without target, only one class, or a limit below 2.
+    """
+    from dataset.labels import read_labels
+
+    labels = read_labels(path)
+    if labels["target"].isna().any():
+        raise UsageError(f"{path}: an AUC needs a target of 0 or 1 in every row")
+    if labels["target"].nunique() < 2:
+        raise UsageError(f"{path}: an AUC needs real and fake clips, all {len(labels)} are of one class")
+    if limit is None:
+        return labels
+    if limit < 2:
+        raise UsageError(f"--limit {limit}: expected 2 or more, since an AUC needs a real and a fake clip")
+    place = labels.sample(frac=1.0, random_state=0).groupby("target").cumcount()
+    return labels.loc[place.sort_values(kind="stable").index[:limit]].sort_index().reset_index(drop=True)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))
