@@ -2,8 +2,6 @@
 VENV ?= .venv
 PYTHON ?= python3
 RUN := $(VENV)/bin/python
-DEMO := data/demo
-CLIPS ?= $(MULTI_FFDV_CLIPS)
 
 .PHONY: help install demo test lint
 
@@ -22,7 +20,7 @@ $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 	touch $@
 
 demo: $(VENV)/.installed  ## from nothing to a trained, evaluated, scoring detector on the embedded demo set
-	$(RUN) benchmarks/demo.py --data_root $(DEMO)
+	$(RUN) utils/run_demo.py
 
 lint: $(VENV)/.installed-dev  ## style, dead code, docstrings, types, import contracts
 	$(RUN) -m ruff check .

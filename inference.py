@@ -30,6 +30,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--batch_size", type=int, default=32, help="clips per forward pass (default: %(default)s)")
     parser.add_argument("--tta", type=int, default=1, choices=(1, 2, 4), help="views of the mel picture per clip")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default: %(default)s)")
+    parser.add_argument("--report", metavar="DIR", help="also write DIR/report.html about the scored clips")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     arguments = parser.parse_args(argv)
     if Path(arguments.output).suffix.lower() not in (".csv", ".json"):
@@ -50,6 +51,7 @@ def main(argv: Sequence[str]) -> int:
         format_scores,
         score_videos,
         write_scores,
+        write_scores_report,
     )
     from engine.run_folder import check_output
 
@@ -68,6 +70,8 @@ def main(argv: Sequence[str]) -> int:
     table = score_videos(paths, checkpoint, options)
     write_scores(table, output)
     print(format_scores(table))
+    if arguments.report:
+        print(f"report: {write_scores_report(table, checkpoint, Path(arguments.report))}")
     print(f"{len(table)} clips, {(table['verdict'] != 'unscored').sum()} scored -> {arguments.output}")
     if (table["verdict"] == "unscored").all():
         raise WorkError(f"no clip could be scored; the reasons are in {arguments.output}")

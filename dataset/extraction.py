@@ -176,6 +176,10 @@ def extract_missing(
                 row = crashed_row(reason, config.timeout_s if reason == "timeout" else 0.0)
                 append_to_journal(journal, task.name, row)
             if row.facts.status == "failed":
+                for path in task.outputs.values():
+                    # What an earlier run or a worker that died left there belongs to no row.
+                    with contextlib.suppress(OSError):
+                        path.unlink()
                 log.warning("%s/%s: %s", split.name, task.name, row.facts.reason)
             progress.update()
             yield task.name, row

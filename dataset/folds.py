@@ -142,7 +142,7 @@ def leave_one_out(labels: pd.DataFrame, groups: np.ndarray, column: str, seed: i
         free_groups = pd.factorize(groups[free])[0]
         n_parts = min(len(names), int(free_groups.max()) + 1)
         largest = np.sort(np.argsort(-sizes, kind="stable")[:n_parts])
-        parts = assign_groups(labels.iloc[free], free_groups, sizes[largest], seed)
+        parts = assign_groups(labels.iloc[free], free_groups, sizes[largest].tolist(), seed)
         fold[free] = names[largest][parts]
     return fold
 

@@ -125,6 +125,8 @@ def divide(labels: pd.DataFrame, config: RunConfig) -> Folds:
         UsageError: a fold file that leaves a clip out or has one fold only.
     """
     wanted = config.split.folds
+    if wanted is None:
+        raise UsageError("split.folds is not set: give a number of folds or a file of utils/make_splits.py")
     if isinstance(wanted, int):
         columns = [name for name in GROUPING_COLUMNS if name in labels]
         if not columns:

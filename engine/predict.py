@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +22,15 @@ from dataset.workers import default_workers, run_in_workers
 from engine.checkpoint import Checkpoint
 from engine.config import EMPTY_DATA_HINT
 from engine.device import pick_device
+from engine.provenance import git_state, package_versions
+from engine.report import ReportInputs, write_report
 from engine.run_folder import write_csv
 from engine.scoring import EVIDENCE_PREFIX, score_batches
 from utils.errors import UsageError
 from utils.features.config import FeatureConfig
 from utils.features.extract import ClipFacts, failed
 from utils.files import write_text_atomic
+from utils.metrics import summarise
 
 log = logging.getLogger(__name__)
 
@@ -157,6 +162,36 @@ def write_scores(table: pd.DataFrame, path: Path) -> None:
         write_text_atomic(path, json.dumps(records, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     else:
         write_csv(table, path)
+
+
+def write_scores_report(table: pd.DataFrame, checkpoint: Checkpoint, folder: Path) -> Path:
+    """Write `report.html` about scored clips nobody labelled: scores, verdicts and coverage, and no claim of accuracy.
+
+    Args:
+        table: what `score_videos` returned.
+        checkpoint: what scored them.
+        folder: gets the report.
+    """
+    predictions = table.rename(columns={"video": "video_name"}).assign(target=np.nan)
+    initialisation = checkpoint.provenance.get("initialisation", "unknown")
+    metrics = summarise(
+        predictions, split="inference", calibration=checkpoint.calibration, initialisation=initialisation, bootstrap=0
+    )
+    inputs = ReportInputs(
+        title="Scored clips",
+        metrics={"inference": metrics},
+        predictions={"inference": predictions},
+        provenance={
+            "command": shlex.join(["python", *sys.argv]),
+            **git_state(),
+            "versions": package_versions(),
+            "trained_at_commit": checkpoint.provenance.get("commit", "unknown"),
+            "initialisation": initialisation,
+        },
+        evidence_columns=tuple(name for name in predictions if name.startswith(EVIDENCE_PREFIX)),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    return write_report(folder / "report.html", inputs)
 
 
 def format_scores(table: pd.DataFrame) -> str:

@@ -243,15 +243,14 @@ def score_degraded(
     chunk: list[Degraded], checkpoint: Checkpoint, options: PredictOptions
 ) -> list[tuple[Job, dict[str, Any]]]:
     """Score the files of a chunk; a job without a file gets its row all the same."""
-    rows: list[tuple[Job, dict[str, Any]]] = []
-    there = [degraded for degraded in chunk if degraded.path is not None]
+    rows = [(degraded.job, unscored(checkpoint, degraded.reason)) for degraded in chunk if degraded.path is None]
+    there = [(degraded.job, degraded.path) for degraded in chunk if degraded.path is not None]
     if there:
-        table = score_videos([degraded.path for degraded in there], checkpoint, replace(options, quiet=True)).drop(
+        table = score_videos([path for _, path in there], checkpoint, replace(options, quiet=True)).drop(
             columns="video"
         )
-        records = table.astype(object).where(table.notna(), None).to_dict("records")
-        rows += [(degraded.job, record) for degraded, record in zip(there, records, strict=True)]
-    rows += [(degraded.job, unscored(checkpoint, degraded.reason)) for degraded in chunk if degraded.path is None]
+        records = table.astype(object).where(table.notna(), None)
+        rows += [(job, row.to_dict()) for (job, _), (_, row) in zip(there, records.iterrows(), strict=True)]
     return rows
 
 

@@ -18,6 +18,8 @@ from utils.metrics import bootstrap_auc, roc_auc
 CLEAN = "none"
 DROP, OWN_DROP = "drop", "drop_beyond_baseline"
 GREY = "0.85"
+LIGHT_FROM = 0.8
+"""AUC from which a cell of the heat map is light enough for dark letters."""
 
 
 def cell_table(scores: Mapping[Degradation, pd.DataFrame], *, resamples: int = 2000) -> pd.DataFrame:
@@ -132,11 +134,12 @@ def draw_heat_map(cells: pd.DataFrame, path: Path) -> None:
     axes = figure.add_subplot()
     colours = colormaps["viridis"].with_extremes(bad=GREY)
     picture = axes.imshow(np.ma.masked_invalid(auc), cmap=colours, vmin=0.5, vmax=1.0, aspect="auto")
+    shares = coverage.to_numpy(float)
     for (row, column), value in np.ndenumerate(auc.to_numpy(float)):
-        share = coverage.iat[row, column]
+        share = shares[row, column]
         if not np.isnan(share):
             text = ("-" if np.isnan(value) else f"{value:.2f}") + (f"\n{share:.0%}" if share < 1 else "")
-            colour = "white" if value < 0.8 else "black"
+            colour = "white" if value < LIGHT_FROM else "black"
             axes.text(column, row, text, ha="center", va="center", fontsize=7, color=colour, linespacing=0.9)
     axes.set_xticks(range(auc.shape[1]), [f"{severity}" if severity else "0 (baseline)" for severity in auc.columns])
     axes.set_yticks(range(len(auc)), auc.index)

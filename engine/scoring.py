@@ -73,7 +73,7 @@ def score_batches(
             if not numbers[row]:
                 reason = reason or MISSING_MODALITY
             elif np.isnan(logit[row]):
-                reason = join_reasons(fact.reasons | {NON_FINITE})
+                reason = join_reasons({*fact.reasons, NON_FINITE})
             cells = {"index": index, "logit": logit[row], "status": fact.status, "reason": reason}
             rows.append(cells | {EVIDENCE_PREFIX + name: values[row] for name, values in evidence.items()})
     model.train(was_training)

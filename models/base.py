@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -36,7 +37,7 @@ class DetectorOutput:
     @property
     def logit(self) -> Tensor:
         """(B,) float32, z1 - z0 of a two-class head: above 0 speaks for fake."""
-        return sum(self.terms.values())
+        return torch.stack(list(self.terms.values())).sum(dim=0)
 
 
 class Detector(nn.Module, ABC):

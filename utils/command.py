@@ -36,10 +36,14 @@ def run_command(main: Callable[[Sequence[str]], int | None], argv: Sequence[str]
     except FFDVError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        print("interrupted: everything finished so far is kept", file=sys.stderr)
-        return EXIT_INTERRUPTED
     except BrokenPipeError:
         # The reader (`head`, a closed pager) has left; point stdout at nothing so that the interpreter's last flush is quiet.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        # Disk full, no permission, a drive that went away: the system's own words say it best.
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted: everything finished so far is kept", file=sys.stderr)
+        return EXIT_INTERRUPTED

@@ -3,8 +3,8 @@
     python utils/robustness.py --checkpoint CKPT --labels FILE --video_dir DIR [--output DIR]
 
 Degrades every labelled clip by each family at five severities, scores it, and writes robustness.csv (AUC, interval and
-coverage per cell), robustness.json (mean drops), heat_map.png and scores/<family>-<severity>.csv. Run it again to go on where it
-stopped; docs/ROBUSTNESS.md lists the families.
+coverage per cell), robustness.json (mean drops), heat_map.png and scores/<family>-<severity>.csv. Run it again to go on
+where it stopped; docs/ROBUSTNESS.md lists the families.
 """
 
 from __future__ import annotations

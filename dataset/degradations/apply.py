@@ -14,7 +14,7 @@ import soxr
 
 from dataset.degradations.families import Change, Container, Degradation, Encoding
 from dataset.degradations.frames import change_frame_rate
-from dataset.degradations.streams import ContainerRefused, Track, multiplex, refusals_of, start_s
+from dataset.degradations.streams import ContainerRefusedError, Track, multiplex, refusals_of, start_s
 from utils.media.decode import ClipStream, open_clip
 from utils.media.errors import MediaError
 from utils.media.writer import write_clip
@@ -73,7 +73,7 @@ def degrade_clip(source: Path, output: Path, degradation: Degradation, *, seed: 
                 tracks = [pictures, _sound_track(source, sound, output, container, scratch)]
                 multiplex(written, tracks, container)
                 return written
-            except ContainerRefused as refusal:
+            except ContainerRefusedError as refusal:
                 written.unlink(missing_ok=True)
                 refusals.append(str(refusal))
         raise MediaError(NOT_DEGRADED, f"{source}: {'; '.join(refusals)}")
@@ -111,13 +111,13 @@ def _encoded_pictures(source: Path, output: Path, change: Change, seed: int, scr
                 video_bit_rate=change.video.bit_rate,
                 pix_fmt="yuv420p" if even else "yuv444p",
             )
-    except ContainerRefused as refusal:
+    except ContainerRefusedError as refusal:
         raise MediaError(NOT_DEGRADED, f"{source}: {change.video.codec} does not take the frames ({refusal})") from None
     return Track(path, "video", start_s(source, "video"))
 
 
 def _changed_frames(stream: ClipStream, change: Change, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    frames = (item for item in stream if isinstance(item, np.ndarray))
+    frames: Iterator[np.ndarray] = (item for item in stream if isinstance(item, np.ndarray))
     if change.frame_rate != 1.0:
         frames = change_frame_rate(frames, change.frame_rate)
     return frames if change.frames is None else (change.frames(frame, rng) for frame in frames)

@@ -57,7 +57,7 @@ class Container:
 
 
 VISUALLY_LOSSLESS = Encoding("libx264", {"preset": "ultrafast", "crf": "10"})
-"""Carries filtered frames: about 43 dB PSNR on talking heads, most of the loss being 4:2:0 colour; 0.1 s per megapixel-second."""
+"""Carries filtered frames: about 43 dB PSNR on talking heads, most of the loss being the half-size colour planes."""
 
 LOSSLESS = Encoding("flac")
 """Carries filtered sound, at 16 bits."""

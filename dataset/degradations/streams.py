@@ -19,7 +19,7 @@ from utils.media.errors import MediaError
 DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG})
 
 
-class ContainerRefused(Exception):
+class ContainerRefusedError(Exception):
     """A container does not take a stream's codec, rate or shape."""
 
 
@@ -65,52 +65,55 @@ def multiplex(output: Path, tracks: Sequence[Track], container: Container) -> No
 
     Raises:
         MediaError: a file cannot be opened, or none has its stream (`unreadable`).
-        ContainerRefused: the container does not take these streams.
+        ContainerRefusedError: the container does not take these streams.
         OSError: the disk is full, or the output cannot be written.
     """
     with ExitStack() as stack:
         found = []
         for track in tracks:
-            stream = main_stream(stack.enter_context(open_clip(track.path)), track.kind)
+            source = stack.enter_context(open_clip(track.path))
+            stream = main_stream(source, track.kind)
             if stream is not None:
-                found.append((track, stream))
+                found.append((source, track, stream))
         if not found:
             raise MediaError("unreadable", f"neither frames nor sound in {tracks[0].path if tracks else output}")
-        for _, stream in found:
+        for _, _, stream in found:
             codec = stream.codec_context.codec.canonical_name
             if container.codecs is not None and codec not in container.codecs:
-                raise ContainerRefused(f"{container.suffix} is not for {codec}")
-        with refusals_of(container):
-            target = stack.enter_context(av.open(str(output), "w", options=container.options))
+                raise ContainerRefusedError(f"{container.suffix} is not for {codec}")
+        with refusals_of(container), av.open(str(output), "w", options=container.options) as target:
             packets = [
-                _packets(track, stream, target.add_stream_from_template(stream, opaque=True)) for track, stream in found
+                _packets(source, track, stream, target.add_stream_from_template(stream, opaque=True))
+                for source, track, stream in found
             ]
             for _, packet in heapq.merge(*packets, key=itemgetter(0)):
                 target.mux(packet)
-            target.close()
 
 
 @contextmanager
 def refusals_of(container: Container) -> Iterator[None]:
-    """Tell a format that does not take a stream (`ContainerRefused`) from a disk that does (`OSError`)."""
+    """Tell a format that does not take a stream (`ContainerRefusedError`) from a disk that does (`OSError`)."""
     try:
         yield
     except (av.error.FFmpegError, ValueError) as error:
-        if getattr(error, "errno", None) in DISK_ERRORS:
-            raise OSError(error.errno, str(error)) from error
-        raise ContainerRefused(f"{container.suffix} does not take the streams ({error})") from error
+        number = getattr(error, "errno", None)
+        if number in DISK_ERRORS:
+            raise OSError(number, str(error)) from error
+        raise ContainerRefusedError(f"{container.suffix} does not take the streams ({error})") from error
 
 
-def _packets(track: Track, stream: av.stream.Stream, written: av.stream.Stream) -> Iterator[tuple[float, av.Packet]]:
+def _packets(
+    source: av.container.InputContainer, track: Track, stream: av.stream.Stream, written: av.stream.Stream
+) -> Iterator[tuple[float, av.Packet]]:
     """The stream's packets with their decoding times in seconds, turned over to the stream to write."""
     shift = 0
-    if track.start_s is not None:
+    if track.start_s is not None and stream.time_base is not None:
         shift = round(track.start_s / stream.time_base) - (stream.start_time or 0)
     time_s = 0.0
-    source = stream.container.demux(stream)
+    packets = source.demux(stream)
     while True:
         try:
-            packet = next(source)
+            packet = next(packets)
         except (StopIteration, av.error.FFmpegError, ValueError):
             return
         if packet.size == 0:

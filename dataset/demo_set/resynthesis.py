@@ -12,12 +12,12 @@ from scipy.fft import irfft, rfft
 
 N_FFT = 1024
 HOP = N_FFT // 4
-N_MELS = (80, 112, 144)
+N_MELS = (56, 64, 80)
 MOMENTUM = 0.99
 
 
 def resynthesise(samples: np.ndarray, sample_rate_hz: int, rng: np.random.Generator, iterations: int = 16) -> np.ndarray:
-    """Mel analysis with 80, 112 or 144 bands, pseudo-inverse, phase by the fast Griffin-Lim algorithm.
+    """Mel analysis with 56, 64 or 80 bands, pseudo-inverse, phase by the fast Griffin-Lim algorithm.
 
     Perraudin, Balazs and Søndergaard, "A fast Griffin-Lim algorithm" (WASPAA 2013). Both fine structure between the
     bands and the true phase are lost, which is what a detector can find.

@@ -79,13 +79,9 @@ def _visual_pairs(prints: FingerprintTable, sides: np.ndarray) -> tuple[np.ndarr
     starts, n = prints.frame_starts, len(prints)
     owner = np.repeat(np.arange(n, dtype=np.int32), np.diff(starts))
     rng = np.random.default_rng(TABLE_SEED)
-    bits = np.unpackbits(prints.frames.view(np.uint8), axis=1, bitorder="little") if len(owner) else None
     codes = [np.zeros(0, np.int64)]
-    for _ in range(N_TABLES if bits is not None else 0):
-        chosen = rng.choice(HASH_BITS, KEY_BITS, replace=False)
-        keys = np.packbits(bits[:, chosen], axis=1, bitorder="little").astype(np.uint32) @ np.array(
-            [1, 1 << 8, 1 << 16], np.uint32
-        )
+    for _ in range(N_TABLES):
+        keys = _key_of_bits(prints.frames, rng.choice(HASH_BITS, KEY_BITS, replace=False))
         for first, second in _collisions(keys, owner, sides, rng):
             codes.append(np.unique(_pair_codes(owner[first], owner[second], n)))
     pairs = _decode_pairs(np.unique(np.concatenate(codes)), n)
@@ -111,6 +107,15 @@ def _audio_pairs(prints: FingerprintTable, sides: np.ndarray) -> tuple[np.ndarra
     order = np.lexsort((errors, codes))
     kept, first_of = np.unique(codes[order], return_index=True)
     return _decode_pairs(kept, n), errors[order][first_of]
+
+
+def _key_of_bits(frames: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """The chosen bits of each (4,) uint64 hash side by side: (F,) uint32."""
+    keys = np.zeros(len(frames), np.uint32)
+    for position, bit in enumerate(chosen):
+        word, shift = divmod(int(bit), 64)
+        keys |= ((frames[:, word] >> np.uint64(shift)) & np.uint64(1)).astype(np.uint32) << np.uint32(position)
+    return keys
 
 
 def _pair_codes(first: np.ndarray, second: np.ndarray, n: int) -> np.ndarray:
@@ -154,7 +159,7 @@ def _colliding(keys: np.ndarray, sides: np.ndarray, start: int, stop: int, reach
 
 
 @numba.njit(cache=True)
-def _count_bits(word: np.uint64) -> int:
+def _count_bits(word):  # type: ignore[no-untyped-def]
     # Adds neighbouring counts in parallel; compilers turn it into the processor's own bit count.
     word = word - ((word >> np.uint64(1)) & np.uint64(0x5555555555555555))
     word = (word & np.uint64(0x3333333333333333)) + ((word >> np.uint64(2)) & np.uint64(0x3333333333333333))

@@ -19,7 +19,15 @@ from engine.audit.cross_validation import Evidence, Held, evaluate
 from engine.audit.measure import Measurements, MeasureTask, measure_clip
 from engine.audit.probes import PROBES, Probe
 from engine.audit.remedies import REMEDIES, check_remedies, shared_window_s
-from engine.audit.verdict import FINDINGS, KNOWN_GROUPS, Verdict, Yardstick, judge, judge_control, mann_whitney_deviation
+from engine.audit.verdict import (
+    FINDINGS,
+    KNOWN_GROUPS,
+    Verdict,
+    Yardstick,
+    judge,
+    judge_control,
+    mann_whitney_deviation,
+)
 from utils.errors import UsageError, WorkError
 from utils.metrics import Interval
 

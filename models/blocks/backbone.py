@@ -55,18 +55,19 @@ def _create_pretrained(name: str, weights: str | None, num_classes: int) -> tupl
     if weights is not None:
         if not Path(weights).is_file():
             raise UsageError(f"model.weights does not exist: {weights}")
-        overlay = {"file": weights}
+        overlay, origin = {"file": weights}, Path(weights).name
     else:
         settings = timm.get_pretrained_cfg(name)
         if settings is None or not (settings.hf_hub_id or settings.url):
             raise UsageError("timm publishes none")
         if not _in_cache(settings.hf_hub_id) and not _hub_answers():
             raise UsageError("no copy on this machine, and the hub cannot be reached")
+        origin = settings.architecture or name
     try:
         model = timm.create_model(name, pretrained=True, num_classes=num_classes, pretrained_cfg_overlay=overlay)
     except Exception as error:  # timm, the hub client and urllib raise many kinds; each means: no weights
         raise UsageError(" ".join(str(error).split())[:200] or type(error).__name__) from error
-    return model, f"imagenet ({Path(weights).name if weights else timm.get_pretrained_cfg(name).architecture})"
+    return model, f"imagenet ({origin})"
 
 
 def _in_cache(hub_id: str | None) -> bool:

@@ -19,9 +19,10 @@ from utils.media.writer import write_clip
 
 @pytest.fixture
 def labels(tmp_path):
+    kinds = [("real", ""), ("fake", "G1"), ("real", ""), ("fake", "G2"), ("real", ""), ("fake", "G0")] * 8
     rows = [
-        f"{index:03d}.mp4,{index % 2},{'fake' if index % 2 else 'real'},p{index // 4},{'G' + str(index % 3) if index % 2 else ''}"
-        for index in range(48)
+        f"{index:03d}.mp4,{int(kind == 'fake')},{kind},p{index // 4},{generator}"
+        for index, (kind, generator) in enumerate(kinds)
     ]
     path = tmp_path / "labels.csv"
     path.write_text("\n".join(["video_name,target,type,identity,generator", *rows]) + "\n")

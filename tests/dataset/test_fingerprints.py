@@ -1,4 +1,4 @@
-"""Fingerprints survive re-encoding, scaling and trims, tell other clips apart, and are cached; the search finds what is there."""
+"""Fingerprints survive re-encoding, scaling and trims and tell clips apart; they are cached; the search finds what is there."""
 
 from __future__ import annotations
 

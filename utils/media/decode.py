@@ -186,13 +186,20 @@ class ClipStream:
     def _decode(
         self, container: av.container.InputContainer, streams: list, reformatter: VideoReformatter
     ) -> Iterator[np.ndarray | AudioBlock]:
+        has_sound = any(stream.type == "audio" for stream in streams)
         for packet in in_runs(self._packets(container, streams)):
+            if "too_long" in self.facts.problems:
+                # In the file, the sound of the frames that were taken may come after them.
+                if not has_sound or self.facts.audio_s >= self.facts.video_s:
+                    return
+                if packet.stream.type == "video":
+                    continue
             for frame in self._frames(packet):
                 if isinstance(frame, av.AudioFrame):
                     item = self._block(frame)
                 elif self.max_frames is not None and self.facts.n_frames >= self.max_frames:
                     self.facts.problems.add("too_long")
-                    return
+                    break
                 else:
                     item = self._pixels(frame, reformatter)
                 if item is not None:

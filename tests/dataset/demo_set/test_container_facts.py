@@ -126,5 +126,7 @@ def test_no_single_fact_separates_the_classes(table):
 def test_the_probe_sees_a_leak_when_there_is_one(table, kind):
     names, facts, target, group = table
     leaky = facts.copy()
-    leaky[:, names.index("audio_minus_video_s")] += 0.02 * target + np.random.default_rng(0).normal(0, 0.01, len(target))
+    leaky[:, names.index("audio_minus_video_s")] += 0.02 * target + np.random.default_rng(0).normal(
+        0, 0.01, len(target)
+    )
     assert _auc(CLASSIFIERS[kind](), leaky, target, group) > 0.5 + 6 * _null_sd(target)

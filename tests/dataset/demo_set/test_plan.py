@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from dataset.demo_set.forge import FORGERS
-from dataset.demo_set.plan import REAL, SPLITS, DemoSettings, plan_demo_set
+from dataset.demo_set.plan import REAL, ROUND, SPLITS, DemoSettings, plan_demo_set
 from utils.errors import UsageError
 
 
@@ -23,14 +23,16 @@ def test_every_clip_is_planned_once(clips):
     assert [clip.index for group in groups for clip in group.clips] == list(range(clips))
 
 
-def test_default_set_is_balanced_in_every_split():
+def test_default_set_keeps_the_shares_in_every_split():
     groups = plan_demo_set(DemoSettings())
     for split, size in zip(SPLITS, (240, 120, 120), strict=True):
         counts = _types(groups, split)
         assert counts.total() == size
         assert counts.pop(REAL) == size // 3
         assert set(counts) == set(FORGERS)
-        assert max(counts.values()) - min(counts.values()) <= 1
+        shares = Counter(kind or "another" for kind in ROUND)
+        for kind in FORGERS:
+            assert abs(counts[kind] - counts.total() * shares.get(kind, 1) / len(ROUND)) <= 2
 
 
 def test_each_group_has_its_real_clip_and_different_fakes():

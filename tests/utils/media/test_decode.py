@@ -197,7 +197,8 @@ def test_frame_cap_stops_early_and_says_so(media, tmp_path: Path) -> None:
     path = media.clip(tmp_path / "a.mp4", 2.0)
     facts = facts_of(path, max_frames=10)
     assert (facts.n_frames, facts.reason) == (10, "too_long")
-    assert facts.duration_s < 1.0
+    assert facts.has_audio and facts.duration_s == pytest.approx(0.4, abs=0.03), "as much sound as picture"
+    assert facts_of(media.clip(tmp_path / "mute.mp4", waveform=None), max_frames=3).reason == "no_audio+too_long"
     assert facts_of(path, max_frames=50).status == "ok", "the cap itself is not too long"
 
 

@@ -1,0 +1,231 @@
+"""The extraction command: exit codes and messages, and what a kill or Ctrl-C in the middle leaves behind."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from utils.command import run_command
+from utils.extract_ffdv import main
+
+COMMAND = Path(__file__).resolve().parents[2] / "utils" / "extract_ffdv.py"
+MANY = 60
+
+
+def call(*arguments: str) -> int:
+    return run_command(main, [*map(str, arguments), "--quiet", "--workers", "1"])
+
+
+def fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+    """Exit code and message of a call that must end with one sentence."""
+    try:
+        code = call(*arguments)
+    except SystemExit as leaving:
+        code = int(leaving.code)
+    message = capsys.readouterr().err
+    assert message.startswith("error: ") and message.count("\n") == 1, message
+    return code, message
+
+
+def rows_of(root: Path) -> list[dict[str, str]]:
+    with open(root / "trainset_raw" / "extraction.csv", newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def results(root: Path) -> dict[str, tuple[int, bytes]]:
+    """Time and content of every feature file."""
+    folder = root / "trainset_raw"
+    files = [path for kind in ("audio_feature", "video_feature", "wav_file") for path in (folder / kind).rglob("*")]
+    return {
+        str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.read_bytes()) for path in files if path.is_file()
+    }
+
+
+@pytest.fixture
+def many(pristine_root: Path, tmp_path: Path) -> Path:
+    """A data root of sixty clips: the tiny root's eight under many names."""
+    root = tmp_path / "many"
+    (root / "trainset").mkdir(parents=True)
+    for index in range(MANY):
+        os.symlink(pristine_root / "trainset" / f"t{index % 8}.mp4", root / "trainset" / f"{index}.mp4")
+    lines = ["video_name,target", *(f"{index}.mp4,{index % 2}" for index in range(MANY))]
+    (root / "trainset_label.txt").write_text("\n".join(lines) + "\n")
+    return root
+
+
+def start(root: Path, ready: int) -> subprocess.Popen:
+    """Start the command in a session of its own and wait until `ready` covariances lie there."""
+    process = subprocess.Popen(
+        [sys.executable, COMMAND, "--data_root", str(root), "--workers", "2"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    folder = root / "trainset_raw" / "video_feature"
+    deadline = time.monotonic() + 120
+    while not folder.is_dir() or len(os.listdir(folder)) < ready:
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate(timeout=5)
+        time.sleep(0.002)
+    return process
+
+
+def test_splits_that_have_labels_are_extracted_and_summed_up(
+    data_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("--data_root", data_root) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(";")[0] for line in lines] == [
+        "trainset: 8 clips: 8 ok, 0 partial, 0 failed, 0 pending",
+        "valset: 2 clips: 2 ok, 0 partial, 0 failed, 0 pending",
+    ]
+    assert not (data_root / "testset_raw").exists()
+    assert call("--data_root", data_root, "--splits", "valset", "--shard", "1/2") == 0
+    assert capsys.readouterr().out.startswith("valset: 1 clips: 1 ok")
+
+
+def test_coverage_below_the_minimum_is_exit_code_1_with_everything_written(
+    data_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (data_root / "valset" / "v0.mp4").unlink()
+    code, message = fails_after_logs(capsys, "--data_root", data_root, "--splits", "valset", "--min_coverage", "0.9")
+    assert code == 1 and message == "error: coverage below --min_coverage 0.9: valset 0.500\n"
+    assert (data_root / "valset_raw" / "video_feature" / "v1.mp4.npy").is_file()
+    assert call("--data_root", data_root, "--splits", "valset", "--min_coverage", "0.5") == 0
+
+
+def fails_after_logs(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+    code = call(*arguments)
+    return code, capsys.readouterr().err.splitlines(keepends=True)[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--shard", "0/2"], "expected I/N"),
+        (["--shard", "3/2"], "expected I/N"),
+        (["--shard", "one"], "expected I/N"),
+        (["--min_coverage", "1.5"], "between 0 and 1"),
+        (["--min_coverage", "nan"], "between 0 and 1"),
+        (["--splits", "trainsets"], "trainset"),
+        (["--splits", "testset"], "label file does not exist"),
+        (["--set", "extraction.worker=2"], "did you mean 'workers'?"),
+        (["--set", "extraction.timeout_s=-1"], "extraction.timeout_s"),
+        (["--config", "nowhere.yml"], "does not exist"),
+        (["--workers", "many"], "invalid int value"),
+        (["--wokers", "2"], "unrecognized arguments"),
+    ],
+)
+def test_wrong_usage_is_exit_code_2(
+    data_root: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], expected: str
+) -> None:
+    code, message = fails(capsys, "--data_root", str(data_root), *arguments)
+    assert code == 2 and expected in message
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("", "the file is empty"),
+        ("video_name,target\n", "a header but no clip"),
+        ("t0.mp4,1\n", "no header"),
+        ("video_name,target\nt0.mp4,1\nt0.mp4,1\n", "duplicate"),
+        ("video_name,target\nt0.mp4,7\nt1.mp4,1\n", "neither 0 nor 1"),
+        ("video_name,target\n../valset/v0.mp4,1\n", "'..' part"),
+        ("video_name,target\n/etc/passwd,1\n", "absolute"),
+    ],
+)
+def test_bad_label_file_is_exit_code_2_and_writes_nothing(
+    data_root: Path, capsys: pytest.CaptureFixture[str], content: str, expected: str
+) -> None:
+    (data_root / "trainset_label.txt").write_text(content)
+    code, message = fails(capsys, "--data_root", str(data_root))
+    assert code == 2 and expected in message
+    assert not (data_root / "trainset_raw").exists()
+
+
+def test_empty_data_root_points_to_the_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for root in (tmp_path, tmp_path / "nowhere"):
+        code, message = fails(capsys, "--data_root", str(root))
+        assert code == 2 and "make demo" in message
+
+
+def test_other_features_are_refused_with_the_field(data_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("--data_root", data_root, "--splits", "valset") == 0
+    capsys.readouterr()
+    options = ("--data_root", str(data_root), "--splits", "valset", "--set", "features.audio.n_mels=64")
+    code, message = fails(capsys, *options)
+    assert code == 2 and "audio.n_mels: 128 there, 64 here" in message and "--overwrite" in message
+    assert call(*options, "--overwrite") == 0
+
+
+def test_paths_are_taken_as_they_are_from_any_folder(
+    pristine_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names that YAML would read as a number, a mapping or a comment; a working directory without our packages."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("2024", "a: b", "my data # 1"):
+        shutil.copytree(pristine_root / "valset", tmp_path / name / "valset")
+        shutil.copy(pristine_root / "valset_label.txt", tmp_path / name)
+        assert call("--data_root", name) == 0
+        assert (tmp_path / name / "valset_raw" / "video_feature" / "v1.mp4.npy").is_file()
+
+
+def test_a_kill_midway_costs_nothing_that_was_whole(many: Path, tmp_path: Path) -> None:
+    uninterrupted = Path(shutil.copytree(many, tmp_path / "uninterrupted", symlinks=True))
+    process = start(many, ready=10)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    rows = rows_of(many)
+    assert len(rows) == MANY, "the list of clips is there from the start"
+    left = results(many)
+    waves = [name for name in left if name.startswith("wav_file")]
+    whole = {Path(name).stem for name in waves} & {
+        str(index)
+        for index in range(MANY)
+        if f"video_feature/{index}.mp4.npy" in left and f"audio_feature/{index}.mp4.jpg" in left
+    }
+    assert 9 <= len(whole) < MANY
+    finished = {name: left[name] for name in left if Path(name).name.split(".")[0] in whole}
+
+    assert call("--data_root", many) == 0
+    after = results(many)
+    assert {name: after[name] for name in finished} == finished, "what was whole has not been written again"
+    assert call("--data_root", uninterrupted) == 0
+    expected = results(uninterrupted)
+    assert {name: data for name, (_, data) in after.items()} == {name: data for name, (_, data) in expected.items()}
+    for row, reference in zip(rows_of(many), rows_of(uninterrupted), strict=True):
+        assert {**row, "seconds": ""} == {**reference, "seconds": ""}
+    listing = sorted(path.name for path in (many / "trainset_raw").iterdir())
+    assert listing == ["audio_feature", "extraction.csv", "features.json", "video_feature", "wav_file"]
+
+
+def test_ctrl_c_keeps_what_is_finished(many: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    process = start(many, ready=10)
+    os.killpg(process.pid, signal.SIGINT)
+    _, message = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted: everything finished so far is kept" in message and "Traceback" not in message
+    rows = rows_of(many)
+    assert len(rows) == MANY and {row["status"] for row in rows} == {"ok", "pending"}
+    done = [row["video_name"] for row in rows if row["status"] == "ok"]
+    assert len(done) >= 9
+    listing = sorted(path.name for path in (many / "trainset_raw").iterdir())
+    assert listing == ["audio_feature", "extraction.csv", "features.json", "video_feature", "wav_file"]
+    left = results(many)
+    for name in done:
+        assert {
+            f"video_feature/{name}.npy",
+            f"audio_feature/{name}.jpg",
+            f"wav_file/{Path(name).stem}.wav",
+        } <= left.keys()
+    assert call("--data_root", many) == 0
+    assert f"{MANY - len(done)} extracted now" in capsys.readouterr().out

@@ -1,0 +1,129 @@
+"""A split as a torch data set: features from disk and on the fly agree, and no labelled clip is lost."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dataset.augment import Augment
+from dataset.clips import ClipDataset, EpochSampler, batches_of, make_loader, open_clips
+from dataset.config import AugmentConfig, DataConfig, ExtractionConfig, LabelNames, VideoDirs
+from dataset.extraction import extract_split
+from dataset.splits import Split, open_split
+from utils.errors import UsageError
+from utils.features.config import FeatureConfig
+
+FEATURES = FeatureConfig.model_validate({"video": {"top_k": 32}, "audio": {"image_size_px": 64}})
+NAMES = ["t0.mp4", "mute.mp4", "gone.mp4", "t1.mp4", "blind.mp4", "broken.mp4"]
+
+
+def split_of(root: Path, features: FeatureConfig = FEATURES) -> Split:
+    return open_split("trainset", root, LabelNames(), VideoDirs(), features)
+
+
+@pytest.fixture(scope="module")
+def mixed(pristine_root: Path, media, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An extracted split with clips that lack sound, picture, decodable bytes, or existence."""
+    root = tmp_path_factory.mktemp("mixed")
+    shutil.copytree(pristine_root / "trainset", root / "trainset")
+    media.clip(root / "trainset" / "mute.mp4", waveform=None)
+    media.clip(root / "trainset" / "blind.mp4", frames=None)
+    (root / "trainset" / "broken.mp4").write_bytes(b"no clip")
+    lines = ["video_name,target,type", *(f"{name},{index % 2},kind" for index, name in enumerate(NAMES))]
+    (root / "trainset_label.txt").write_text("\n".join(lines))
+    extract_split(split_of(root), ExtractionConfig(workers=1), quiet=True)
+    return root
+
+
+def dataset_of(root: Path, source: str = "features", **options) -> ClipDataset:
+    clips = open_clips(split_of(root), DataConfig(source=source), ExtractionConfig(), need_targets=True)
+    return ClipDataset(clips, FEATURES, **options)
+
+
+def test_disk_and_decoder_give_the_same_batch_and_facts(mixed: Path) -> None:
+    stored, decoded = dataset_of(mixed), dataset_of(mixed, "video")
+    assert len(stored) == len(decoded) == len(NAMES)
+    for index in range(len(NAMES)):
+        (first, first_facts), (second, second_facts) = stored[index], decoded[index]
+        np.testing.assert_array_equal(first.mel, second.mel)
+        np.testing.assert_array_equal(first.covariance, second.covariance)
+        assert (first.has_mel, first.has_covariance) == (second.has_mel, second.has_covariance)
+        assert first_facts == second_facts
+
+
+def test_every_row_is_there_with_its_reason(mixed: Path) -> None:
+    loader = make_loader(dataset_of(mixed), batch_size=4, workers=0, pin_memory=False)
+    batches = list(loader)
+    facts = [fact for _, facts in batches for fact in facts]
+    assert [fact.reason for fact in facts] == ["", "no_audio", "missing_file", "", "no_video", "unreadable"]
+    assert torch.cat([batch.index for batch, _ in batches]).tolist() == list(range(6))
+    assert torch.cat([batch.has_mel for batch, _ in batches]).tolist() == [True, False, False, True, True, False]
+    assert torch.cat([batch.has_covariance for batch, _ in batches]).tolist() == [True, True, False, True, False, False]
+    assert torch.cat([batch.target for batch, _ in batches]).tolist() == [0, 1, 0, 1, 0, 1]
+
+
+def test_rows_without_features_are_not_extracted(mixed: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(mixed, tmp_path / "copy"))
+    with open(root / "trainset_label.txt", "a") as stream:
+        stream.write("\nlater.mp4,1,kind\n")
+    (root / "trainset_raw" / "video_feature" / "t0.mp4.npy").unlink()
+    dataset = dataset_of(root)
+    assert dataset[6][1].reason == dataset[0][1].reason == "not_extracted"
+
+
+def test_features_of_another_config_or_none_are_refused(mixed: Path, tmp_path: Path) -> None:
+    other = split_of(mixed, FeatureConfig.model_validate({"video": {"top_k": 16}}))
+    with pytest.raises(UsageError, match=r"video\.top_k: 32 there, 16 here"):
+        open_clips(other, DataConfig(), ExtractionConfig(), need_targets=True)
+    shutil.copy(mixed / "trainset_label.txt", tmp_path)
+    with pytest.raises(UsageError, match=r"run `python utils/extract_ffdv\.py` first"):
+        open_clips(split_of(tmp_path), DataConfig(), ExtractionConfig(), need_targets=True)
+
+
+def test_loader_processes_change_nothing(mixed: Path) -> None:
+    def epoch(workers: int) -> list[torch.Tensor]:
+        dataset = dataset_of(mixed, augment=Augment(AugmentConfig(mel_flip=0.5, covariance_noise=1.0)), seed=3)
+        dataset.set_epoch(2)
+        return [
+            tensor
+            for batch, _ in make_loader(dataset, batch_size=2, workers=workers, pin_memory=False)
+            for tensor in (batch.mel, batch.covariance)
+        ]
+
+    for first, second in zip(epoch(0), epoch(2), strict=True):
+        assert torch.equal(first, second)
+
+
+def test_augmentation_differs_between_epochs_and_repeats_for_one(mixed: Path) -> None:
+    dataset = dataset_of(mixed, augment=Augment(AugmentConfig(covariance_noise=1.0)), seed=1)
+    first, again = dataset[0][0].covariance, dataset[0][0].covariance
+    dataset.set_epoch(1)
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, dataset[0][0].covariance)
+
+
+def test_order_of_an_epoch_depends_on_seed_and_epoch_alone() -> None:
+    targets = np.array([0.0] * 90 + [1.0] * 10)
+    sampler = EpochSampler(targets, balance=False, seed=4)
+    first = list(sampler)
+    assert sorted(first) == list(range(100)) and list(sampler) == first
+    sampler.set_epoch(1)
+    assert list(sampler) != first and len(sampler) == 100
+
+
+def test_balanced_order_draws_both_classes_equally() -> None:
+    targets = np.array([0.0] * 1900 + [1.0] * 100)
+    drawn = targets[list(EpochSampler(targets, balance=True, seed=0))]
+    assert len(drawn) == 2000 and drawn.mean() == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_stream_of_samples_is_grouped_in_order(mixed: Path) -> None:
+    dataset = dataset_of(mixed)
+    groups = list(batches_of((dataset[index] for index in range(6)), 4))
+    assert [len(batch) for batch, _ in groups] == [4, 2]
+    assert [fact.reason for _, facts in groups for fact in facts][2] == "missing_file"
+    assert list(batches_of([], 4)) == []

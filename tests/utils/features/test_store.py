@@ -1,0 +1,114 @@
+"""Reading features back: what is absent or damaged is said, never guessed and never unpickled."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from utils.features.config import FeatureConfig
+from utils.features.extract import ClipFacts
+from utils.features.mel import encode_picture
+from utils.features.store import FeatureStore, files_below, stem_of
+
+CONFIG = FeatureConfig.model_validate({"video": {"top_k": 4}})
+OK = ClipFacts("ok", "", 1.0, 25, 25.0, True)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FeatureStore:
+    store = FeatureStore(tmp_path / "trainset_raw", CONFIG)
+    for path in (store.picture_path("sub/a.mp4"), store.covariance_path("sub/a.mp4")):
+        path.parent.mkdir(parents=True)
+    np.save(store.covariance_path("sub/a.mp4"), np.eye(4, dtype=np.float32))
+    store.picture_path("sub/a.mp4").write_bytes(encode_picture(np.full((8, 8), 90, np.uint8), 95))
+    return store
+
+
+def reason_of(store: FeatureStore) -> str:
+    features = store.load("sub/a.mp4", OK)
+    assert features.covariance is None and features.mel_jpeg is None and features.facts.status == "failed"
+    return features.facts.reason
+
+
+def test_paths_are_those_of_the_contract(store: FeatureStore) -> None:
+    assert store.picture_path("a.mp4") == store.root / "audio_feature" / "a.mp4.jpg"
+    assert store.covariance_path("a.mp4") == store.root / "video_feature" / "a.mp4.npy"
+    assert store.wave_path("a.mp4") == store.root / "wav_file" / "a.wav"
+    assert store.wave_path("a.mp4", shared_stem=True) == store.root / "wav_file" / "a.mp4.wav"
+    assert [stem_of(name) for name in ("a.b.mp4", "./s/a.mp4", "s//a", ".a")] == ["a.b", "s/a", "s/a", ".a"]
+
+
+def test_whole_features_come_back(store: FeatureStore) -> None:
+    features = store.load("sub/a.mp4", OK)
+    np.testing.assert_array_equal(features.covariance, np.eye(4))
+    assert features.has_covariance and features.has_mel and features.facts == OK
+
+
+def test_a_row_without_a_modality_reads_none(store: FeatureStore) -> None:
+    features = store.load("sub/a.mp4", ClipFacts("partial", "no_audio", 1.0, 25, 25.0, False))
+    assert features.mel_jpeg is None and features.covariance is not None
+    assert store.load("sub/a.mp4", ClipFacts("failed", "timeout")).facts.reason == "timeout"
+
+
+@pytest.mark.parametrize("kind", ["picture", "covariance"])
+def test_an_absent_file_is_not_extracted(store: FeatureStore, kind: str) -> None:
+    getattr(store, f"{kind}_path")("sub/a.mp4").unlink()
+    assert reason_of(store) == "not_extracted"
+
+
+class Bomb:
+    """Unpickling it would run code."""
+
+    def __reduce__(self):
+        return (pytest.fail, ("a pickle was loaded",))
+
+
+def damaged_arrays(path: Path) -> dict[str, bytes]:
+    whole = path.read_bytes()
+    np.save(path, np.eye(5, dtype=np.float32))
+    other_size = path.read_bytes()
+    np.save(path, np.eye(4))
+    doubles = path.read_bytes()
+    np.save(path, np.array([Bomb()], dtype=object), allow_pickle=True)
+    objects = path.read_bytes()
+    np.savez(path.with_suffix(".npz"), np.eye(4, dtype=np.float32))
+    return {
+        "empty": b"",
+        "cut": whole[:-8],
+        "text": b"not an array",
+        "pickle": pickle.dumps(Bomb()),
+        "objects": objects,
+        "other size": other_size,
+        "doubles": doubles,
+        "archive": path.with_suffix(".npz").read_bytes(),
+        "giant": whole.replace(b"(4, 4)", b"(99999999999, 4)"[:6]).replace(
+            b"(4, 4), }" + b" " * 9, b"(4000000000000, 4)", 1
+        ),
+    }
+
+
+@pytest.mark.parametrize(
+    "kind", ["empty", "cut", "text", "pickle", "objects", "other size", "doubles", "archive", "giant"]
+)
+def test_a_damaged_or_hostile_array_is_unreadable(store: FeatureStore, kind: str) -> None:
+    path = store.covariance_path("sub/a.mp4")
+    content = damaged_arrays(path)[kind]
+    path.write_bytes(content)
+    assert reason_of(store) == "unreadable"
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xd8 and no end", b"a text"])
+def test_a_damaged_picture_is_unreadable(store: FeatureStore, content: bytes) -> None:
+    store.picture_path("sub/a.mp4").write_bytes(content)
+    assert reason_of(store) == "unreadable"
+
+
+def test_the_walk_names_files_as_labels_do(store: FeatureStore) -> None:
+    folder = store.root / "video_feature"
+    (folder / ".hidden.mp4.npy").touch()
+    (folder / ".writing-x.npy").touch()
+    assert sorted(files_below(folder)) == [".hidden.mp4.npy", "sub/a.mp4.npy"]
+    assert files_below(folder / "nowhere") == []

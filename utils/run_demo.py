@@ -1,0 +1,127 @@
+"""Go through every step with the embedded demo set: make it, extract, train both systems, evaluate, score a folder.
+
+Each step is one of the project's own commands and is printed before it runs. What an earlier run has finished is reused.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[0] = str(ROOT)  # the repository root, not utils/
+
+import argparse
+import json
+import shlex
+import subprocess
+import time
+
+from utils.command import OneLineParser, run_command
+from utils.errors import WorkError
+
+RECIPES = {"ffdv_cov": "cfg/demo.yml", "mel_baseline": "cfg/demo_mel.yml"}
+BLIND = {
+    "ffdv_cov": "histogram covariance and mel: blind to where in a frame something is, and to lips against voice",
+    "mel_baseline": "mel only: blind to everything that can be seen",
+}
+
+
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """The command line as a namespace."""
+    parser = OneLineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data_root", type=Path, default=ROOT / "data" / "demo", help="default: %(default)s")
+    parser.add_argument("--output_dir", type=Path, default=ROOT / "checkpoint", help="default: %(default)s")
+    parser.add_argument("--clips", type=int, default=480, help="size of the demo set (default: %(default)s)")
+    parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="override a value of both recipes")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the steps, then print the table."""
+    arguments = parse_arguments(argv)
+    started = time.monotonic()
+    root, output_dir = arguments.data_root.resolve(), arguments.output_dir.resolve()
+    step("make the demo set", "utils/make_demo_set.py", "--output", str(root), "--clips", str(arguments.clips))
+    step("extract its features", "utils/extract_ffdv.py", "--data_root", str(root))
+    runs = {}
+    for name, recipe in RECIPES.items():
+        overrides = [f"extract_path={root}", f"output_dir={output_dir}", *arguments.set]
+        flags = [part for override in overrides for part in ("--set", override)]
+        runs[name] = finished_run(ROOT / recipe, overrides, output_dir)
+        if runs[name] is None:
+            # prediction.txt.csv lands in the working directory: here, not over one that the user has made.
+            step(f"train and evaluate {name}", "main.py", "--config", str(ROOT / recipe), *flags, cwd=root)
+            runs[name] = finished_run(ROOT / recipe, overrides, output_dir)
+        else:
+            print(f"\n# {name}: reusing {runs[name]}", flush=True)
+    best = runs["ffdv_cov"] / "best.pth"
+    scores = root / "scores.csv"
+    flags = ["--checkpoint", str(best), "--output", str(scores), "--video_dir", str(root / "testset")]
+    step("score a folder", "inference.py", *flags, quiet=True)
+    print(f"\n{format_table({name: read_metrics(run) for name, run in runs.items()})}")
+    for name, run in runs.items():
+        print(f"report of {name}: {run / 'report.html'}")
+    print(f"scores of the test folder: {scores}")
+    print(f"done in {time.monotonic() - started:.0f} s")
+    return 0
+
+
+def step(what: str, script: str, *arguments: str, cwd: Path = ROOT, quiet: bool = False) -> None:
+    """Print a command and run it; with `quiet`, without what it prints.
+
+    Raises:
+        WorkError: the command did not succeed.
+    """
+    print(f"\n# {what}\n$ {shlex.join(['python', script, *arguments])}", flush=True)
+    command = [sys.executable, str(ROOT / script), *arguments]
+    code = subprocess.run(command, cwd=cwd, check=False, stdout=subprocess.DEVNULL if quiet else None).returncode
+    if code == 130:
+        raise KeyboardInterrupt
+    if code != 0:
+        raise WorkError(f"the step ended with exit code {code}: {what}")
+
+
+def finished_run(recipe: Path, overrides: list[str], output_dir: Path) -> Path | None:
+    """The newest finished run of exactly this configuration, if there is one."""
+    from engine.config import load_run_config
+
+    wanted = load_run_config(recipe, overrides, check_model=True)
+    for metrics in sorted(output_dir.glob(f"*_{wanted.name}/metrics.json"), reverse=True):
+        config = metrics.parent / "config.yml"
+        if config.is_file() and config.read_text(encoding="utf-8") == wanted.to_yaml():
+            return metrics.parent
+    return None
+
+
+def read_metrics(run: Path) -> dict:
+    """A run's `metrics.json`."""
+    return json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+
+
+def format_table(metrics: dict[str, dict]) -> str:
+    """AUC per fake type and overall, a column per system, for the terminal."""
+    first = next(iter(metrics.values()))
+    lines = [f"AUC on the demo test split (95 % interval; each type against all {first['n_real']} real clips)"]
+    lines.append(f"{'type':<20}{'fakes':>6}  " + "".join(f"{name:<24}" for name in metrics))
+    for kind, row in sorted(first["per_type"].items()):
+        cells = [in_brackets(figures["per_type"][kind], "auc") for figures in metrics.values()]
+        lines.append(f"{kind:<20}{row['n']:>6}  " + "".join(f"{cell:<24}" for cell in cells))
+    cells = [in_brackets(figures["auc"], "value") for figures in metrics.values()]
+    lines.append(f"{'all':<20}{first['n_fake']:>6}  " + "".join(f"{cell:<24}" for cell in cells))
+    lines += [f"{name} sees {BLIND[name]}." for name in metrics]
+    return "\n".join(lines)
+
+
+def in_brackets(figures: dict, key: str) -> str:
+    """`0.93 [0.88, 0.97]`, or `n/a` for a metric that could not be computed."""
+    if figures[key] is None:
+        return "n/a"
+    if figures["low"] is None:
+        return f"{figures[key]:.2f}"
+    return f"{figures[key]:.2f} [{figures['low']:.2f}, {figures['high']:.2f}]"
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))
