@@ -250,7 +250,10 @@ def score_degraded(
             columns="video"
         )
         records = table.astype(object).where(table.notna(), None)
-        rows += [(job, row.to_dict()) for (job, _), (_, row) in zip(there, records.iterrows(), strict=True)]
+        rows += [
+            (job, {str(name): cell for name, cell in row.items()})
+            for (job, _), (_, row) in zip(there, records.iterrows(), strict=True)
+        ]
     return rows
 
 

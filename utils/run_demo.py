@@ -59,7 +59,7 @@ def main(argv: Sequence[str]) -> int:
     best = runs["ffdv_cov"] / "best.pth"
     scores = root / "scores.csv"
     flags = ["--checkpoint", str(best), "--output", str(scores), "--video_dir", str(root / "testset")]
-    step("score a folder", "inference.py", *flags, quiet=True)
+    step("score a folder", "inference.py", *flags, "--quiet", quiet=True)
     print(f"\n{format_table({name: read_metrics(run) for name, run in runs.items()})}")
     for name, run in runs.items():
         print(f"report of {name}: {run / 'report.html'}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path, PurePosixPath
+from tokenize import TokenError
 
 import numpy as np
 
@@ -100,8 +101,8 @@ class FeatureStore:
             mel_jpeg = self._load_picture(name) if facts.has_audio else None
         except FileNotFoundError:
             return failed("not_extracted")
-        except (OSError, ValueError, EOFError, MemoryError):
-            # MemoryError: the header of a damaged .npy file can declare any size.
+        except (OSError, ValueError, EOFError, MemoryError, SyntaxError, TokenError):
+            # The header of a damaged .npy file can declare any size, and numpy reads it as Python text.
             return failed("unreadable")
         return ClipFeatures(facts, covariance, mel_jpeg)
 
