@@ -99,10 +99,12 @@ def extract_split(
     seen: set[str] = set()
     try:
         prepare_folder(split, [manifest, journal] if shard.count > 1 else None, overwrite=overwrite)
-        rows, missing = outputs.known_rows(names, {} if overwrite else read_rows(folder))
-        # From here on a kill leaves the full list of clips behind, and the journal says which of them are done.
-        write_manifest(manifest, names, rows)
-        journal.unlink(missing_ok=True)
+        known = {} if overwrite else read_rows(folder)
+        rows, missing = outputs.known_rows(names, known)
+        if missing or manifest_files(folder) != [manifest] or list(known) != names:
+            # From here on a kill leaves the full list of clips behind, and the journal says which of them are done.
+            write_manifest(manifest, names, rows)
+            journal.unlink(missing_ok=True)
         try:
             with contextlib.closing(
                 extract_missing(split, config, missing, outputs, scratch, journal, quiet=quiet)
@@ -209,6 +211,10 @@ class OutputPaths:
         # `a.mp4.avi` would otherwise take the name `a.mp4.wav`, which `a.mp4` keeps when it shares its stem.
         taken = {normal_name(name) for name in names}
         self._shared = {name for name, stem in zip(names, stems, strict=True) if counts[stem] > 1 or stem in taken}
+        self._waves = {
+            name: f"{normal_name(name) if name in self._shared else stem}.wav"
+            for name, stem in zip(names, stems, strict=True)
+        }
         if self._shared:
             log.info("%s: %d clips share a stem; their waves keep the whole name", split.name, len(self._shared))
 
@@ -244,5 +250,4 @@ class OutputPaths:
             return False
         if not facts.has_audio:
             return True
-        wave = file if name in self._shared else stem_of(name)
-        return f"{file}.jpg" in existing[PICTURES] and f"{wave}.wav" in existing[WAVES]
+        return f"{file}.jpg" in existing[PICTURES] and self._waves[name] in existing[WAVES]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import os
@@ -89,11 +88,13 @@ def read_manifest(path: Path) -> dict[str, Row]:
     try:
         with open(path, newline="", encoding="utf-8", errors="replace") as stream:
             for cells in csv.reader(stream):
-                # Neither the header nor a cut line holds a number in each of the last columns.
-                with contextlib.suppress(ValueError):
+                try:
                     name, status, reason, duration_s, n_frames, fps, has_audio, seconds = cells
                     facts = ClipFacts(status, reason, float(duration_s), int(n_frames), float(fps), has_audio == "1")
                     rows[name] = Row(facts, float(seconds))
+                except ValueError:
+                    # The header, or a cut line: neither holds a number in each of the last columns.
+                    continue
     except FileNotFoundError:
         # Another shard may have merged it since it was listed.
         return {}

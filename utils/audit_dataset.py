@@ -56,7 +56,13 @@ def build_parser() -> OneLineParser:
     add("--labels", type=Path, required=True, metavar="FILE", help="video_name,target and further columns")
     add("--video_dir", type=Path, required=True, metavar="DIR", help="folder in which the names lie")
     add("--group", metavar="COL", help="clips that belong together (default: the column group or source, if any)")
-    add("--remedy", nargs="+", default=[], metavar="NAME", help="apply these to all clips and ask again; see docs/AUDIT.md")
+    add(
+        "--remedy",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="apply these to all clips and ask again; see docs/AUDIT.md",
+    )
     add("--output", type=Path, metavar="FILE", help="write the rows as JSON")
     add("--workers", type=at_least_one, metavar="N", help="processes (default: one per core)")
     add("--seed", type=whole_number, default=0, metavar="N", help="same seed, same rows (default: %(default)s)")

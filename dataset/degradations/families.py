@@ -213,7 +213,7 @@ FAMILIES: dict[str, Family] = {family.name: family for family in (
     Family("remux", "container", "container, no re-encode", tuple(CONTAINERS), _remuxed),
     Family("mp3", "audio", _RATES, (128, 96, 64, 48, 32), _audio_rate("libmp3lame")),
     Family("aac", "audio", _RATES, (96, 64, 48, 32, 24), _audio_rate("aac")),
-    Family("opus", "audio", _RATES, (64, 32, 16, 10, 6), _audio_rate("libopus")),
+    Family("opus", "audio", _RATES, (64, 32, 16, 10, 6), _audio_rate("libopus", vbr="constrained")),
     Family("telephone", "audio", "band at 8 kHz, Hz", ((50, 3800), (200, 3600), (300, 3400), (400, 3000), (500, 2500)),
            _filtered_sound(sound.telephone), _IN_FLAC),
     Family("audio_noise", "audio", "SNR, dB", (30, 20, 10, 5, 0), _filtered_sound(sound.add_noise), _IN_FLAC),

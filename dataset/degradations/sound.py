@@ -15,6 +15,8 @@ TELEPHONE_RATE_HZ = 8000
 MU = 255.0
 BANDPASS_ORDER = 4
 
+VOCODER_WINDOW = 2048
+
 DECAY_DB = 60.0
 TAIL_LAG_S = 0.005
 DIRECT_TO_REVERBERANT_DB = 3.0
@@ -43,9 +45,9 @@ def reverb(waveform: np.ndarray, rate_hz: int, rt60_s: float, rng: np.random.Gen
 
 def pitch(waveform: np.ndarray, rate_hz: int, semitones: float, rng: np.random.Generator | None = None) -> np.ndarray:
     """Shift the pitch by `semitones` without changing the tempo (librosa's phase vocoder)."""
-    if not len(waveform):
-        return waveform
-    return _within_full_scale(librosa.effects.pitch_shift(waveform, sr=rate_hz, n_steps=semitones))
+    whole_window = np.pad(waveform, (0, max(VOCODER_WINDOW - len(waveform), 0)))
+    shifted = librosa.effects.pitch_shift(whole_window, sr=rate_hz, n_steps=semitones, n_fft=VOCODER_WINDOW)
+    return _within_full_scale(shifted[: len(waveform)])
 
 
 def volume(waveform: np.ndarray, rate_hz: int, gain_db: float, rng: np.random.Generator | None = None) -> np.ndarray:
@@ -60,6 +62,8 @@ def telephone(
 
     The result is back at `rate_hz` with nothing above 4 kHz.
     """
+    if not len(waveform):
+        return waveform
     narrow = soxr.resample(waveform, rate_hz, TELEPHONE_RATE_HZ, quality="HQ")
     band = scipy.signal.butter(BANDPASS_ORDER, band_hz, "bandpass", fs=TELEPHONE_RATE_HZ, output="sos")
     coded = _mu_law(scipy.signal.sosfilt(band, narrow).astype(np.float32))

@@ -1,6 +1,6 @@
 """Official metadata of the field's data sets -> our label CSV: one reader per data set, one small module each.
 
-Each module's docstring cites where its format was seen. `docs/DATASETS.md` lists what is read, and what is not.
+Each module's docstring cites where its format was seen; `docs/DATASETS.md` lists what is read, and what is not.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ from pathlib import Path
 
 from dataset.importers import av_deepfake1m, dfdc, fakeavceleb, folders, idforge, kodf, lav_df, multiffdv
 from dataset.importers.clip import Imported
-from dataset.importers.table import select_split, to_table, write_labels
+from dataset.importers.table import import_labels, write_labels
 from utils.errors import UsageError
-from utils.registry import nearest_name
 
 Importer = Callable[[Path], Imported]
 
@@ -27,19 +26,19 @@ IMPORTERS: dict[str, Importer] = {
     "KoDF": kodf.read,
     "folders": folders.read,
 }
-"""The name on the command line (upper or lower case) -> what reads that data set's metadata."""
+"""A data set's name, in capitals or not -> what reads its metadata."""
 
 
 def find_importer(name: str) -> Importer:
     """The reader of the data set `name`.
 
     Raises:
-        UsageError: there is none; names the nearest and lists all.
+        UsageError: there is none; lists all.
     """
-    by_name = {known.casefold(): importer for known, importer in IMPORTERS.items()}
-    if name.casefold() not in by_name:
-        raise UsageError(f"unknown data set {name!r}{nearest_name(name, IMPORTERS)} (there are: {', '.join(IMPORTERS)})")
-    return by_name[name.casefold()]
+    for known, importer in IMPORTERS.items():
+        if known.casefold() == name.casefold():
+            return importer
+    raise UsageError(f"unknown data set {name!r} (there are: {', '.join(IMPORTERS)})")
 
 
-__all__ = ["IMPORTERS", "Imported", "find_importer", "select_split", "to_table", "write_labels"]
+__all__ = ["IMPORTERS", "Imported", "find_importer", "import_labels", "write_labels"]

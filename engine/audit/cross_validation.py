@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from sklearn.ensemble import ExtraTreesClassifier
@@ -14,7 +14,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from utils.metrics import Interval, bootstrap_auc, bootstrap_auc_over_groups
+from utils.metrics import Interval, bootstrap_auc, bootstrap_auc_over_groups, same_source_auc
 from utils.metrics.intervals import auc_within_sources
 
 FOLDS = 5
@@ -30,7 +30,7 @@ CLASSIFIERS: dict[str, Callable[[int], object]] = {
         StandardScaler(), LogisticRegression(C=0.3, max_iter=300, class_weight="balanced")
     ),
     "trees": lambda seed: ExtraTreesClassifier(
-        50, max_depth=4, min_samples_leaf=2, class_weight="balanced", random_state=seed
+        30, max_depth=4, min_samples_leaf=2, class_weight="balanced", random_state=seed
     ),
     "linear_head": lambda seed: make_pipeline(
         StandardScaler(), LogisticRegression(C=0.01, max_iter=300, class_weight="balanced")
@@ -107,56 +107,27 @@ class Held:
         grouped: AUC on held-out groups (on held-out clips where there are no groups).
         random: AUC on a random split, or `None` without groups.
         within: group -> AUC inside it, for held-out groups that hold both classes.
-        within_mean: AUC over the pairs of a real and a fake of the same held-out group.
+        within_mean: mean of `within`, every group weighing the same.
     """
 
     grouped: Interval
-    random: Interval | None
-    within: dict[str, float]
-    within_mean: Interval
+    random: Interval | None = None
+    within: dict[str, float] = field(default_factory=dict)
+    within_mean: Interval = Interval(None)
 
 
 def evaluate(evidence: Evidence, seed: int) -> Held:
     """Cross-validate by group and at random."""
     score = held_out_scores(evidence, seed, grouped=True)
     if score is None:
-        return Held(Interval(None, reason="fewer than two independent units hold a class"), None, {}, Interval(None))
+        return Held(Interval(None, reason="fewer than two independent units hold a class"))
     target, group = evidence.target, evidence.group
     if group is None:
-        return Held(bootstrap_auc(target, score, resamples=RESAMPLES, seed=seed), None, {}, Interval(None))
+        return Held(bootstrap_auc(target, score, resamples=RESAMPLES, seed=seed))
     at_random = held_out_scores(evidence, seed, grouped=False)
     return Held(
         bootstrap_auc_over_groups(target, score, group, resamples=RESAMPLES, seed=seed),
         None if at_random is None else bootstrap_auc(target, at_random, resamples=RESAMPLES, seed=seed),
         auc_within_sources(target, score, group),
-        within_groups(target, score, group, seed),
+        same_source_auc(target, score, group, resamples=RESAMPLES, seed=seed),
     )
-
-
-def within_groups(target: np.ndarray, score: np.ndarray, group: np.ndarray, seed: int) -> Interval:
-    """AUC over pairs of a real and a fake of the same group, with a bootstrap over groups.
-
-    Groups weigh by their number of pairs, so that a source of two clips does not count as much as one of thirty.
-    """
-    won, pairs = _pairs_within(target, score, group)
-    n_groups = len(pairs)
-    if n_groups == 0:
-        return Interval(None, reason="no group holds both classes")
-    mean = float(won.sum() / pairs.sum())
-    if n_groups < 3:
-        return Interval(mean, units=n_groups, reason="fewer than 3 groups hold both classes")
-    draws = np.random.default_rng(seed).integers(0, n_groups, (RESAMPLES, n_groups))
-    low, high = np.percentile(won[draws].sum(axis=1) / pairs[draws].sum(axis=1), (2.5, 97.5))
-    return Interval(mean, float(low), float(high), n_groups)
-
-
-def _pairs_within(target: np.ndarray, score: np.ndarray, group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    won, pairs = [], []
-    for name in np.unique(group):
-        here = group == name
-        real, fake = score[here & (target == 0)], score[here & (target == 1)]
-        if len(real) and len(fake):
-            difference = fake[:, None] - real[None, :]
-            won.append((difference > 0).sum() + 0.5 * (difference == 0).sum())
-            pairs.append(difference.size)
-    return np.array(won), np.array(pairs)

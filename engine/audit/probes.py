@@ -15,37 +15,72 @@ FACT_MODELS = ("logistic", "trees")
 HEAD_MODELS = ("linear_head",)
 ALL_FACTS = ("size", "rates", "codecs", "bit rate", "durations", "audio minus video duration", "frame count")
 LOGARITHMIC = ("_bytes", "_bps", "_px")
+STILL = "a frame shows the forgery too, so this may be the forgery seen by a crude eye"
 
-# Which clips can be used, and the matrices that the models see of them.
-Inputs = tuple[np.ndarray, list[np.ndarray]]
+FactRow = dict[str, float | str]
 
 
 @dataclass(frozen=True)
 class Probe:
-    """One question to the data.
+    """One question to the data: about facts of some families, or about one array per clip.
 
     Attributes:
         name: what the probe looks at.
-        inputs: from all measurements (and a seed) to the usable clips (n,) bool and their feature matrices.
+        remedies: names of `REMEDIES` that should close this shortcut.
+        families: families of `Measurements.container` or `Measurements.sound`; empty for a probe of arrays.
+        array: attribute of `Measurements` that holds the array; empty for a probe of facts.
+        encode: from stacked arrays and a seed to feature matrices.
         models: names of `CLASSIFIERS`.
-        remedies: names of `REMEDIES` that should close this shortcut; the audit's second pass re-runs the probe when one
-            of them was applied.
+        caveat: what to keep in mind when the probe finds something.
     """
 
     name: str
-    inputs: Callable[[Sequence[Measurements], int], Inputs]
-    models: tuple[str, ...]
     remedies: tuple[str, ...]
+    families: tuple[str, ...] = ()
+    array: str = ""
+    encode: Callable[[np.ndarray, int], list[np.ndarray]] = lambda array, seed: [array]
+    models: tuple[str, ...] = FACT_MODELS
+    caveat: str = ""
 
     def evidence(
         self, clips: Sequence[Measurements], target: np.ndarray, group: np.ndarray | None, seed: int
     ) -> Evidence:
         """The probe's features of the clips that have them, with their targets and groups."""
-        usable, matrices = self.inputs(clips, seed)
+        if self.families:
+            rows = [self.facts(clip) for clip in clips]
+            usable = np.array([row is not None for row in rows], dtype=bool)
+            present = [row for row in rows if row is not None]
+            matrices = [fact_matrix(present)] if present else []
+        else:
+            arrays = [getattr(clip, self.array) for clip in clips]
+            usable = np.array([array is not None for array in arrays], dtype=bool)
+            matrices = (
+                self.encode(np.stack([array for array in arrays if array is not None]), seed) if usable.any() else []
+            )
         return Evidence(matrices, target[usable], None if group is None else group[usable], self.models)
 
+    def facts(self, clip: Measurements) -> FactRow | None:
+        """The clip's facts of the probe's families; `None` when it lacks one of them (no sound)."""
+        known = clip.container | clip.sound
+        if not all(family in known for family in self.families):
+            return None
+        return {fact: value for family in self.families for fact, value in known[family].items()}
 
-def fact_matrix(rows: Sequence[dict[str, float | str]]) -> np.ndarray:
+    def medians(self, clips: Sequence[Measurements], target: np.ndarray) -> dict[str, dict[str, float]]:
+        """The median of each numeric fact among the reals and among the fakes that have it."""
+        rows = [(self.facts(clip) or {}, kind) for clip, kind in zip(clips, target, strict=True)]
+        medians: dict[str, dict[str, float]] = {}
+        for name in sorted(set().union(*(row for row, _ in rows))) if self.families else ():
+            values = [
+                [row[name] for row, kind in rows if kind == wanted and name in row and row[name] == row[name]]
+                for wanted in (0, 1)
+            ]
+            if all(values) and not any(isinstance(value, str) for part in values for value in part):
+                medians[name] = {"real": float(np.median(values[0])), "fake": float(np.median(values[1]))}
+        return medians
+
+
+def fact_matrix(rows: Sequence[FactRow]) -> np.ndarray:
     """Facts as finite numbers: (n, F) float64.
 
     Text becomes one column per value. Numbers whose name ends in one of `LOGARITHMIC` are taken as logarithms; where one is
@@ -69,60 +104,35 @@ def fact_matrix(rows: Sequence[dict[str, float | str]]) -> np.ndarray:
     return np.stack(columns, axis=1)
 
 
-def _container(*families: str) -> Callable[[Sequence[Measurements], int], Inputs]:
-    def inputs(clips: Sequence[Measurements], seed: int) -> Inputs:
-        rows = [
-            {f"{family}/{fact}": value for family in families for fact, value in clip.container[family].items()}
-            for clip in clips
-        ]
-        return np.ones(len(clips), bool), [fact_matrix(rows)]
-
-    return inputs
-
-
-def _sound(family: str) -> Callable[[Sequence[Measurements], int], Inputs]:
-    def inputs(clips: Sequence[Measurements], seed: int) -> Inputs:
-        usable = np.array([family in clip.sound for clip in clips], dtype=bool)
-        rows = [clip.sound[family] for clip in clips if family in clip.sound]
-        return usable, [fact_matrix(rows)] if rows else []
-
-    return inputs
-
-
-def _array(name: str, transform: Callable[[np.ndarray, int], list[np.ndarray]]) -> Callable:
-    def inputs(clips: Sequence[Measurements], seed: int) -> Inputs:
-        arrays = [getattr(clip, name) for clip in clips]
-        usable = np.array([array is not None for array in arrays], dtype=bool)
-        present = [array for array in arrays if array is not None]
-        return usable, transform(np.stack(present), seed) if present else []
-
-    return inputs
-
-
-def _as_it_is(array: np.ndarray, seed: int) -> list[np.ndarray]:
-    return [array]
-
-
 PROBES: tuple[Probe, ...] = (
-    Probe("container: all facts", _container(*ALL_FACTS), FACT_MODELS, ("re_encode",)),
-    Probe("container: size", _container("size"), FACT_MODELS, ("re_encode",)),
-    Probe("container: rates", _container("rates"), FACT_MODELS, ("re_encode",)),
-    Probe("container: codecs", _container("codecs"), FACT_MODELS, ("re_encode",)),
-    Probe("container: bit rate", _container("bit rate"), FACT_MODELS, ("re_encode",)),
-    Probe("container: durations", _container("durations"), FACT_MODELS, ("re_encode",)),
-    Probe("audio minus video duration", _container("audio minus video duration"), FACT_MODELS, ("re_encode",)),
-    Probe("duration", _container("duration"), FACT_MODELS, ("fixed_window",)),
-    Probe("frame count", _container("frame count"), FACT_MODELS, ("fixed_window",)),
-    Probe("leading silence", _sound("leading silence"), FACT_MODELS, ("trim_silence",)),
-    Probe("trailing silence", _sound("trailing silence"), FACT_MODELS, ("trim_silence",)),
-    Probe("loudness", _sound("loudness"), FACT_MODELS, ("level",)),
-    Probe("band limit", _sound("band limit"), FACT_MODELS, ("band_limit", "resample")),
+    Probe("container: all facts", ("re_encode",), ALL_FACTS),
+    Probe("container: size", ("re_encode",), ("size",)),
+    Probe("container: rates", ("re_encode",), ("rates",)),
+    Probe("container: codecs", ("re_encode",), ("codecs",)),
+    Probe("container: bit rate", ("re_encode",), ("bit rate",)),
+    Probe("container: durations", ("re_encode", "fixed_window"), ("durations",)),
+    Probe("audio minus video duration", ("re_encode",), ("audio minus video duration",)),
+    Probe("duration", ("fixed_window",), ("duration",)),
+    Probe("frame count", ("fixed_window",), ("frame count",)),
+    Probe("leading silence", ("trim_silence",), ("leading silence",)),
+    Probe("trailing silence", ("trim_silence",), ("trailing silence",)),
+    Probe("loudness", ("level",), ("loudness",)),
+    Probe("band limit", ("band_limit", "resample"), ("band limit",)),
     Probe(
         "random encoder on mel",
-        _array("mel", random_features),
-        HEAD_MODELS,
-        ("resample", "band_limit", "trim_silence", "fixed_window", "re_encode"),
+        ("fixed_window", "trim_silence", "band_limit"),
+        array="mel",
+        encode=random_features,
+        models=HEAD_MODELS,
+        caveat="a trained network that reaches no more has learned no more",
     ),
-    Probe("random encoder on frames", _array("frames", random_features), HEAD_MODELS, ("re_encode",)),
-    Probe("first frame only", _array("first_frame", _as_it_is), FACT_MODELS, ("re_encode",)),
+    Probe(
+        "random encoder on frames",
+        ("re_encode",),
+        array="frames",
+        encode=random_features,
+        models=HEAD_MODELS,
+        caveat=STILL,
+    ),
+    Probe("first frame only", ("re_encode",), array="first_frame", caveat=STILL),
 )

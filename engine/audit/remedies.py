@@ -47,9 +47,7 @@ def check_remedies(names: Sequence[str]) -> frozenset[str]:
     return frozenset(names)
 
 
-def treat_audio(
-    samples: np.ndarray, rate_hz: int, remedies: frozenset[str], window_s: float
-) -> tuple[np.ndarray, int]:
+def treat_audio(samples: np.ndarray, rate_hz: int, remedies: frozenset[str], window_s: float) -> tuple[np.ndarray, int]:
     """Apply the remedies that concern sound.
 
     Args:

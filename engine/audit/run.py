@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,9 @@ from engine.audit.probes import PROBES, Probe
 from engine.audit.remedies import REMEDIES, check_remedies, shared_window_s
 from engine.audit.verdict import (
     FINDINGS,
-    KNOWN_GROUPS,
+    LEAK,
+    POSSIBLE,
+    SHORTCUT,
     Verdict,
     Yardstick,
     judge,
@@ -89,9 +91,9 @@ def audit(
 
     Returns:
         One row per probe, controls last: `probe, auc, low, high, verdict, remedy` as every report reads them, and
-        `explanation, reach, n_clips, n_left_out, n_groups, random, within, after`. `auc` is null where it cannot be
-        computed; `random` is the same on a random split; `within` the AUC over pairs of one held-out group; `after` (with
-        remedies) the figures of the second pass.
+        `explanation, reach, n_clips, n_left_out, n_groups, random, within, medians, after`. `auc` is null where it cannot be
+        computed; `random` is the same on a random split; `within` the mean AUC inside held-out groups that hold both classes;
+        `medians` those of the probe's facts among reals and fakes; `after` (with remedies) the figures of the second pass.
 
     Raises:
         UsageError: an unknown column or remedy, or only one class.
@@ -102,17 +104,17 @@ def audit(
     paths = [Path(video_dir) / name for name in table["video_name"]]
     measured = _measure([MeasureTask(path) for path in paths], workers, quiet)
     clips = _usable(table, measured)
-    yardstick = _yardstick(clips, seed)
+    null = permuted_aucs(PROBES[0].evidence(clips.measurements, clips.target, clips.group, seed), seed)
+    yardstick = _yardstick(clips, null)
     answers = {probe.name: _ask(probe, clips, yardstick, seed) for probe in PROBES}
-    rows = {probe.name: _row(probe.name, answers[probe.name], len(table), probe.remedies) for probe in PROBES}
+    rows = [_row(probe, answers[probe.name], clips, len(table)) for probe in PROBES]
     if chosen:
         window_s = shared_window_s([float(clip.container["duration"]["duration_s"]) for clip in clips.measurements])
-        measured = _measure([MeasureTask(path, chosen, window_s) for path in paths], workers, quiet)
-        treated = _usable(table, measured)
-        for probe in PROBES:
+        treated = _usable(table, _measure([MeasureTask(path, chosen, window_s) for path in paths], workers, quiet))
+        for probe, row in zip(PROBES, rows, strict=True):
             answer = _ask(probe, treated, yardstick, seed, answers[probe.name])
-            rows[probe.name]["after"] = {"remedies": sorted(chosen), **_figures(answer)}
-    return [*rows.values(), *_controls(clips, yardstick, len(table), seed)]
+            row["after"] = {"remedies": sorted(chosen), **_figures(answer.held, answer.verdict)}
+    return [*rows, *_control_rows(clips, null, yardstick, len(table), seed)]
 
 
 def _labelled(labels: pd.DataFrame, group: str | None, max_clips: int, seed: int) -> pd.DataFrame:
@@ -161,16 +163,12 @@ def _usable(table: pd.DataFrame, measured: list[Measurements]) -> Clips:
     return Clips(clips, target, None if len(names) == len(clips) else group)
 
 
-def _yardstick(clips: Clips, seed: int) -> Yardstick:
-    """How far chance goes: from permuted labels on all container facts, since they know the groups best."""
-    if clips.group is None:
+def _yardstick(clips: Clips, null: np.ndarray) -> Yardstick:
+    """How far chance goes: by permuted labels on all container facts, since those know the groups best."""
+    if clips.group is None or len(null) < 2:
         return Yardstick(1.0, len(PROBES))
-    evidence = PROBES[0].evidence(clips.measurements, clips.target, clips.group, seed)
-    aucs = permuted_aucs(evidence, seed)
-    if len(aucs) < 2:
-        return Yardstick(1.0, len(PROBES))
-    deviation = float(np.sqrt(np.mean((aucs - 0.5) ** 2)))
-    return Yardstick(max(1.0, deviation / mann_whitney_deviation(*np.bincount(clips.target))), len(PROBES))
+    deviation = float(np.sqrt(np.mean((null - 0.5) ** 2)))
+    return Yardstick(max(1.0, deviation / mann_whitney_deviation(*count_classes(clips.target))), len(PROBES))
 
 
 def _ask(probe: Probe, clips: Clips, yardstick: Yardstick, seed: int, before: Answer | None = None) -> Answer:
@@ -178,42 +176,48 @@ def _ask(probe: Probe, clips: Clips, yardstick: Yardstick, seed: int, before: An
     evidence = probe.evidence(clips.measurements, clips.target, clips.group, seed)
     if before is not None and _same(evidence, before.evidence):
         return before
-    counts = tuple(int(count) for count in np.bincount(evidence.target, minlength=2))
+    counts = count_classes(evidence.target)
     if min(counts) == 0:
-        held = Held(Interval(None, reason="no clip of one class has what the probe looks at"), None, {}, Interval(None))
+        held = Held(Interval(None, reason="no clip of one class has what the probe looks at"))
     else:
         held = evaluate(evidence, seed)
-    return Answer(evidence, held, judge(held, counts, evidence.n_units, yardstick))
+    verdict = judge(held, counts, evidence.n_units, yardstick)
+    if probe.caveat and verdict.verdict in FINDINGS:
+        verdict = replace(verdict, explanation=f"{verdict.explanation[:-1]}; {probe.caveat}.")
+    return Answer(evidence, held, verdict)
 
 
 def _same(one: Evidence, other: Evidence) -> bool:
     return len(one.inputs) == len(other.inputs) and all(map(np.array_equal, one.inputs, other.inputs))
 
 
-def _row(name: str, answer: Answer, n_all: int, remedies: tuple[str, ...]) -> dict[str, Any]:
-    target, group = answer.evidence.target, answer.evidence.group
-    verdict = answer.verdict.verdict
-    offered = "; ".join(f"{remedy}: {REMEDIES[remedy]}" for remedy in remedies)
-    return {"probe": name} | _figures(answer) | {
-        "remedy": (SPLIT_BY_GROUP if verdict == KNOWN_GROUPS else offered) if verdict in FINDINGS else "",
-        "n_clips": len(target),
-        "n_left_out": n_all - len(target),
-        "n_groups": len(target) if group is None else len(np.unique(group)),
-    }
+def count_classes(target: np.ndarray) -> tuple[int, int]:
+    """Number of reals and of fakes."""
+    return int((target == 0).sum()), int((target == 1).sum())
 
 
-def _figures(answer: Answer) -> dict[str, Any]:
-    held, within = answer.held, answer.held.within
-    spread = {"groups": len(within), "lowest": min(within.values()), "highest": max(within.values())} if within else {}
-    return {
-        "auc": held.grouped.value,
-        "low": held.grouped.low,
-        "high": held.grouped.high,
-        "verdict": answer.verdict.verdict,
-        "explanation": answer.verdict.explanation,
-        "reach": answer.verdict.reach,
+def _row(probe: Probe, answer: Answer, clips: Clips, n_all: int) -> dict[str, Any]:
+    offered = "; ".join(f"{remedy}: {REMEDIES[remedy]}" for remedy in probe.remedies)
+    remedy = {SHORTCUT: offered, POSSIBLE: offered, LEAK: SPLIT_BY_GROUP}.get(answer.verdict.verdict, "")
+    return (
+        {"probe": probe.name}
+        | _figures(answer.held, answer.verdict)
+        | {"remedy": remedy, "medians": probe.medians(clips.measurements, clips.target)}
+        | _counts(answer.evidence, n_all)
+    )
+
+
+def _figures(held: Held, verdict: Verdict) -> dict[str, Any]:
+    within = None
+    if held.within:
+        aucs = held.within.values()
+        within = _interval(held.within_mean) | {"groups": len(aucs), "lowest": min(aucs), "highest": max(aucs)}
+    return _interval(held.grouped) | {
+        "verdict": verdict.verdict,
+        "explanation": verdict.explanation,
+        "reach": verdict.reach,
         "random": None if held.random is None else _interval(held.random),
-        "within": _interval(held.within_mean) | spread if within else None,
+        "within": within,
     }
 
 
@@ -221,24 +225,31 @@ def _interval(interval: Interval) -> dict[str, float | None]:
     return {"auc": interval.value, "low": interval.low, "high": interval.high}
 
 
-def _controls(clips: Clips, yardstick: Yardstick, n_all: int, seed: int) -> list[dict[str, Any]]:
+def _counts(evidence: Evidence | None, n_all: int) -> dict[str, int]:
+    if evidence is None:
+        return {"n_clips": 0, "n_left_out": n_all, "n_groups": 0}
+    n_clips = len(evidence.target)
+    n_groups = n_clips if evidence.group is None else len(np.unique(evidence.group))
+    return {"n_clips": n_clips, "n_left_out": n_all - n_clips, "n_groups": n_groups}
+
+
+def _control_rows(clips: Clips, null: np.ndarray, yardstick: Yardstick, n_all: int, seed: int) -> list[dict[str, Any]]:
+    """The rows of the two controls, in the shape of the probes' rows."""
     real = np.flatnonzero(clips.target == 0)
     group = None if clips.group is None else clips.group[real]
     swapped = swapped_audio([clips.measurements[index] for index in real], group, seed)
-    if swapped is None:
-        held = Held(Interval(None, reason="fewer than 4 real clips have sound and pictures"), None, {}, Interval(None))
-        swapped = Evidence([], np.empty(0, int), None, ())
-        verdict = judge_control(held.grouped, (0, 0), yardstick)
-    else:
-        grouped = evaluate(swapped, seed).grouped
-        held = Held(grouped, None, {}, Interval(None))
-        verdict = judge_control(grouped, (len(swapped.target) // 2,) * 2, yardstick)
-    rows = [_row(SWAPPED, Answer(swapped, held, verdict), len(swapped.target), ())]
-    evidence = PROBES[0].evidence(clips.measurements, clips.target, clips.group, seed)
-    aucs = permuted_aucs(evidence, seed)
-    null = Interval(None, reason="fewer than two independent units hold a class")
-    if len(aucs):
-        null = Interval(float(aucs.mean()), *(float(limit) for limit in np.percentile(aucs, (2.5, 97.5))), len(aucs))
-    verdict = judge_control(null, tuple(np.bincount(clips.target)), yardstick)
-    held = Held(null, None, {}, Interval(None))
-    return [*rows, _row(PERMUTED, Answer(evidence, held, verdict), n_all, ())]
+    held = Held(Interval(None, reason="fewer than 4 real clips have sound and pictures"))
+    if swapped is not None:
+        held = replace(evaluate(swapped, seed), random=None, within={})
+    # Each group holds every sound and picture on both sides: groups do not widen the spread of this control.
+    verdict = judge_control(held.grouped, (len(real), len(real)), Yardstick(1.0, yardstick.n_probes))
+    common = {"remedy": "", "medians": {}}
+    rows = [{"probe": SWAPPED} | _figures(held, verdict) | common | _counts(swapped, 2 * len(real))]
+    spread = Interval(None, reason="fewer than two independent units hold a class")
+    if len(null):
+        low, high = np.percentile(null, (2.5, 97.5))
+        spread = Interval(float(null.mean()), float(low), float(high), len(null))
+    verdict = judge_control(spread, count_classes(clips.target), yardstick)
+    counts = {"n_clips": len(clips.target), "n_left_out": n_all - len(clips.target)}
+    counts["n_groups"] = len(clips.target) if clips.group is None else len(np.unique(clips.group))
+    return [*rows, {"probe": PERMUTED} | _figures(Held(spread), verdict) | common | counts]

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+MEDIANS_SHOWN = 4
+
 REACHES = {
     "inside unseen groups": "carries over to clips of groups it has not seen",
     "between unseen groups only": "tells groups apart, also new ones, but not the clips of one group",
     "known groups only": "works only on groups it was trained on",
-    "unknown": "found, but the groups cannot say where it works",
+    "unknown": "found, but no groups with both classes say where it works",
 }
 
 
@@ -31,7 +33,7 @@ def format_audit(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _remarks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     found = [row for row in rows if row["remedy"] or row["verdict"] == "control fails"]
-    lines = [f"{row['probe']}: {row['verdict']}. {row['explanation']}" for row in found]
+    lines = [f"{row['probe']}: {row['verdict']}. {row['explanation']}{_medians(row)}" for row in found]
     for reach, meaning in REACHES.items():
         names = [row["probe"] for row in rows if row["reach"] == reach]
         if names:
@@ -39,6 +41,15 @@ def _remarks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     remedies = dict.fromkeys(part for row in found if row["remedy"] for part in row["remedy"].split("; "))
     lines += [f"Remedy: {remedy}" for remedy in remedies]
     return lines or ["No probe found a shortcut."]
+
+
+def _medians(row: Mapping[str, Any]) -> str:
+    """The medians behind a finding, where they are few enough to be read."""
+    medians = row["medians"]
+    if not 0 < len(medians) <= MEDIANS_SHOWN:
+        return ""
+    parts = (f"{name} {pair['real']:.4g} in reals, {pair['fake']:.4g} in fakes" for name, pair in medians.items())
+    return f" Medians: {'; '.join(parts)}."
 
 
 def _number(value: float | None) -> str:

@@ -12,16 +12,19 @@ from utils.metrics import Interval
 
 SHORTCUT = "shortcut"
 POSSIBLE = "possible shortcut"
-KNOWN_GROUPS = "works on known groups only"
+LEAK = "leaks through groups"
 NOTHING = "nothing found"
 TOO_FEW = "too few clips to tell"
 HOLDS = "control holds"
 FAILS = "control fails"
 
-FINDINGS = (SHORTCUT, POSSIBLE, KNOWN_GROUPS)
+FINDINGS = (SHORTCUT, POSSIBLE, LEAK)
 
 FEW_UNITS = 10
 """With fewer real or fewer fake units (groups, else clips) than this nothing is proved either way."""
+
+FEW_GROUPS = 3
+"""With fewer groups that hold both classes it is not said whether a shortcut works inside a group."""
 
 WORTH_NAMING_AUC = 0.6
 """With very many clips even an AUC of 0.52 is significant; a shortcut should also be of use."""
@@ -92,22 +95,31 @@ def judge(held: Held, n_clips: tuple[int, int], n_units: tuple[int, int], yardst
     certain = yardstick.chance(*n_clips, FAMILY_ERROR / yardstick.n_probes)
     hint = yardstick.chance(*n_clips, HINT_ERROR)
     few = min(n_units) < FEW_UNITS
-    found = auc > certain and auc >= WORTH_NAMING_AUC and (held.grouped.low or 0.0) > 0.5
+    clear = auc >= WORTH_NAMING_AUC and (held.grouped.low or 0.0) > 0.5
     seen = "held-out clips" if held.random is None else "held-out groups"
-    sentence = f"AUC {figure(held.grouped)} on {seen}"
-    if auc > hint:
-        verdict = SHORTCUT if found and not few else POSSIBLE
-        sentence += f", where chance reaches {hint:.2f}" + _against_random(held) + _inside(held)
-        return Verdict(verdict, sentence + _few(few, n_clips, n_units, held) + ".", _reach(held))
-    if few or certain > HIDDEN_AUC:
-        return Verdict(TOO_FEW, f"{sentence}; chance alone reaches {hint:.2f}{_few(few, n_clips, n_units, held)}.")
+    sentence = f"AUC {figure(held.grouped)} on {seen}, where chance reaches {hint:.2f}"
+    if auc > hint or (clear and not few):
+        verdict = SHORTCUT if clear and auc > certain and not few else POSSIBLE
+        sentence += _against_random(held) + _inside(held) + _few(few, n_clips, n_units, held)
+        return Verdict(verdict, sentence + ".", _reach(held))
     random = held.random
-    # On a random split the clips of one group are on both sides: the groups' spread is no excuse there.
-    alone = Yardstick(1.0, yardstick.n_probes).chance(*n_clips, FAMILY_ERROR / yardstick.n_probes)
-    if random is not None and random.value is not None and random.value > max(alone, auc + GAP_TO_RANDOM):
-        told = f"{sentence} but {figure(random)} on a random split: it recognises the groups and is worth nothing on others"
-        return Verdict(KNOWN_GROUPS, told + ".", "known groups only")
-    return Verdict(NOTHING, f"{sentence}; chance alone reaches {hint:.2f}.")
+    if (
+        random is not None
+        and random.value is not None
+        and random.value > max(_alone(n_clips, yardstick), auc + GAP_TO_RANDOM)
+    ):
+        sentence += (
+            f"; {figure(random)} on a random split: it recognises the groups, and shows nothing certain on others"
+        )
+        return Verdict(LEAK, sentence + ".", "known groups only")
+    if few or certain > HIDDEN_AUC:
+        return Verdict(TOO_FEW, sentence + _few(few, n_clips, n_units, held) + ".")
+    return Verdict(NOTHING, sentence + ".")
+
+
+def _alone(n_clips: tuple[int, int], yardstick: Yardstick) -> float:
+    """What chance reaches on a random split, where clips of one group lie on both sides and do not widen it."""
+    return Yardstick(1.0, yardstick.n_probes).chance(*n_clips, FAMILY_ERROR / yardstick.n_probes)
 
 
 def judge_control(auc: Interval, n_clips: tuple[int, int], yardstick: Yardstick) -> Verdict:
@@ -148,7 +160,7 @@ def _inside(held: Held) -> str:
         return ""
     if within.value is None:
         return "; no group holds both classes, so whether it only tells groups apart is not known"
-    told = f"; {figure(within)} between clips of one held-out group ({within.units} groups)"
+    told = f"; {figure(within)} inside held-out groups (mean of {within.units})"
     if _reach(held) == "between unseen groups only":
         told += ", so that it tells groups apart and is worth nothing inside one"
     return told
@@ -156,6 +168,8 @@ def _inside(held: Held) -> str:
 
 def _reach(held: Held) -> str:
     within = held.within_mean
-    if held.random is None or within.value is None or within.low is None:
+    if held.random is None or within.value is None or within.units < FEW_GROUPS:
         return "unknown"
-    return "inside unseen groups" if within.low > 0.5 else "between unseen groups only"
+    # Without a spread between groups there are no limits, and the mean is every group's own figure.
+    low = within.value if within.low is None else within.low
+    return "inside unseen groups" if low > 0.5 else "between unseen groups only"

@@ -6,51 +6,51 @@ import numba
 import numpy as np
 
 N_BINS = 256
-N_TABLES = 8
+N_PAIRS = N_BINS * N_BINS
+BYTES_PER_WORD = 8
 
 
 @numba.njit(cache=True, nogil=True)
-def _count_levels(words: np.ndarray, rest: np.ndarray, tables: np.ndarray, counts: np.ndarray) -> None:
-    # Eight bytes are read at once, and each counts into a table of its own: neighbouring bytes are often equal, and in one
-    # table each increment would have to wait for the one before it.
-    byte = np.uint64(0xFF)
-    tables[:] = 0
+def _count_levels(words: np.ndarray, rest: np.ndarray, pairs: np.ndarray, counts: np.ndarray) -> None:
+    # A processor makes about one increment in memory per clock, whatever its operand: counting pairs of neighbouring bytes,
+    # then adding up the table's rows and columns, needs half as many as counting bytes.
+    pair = np.uint64(0xFFFF)
     for i in range(words.size):
         word = words[i]
-        tables[0, word & byte] += np.int32(1)
-        tables[1, (word >> np.uint64(8)) & byte] += np.int32(1)
-        tables[2, (word >> np.uint64(16)) & byte] += np.int32(1)
-        tables[3, (word >> np.uint64(24)) & byte] += np.int32(1)
-        tables[4, (word >> np.uint64(32)) & byte] += np.int32(1)
-        tables[5, (word >> np.uint64(40)) & byte] += np.int32(1)
-        tables[6, (word >> np.uint64(48)) & byte] += np.int32(1)
-        tables[7, word >> np.uint64(56)] += np.int32(1)
+        pairs[word & pair] += np.int32(1)
+        pairs[(word >> np.uint64(16)) & pair] += np.int32(1)
+        pairs[(word >> np.uint64(32)) & pair] += np.int32(1)
+        pairs[word >> np.uint64(48)] += np.int32(1)
+    counts[:] = 0
+    for first in range(N_BINS):
+        in_row = np.int32(0)
+        for second in range(N_BINS):
+            n = pairs[first * N_BINS + second]
+            in_row += n
+            counts[second] += n
+            pairs[first * N_BINS + second] = 0
+        counts[first] += in_row
     for i in range(rest.size):
-        tables[0, rest[i]] += np.int32(1)
-    for level in range(N_BINS):
-        total = np.int32(0)
-        for table in range(N_TABLES):
-            total += tables[table, level]
-        counts[level] = total
+        counts[rest[i]] += np.int32(1)
 
 
-def count_levels(frame: np.ndarray, tables: np.ndarray, counts: np.ndarray) -> None:
+def count_levels(frame: np.ndarray, pairs: np.ndarray, counts: np.ndarray) -> None:
     """Write the sum of a frame's R, G and B histograms into `counts`.
 
     Args:
         frame: (H, W, 3) uint8; the channel order does not matter. Rows that are padded in memory cost a copy.
-        tables: (8, 256) int32 scratch, so that a clip's frames share one.
+        pairs: (65536,) int32 zeros, and zeros again afterwards: scratch that a clip's frames share.
         counts: (256,) int32, overwritten; it then sums to 3 H W.
     """
     levels = np.ascontiguousarray(frame).reshape(-1)
-    whole = levels.size - levels.size % N_TABLES
-    _count_levels(levels[:whole].view(np.uint64), levels[whole:], tables, counts)
+    whole = levels.size - levels.size % BYTES_PER_WORD
+    _count_levels(levels[:whole].view(np.uint64), levels[whole:], pairs, counts)
 
 
 def rgb_histogram(frame: np.ndarray) -> np.ndarray:
     """The sum of a frame's R, G and B histograms: (H, W, 3) uint8 -> (256,) int32."""
     counts = np.empty(N_BINS, np.int32)
-    count_levels(frame, np.empty((N_TABLES, N_BINS), np.int32), counts)
+    count_levels(frame, np.zeros(N_PAIRS, np.int32), counts)
     return counts
 
 
@@ -60,14 +60,14 @@ class HistogramRows:
     def __init__(self) -> None:
         """Start with room for a short clip."""
         self._rows = np.empty((256, N_BINS), np.int32)
-        self._tables = np.empty((N_TABLES, N_BINS), np.int32)
+        self._pairs = np.zeros(N_PAIRS, np.int32)
         self._count = 0
 
     def add(self, frame: np.ndarray) -> None:
         """Append the histogram of a (H, W, 3) uint8 frame."""
         if self._count == len(self._rows):
             self._rows = np.concatenate([self._rows, np.empty_like(self._rows)])
-        count_levels(frame, self._tables, self._rows[self._count])
+        count_levels(frame, self._pairs, self._rows[self._count])
         self._count += 1
 
     def array(self) -> np.ndarray:

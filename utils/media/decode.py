@@ -30,6 +30,9 @@ LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1_000, 768_000
 LOCAL_FILES_ONLY = {"protocol_whitelist": "file"}
 """Some formats are lists of other addresses; a clip must not make us fetch them."""
 
+ONE_THREAD = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
+"""For the colour conversion, which from PyAV 17 on would start a thread per core in each of the worker processes."""
+
 AUDIO_PACKETS_PER_RUN = 256
 """Audio packets are small and many: decoding them between the frames, one by one, keeps emptying the processor's caches."""
 
@@ -169,9 +172,7 @@ class ClipStream:
             pictures = video_stream(container) if self._wanted[0] else None
             sound = container.streams.best("audio") if self._wanted[1] else None
             # A stream in a codec that libav does not know has no decoder: it counts as absent.
-            streams = [
-                stream for stream in (pictures, sound) if stream is not None and stream.codec_context is not None
-            ]
+            streams = [stream for stream in (pictures, sound) if stream and stream.codec_context]
             if not streams:
                 return
             for stream in streams:
@@ -251,7 +252,7 @@ class ClipStream:
         """The frame as RGB, or `None` for one that cannot be converted."""
         try:
             # One reformatter for all frames: a new one per frame rebuilds the colour scaler, at twice the cost.
-            pixels = rgb_view(reformatter.reformat(frame, format="rgb24"))
+            pixels = rgb_view(reformatter.reformat(frame, format="rgb24", **ONE_THREAD))
         except (av.error.FFmpegError, ValueError, TypeError):
             self.facts.problems.add("truncated")
             return None

@@ -1,0 +1,72 @@
+"""IDForge v1: `train.csv`, `val.csv` and `test.csv`, lists of paths without a header.
+
+Seen: github.com/xyyandxyy/IDForge, `IDForge_v1/val.csv` (a line is `<forgery>/<person>/<recording>/<file>.mp4`) and
+`README.md` (folders and the table of forgeries).
+
+Traps:
+- One file name occurs in several forgeries: only the whole path is a name.
+- `..._audiomismatch_...` has another person's genuine recording as its sound, so its modality is FVRA although it is dubbed.
+- v2 (frames as .npy, sound as .mp3) holds no clips and is not read.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dataset.importers.clip import Imported, ImportedClip, modality_of
+from dataset.importers.reading import clean_name, read_rows
+from utils.errors import UsageError
+
+FORGERIES = (
+    "face_audiomismatch_textmismatch",
+    "face_rvc_textmismatch",
+    "face_tts",
+    "face_tts_textgen",
+    "lip_audiomismatch_textmismatch",
+    "lip_rvc_textmismatch",
+    "lip_tts_textgen",
+    "pristine",
+    "rvc_textmismatch",
+    "tts_textgen",
+    "tts_textmismatch",
+)
+SWAPPERS = ("infoswap", "roop", "simswap")
+PROGRAMS = {"face": "Wav2Lip", "lip": "Wav2Lip", "rvc": "RVC", "tts": "TorToiSe"}
+
+
+def read(path: Path) -> Imported:
+    """Read one of the three lists; which one it is, is the split.
+
+    Returns:
+        Names as the list has them, below `main`; `source` is the recording that a clip was cut from.
+
+    Raises:
+        UsageError: a line that is not such a path.
+    """
+    first, rows = read_rows(path)
+    split = path.stem.lower() if path.stem.lower() in ("train", "val", "test") else ""
+    return Imported([clip_of(row, f"{path}, line {line}", split) for line, row in enumerate([first, *rows], start=1)])
+
+
+def clip_of(row: list[str], where: str, split: str) -> ImportedClip:
+    """The clip that a line names."""
+    name = clean_name(row[0], where)
+    parts = name.split("/")
+    if len(row) != 1 or len(parts) != 4 or parts[0] not in FORGERIES:
+        raise UsageError(f"{where}: {','.join(row)!r} is not <forgery>/<person>/<recording>/<file> of IDForge v1")
+    forgery, person, recording, file = parts
+    words = forgery.split("_")
+    video, audio = bool({"face", "lip"} & set(words)), bool({"rvc", "tts"} & set(words))
+    swapper = file.rpartition(".")[0].rpartition("_")[2]
+    programs = [swapper] if "face" in words and swapper in SWAPPERS else []
+    programs += [PROGRAMS[word] for word in words if word in PROGRAMS]
+    return ImportedClip(
+        name,
+        int(video or audio),
+        type="real" if forgery == "pristine" else forgery,
+        source=recording,
+        identity=person,
+        modality=modality_of(video=video, audio=audio),
+        generator="+".join(programs),
+        split=split,
+    )

@@ -1,0 +1,88 @@
+"""LAV-DF: `metadata.json`, or `metadata.min.json`, which is the same without transcripts.
+
+Seen: the official reader, github.com/ControlNet/LAV-DF, `dataset/lavdf.py` (the fields file, n_fakes, fake_periods, duration,
+original, modify_video, modify_audio, split, video_frames, audio_channels, audio_frames), and an entry of the file in that
+repository's issue 22.
+
+Traps:
+- `split` says `dev` where others say val.
+- Lengths (duration, video_frames, audio_frames) are there without a frame rate; the official reader assumes 25. None is taken
+  over: they come from how a clip was made and could tell a fake by its length.
+- `original` may itself name a clip with an original; `source` is the end of that chain.
+- No field names the person.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+from dataset.importers.clip import Imported, ImportedClip, modality_of
+from dataset.importers.reading import (
+    clean_name,
+    optional_text,
+    read_entries,
+    span_notes,
+    spans_of,
+    split_of,
+    text_of,
+)
+from utils.errors import UsageError
+
+FLAGS = ("modify_video", "modify_audio")
+
+
+def read(path: Path) -> Imported:
+    """Read the metadata of all splits.
+
+    Returns:
+        Names as the file has them (`train/000001.mp4`); `source` is the number of the original clip.
+
+    Raises:
+        UsageError: not such a file; an entry without its flags.
+    """
+    entries = read_entries(path, "LAV-DF's metadata.json")
+    original_of: dict[str, str] = {}
+    for index, entry in enumerate(entries):
+        number = number_of(text_of(entry, "file", f"{path}, entry {index}"))
+        original_of[number] = number_of(optional_text(entry, "original"))
+    clips = []
+    for index, entry in enumerate(entries):
+        where = f"{path}, entry {index}"
+        video, audio = (flag_of(entry, name, where) for name in FLAGS)
+        name = clean_name(entry["file"], where)
+        modality = modality_of(video=video, audio=audio)
+        clips.append(
+            ImportedClip(
+                name,
+                int(video or audio),
+                type=modality if video or audio else "real",
+                source=first_original(number_of(name), original_of),
+                spans=spans_of(entry.get("fake_periods"), f"{where}, fake_periods"),
+                modality=modality,
+                split=split_of(optional_text(entry, "split")),
+            )
+        )
+    fakes_without = sum(clip.target == 1 and not clip.spans for clip in clips)
+    return Imported(clips, span_notes(fakes_without, sum(clip.target == 0 and bool(clip.spans) for clip in clips)))
+
+
+def number_of(name: str) -> str:
+    """The number of a clip, which is unique over all splits: `train/000001.mp4` -> `000001`."""
+    return PurePosixPath(name.replace("\\", "/")).stem
+
+
+def first_original(number: str, original_of: dict[str, str]) -> str:
+    """The clip that this one was made from in the first place; itself for a real one."""
+    seen = {number}
+    while (original := original_of.get(number, "")) and original not in seen:
+        seen.add(original)
+        number = original
+    return number
+
+
+def flag_of(entry: dict, name: str, where: str) -> bool:
+    """One of the two flags that say what was forged; a clip without it is not labelled by guess."""
+    value = entry.get(name)
+    if not isinstance(value, bool):
+        raise UsageError(f"{where}: {name!r} should be true or false, it is {value!r}")
+    return value

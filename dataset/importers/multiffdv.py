@@ -1,0 +1,31 @@
+"""MultiFFDV, the data of the Inclusion 2024 audio-video deepfake challenge: its label files are ours already.
+
+Seen in the challenge's released clips: `trainset_label.txt` and `valset_label.txt`, `video_name,target`, 1 = fake. They tell
+no type, no person and no source (the names are hashes), so none can be given; `utils/make_splits.py --near_duplicates` finds
+related clips.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from dataset.importers.clip import Imported, ImportedClip
+from dataset.importers.reading import clean_name
+from dataset.labels import read_labels
+
+
+def read(path: Path) -> Imported:
+    """Read a label file; placeholders stay empty targets.
+
+    Raises:
+        UsageError: see `read_labels`.
+    """
+    labels = read_labels(path)
+    return Imported(
+        [
+            ImportedClip(clean_name(name, str(path)), None if np.isnan(target) else int(target))
+            for name, target in zip(labels["video_name"], labels["target"], strict=True)
+        ]
+    )

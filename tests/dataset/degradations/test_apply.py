@@ -1,0 +1,295 @@
+"""Degraded files, decoded again: the changed stream shows the parameter, the other one is as it was."""
+
+from __future__ import annotations
+
+import errno
+
+import av
+import numpy as np
+import pytest
+
+from dataset.degradations import FAMILIES, apply, frames
+from dataset.degradations.families import Container
+from dataset.degradations.streams import Track, multiplex, start_s
+from tests.dataset.degradations.conftest import FPS, RATE_HZ, decode, degrade, packets, pictures, voice
+from tests.dataset.degradations.test_sound import band_db, level_db
+from utils.media.errors import MediaError
+from utils.media.writer import write_clip
+
+VIDEO = [name for name, family in FAMILIES.items() if family.kind == "video"]
+AUDIO = [name for name, family in FAMILIES.items() if family.kind == "audio"]
+PRIMING_SAMPLES = 1024
+
+
+def worst(family: str) -> int:
+    return FAMILIES[family].severities[-1]
+
+
+def psnr_db(found: np.ndarray, expected: np.ndarray) -> float:
+    return float(10 * np.log10(255**2 / np.mean((found.astype(np.float32) - expected) ** 2)))
+
+
+def lag_samples(late: np.ndarray, early: np.ndarray) -> int:
+    """By how many samples `late` lags behind `early`, from the peak of their cross-correlation."""
+    size = 1 << 18
+    product = np.fft.irfft(np.fft.rfft(late, size) * np.conj(np.fft.rfft(early, size)))
+    peak = int(np.argmax(product))
+    return peak if peak < size // 2 else peak - size
+
+
+def luma(pixels: np.ndarray) -> np.ndarray:
+    return pixels.astype(np.float32) @ frames.REC_601_LUMA
+
+
+@pytest.mark.parametrize("family", VIDEO)
+def test_a_video_degradation_copies_the_sound(family, clip, source, degraded):
+    path = degraded(family, worst(family))
+    assert packets(path, "audio") == packets(clip, "audio")
+    found = decode(path)
+    assert np.array_equal(found.waveform, source.waveform)
+    assert found.rate_hz == source.rate_hz
+    assert packets(path, "video") != packets(clip, "video")
+
+
+@pytest.mark.parametrize("family", AUDIO)
+def test_an_audio_degradation_copies_the_pictures(family, clip, source, degraded):
+    path = degraded(family, worst(family))
+    assert packets(path, "video") == packets(clip, "video")
+    found = decode(path)
+    assert np.array_equal(found.frames, source.frames)
+    assert found.fps == source.fps
+    assert packets(path, "audio") != packets(clip, "audio")
+
+
+@pytest.mark.parametrize("family", ["h264", "av1", "blur", "mp3", "aac", "telephone"])
+def test_the_other_stream_of_a_webm_is_copied_too(family, webm, tmp_path):
+    before, after = decode(webm), decode(degrade(webm, tmp_path, family, worst(family)))
+    kept = "waveform" if family in VIDEO else "frames"
+    assert np.array_equal(getattr(after, kept), getattr(before, kept))
+
+
+@pytest.mark.parametrize(("family", "codec"), [("h264", "h264"), ("vp9", "vp9"), ("av1", "av1")])
+def test_quality_and_size_fall_with_the_crf(family, codec, source, degraded):
+    paths = [degraded(family, severity) for severity in (1, 2, 3, 4, 5)]
+    quality_db = [psnr_db(decode(path).frames, source.frames) for path in paths]
+    sizes = [sum(map(len, packets(path, "video"))) for path in paths]
+    assert all(np.diff(quality_db) < 0), quality_db
+    assert all(np.diff(sizes) < 0), sizes
+    assert quality_db[0] > 30 and quality_db[0] - quality_db[-1] > 5
+    with av.open(str(paths[0])) as container:
+        assert codec in container.streams.video[0].codec_context.codec.canonical_name
+
+
+def test_the_intermediate_encoding_is_visually_lossless(source, degraded):
+    found = decode(degraded("reencode_video", 0))
+    assert psnr_db(luma(found.frames), luma(source.frames)) > 42
+    assert np.array_equal(decode(degraded("reencode_audio", 0)).waveform, np.round(source.waveform * 32768) / 32768)
+
+
+@pytest.mark.parametrize("family", ["down_up", "blur", "brightness", "contrast", "saturation", "crop"])
+def test_the_file_shows_what_the_filter_made(family, source, degraded):
+    filter_frame = getattr(frames, family)
+    for severity in (1, 5):
+        expected = np.array([filter_frame(frame, FAMILIES[family].levels[severity - 1]) for frame in source.frames])
+        found = decode(degraded(family, severity)).frames
+        assert found.shape == expected.shape
+        assert psnr_db(luma(found), luma(expected)) > 40
+
+
+def test_pixels_say_brightness_contrast_saturation_and_noise(source, degraded):
+    before = luma(source.frames)
+    brighter = luma(decode(degraded("brightness", 3)).frames)
+    assert (brighter - before).mean() == pytest.approx(48, abs=1)
+    flatter = luma(decode(degraded("contrast", 5)).frames)
+    assert flatter.std() / before.std() == pytest.approx(0.35, abs=0.02)
+    grey = decode(degraded("saturation", 5)).frames.astype(int)
+    assert np.ptp(grey, axis=3).mean() < 3 < np.ptp(source.frames.astype(int), axis=3).mean()
+    noisy = luma(decode(degraded("noise", 4)).frames)
+    expected = 20 * np.sqrt((frames.REC_601_LUMA**2).sum())
+    assert (noisy - before).std() == pytest.approx(expected, rel=0.15)
+
+
+def test_lost_blocks_are_in_the_file(source, degraded):
+    change = np.abs(luma(decode(degraded("block_drop", 4)).frames) - luma(source.frames))
+    grey_already = (np.abs(luma(source.frames) - frames.MID_GREY) < 8).mean()
+    assert (change > 8).mean() == pytest.approx(0.2 * (1 - grey_already), abs=0.04)
+
+
+@pytest.mark.parametrize("severity", [1, 2, 3, 4, 5])
+def test_frame_rate_changes_and_duration_stays(severity, source, degraded):
+    factor = FAMILIES["frame_rate"].levels[severity - 1]
+    found = decode(degraded("frame_rate", severity))
+    assert found.fps == pytest.approx(FPS * factor, rel=1e-3)
+    assert len(found.frames) == np.ceil(len(source.frames) * factor)
+    assert len(found.frames) / found.fps == pytest.approx(len(source.frames) / FPS, abs=1 / found.fps)
+    last_due = int((len(found.frames) - 1) / factor + 1e-6)
+    assert psnr_db(luma(found.frames[-1]), luma(source.frames[last_due])) > 36
+
+
+@pytest.mark.parametrize("severity", [1, 2, 3, 4, 5])
+def test_remux_keeps_every_frame_and_sample(severity, clip, source, degraded):
+    path = degraded("remux", severity)
+    assert path.suffix != ".mp4" or b"moof" in path.read_bytes()
+    found = decode(path)
+    assert np.array_equal(found.frames, source.frames)
+    # Containers without an edit list also play the encoder's run-in that the MP4 hides.
+    run_in = len(found.waveform) - len(source.waveform)
+    assert run_in in (0, PRIMING_SAMPLES)
+    assert np.array_equal(found.waveform[run_in:], source.waveform)
+    assert [len(packet) for packet in packets(path, "audio")][1:-1] == [
+        len(packet) + (7 if path.suffix == ".ts" else 0) for packet in packets(clip, "audio")
+    ][1:-1]
+
+
+def test_remux_of_codecs_that_a_container_lacks_takes_matroska(webm, tmp_path):
+    before = decode(webm)
+    for severity in (1, 4, 5):
+        path = degrade(webm, tmp_path, "remux", severity)
+        after = decode(path)
+        assert path.suffix == ".mkv"
+        assert np.array_equal(after.frames, before.frames) and np.array_equal(after.waveform, before.waveform)
+
+
+@pytest.mark.parametrize(("family", "codec"), [("mp3", "mp3"), ("aac", "aac"), ("opus", "opus")])
+def test_bit_rates_are_as_stated_and_the_sound_stays_in_time(family, codec, source, degraded):
+    nominal = FAMILIES[family].levels
+    for severity in (1, 3, 5):
+        path = degraded(family, severity)
+        found = decode(path)
+        seconds = len(found.waveform) / found.rate_hz
+        kbps = 8 * sum(map(len, packets(path, "audio"))) / seconds / 1000
+        assert kbps == pytest.approx(nominal[severity - 1], rel=0.2)
+        with av.open(str(path)) as container:
+            stream = container.streams.audio[0]
+            assert stream.codec_context.codec.canonical_name == codec and stream.channels == 1
+    reference = apply.soxr.resample(source.waveform, RATE_HZ, found.rate_hz)
+    assert abs(lag_samples(found.waveform, reference)) <= 0.001 * found.rate_hz
+
+
+@pytest.mark.parametrize("severity", [1, 2, 3, 4, 5])
+def test_the_files_snr_is_as_stated(severity, source, degraded):
+    noisy = decode(degraded("audio_noise", severity)).waveform
+    gain = float(noisy @ source.waveform / (source.waveform @ source.waveform))
+    found_db = level_db(gain * source.waveform) - level_db(noisy - gain * source.waveform)
+    assert found_db == pytest.approx(FAMILIES["audio_noise"].levels[severity - 1], abs=0.3)
+
+
+@pytest.mark.parametrize("severity", [1, 2, 3, 4, 5])
+def test_the_sound_comes_late_by_the_stated_time(severity, source, degraded):
+    found = decode(degraded("offset", severity)).waveform
+    late_ms = 1000 * lag_samples(found, source.waveform) / RATE_HZ
+    assert late_ms == pytest.approx(FAMILIES["offset"].levels[severity - 1], abs=0.1)
+    assert len(found) == len(source.waveform)
+
+
+def test_volume_telephone_and_pitch_are_in_the_file(source, degraded):
+    quiet = decode(degraded("volume", 3)).waveform
+    assert level_db(quiet) - level_db(source.waveform) == pytest.approx(-18, abs=0.05)
+    line = decode(degraded("telephone", 3)).waveform
+    for band, wanted in (((600, 2800), (-1.5, 1.5)), ((4300, 12_000), (-200, -30))):
+        change = band_db(line, RATE_HZ, *band) - band_db(source.waveform, RATE_HZ, *band)
+        assert wanted[0] <= change <= wanted[1]
+
+
+def test_pitch_of_a_tone_in_a_file(tmp_path):
+    time_s = np.arange(RATE_HZ) / RATE_HZ
+    tone = (0.3 * np.sin(2 * np.pi * 500 * time_s)).astype(np.float32)
+    write_clip(tmp_path / "tone.mp4", pictures(10), 10, tone, RATE_HZ)
+    found = decode(degrade(tmp_path / "tone.mp4", tmp_path, "pitch", 3)).waveform[10_000:30_000]
+    peak_hz = np.argmax(np.abs(np.fft.rfft(found * np.hanning(len(found)), 1 << 19))) * RATE_HZ / (1 << 19)
+    assert peak_hz / 500 == pytest.approx(2 ** (2 / 12), rel=0.004)
+
+
+def test_reverberation_fills_the_pauses_and_keeps_the_level(source, degraded):
+    wet = decode(degraded("reverb", 5)).waveform
+    assert level_db(wet) == pytest.approx(level_db(source.waveform), abs=0.1)
+    envelope = [np.convolve(np.abs(wave), np.ones(2000) / 2000, "valid") for wave in (source.waveform, wet)]
+    pauses = envelope[0] < np.quantile(envelope[0], 0.1)
+    assert envelope[1][pauses].mean() > 1.5 * envelope[0][pauses].mean()
+
+
+def test_a_seed_decides_the_random_numbers(clip, tmp_path):
+    for family in ("audio_noise", "block_drop"):
+        files = []
+        for number, seed in enumerate((1, 1, 2)):
+            (tmp_path / str(number)).mkdir(exist_ok=True)
+            files.append(degrade(clip, tmp_path / str(number), family, 3, seed=seed).read_bytes())
+        assert files[0] == files[1] != files[2]
+
+
+@pytest.mark.parametrize("family", ["none", "blur", "mp3", "remux", "offset", "frame_rate"])
+def test_a_clip_with_one_stream_keeps_to_it(family, tmp_path):
+    write_clip(tmp_path / "mute.mp4", pictures(8), FPS)
+    write_clip(tmp_path / "blind.mp4", None, waveform=voice(0.5, 16_000), sample_rate_hz=16_000)
+    mute = decode(degrade(tmp_path / "mute.mp4", tmp_path, family, worst(family)))
+    assert len(mute.frames) > 0 and not len(mute.waveform)
+    blind = decode(degrade(tmp_path / "blind.mp4", tmp_path, family, worst(family)))
+    assert not len(blind.frames) and len(blind.waveform) > 0
+
+
+@pytest.mark.parametrize("family", ["h264", "vp9", "blur", "crop"])
+def test_odd_sides_are_kept(family, tmp_path):
+    write_clip(tmp_path / "odd.mp4", pictures(4, 65, 83), FPS, pix_fmt="yuv444p")
+    found = decode(degrade(tmp_path / "odd.mp4", tmp_path, family, 1)).frames
+    assert found.shape[1:3] == ((60, 78) if family == "crop" else (65, 83))
+
+
+@pytest.mark.parametrize("rate_hz", [8000, 11_025, 37_800, 96_000])
+@pytest.mark.parametrize("family", ["mp3", "aac", "opus", "telephone", "reencode_audio"])
+def test_unusual_sample_rates_find_an_encoder(rate_hz, family, tmp_path):
+    tone = (0.3 * np.sin(2 * np.pi * 500 * np.arange(rate_hz // 2) / rate_hz)).astype(np.float32)
+    write_clip(tmp_path / "clip.mkv", None, waveform=tone, sample_rate_hz=rate_hz, audio_codec="pcm_s16le")
+    found = decode(degrade(tmp_path / "clip.mkv", tmp_path, family, worst(family)))
+    assert len(found.waveform) / found.rate_hz == pytest.approx(0.5, abs=0.11)
+    spectrum = np.abs(np.fft.rfft(found.waveform * np.hanning(len(found.waveform))))
+    assert np.argmax(spectrum) * found.rate_hz / len(found.waveform) == pytest.approx(500, abs=15)
+
+
+def test_a_stream_that_begins_late_still_does(clip, tmp_path):
+    multiplex(tmp_path / "late.mkv", [Track(clip, "video", 0.4), Track(clip, "audio")], Container(".mkv"))
+    assert start_s(tmp_path / "late.mkv", "video") == pytest.approx(0.4, abs=0.05)
+    for family in ("h264", "offset"):
+        path = degrade(tmp_path / "late.mkv", tmp_path, family, 1)
+        for kind in ("video", "audio"):
+            assert start_s(path, kind) == pytest.approx(start_s(tmp_path / "late.mkv", kind), abs=0.03)
+
+
+def test_a_cut_clip_is_degraded_as_far_as_it_goes(clip, tmp_path):
+    path = degrade(clip, tmp_path, "remux", 5)
+    (tmp_path / "cut.ts").write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    before = decode(tmp_path / "cut.ts")
+    after = decode(degrade(tmp_path / "cut.ts", tmp_path, "brightness", 1))
+    assert 5 < len(before.frames) < 45
+    assert len(after.frames) == len(before.frames)
+
+
+def test_clips_that_cannot_be_read_say_why(tmp_path):
+    (tmp_path / "text.mp4").write_text("no clip")
+    for name, reason in (("absent.mp4", "missing_file"), ("text.mp4", "unreadable")):
+        for family in ("none", "blur", "mp3", "remux"):
+            with pytest.raises(MediaError) as caught:
+                degrade(tmp_path / name, tmp_path, family, worst(family))
+            assert caught.value.reason == reason
+
+
+def test_a_refusing_encoder_is_a_reason_and_a_full_disk_is_not(clip, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise ValueError("not these frames")
+
+    def full(*_, **__):
+        raise av.error.OSError(errno.ENOSPC, "No space left on device")
+
+    for family in ("blur", "mp3"):
+        monkeypatch.setattr(apply, "write_clip", refuse)
+        with pytest.raises(MediaError) as caught:
+            degrade(clip, tmp_path, family, 1)
+        assert caught.value.reason == apply.NOT_DEGRADED
+        monkeypatch.setattr(apply, "write_clip", full)
+        with pytest.raises(OSError, match="No space left"):
+            degrade(clip, tmp_path, family, 1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_but_the_file_is_left(clip, tmp_path):
+    written = [degrade(clip, tmp_path, family, worst(family)) for family in ("blur", "mp3", "none")]
+    assert sorted(tmp_path.iterdir()) == sorted(written)
