@@ -36,13 +36,13 @@ class CachedFeatures:
         """Read the split's manifest.
 
         Raises:
-            UsageError: when the split has no features, or features of another fingerprint.
+            UsageError: when the split has no features, or ones made differently (a larger K alone is no difference).
         """
         if not split.store.root.is_dir():
             raise UsageError(
                 f"{split.store.root} does not exist; run `python utils/extract_ffdv.py` first, or set data.source=video"
             )
-        split.store.check()
+        split.store.open()
         self._store = split.store
         self._rows: dict[str, Row] = read_rows(split.store.root)
 

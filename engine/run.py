@@ -194,7 +194,8 @@ def resumed_config(checkpoint_path: str, overrides: Sequence[str]) -> RunConfig:
 
 def split_of(config: RunConfig, name: str, features: FeatureConfig) -> Split:
     """The split `name` of the configured data root."""
-    return open_split(name, config.data_root, config.label_name, config.data.video_dir, features)
+    data = config.data
+    return open_split(name, config.data_root, config.label_name, data.video_dir, features, data.raw_suffix)
 
 
 def open_needed(config: RunConfig, name: str, features: FeatureConfig, *, need_targets: bool) -> ClipTable:

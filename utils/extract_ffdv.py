@@ -82,8 +82,9 @@ def chosen_splits(config: RunConfig, names: list[str] | None) -> list[Split]:
     for name in names or []:
         if name not in SPLITS:
             raise UsageError(f"--splits {name}: there are {', '.join(SPLITS)}{nearest(name, SPLITS)}")
+    root, data = config.data_root, config.data
     splits = [
-        open_split(name, config.data_root, config.label_name, config.data.video_dir, config.features)
+        open_split(name, root, config.label_name, data.video_dir, config.features, data.raw_suffix)
         for name in names or SPLITS
     ]
     if not names:

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from scipy.signal import welch
+
+from utils.media.decode import AudioBlock, ClipStream
+
+MAX_AUDIO_S = 600.0
+"""Longer sound is cut here, so that a clip costs no more than some 100 MB of memory."""
 
 DIGITAL_SILENCE = 0.5 / 32768
 """Below half a step of 16 bits a sample counts as digital silence."""
@@ -19,6 +26,22 @@ BAND_FLOOR_DB = -80.0
 """A frequency counts as inside the band while its density is above this, relative to the strongest frequency."""
 
 SEGMENT_S = 0.04
+
+
+def read_sound(path: Path) -> tuple[np.ndarray, int]:
+    """The first `MAX_AUDIO_S` of a clip's sound: (S,) float32, mean of the channels, and its rate; (0,) and 0 without.
+
+    Raises:
+        MediaError: `missing_file` or `unreadable`.
+    """
+    stream = ClipStream(path, video=False)
+    blocks = []
+    for block in stream:
+        if isinstance(block, AudioBlock):
+            blocks.append(block.samples)
+        if stream.facts.audio_s >= MAX_AUDIO_S:
+            break
+    return (np.concatenate(blocks), stream.facts.rate_hz) if blocks else (np.empty(0, np.float32), 0)
 
 
 def silence_facts(samples: np.ndarray, rate_hz: int) -> dict[str, float]:
