@@ -3,7 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3
 RUN := $(VENV)/bin/python
 
-.PHONY: help install demo test lint
+.PHONY: help install demo test lint bench
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
@@ -30,3 +30,6 @@ lint: $(VENV)/.installed-dev  ## style, dead code, docstrings, types, import con
 
 test: $(VENV)/.installed-dev  ## the whole suite; tests on real clips need MULTI_FFDV_CLIPS
 	$(RUN) -m pytest
+
+bench: $(VENV)/.installed  ## how fast it is here, against decoding alone and the published steps; CLIPS=/folder for yours
+	$(RUN) -m benchmarks.run $(if $(CLIPS),--clips $(CLIPS)) $(BENCH)

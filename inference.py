@@ -43,6 +43,9 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
 def main(argv: Sequence[str]) -> int:
     """Score what the command line names."""
     arguments = parse_arguments(argv)
+    from dataset.workers import warm_up
+
+    warm_up()
     from engine.checkpoint import load_checkpoint
     from engine.predict import (
         PredictOptions,

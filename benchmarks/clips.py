@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-import os
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -18,6 +17,7 @@ from dataset.demo_set.delivery import Delivery, record_frames, record_sound
 from dataset.demo_set.plan import DemoSettings, plan_demo_set
 from dataset.splits import Split, open_split
 from utils.features.config import FeatureConfig
+from utils.features.extract import extract_clip
 from utils.media.writer import write_clip
 
 SPLIT = "trainset"
@@ -64,6 +64,12 @@ def make_clips(folder: Path, count: int = 6, *, size_px: int = 384, duration_s: 
     return paths
 
 
+def whole_clips(paths: list[Path], limit: int) -> list[Path]:
+    """The first `limit` of the clips that can be decoded from end to end, picture and sound."""
+    whole = (path for path in paths if extract_clip(path, FeatureConfig()).facts.status == "ok")
+    return list(itertools.islice(whole, limit))
+
+
 def link_split(root: Path, clips: list[Path], count: int) -> Split:
     """A data root whose training split holds `count` links to the clips in turn, real and fake in turn."""
     videos = root / SPLIT
@@ -104,26 +110,22 @@ def _drift(width: int, height: int, count: int) -> Iterator[np.ndarray]:
 
 def repeat_clip(source: Path, target: Path, seconds: float) -> Path:
     """The clip `source` over and over until `seconds` are full, by copying its packets: nothing is encoded again."""
-    with av.open(str(source)) as first:
-        length = Fraction(first.duration, av.time_base)
-        with av.open(str(target), "w") as container:
-            copies = {stream.index: container.add_stream_from_template(stream) for stream in first.streams}
-            last_dts: dict[int, int] = {}
-            for turn in range(math.ceil(seconds / length)):
-                with av.open(str(source)) as again:
-                    for packet in again.demux():
-                        if packet.dts is None:
-                            continue
-                        index, shift = packet.stream.index, round(turn * length / packet.time_base)
-                        packet.pts += shift
-                        packet.dts = max(packet.dts + shift, last_dts.get(index, packet.dts + shift - 1) + 1)
-                        packet.pts = max(packet.pts, packet.dts)
-                        last_dts[index] = packet.dts
-                        packet.stream = copies[index]
-                        container.mux(packet)
+    with av.open(str(source)) as template, av.open(str(target), "w") as container:
+        copies = {stream.index: container.add_stream_from_template(stream) for stream in template.streams}
+        turns = math.ceil(seconds / (template.duration / av.time_base))
+        starts: dict[int, int] = {}
+        ends: dict[int, int] = {}
+        for _ in range(turns):
+            shifts = {index: end - starts[index] for index, end in ends.items()}
+            with av.open(str(source)) as again:
+                for packet in again.demux():
+                    if packet.dts is None:
+                        continue
+                    index = packet.stream.index
+                    starts.setdefault(index, packet.dts)
+                    packet.dts += shifts.get(index, 0)
+                    packet.pts += shifts.get(index, 0)
+                    ends[index] = packet.dts + packet.duration
+                    packet.stream = copies[index]
+                    container.mux(packet)
     return target
-
-
-def file_size_mb(path: Path) -> float:
-    """Size on disk in 10^6 bytes."""
-    return os.path.getsize(path) / 1e6

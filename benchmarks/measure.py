@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from benchmarks.setting import Row, row
+
 SubjectT = TypeVar("SubjectT")
 
 
@@ -65,6 +67,18 @@ def compare(
         name: Cost(sum(cost.cpu_s for cost in costs) / count, sum(cost.wall_s for cost in costs) / count)
         for name, costs in best.items()
     }
+
+
+def cost_rows(benchmark: str, costs: Mapping[str, Cost], unit: str, *, floor: str, seed: str = "") -> list[Row]:
+    """Two rows per task, processor time and time on the clock in ms, with the ratios to the tasks `floor` and `seed`."""
+    rows = []
+    for kind, seconds in (("processor", "cpu_s"), ("clock", "wall_s")):
+        ms = {name: 1e3 * getattr(cost, seconds) for name, cost in costs.items()}
+        rows += [
+            row(benchmark, f"{name}, {kind}", value, unit, floor=ms[floor], seed=ms.get(seed, 0.0))
+            for name, value in ms.items()
+        ]
+    return rows
 
 
 @contextlib.contextmanager

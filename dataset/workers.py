@@ -10,6 +10,7 @@ import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures import TimeoutError as TaskTimeoutError
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -48,6 +49,12 @@ def start_method() -> multiprocessing.context.BaseContext:
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
     context.set_forkserver_preload(["dataset.worker_preload"])
     return context
+
+
+def warm_up() -> None:
+    """Start the fork server ahead of time: it loads the workers' modules on another core while a command loads its own."""
+    if start_method().get_start_method() == "forkserver":
+        forkserver.ensure_running()
 
 
 def run_in_workers(

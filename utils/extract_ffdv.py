@@ -48,6 +48,9 @@ def main(argv: Sequence[str]) -> int:
     """Extract each split, print one summary line per split."""
     arguments = parse_arguments(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    from dataset.workers import warm_up
+
+    warm_up()
     from dataset.extraction import extract_split
     from engine.config import load_run_config
 

@@ -93,10 +93,8 @@ def _measure(path: Path, task: MeasureTask) -> Measurements:
     if len(samples):
         samples, rate_hz = treat_audio(samples, rate_hz, task.remedies, task.window_s)
     if len(samples):
-        silence = silence_facts(samples, rate_hz)
         sound = {
-            "leading silence": {key: value for key, value in silence.items() if key.startswith("leading")},
-            "trailing silence": {key: value for key, value in silence.items() if key.startswith("trailing")},
+            **silence_facts(samples, rate_hz),
             "loudness": loudness_facts(samples),
             "band limit": band_facts(samples, rate_hz),
         }
