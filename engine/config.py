@@ -41,6 +41,7 @@ class EvalConfig(Section):
     )
     bootstrap: int = Field(2000, ge=100, description="resamples of the intervals")
     target_fpr: float = Field(0.01, gt=0, lt=1, description="false-positive rate that the stored threshold aims at")
+    audit: bool = Field(False, description="run the shortcut audit on the evaluated clips, once, for the report")
     calibrate: bool = Field(True, description="fit temperature and bias on the validation scores")
 
 

@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
-
 import pandas as pd
 import pytest
 
@@ -111,20 +105,3 @@ def test_no_scored_clip_is_exit_1_with_the_output_written(world, main, tmp_path,
     assert "no clip could be scored" in one_sentence(main, arguments(world, tmp_path / "out", *more), capsys, code=1)
     table = pd.read_csv(tmp_path / "out" / "robustness.csv")
     assert (table["coverage"] == 0).all() and table["auc"].isna().all()
-
-
-@pytest.mark.skipif(os.name != "posix", reason="signals")
-def test_a_killed_run_goes_on(world, main, tmp_path):
-    more = ("--families", "volume", "--severities", "1", "2")
-    command = [sys.executable, str(SCRIPT), *arguments(world, tmp_path, *more)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.glob(".scratch-*/*")) and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert process.returncode == -signal.SIGKILL and list(tmp_path.glob(".scratch-*"))
-    assert run_command(main, arguments(world, tmp_path, *more)) == 0
-    assert not list(tmp_path.glob(".scratch-*"))
-    assert len(pd.read_csv(tmp_path / "robustness.csv")) == 4
