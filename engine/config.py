@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from dataset.config import AugmentConfig, DataConfig, ExtractionConfig, LabelNames
 from utils.config import Section, describe_problems
@@ -61,6 +61,12 @@ class SplitConfig(Section):
     fold_validation: float = Field(
         0.15, gt=0, lt=1, description="share of a fold's training clips that its epoch is selected on"
     )
+
+    @field_validator("check", mode="before")
+    @classmethod
+    def _off_is_a_word(cls, value: Any) -> Any:
+        """YAML 1.1 reads `off` as false."""
+        return "off" if value is False else value
 
 
 class RunConfig(Section):
