@@ -44,7 +44,7 @@ WORTHLESS_AUC = 0.55
 WORTH_NAMING_AUC = 0.6
 """With very many clips even an AUC of 0.52 is significant; a shortcut should also be of use."""
 
-HIDDEN_AUC = 0.85
+HIDDEN_AUC = 0.8
 """When chance alone may come as high as this, "nothing found" would say nothing."""
 
 FAMILY_ERROR = 0.05
@@ -126,7 +126,7 @@ def judge(held: Held, n_clips: tuple[int, int], n_units: tuple[int, int], yardst
             f"; {figure(random)} on a random split: it recognises the groups, and shows nothing certain on others"
         )
         return Verdict(LEAK, sentence + ".", KNOWN)
-    if few or certain > HIDDEN_AUC:
+    if few or hint > HIDDEN_AUC:
         return Verdict(TOO_FEW, sentence + _few(few, n_clips, n_units, held) + ".")
     return Verdict(NOTHING, sentence + ".")
 

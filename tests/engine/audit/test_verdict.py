@@ -44,7 +44,7 @@ def held(auc, low, high, random=None, within=None):
         (held(0.54, 0.53, 0.55), 20_000, POSSIBLE, "AUC 0.54"),
         (held(1.0, 0.6, 1.0), 6, POSSIBLE, "6 real and 6 fake clips prove little"),
         (held(0.7, 0.4, 1.0), 4, TOO_FEW, "prove little"),
-        (held(0.6, 0.45, 0.75), 12, TOO_FEW, "chance reaches 0.78"),
+        (held(0.6, 0.45, 0.75), 12, NOTHING, "chance reaches 0.78"),
         (Held(Interval(None, reason="no second class")), 60, TOO_FEW, "no second class"),
     ],
 )
@@ -73,6 +73,7 @@ def test_a_set_whose_groups_widen_chance_is_judged_more_carefully():
     figures = held(0.68, 0.49, 0.85, 0.7, (0.6, 0.4, 0.8))
     assert judge(figures, (60, 60), (20, 20), PLAIN).verdict == POSSIBLE
     assert judge(figures, (60, 60), (20, 20), Yardstick(2.0, 16)).verdict == NOTHING
+    assert judge(figures, (60, 60), (20, 20), Yardstick(3.0, 16)).verdict == TOO_FEW
 
 
 def test_controls():
