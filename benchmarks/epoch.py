@@ -34,7 +34,7 @@ def run(setting: Setting) -> list[Row]:
         "steps": lambda _: train_epoch(learner, resident, clips.names, "steps on resident batches", device),
         "epoch": lambda _: train_epoch(learner, loader, clips.names, "epoch", device),
     }
-    costs = compare(tasks, [None], max(2, setting.repetitions // 2))
+    costs = compare(tasks, [None], setting.few_repetitions)
     floor = costs["steps"].wall_s
     what = f"{len(clips.names)} clips, {setting.backbone} on {device.type}, clock"
     return [

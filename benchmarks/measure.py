@@ -40,20 +40,24 @@ def cost_of(task: Callable[[], object]) -> Cost:
 
 
 def compare(
-    tasks: Mapping[str, Callable[[SubjectT], object]], subjects: Sequence[SubjectT], repetitions: int
+    tasks: Mapping[str, Callable[[SubjectT], object]],
+    subjects: Sequence[SubjectT],
+    repetitions: int,
+    *,
+    warm_up: bool = True,
 ) -> dict[str, Cost]:
     """Mean cost of each task over the subjects.
 
     For each subject the tasks run in turn, so that what slows the machine down meets all of them; of each pair of task and
-    subject the smallest processor time and the smallest time on the clock count. A first, uncounted round over one subject
-    pays for lazy imports and compilation.
+    subject the smallest processor time and the smallest time on the clock count.
 
     Args:
         tasks: functions of a subject, by name.
         subjects: clips, or whatever the tasks work on.
         repetitions: rounds over all subjects.
+        warm_up: let an uncounted call of each task pay for lazy imports and compilation; whole commands need none.
     """
-    for task in tasks.values():
+    for task in tasks.values() if warm_up else ():
         task(subjects[0])
     best = {name: [NEVER] * len(subjects) for name in tasks}
     for _ in range(repetitions):

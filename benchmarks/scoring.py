@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from benchmarks import seed_steps
 from benchmarks.clips import link_split
@@ -29,6 +30,7 @@ def fresh_checkpoint(backbone: str) -> Checkpoint:
     return Checkpoint(model=section, features=features, weights=build_model(section, features).state_dict())
 
 
+@torch.inference_mode()
 def score_as_published(clip: Path, folder: Path, model: Detector) -> float:
     """One clip by the published steps, then through the same model."""
     matrix, picture = seed_steps.extract(clip, folder)
@@ -52,7 +54,7 @@ def run(setting: Setting) -> list[Row]:
             score_as_published(clip, folder, model) for clip in clips
         ],
     }
-    costs = compare(tasks, [paths], max(2, setting.repetitions // 2))
+    costs = compare(tasks, [paths], setting.few_repetitions)
     ms = {name: 1e3 * cost.wall_s / len(paths) for name, cost in costs.items()}
     floor, _, seed = ms.values()
     return [row("scoring", f"{name}, clock", value, "ms/clip", floor=floor, seed=seed) for name, value in ms.items()]

@@ -37,6 +37,11 @@ class Setting:
     batch_size: int = 16
     backbone: str = "resnet18"
 
+    @property
+    def few_repetitions(self) -> int:
+        """How often what goes over many clips at once is measured."""
+        return (self.repetitions + 1) // 2
+
 
 @dataclass(frozen=True)
 class Row:

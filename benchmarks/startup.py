@@ -62,7 +62,8 @@ def run(setting: Setting) -> list[Row]:
         "read and list": lambda _: python("-c", READ_AND_LIST, *tables, *folders),
         "extract_ffdv.py": lambda _: python(*extract),
     }
-    return startup_rows(compare(tasks, [None], max(2, setting.repetitions // 2)), setting.label_rows)
+    costs = compare(tasks, [None], setting.few_repetitions, warm_up=False)
+    return startup_rows(costs, setting.label_rows)
 
 
 def startup_rows(costs: dict[str, Cost], label_rows: int) -> list[Row]:

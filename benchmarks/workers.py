@@ -53,10 +53,13 @@ def run(setting: Setting) -> list[Row]:
     for workers in WORKERS:
         tasks[f"decode {workers}"] = lambda clips, workers=workers: decode_in_workers(clips, workers)
         tasks[f"extract {workers}"] = lambda _, workers=workers: extract_anew(split, workers)
-        tasks[f"command {workers}"] = lambda _, workers=workers: extract_by_command(split, workers)
+    commands = {
+        f"command {workers}": lambda _, workers=workers: extract_by_command(split, workers) for workers in WORKERS
+    }
     tasks["published"] = lambda clips: [seed_steps.extract(clip, folder) for clip in clips]
     with one_core():
-        costs = compare(tasks, [clips], max(2, setting.repetitions // 2))
+        costs = compare(tasks, [clips], setting.few_repetitions)
+        costs |= compare(commands, [clips], setting.few_repetitions, warm_up=False)
     return worker_rows(costs, len(clips))
 
 

@@ -7,7 +7,7 @@ import logging
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures import TimeoutError as TaskTimeoutError
 from multiprocessing import forkserver
@@ -59,7 +59,7 @@ def warm_up() -> None:
 
 def run_in_workers(
     function: Callable[[TaskT], Any], tasks: Iterable[TaskT], *, workers: int, timeout_s: float, ordered: bool = True
-) -> Iterator[tuple[TaskT, Any | None, str]]:
+) -> Generator[tuple[TaskT, Any | None, str], None, None]:
     """Run `function(task)` in worker processes.
 
     Args:

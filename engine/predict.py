@@ -202,7 +202,7 @@ def write_scores_report(table: pd.DataFrame, checkpoint: Checkpoint, folder: Pat
             "trained_at_commit": checkpoint.provenance.get("commit", "unknown"),
             "initialisation": initialisation,
         },
-        evidence_columns=tuple(name for name in predictions if name.startswith(EVIDENCE_PREFIX)),
+        evidence_columns=tuple(name for name in predictions.columns if name.startswith(EVIDENCE_PREFIX)),
     )
     folder.mkdir(parents=True, exist_ok=True)
     return write_report(folder / "report.html", inputs)

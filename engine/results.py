@@ -77,6 +77,8 @@ def finish(
         "started": started.isoformat(timespec="seconds"),
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
+    # Where utils/robustness.py leaves its table unless it is told otherwise.
+    robustness = checkpoint_path.parent / "robustness" / "robustness.csv"
     inputs = ReportInputs(
         title=f"{config.name} on {headline}",
         metrics={name: result.metrics for name, result in results.items()},
@@ -84,6 +86,7 @@ def finish(
         history=folder.read_history(),
         provenance=provenance,
         audit=audit_of(headline, results[headline].predictions, checkpoint, config),
+        robustness=pd.read_csv(robustness) if robustness.is_file() else None,
         leakage=leakage.found if leakage else None,
         evidence_columns=tuple(
             name for name in map(str, results[headline].predictions) if name.startswith(EVIDENCE_PREFIX)

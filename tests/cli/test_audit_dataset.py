@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import engine.audit.run as audit
+from engine.audit.probes import PROBES
 from utils.command import run_command
 from utils.media.writer import write_clip
 
@@ -46,14 +48,17 @@ def clips(tmp_path):
     return tmp_path
 
 
-def test_a_table_and_a_file_are_written(run, clips):
+def test_a_table_and_a_file_are_written(run, clips, monkeypatch):
+    asked = ("container: all facts", "duration", "trailing silence", "random encoder on frames")
+    monkeypatch.setattr(audit, "PROBES", tuple(probe for probe in PROBES if probe.name in asked))
     code, out, _ = run(
         "--labels", clips / "labels.csv", "--video_dir", clips, "--output", clips / "out" / "audit.json",
         "--workers", 1, "--remedy", "fixed_window", "--quiet",
     )  # fmt: skip
     assert code == 0
     rows = json.loads((clips / "out" / "audit.json").read_text(encoding="utf-8"))
-    assert [row["probe"] for row in rows][-2:] == ["audio swapped between reals (control)", "permuted labels (control)"]
+    controls = ["audio swapped between reals (control)", "permuted labels (control)"]
+    assert [row["probe"] for row in rows] == [*asked, *controls]
     assert all({"probe", "auc", "low", "high", "verdict", "remedy"} <= set(row) for row in rows)
     assert rows[0]["n_clips"] == 8 and rows[0]["n_left_out"] == 1
     assert rows[0]["after"]["remedies"] == ["fixed_window"]

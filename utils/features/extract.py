@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -157,6 +159,7 @@ def frame_histograms(path: Path, max_frames: int | None = None) -> np.ndarray:
         MediaError: `missing_file` or `unreadable`.
     """
     histograms = HistogramRows()
-    for frame in ClipStream(path, audio=False, max_frames=max_frames):
+    # Without audio the stream yields frames only.
+    for frame in cast(Iterable[np.ndarray], ClipStream(path, audio=False, max_frames=max_frames)):
         histograms.add(frame)
     return histograms.array()

@@ -85,7 +85,7 @@ def mel_image(power: np.ndarray, image_size_px: int) -> np.ndarray:
     level_db = librosa.power_to_db(power, ref=np.max)
     if float(level_db.max()) == float(level_db.min()):
         return np.zeros((image_size_px, image_size_px), np.uint8)
-    grey = cv2.normalize(level_db, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
+    grey = cv2.normalize(level_db, np.empty(level_db.shape, level_db.dtype), 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
     return cv2.resize(grey, (image_size_px, image_size_px), interpolation=cv2.INTER_LINEAR)
 
 

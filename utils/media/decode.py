@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -111,11 +112,17 @@ def video_stream(container: av.container.InputContainer) -> av.video.stream.Vide
 
 def rgb_view(frame: av.VideoFrame) -> np.ndarray:
     """An RGB24 frame's pixels without a copy: (H, W, 3) uint8, R G B, rows possibly padded in memory."""
-    plane = frame.planes[0]
+    plane: Any = frame.planes[0]  # PyAV's stubs hide that planes are buffers
     return np.ndarray((frame.height, frame.width, 3), np.uint8, buffer=plane, strides=(plane.line_size, 3, 1))
 
 
-SAMPLE_TYPES = {"u8": np.uint8, "s16": np.int16, "s32": np.int32, "flt": np.float32, "dbl": np.float64}
+SAMPLE_TYPES: dict[str, type[np.integer] | type[np.floating]] = {
+    "u8": np.uint8,
+    "s16": np.int16,
+    "s32": np.int32,
+    "flt": np.float32,
+    "dbl": np.float64,
+}
 """libav's sample formats (a final `p` says planar) and their numpy types."""
 
 
@@ -128,12 +135,13 @@ def mono_samples(frame: av.AudioFrame) -> np.ndarray:
     kind = SAMPLE_TYPES.get(frame.format.name.removesuffix("p"))
     if kind is None:
         raise ValueError(f"sample format {frame.format.name}")
+    planes: Sequence[Any] = frame.planes  # PyAV's stubs hide that planes are buffers
     n_channels = len(frame.layout.channels)
     # Reading the planes directly costs a third of `to_ndarray`, and there are forty audio frames to a second.
     if frame.format.is_planar:
-        channels = [np.frombuffer(plane, kind, count=frame.samples) for plane in frame.planes]
+        channels = [np.frombuffer(plane, kind, count=frame.samples) for plane in planes]
     else:
-        packed = np.frombuffer(frame.planes[0], kind, count=frame.samples * n_channels)
+        packed = np.frombuffer(planes[0], kind, count=frame.samples * n_channels)
         channels = list(packed.reshape(-1, n_channels).T)
     with np.errstate(invalid="ignore", over="ignore"):
         mixed = channels[0].astype(np.float32)
@@ -142,7 +150,7 @@ def mono_samples(frame: av.AudioFrame) -> np.ndarray:
         mixed /= np.float32(len(channels))
         if kind is np.uint8:
             return (mixed - np.float32(128.0)) / np.float32(128.0)
-        return mixed if np.issubdtype(kind, np.floating) else mixed / np.float32(-float(np.iinfo(kind).min))
+        return mixed if issubclass(kind, np.floating) else mixed / np.float32(-float(np.iinfo(kind).min))
 
 
 class ClipStream:
@@ -176,7 +184,7 @@ class ClipStream:
             if not streams:
                 return
             for stream in streams:
-                stream.thread_type = "NONE"
+                stream.codec_context.thread_type = "NONE"
                 stream.codec_context.thread_count = 1
             if pictures in streams:
                 fps = float(pictures.average_rate or pictures.guessed_rate or 0)
@@ -196,6 +204,7 @@ class ClipStream:
                 if packet.stream.type == "video":
                     continue
             for frame in self._frames(packet):
+                item: np.ndarray | AudioBlock | None
                 if isinstance(frame, av.AudioFrame):
                     item = self._block(frame)
                 elif self.max_frames is not None and self.facts.n_frames >= self.max_frames:
