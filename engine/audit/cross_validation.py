@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeClassifier
 
 from utils.metrics import Interval, bootstrap_auc, bootstrap_auc_over_groups, same_source_auc
 from utils.metrics.intervals import auc_within_sources
@@ -30,14 +30,15 @@ CLASSIFIERS: dict[str, Callable[[int], Any]] = {
     "logistic": lambda seed: make_pipeline(
         StandardScaler(), LogisticRegression(C=0.3, max_iter=300, class_weight="balanced")
     ),
-    "trees": lambda seed: ExtraTreesClassifier(
-        12, max_depth=4, min_samples_leaf=2, class_weight="balanced", random_state=seed
+    # One tree, not a forest: with the logistic regression it finds as much, in a third of the time.
+    "tree": lambda seed: DecisionTreeClassifier(
+        max_depth=3, min_samples_leaf=3, class_weight="balanced", random_state=seed
     ),
     "linear_head": lambda seed: make_pipeline(
         StandardScaler(), LogisticRegression(C=0.01, max_iter=300, class_weight="balanced")
     ),
 }
-"""The models, with hyper-parameters that no data decides. Facts get `logistic` and `trees`, encoders `linear_head`."""
+"""The models, with hyper-parameters that no data decides. Facts get `logistic` and `tree`, encoders `linear_head`."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from engine.audit.cross_validation import Evidence
 from engine.audit.measure import FactRow, Measurements
 from engine.audit.random_encoder import random_features
 
-FACT_MODELS = ("logistic", "trees")
+FACT_MODELS = ("logistic", "tree")
 HEAD_MODELS = ("linear_head",)
 ALL_FACTS = ("size", "rates", "codecs", "bit rate", "durations", "audio minus video duration", "frame count")
 LOGARITHMIC = ("_bytes", "_bps", "_px")

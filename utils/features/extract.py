@@ -15,7 +15,7 @@ from utils.features.covariance import bin_covariance, frame_covariance
 from utils.features.histogram import HistogramRows
 from utils.features.mel import MelSpectrogram, encode_picture, mel_image
 from utils.features.waveform import MonoResampler, WavWriter
-from utils.media.decode import ClipStream
+from utils.media.decode import ClipStream, StreamFacts
 from utils.media.errors import MediaError, join_reasons
 
 
@@ -115,22 +115,26 @@ def extract_clip(
             return failed(error.reason)
         for samples in resampler.finish():
             keep(samples)
-    return _assemble(stream, histograms.array(), mel, config)
+    covariance = None
+    if stream.facts.n_frames:
+        between = frame_covariance if config.video.covariance == "frames" else bin_covariance
+        covariance = between(histograms.array(), config.video.top_k)
+    # An hour's histograms take as much memory as its mel picture needs next.
+    del histograms
+    return _assemble(stream.facts, covariance, mel, config)
 
 
-def _assemble(stream: ClipStream, histograms: np.ndarray, mel: MelSpectrogram, config: FeatureConfig) -> ClipFeatures:
-    facts = stream.facts
+def _assemble(
+    facts: StreamFacts, covariance: np.ndarray | None, mel: MelSpectrogram, config: FeatureConfig
+) -> ClipFeatures:
     if facts.n_frames == 0 and facts.n_samples == 0:
         return failed("unreadable")
     problems = set(facts.problems)
-    covariance = mel_jpeg = None
+    mel_jpeg = None
     if facts.n_frames == 0:
         problems.add("no_video")
-    else:
-        between = frame_covariance if config.video.covariance == "frames" else bin_covariance
-        covariance = between(histograms, config.video.top_k)
-        if facts.n_frames == 1:
-            problems.add("one_frame")
+    elif facts.n_frames == 1:
+        problems.add("one_frame")
     if facts.n_samples == 0:
         problems.add("no_audio")
     else:

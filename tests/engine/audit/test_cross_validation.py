@@ -7,7 +7,7 @@ import pytest
 
 from engine.audit.cross_validation import Evidence, evaluate, held_out_scores
 
-MODELS = ("logistic", "trees")
+MODELS = ("logistic", "tree")
 
 
 def grouped_set(n_groups=24, size=4, seed=0):
@@ -34,7 +34,7 @@ def test_a_shortcut_is_found_inside_held_out_groups():
     assert len(held.within) == 20
 
 
-def test_a_shortcut_that_is_not_monotonic_is_found_by_the_trees():
+def test_a_shortcut_that_is_not_monotonic_is_found_by_the_tree():
     rng = np.random.default_rng(0)
     fact, target = rng.uniform(-1, 1, 120), np.zeros(120, int)
     target[np.abs(fact) < 0.5] = 1
