@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+import cv2
 import numpy as np
 import pandas as pd
 import torch
@@ -181,6 +182,9 @@ def make_loader(
 ) -> DataLoader:
     """A loader of (batch, facts) pairs, in order unless a sampler says otherwise."""
     workers = min(workers, len(dataset))
+    if workers:
+        # OpenCV's threads do not survive a fork, and the loader's processes would wait for them for ever: end them here.
+        cv2.setNumThreads(1)
     return DataLoader(
         dataset,
         batch_size=batch_size,
@@ -198,8 +202,6 @@ def make_loader(
 
 def use_one_core(_: int) -> None:
     """Loader processes are many; each keeps to one core."""
-    import cv2
-
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
 
