@@ -85,7 +85,7 @@ class FingerprintTable:
         """32 hex digits of the names and bits."""
         state = hashlib.blake2b(f"{FINGERPRINT_VERSION} {self.names}".encode(), digest_size=16)
         for array in (self.frame_starts, self.frames, self.audio_starts, self.audio):
-            state.update(np.ascontiguousarray(array))  # type: ignore[arg-type]
+            state.update(np.ascontiguousarray(array))  # type: ignore[arg-type]  # numpy's stubs hide that arrays are buffers
         return state.hexdigest()
 
     def save(self, path: Path) -> None:

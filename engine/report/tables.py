@@ -70,8 +70,9 @@ def auc_tables(metrics: Mapping[str, Any]) -> list[AucTable]:
 def _size(entry: object) -> int | None:
     if not isinstance(entry, Mapping):
         return None
-    sizes = [number(entry.get(name)) for name in (("n",) if "n" in entry else ("n_real", "n_fake"))]
-    return None if None in sizes else int(sum(sizes))  # type: ignore[arg-type]
+    names = ("n",) if "n" in entry else ("n_real", "n_fake")
+    sizes = [size for name in names if (size := number(entry.get(name))) is not None]
+    return int(sum(sizes)) if len(sizes) == len(names) else None
 
 
 @dataclass(frozen=True)
