@@ -143,7 +143,7 @@ class ClipStream:
             for stream in streams:
                 stream.codec_context.thread_type = "NONE"
                 stream.codec_context.thread_count = 1
-            if pictures in streams:
+            if pictures is not None and pictures in streams:
                 fps = float(pictures.average_rate or pictures.guessed_rate or 0)
                 self.facts.fps = fps if fps >= LOWEST_FPS else 0.0
             yield from self._decode(container, streams, VideoReformatter())
