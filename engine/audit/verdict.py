@@ -1,4 +1,4 @@
-"""From a probe's figures to plain words. No threshold here was chosen by looking at a data set."""
+"""From a probe's figures to plain words. The thresholds are conventions: none is fitted to the clips that are judged."""
 
 from __future__ import annotations
 
