@@ -30,6 +30,18 @@ def handle(what: str, clip: Path, folder: Path) -> None:
         extract_into(folder)(clip)
 
 
+def own_peak_bytes() -> int:
+    """Peak resident memory of this process.
+
+    On Linux the process's own high-water mark: `ru_maxrss` outlives `exec`, so a child of a large process would report its
+    parent's size.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        return int(next(line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM:"))) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
 if __name__ == "__main__":
     handle(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+    print(own_peak_bytes())
