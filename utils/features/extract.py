@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from utils.features.config import FeatureConfig
 from utils.features.covariance import bin_covariance, frame_covariance
 from utils.features.histogram import HistogramRows
 from utils.features.mel import MelSpectrogram, encode_picture, mel_image
+from utils.features.voice import VoiceSamples, voice_of_pcm, voice_waveform
 from utils.features.waveform import MonoResampler, WavWriter
 from utils.media.decode import ClipStream
 from utils.media.errors import MediaError, join_reasons
@@ -51,11 +52,13 @@ class ClipFeatures:
         facts: what the decoder found.
         covariance: (K, K) float32 in [0, 1]; `None` without video.
         mel_jpeg: the mel picture's JPG bytes (one channel, square); `None` without audio.
+        voice: (W, D) float32, see `voice_of_pcm`; `None` without audio, and unless the config asks for it.
     """
 
     facts: ClipFacts
     covariance: np.ndarray | None = None
     mel_jpeg: bytes | None = None
+    voice: np.ndarray | None = None
 
     @property
     def has_covariance(self) -> bool:
@@ -66,6 +69,11 @@ class ClipFeatures:
     def has_mel(self) -> bool:
         """Whether the mel picture says anything: a silent track's is all zeros."""
         return self.mel_jpeg is not None and "silent" not in self.facts.reasons
+
+    @property
+    def has_voice(self) -> bool:
+        """Whether the voice features say anything."""
+        return self.voice is not None and "silent" not in self.facts.reasons
 
 
 def failed(reason: str) -> ClipFeatures:
@@ -91,6 +99,7 @@ def extract_clip(
     stream = ClipStream(path, max_frames=max_frames)
     histograms = HistogramRows()
     mel = MelSpectrogram(config.audio)
+    voice = VoiceSamples(config.audio.sample_rate_hz) if config.voice else None
     resampler = MonoResampler(config.audio.sample_rate_hz, stream.facts, match_clip=config.audio.length == "clip")
     with contextlib.ExitStack() as stack:
         wav: WavWriter | None = None
@@ -101,6 +110,8 @@ def extract_clip(
                 wav = wav or stack.enter_context(WavWriter(wav_path, config.audio.sample_rate_hz))
                 wav.write(samples)
             mel.feed(samples)
+            if voice is not None:
+                voice.keep(samples)
 
         try:
             for item in stream:
@@ -113,7 +124,10 @@ def extract_clip(
             return failed(error.reason)
         for samples in resampler.finish():
             keep(samples)
-    return _assemble(stream, histograms.array(), mel, config)
+    features = _assemble(stream, histograms.array(), mel, config)
+    if voice is not None and features.facts.has_audio:
+        return replace(features, voice=voice_of_pcm(voice.pcm, config.audio.sample_rate_hz))
+    return features
 
 
 def _assemble(stream: ClipStream, histograms: np.ndarray, mel: MelSpectrogram, config: FeatureConfig) -> ClipFeatures:
@@ -148,6 +162,23 @@ def _assemble(stream: ClipStream, histograms: np.ndarray, mel: MelSpectrogram, c
         covariance,
         mel_jpeg,
     )
+
+
+def clip_voice(path: Path, config: FeatureConfig) -> np.ndarray:
+    """A clip's sound at 16 kHz, (S,) float32, as its voice features are made of; S = 0 without audio.
+
+    Raises:
+        MediaError: `missing_file` or `unreadable`.
+    """
+    stream = ClipStream(path, video=False)
+    resampler = MonoResampler(config.audio.sample_rate_hz, stream.facts, match_clip=False)
+    voice = VoiceSamples(config.audio.sample_rate_hz)
+    for item in stream:
+        for samples in resampler.feed(item):
+            voice.keep(samples)
+    for samples in resampler.finish():
+        voice.keep(samples)
+    return voice_waveform(voice.pcm, config.audio.sample_rate_hz)
 
 
 def frame_histograms(path: Path, max_frames: int | None = None) -> np.ndarray:
