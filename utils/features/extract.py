@@ -164,8 +164,10 @@ def _assemble(stream: ClipStream, histograms: np.ndarray, mel: MelSpectrogram, c
     )
 
 
-def clip_voice(path: Path, config: FeatureConfig) -> np.ndarray:
+def clip_voice(path: Path, config: FeatureConfig, *, trim: bool = True) -> np.ndarray:
     """A clip's sound at 16 kHz, (S,) float32, as its voice features are made of; S = 0 without audio.
+
+    Without `trim`, digital silence at both ends stays, so that the sound keeps its place beside the pictures.
 
     Raises:
         MediaError: `missing_file` or `unreadable`.
@@ -178,7 +180,7 @@ def clip_voice(path: Path, config: FeatureConfig) -> np.ndarray:
             voice.keep(samples)
     for samples in resampler.finish():
         voice.keep(samples)
-    return voice_waveform(voice.pcm, config.audio.sample_rate_hz)
+    return voice_waveform(voice.pcm, config.audio.sample_rate_hz, trim=trim)
 
 
 def frame_histograms(path: Path, max_frames: int | None = None) -> np.ndarray:

@@ -61,16 +61,18 @@ def describe(waveform: np.ndarray) -> np.ndarray:
     return np.stack([voice_features(window) for window in voice_windows(waveform)])
 
 
-def voice_waveform(samples: np.ndarray, rate_hz: int) -> np.ndarray:
+def voice_waveform(samples: np.ndarray, rate_hz: int, *, trim: bool = True) -> np.ndarray:
     """(S,) int16 mono at `rate_hz` as float32 in [-1, 1] at `VOICE_RATE_HZ`, no longer than `LONGEST_VOICE_S`.
 
-    Digital silence at both ends is cut off: a clip's sound may have been padded to the length of its pictures.
+    With `trim`, digital silence at both ends is cut off: a clip's sound may have been padded to the length of its pictures.
     """
     samples = samples[: LONGEST_VOICE_S * rate_hz]
-    sounding = np.flatnonzero(samples)
-    if len(sounding) == 0:
+    if trim:
+        sounding = np.flatnonzero(samples)
+        samples = samples[sounding[0] : sounding[-1] + 1] if len(sounding) else samples[:0]
+    if len(samples) == 0:
         return np.zeros(0, np.float32)
-    waveform = samples[sounding[0] : sounding[-1] + 1].astype(np.float32) / np.float32(32767)
+    waveform = samples.astype(np.float32) / np.float32(32767)
     return waveform if rate_hz == VOICE_RATE_HZ else soxr.resample(waveform, rate_hz, VOICE_RATE_HZ)
 
 
