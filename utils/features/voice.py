@@ -126,7 +126,7 @@ def trim_and_level(waveform: np.ndarray) -> np.ndarray:
     loud = np.flatnonzero(power > np.percentile(power, 95) * 10 ** (-TRIM_DB / 10))
     cut = waveform[max(0, loud[0] * 160 - 400) : loud[-1] * 160 + 400]
     power = uniform_filter1d(cut.astype(np.float64) ** 2, 400)[::160]
-    active = power[power > np.percentile(power, 95) * 1e-3]
+    active = power[power >= np.percentile(power, 95) * 1e-3]
     return (cut * 0.1 / np.sqrt(active.mean() + 1e-10)).astype(np.float32)
 
 
