@@ -3,7 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3
 RUN := $(VENV)/bin/python
 
-.PHONY: help install demo test lint weights
+.PHONY: help install demo test lint bench weights
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
@@ -33,4 +33,7 @@ lint: $(VENV)/.installed-dev  ## style, dead code, docstrings, types, import con
 	$(RUN) -m mypy
 
 test: $(VENV)/.installed-dev  ## the whole suite; tests on real clips need MULTI_FFDV_CLIPS
-	$(RUN) -m pytest
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile
+
+bench: $(VENV)/.installed  ## how fast it is here, against decoding alone and the published steps; CLIPS=/folder for yours
+	$(RUN) -m benchmarks.run $(if $(CLIPS),--clips $(CLIPS)) $(BENCH)

@@ -43,11 +43,14 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
 def main(argv: Sequence[str]) -> int:
     """Score what the command line names."""
     arguments = parse_arguments(argv)
+    from dataset.workers import warm_up
+
+    warm_up()
     from engine.checkpoint import load_checkpoint
     from engine.predict import (
         PredictOptions,
+        chosen_videos,
         default_checkpoint,
-        find_videos,
         format_scores,
         score_videos,
         write_scores,
@@ -55,13 +58,7 @@ def main(argv: Sequence[str]) -> int:
     )
     from engine.run_folder import check_output
 
-    if arguments.video_path is not None:
-        if not Path(arguments.video_path).is_file():
-            problem = "is not a file" if Path(arguments.video_path).exists() else "does not exist"
-            raise UsageError(f"--video_path {problem}: {arguments.video_path}")
-        paths = [Path(arguments.video_path)]
-    else:
-        paths = find_videos(Path(arguments.video_dir))
+    paths = chosen_videos(arguments.video_path, arguments.video_dir)
     checkpoint_path = Path(arguments.checkpoint or default_checkpoint())
     checkpoint = load_checkpoint(checkpoint_path)
     print(f"checkpoint: {checkpoint_path}", flush=True)

@@ -94,18 +94,19 @@ def make_sample(index: int, target: float, features: ClipFeatures, *, top_k: int
         top_k: K, the side of the covariance.
         image_size_px: the side of the mel picture.
     """
-    picture = decode_picture(features.mel_jpeg) if features.has_mel else None
+    mel_jpeg = features.mel_jpeg if features.has_mel else None
+    picture = None if mel_jpeg is None else decode_picture(mel_jpeg)
     if picture is not None and picture.shape != (image_size_px, image_size_px):
         picture = None
-    has_covariance = features.has_covariance
+    covariance = features.covariance if features.has_covariance else None
     voice, has_voice = pad_windows(features.voice if features.has_voice else None)
     return Sample(
         index=index,
         target=target,
         mel=np.zeros((1, image_size_px, image_size_px), np.uint8) if picture is None else picture[None],
-        covariance=features.covariance if has_covariance else np.zeros((top_k, top_k), np.float32),
+        covariance=np.zeros((top_k, top_k), np.float32) if covariance is None else covariance,
         has_mel=picture is not None,
-        has_covariance=has_covariance,
+        has_covariance=covariance is not None,
         voice=voice,
         has_voice=has_voice,
     )

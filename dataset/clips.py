@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+import cv2
 import numpy as np
 import pandas as pd
 import torch
@@ -36,13 +37,13 @@ class CachedFeatures:
         """Read the split's manifest.
 
         Raises:
-            UsageError: when the split has no features, or features of another fingerprint.
+            UsageError: when the split has no features, or ones made differently (a larger K alone is no difference).
         """
         if not split.store.root.is_dir():
             raise UsageError(
                 f"{split.store.root} does not exist; run `python utils/extract_ffdv.py` first, or set data.source=video"
             )
-        split.store.check()
+        split.store.open()
         self._store = split.store
         self._rows: dict[str, Row] = read_rows(split.store.root)
 
@@ -181,6 +182,9 @@ def make_loader(
 ) -> DataLoader:
     """A loader of (batch, facts) pairs, in order unless a sampler says otherwise."""
     workers = min(workers, len(dataset))
+    if workers:
+        # OpenCV's threads do not survive a fork, and the loader's processes would wait for them for ever: end them here.
+        cv2.setNumThreads(1)
     return DataLoader(
         dataset,
         batch_size=batch_size,
@@ -198,8 +202,6 @@ def make_loader(
 
 def use_one_core(_: int) -> None:
     """Loader processes are many; each keeps to one core."""
-    import cv2
-
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
 

@@ -32,6 +32,9 @@ class DataConfig(Section):
         "features", description="features: what the extractor wrote; video: decoded again each time it is needed"
     )
     video_dir: VideoDirs = VideoDirs()
+    raw_suffix: str = Field(
+        "_raw", pattern=r"^[\w.-]+$", description="a split's features lie in <split><raw_suffix>; keeps two kinds apart"
+    )
     workers: int = Field(2, ge=0, le=256, description="processes that load batches; 0 loads in the main process")
 
 

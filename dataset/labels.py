@@ -84,7 +84,8 @@ def read_table(path: Path) -> pd.DataFrame:
 
 def check_names(names: pd.Series, path: Path) -> None:
     """Refuse names that leave the data root, and duplicates."""
-    for row, name in names[names.str.contains(SUSPICIOUS_NAME, regex=True)].items():
+    for row in np.flatnonzero(names.str.contains(SUSPICIOUS_NAME, regex=True)):
+        name = names.iloc[row]
         if why := unsafe_name(name):
             raise UsageError(f"{path}, row {row + 2}: the name {name!r} is refused: {why}")
     duplicated = names[names.duplicated()]
@@ -102,8 +103,7 @@ def parse_targets(table: pd.DataFrame, path: Path) -> pd.Series:
     if wrong.all() and text.nunique() == 1:
         return pd.Series(np.nan, index=table.index)
     if wrong.any():
-        row = wrong.idxmax()
-        raise UsageError(
-            f"{path}, row {row + 2}: target {text[row]!r} of {table['video_name'][row]!r} is neither 0 nor 1"
-        )
+        row = int(wrong.to_numpy().argmax())
+        name = table["video_name"].iloc[row]
+        raise UsageError(f"{path}, row {row + 2}: target {text.iloc[row]!r} of {name!r} is neither 0 nor 1")
     return values

@@ -34,11 +34,13 @@ class Split:
         return self.videos / clip
 
 
-def open_split(name: str, root: Path, labels: LabelNames, video_dirs: VideoDirs, features: FeatureConfig) -> Split:
-    """The split `name` below the data root."""
+def open_split(
+    name: str, root: Path, labels: LabelNames, video_dirs: VideoDirs, features: FeatureConfig, raw_suffix: str = "_raw"
+) -> Split:
+    """The split `name` below the data root; its features lie in `<name><raw_suffix>`."""
     return Split(
         name=name,
         labels=label_path(root, getattr(labels, name)),
         videos=Path(root) / getattr(video_dirs, name),
-        store=FeatureStore(Path(root) / f"{name}_raw", features),
+        store=FeatureStore(Path(root) / f"{name}{raw_suffix}", features),
     )

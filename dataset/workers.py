@@ -7,9 +7,10 @@ import logging
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures import TimeoutError as TaskTimeoutError
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -50,9 +51,15 @@ def start_method() -> multiprocessing.context.BaseContext:
     return context
 
 
+def warm_up() -> None:
+    """Start the fork server ahead of time: it loads the workers' modules on another core while a command loads its own."""
+    if start_method().get_start_method() == "forkserver":
+        forkserver.ensure_running()
+
+
 def run_in_workers(
     function: Callable[[TaskT], Any], tasks: Iterable[TaskT], *, workers: int, timeout_s: float, ordered: bool = True
-) -> Iterator[tuple[TaskT, Any | None, str]]:
+) -> Generator[tuple[TaskT, Any | None, str], None, None]:
     """Run `function(task)` in worker processes.
 
     Args:

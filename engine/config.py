@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from dataset.config import AugmentConfig, DataConfig, ExtractionConfig, LabelNames
 from utils.config import Section, describe_problems
@@ -41,6 +41,7 @@ class EvalConfig(Section):
     )
     bootstrap: int = Field(2000, ge=100, description="resamples of the intervals")
     target_fpr: float = Field(0.01, gt=0, lt=1, description="false-positive rate that the stored threshold aims at")
+    audit: bool = Field(False, description="run the shortcut audit on the evaluated clips, once, for the report")
     calibrate: bool = Field(True, description="fit temperature and bias on the validation scores")
 
 
@@ -60,6 +61,12 @@ class SplitConfig(Section):
     fold_validation: float = Field(
         0.15, gt=0, lt=1, description="share of a fold's training clips that its epoch is selected on"
     )
+
+    @field_validator("check", mode="before")
+    @classmethod
+    def _off_is_a_word(cls, value: Any) -> Any:
+        """YAML 1.1 reads `off` as false."""
+        return "off" if value is False else value
 
 
 class RunConfig(Section):

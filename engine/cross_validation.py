@@ -148,7 +148,8 @@ def divide(labels: pd.DataFrame, config: RunConfig) -> Folds:
     fold = table[config.split.fold_column].str.strip().to_numpy(str)
     if len(set(fold)) < 2:
         raise UsageError(f"{wanted}: every clip is in fold {fold[0]!r}; cross-validation needs two")
-    return Folds(fold, related_groups(table, [name for name in ("group",) if name in table]))
+    # The file's folds are its maker's decision; one column is enough to keep each fold's own selection clips apart.
+    return Folds(fold, related_groups(table, [name for name in GROUPING_COLUMNS if name in table][:1]))
 
 
 def fold_tables(

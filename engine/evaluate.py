@@ -11,6 +11,7 @@ import torch
 
 from dataset.clips import ClipDataset, ClipTable, make_loader
 from dataset.labels import read_table
+from dataset.splits import Split, open_split
 from engine.config import RunConfig
 from engine.scoring import EVIDENCE_PREFIX, score_batches
 from models.base import Detector
@@ -28,6 +29,12 @@ class SplitResult:
 
     predictions: pd.DataFrame
     metrics: dict[str, Any]
+
+
+def split_of(config: RunConfig, name: str, features: FeatureConfig) -> Split:
+    """The split `name` of the configured data root."""
+    data = config.data
+    return open_split(name, config.data_root, config.label_name, data.video_dir, features, data.raw_suffix)
 
 
 def predict_split(

@@ -16,6 +16,7 @@ be recognised by it; `clips` therefore decodes each clip once and compares frame
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,7 @@ from dataset.fingerprints.clip import fingerprint_clip, fingerprint_wave
 from engine.config import RunConfig
 from utils.errors import UsageError
 from utils.features.mel import decode_picture
+from utils.files import write_text_atomic
 
 Pair = tuple[str, str]
 
@@ -99,7 +101,7 @@ def check_leakage(train: ClipTable, others: Sequence[ClipTable], config: RunConf
         if config.split.check == "stored":
             pairs |= {"same_visual": equal_covariances(train, other), "same_audio": equal_pictures(train, other)}
         if prints:
-            alike = alike_clips(prints[0], prints[index])
+            alike = alike_clips(prints[0], prints[index], alike_cache(other, config))
             pairs |= {question: [*pairs.get(question, []), *some] for question, some in alike.items()}
         for question, some in pairs.items():
             found[question] += [
@@ -165,11 +167,10 @@ def fingerprints_of(clips: ClipTable, config: RunConfig) -> FingerprintTable:
     """A split's fingerprints, of its stored waveforms or of its clips, kept in its feature folder where there is one."""
     stored = config.split.check == "stored"
     paths = wave_paths(clips) if stored else clip_paths(clips)
-    raw = clips.split.store.root
     few = stored and len(paths) < IN_PROCESS_BELOW
     return fingerprint_clips(
         paths,
-        raw / f"fingerprints.{'waves' if stored else 'clips'}.npz" if raw.is_dir() else None,
+        kept_in_store(clips, f"fingerprints.{'waves' if stored else 'clips'}.npz"),
         function=fingerprint_wave if stored else fingerprint_clip,
         workers=config.extraction.workers,
         timeout_s=config.extraction.timeout_s,
@@ -178,11 +179,39 @@ def fingerprints_of(clips: ClipTable, config: RunConfig) -> FingerprintTable:
     )
 
 
-def alike_clips(mine: FingerprintTable, theirs: FingerprintTable) -> dict[str, list[Pair]]:
-    """Pairs of a clip of each table that look or sound alike."""
-    side = np.arange(len(mine) + len(theirs)) >= len(mine)
-    alike = find_near_duplicates(mine.joined(theirs), side)
-    return {
-        question: [(mine.names[first], theirs.names[second - len(mine)]) for first, second in pairs.tolist()]
-        for question, pairs in (("same_visual", alike.visual), ("same_audio", alike.audio))
-    }
+def kept_in_store(clips: ClipTable, name: str) -> Path | None:
+    """A file in the split's feature folder; `None` where there is no such folder."""
+    raw = clips.split.store.root
+    return raw / name if raw.is_dir() else None
+
+
+def alike_cache(clips: ClipTable, config: RunConfig) -> Path | None:
+    """Where the pairs with the training clips are kept: the search takes minutes for hundreds of thousands of clips."""
+    return kept_in_store(clips, f"alike_to_training.{config.split.check}.json")
+
+
+def alike_clips(mine: FingerprintTable, theirs: FingerprintTable, cache: Path | None) -> dict[str, list[Pair]]:
+    """Pairs of a clip of each table that look or sound alike; from the cache when it is of these very fingerprints."""
+    key = f"{mine.digest()}-{theirs.digest()}"
+    found = read_alike(cache, key)
+    if found is None:
+        side = np.arange(len(mine) + len(theirs)) >= len(mine)
+        alike = find_near_duplicates(mine.joined(theirs), side)
+        found = {
+            question: [(mine.names[first], theirs.names[second - len(mine)]) for first, second in pairs.tolist()]
+            for question, pairs in (("same_visual", alike.visual), ("same_audio", alike.audio))
+        }
+        if cache is not None:
+            write_text_atomic(cache, json.dumps({"key": key, "pairs": found}) + "\n")
+    return found
+
+
+def read_alike(cache: Path | None, key: str) -> dict[str, list[Pair]] | None:
+    """The cached pairs; `None` when there are none of this key."""
+    try:
+        stored = json.loads(cache.read_text(encoding="utf-8")) if cache is not None else {}
+    except (OSError, ValueError):
+        return None
+    if not isinstance(stored, dict) or stored.get("key") != key:
+        return None
+    return {question: [(mine, theirs) for mine, theirs in pairs] for question, pairs in stored["pairs"].items()}

@@ -64,6 +64,20 @@ class PredictOptions:
     quiet: bool = False
 
 
+def chosen_videos(video_path: str | None, video_dir: str | None) -> list[Path]:
+    """The one clip that the user named, whatever its suffix, or all clips of the named folder.
+
+    Raises:
+        UsageError: the path does not exist, or is of the other kind; no clip in the folder.
+    """
+    if video_path is None:
+        return find_videos(Path(video_dir or "."))
+    if not Path(video_path).is_file():
+        problem = "is not a file" if Path(video_path).exists() else "does not exist"
+        raise UsageError(f"--video_path {problem}: {video_path}")
+    return [Path(video_path)]
+
+
 def find_videos(folder: Path) -> list[Path]:
     """All clips below a folder, by suffix, in path order; hidden files and folders are left out.
 
@@ -188,7 +202,7 @@ def write_scores_report(table: pd.DataFrame, checkpoint: Checkpoint, folder: Pat
             "trained_at_commit": checkpoint.provenance.get("commit", "unknown"),
             "initialisation": initialisation,
         },
-        evidence_columns=tuple(name for name in predictions if name.startswith(EVIDENCE_PREFIX)),
+        evidence_columns=tuple(name for name in predictions.columns if name.startswith(EVIDENCE_PREFIX)),
     )
     folder.mkdir(parents=True, exist_ok=True)
     return write_report(folder / "report.html", inputs)

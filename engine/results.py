@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shlex
 import sys
@@ -9,10 +10,15 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from dataset.clips import ClipTable
+from dataset.splits import SPLITS
+from dataset.workers import default_workers
+from engine.audit import run_audit
 from engine.checkpoint import Checkpoint
 from engine.config import RunConfig
-from engine.evaluate import SplitResult
+from engine.evaluate import SplitResult, split_of
 from engine.leakage import Leakage
 from engine.provenance import git_state, package_versions, table_fingerprint
 from engine.report import ReportInputs, write_report
@@ -20,6 +26,7 @@ from engine.run_folder import RunFolder, write_submission
 from engine.scoring import EVIDENCE_PREFIX
 from models.base import Detector
 from utils.errors import WorkError
+from utils.files import write_text_atomic
 
 log = logging.getLogger(__name__)
 
@@ -70,12 +77,16 @@ def finish(
         "started": started.isoformat(timespec="seconds"),
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
+    # Where utils/robustness.py leaves its table unless it is told otherwise.
+    robustness = checkpoint_path.parent / "robustness" / "robustness.csv"
     inputs = ReportInputs(
         title=f"{config.name} on {headline}",
         metrics={name: result.metrics for name, result in results.items()},
         predictions={name: result.predictions for name, result in results.items()},
         history=folder.read_history(),
         provenance=provenance,
+        audit=audit_of(headline, results[headline].predictions, checkpoint, config),
+        robustness=pd.read_csv(robustness) if robustness.is_file() else None,
         leakage=leakage.found if leakage else None,
         evidence_columns=tuple(
             name for name in map(str, results[headline].predictions) if name.startswith(EVIDENCE_PREFIX)
@@ -84,6 +95,36 @@ def finish(
     write_report(folder.path / "report.html", inputs)
     log.info("%s", headline_sentence(results[headline].metrics))
     log.info("report: %s", folder.path / "report.html")
+
+
+def audit_of(
+    name: str, predictions: pd.DataFrame, checkpoint: Checkpoint, config: RunConfig
+) -> list[dict[str, Any]] | None:
+    """The shortcut audit of an evaluated split: the one kept beside its features, or a new one where the config asks for it.
+
+    Args:
+        name: the split; anything else (pooled folds, say) has no folder of clips to audit.
+        predictions: its labels.
+        checkpoint: says which features the split has.
+        config: `eval.audit` and the data root.
+
+    Returns:
+        Rows of the audit, or `None` when there is none.
+    """
+    if name not in SPLITS or predictions["target"].nunique() < 2:
+        return None
+    split = split_of(config, name, checkpoint.features)
+    path, labels = split.store.root / "audit.json", table_fingerprint(predictions)
+    if path.is_file():
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if kept["labels"] == labels:
+            return kept["probes"]
+    if not config.eval.audit:
+        return None
+    workers = config.extraction.workers or default_workers()
+    probes = run_audit(predictions, split.videos, workers=workers, seed=config.seed)
+    write_text_atomic(path, json.dumps({"labels": labels, "probes": probes}, indent=2, allow_nan=False) + "\n")
+    return probes
 
 
 def headline_sentence(metrics: dict[str, Any]) -> str:

@@ -12,7 +12,6 @@ import pandas as pd
 import torch
 
 from dataset.clips import ClipTable, open_clips
-from dataset.splits import Split, open_split
 from engine.checkpoint import Checkpoint, load_checkpoint
 from engine.config import EMPTY_DATA_HINT, RunConfig, check_run_config
 from engine.device import make_repeatable, pick_device, seed_everything
@@ -23,6 +22,7 @@ from engine.evaluate import (
     predict_split,
     read_submission,
     rescore,
+    split_of,
     summarise_split,
 )
 from engine.leakage import check_leakage
@@ -191,11 +191,6 @@ def resumed_config(checkpoint_path: str, overrides: Sequence[str]) -> RunConfig:
     return check_run_config(
         load_checkpoint(checkpoint_path).run_config, overrides, where=checkpoint_path, check_model=True
     )
-
-
-def split_of(config: RunConfig, name: str, features: FeatureConfig) -> Split:
-    """The split `name` of the configured data root."""
-    return open_split(name, config.data_root, config.label_name, config.data.video_dir, features)
 
 
 def open_needed(config: RunConfig, name: str, features: FeatureConfig, *, need_targets: bool) -> ClipTable:

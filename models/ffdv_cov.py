@@ -7,7 +7,7 @@ training and evaluation alike, and an absent modality is a learned vector instea
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -67,7 +67,7 @@ class MelBranch(nn.Module):
         self.backbone, self.initialisation = create_backbone(
             config.backbone, pretrained=config.pretrained, weights=config.weights
         )
-        self.linear = nn.Linear(self.backbone.num_features, width)
+        self.linear = nn.Linear(cast(int, self.backbone.num_features), width)
 
     def forward(self, mel: Tensor) -> Tensor:
         """(B, 1, H, W) uint8 -> (B, width)."""
@@ -84,29 +84,31 @@ class FFDVCov(Detector):
         width = features.video.top_k
         self.config = config
         self.uses_cosine = config.cosine and config.audio_branch and config.video_branch
-        self.mel_branch = MelBranch(config, width) if config.audio_branch else None
-        self.covariance_branch = CovarianceBranch(width) if config.video_branch else None
-        both = config.audio_branch and config.video_branch
-        self.absent_mel = nn.Parameter(torch.zeros(width)) if both else None
-        self.absent_covariance = nn.Parameter(torch.zeros(width)) if both else None
-        self.head = nn.Linear(width * (2 if both else 1), 1)
-        if self.mel_branch is not None:
+        if config.audio_branch:
+            self.mel_branch = MelBranch(config, width)
             self.initialisation = self.mel_branch.initialisation
+        if config.video_branch:
+            self.covariance_branch = CovarianceBranch(width)
+        both = config.audio_branch and config.video_branch
+        if both:
+            self.absent_mel = nn.Parameter(torch.zeros(width))
+            self.absent_covariance = nn.Parameter(torch.zeros(width))
+        self.head = nn.Linear(width * (2 if both else 1), 1)
 
     def usable(self, batch: Batch) -> Tensor:
         """(B,) bool: at least one of the modalities that have a branch."""
         usable = torch.zeros_like(batch.has_mel)
-        if self.mel_branch is not None:
+        if self.config.audio_branch:
             usable = usable | batch.has_mel
-        if self.covariance_branch is not None:
+        if self.config.video_branch:
             usable = usable | batch.has_covariance
         return usable
 
     def forward(self, batch: Batch) -> DetectorOutput:
         """See `Detector.forward`."""
-        if self.mel_branch is None:
+        if not self.config.audio_branch:
             return DetectorOutput({"head": self.head(self.covariance_branch(batch.covariance)).squeeze(1)})
-        if self.covariance_branch is None:
+        if not self.config.video_branch:
             return DetectorOutput({"head": self.head(self.mel_branch(batch.mel)).squeeze(1)})
         has_mel, has_covariance = self._visible(batch)
         speech = torch.where(has_mel[:, None], self.mel_branch(batch.mel), self.absent_mel)

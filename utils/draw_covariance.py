@@ -8,9 +8,9 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # the repository root, not utils/
 
-from utils.command import OneLineParser, run_command  # noqa: E402
-from utils.errors import UsageError, WorkError  # noqa: E402
-from utils.files import existing_file  # noqa: E402
+from utils.command import OneLineParser, run_command
+from utils.errors import UsageError, WorkError
+from utils.files import existing_file
 
 MAX_CLIPS = 16
 

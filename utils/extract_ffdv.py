@@ -48,6 +48,9 @@ def main(argv: Sequence[str]) -> int:
     """Extract each split, print one summary line per split."""
     arguments = parse_arguments(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    from dataset.workers import warm_up
+
+    warm_up()
     from dataset.extraction import extract_split
     from engine.config import load_run_config
 
@@ -82,8 +85,9 @@ def chosen_splits(config: RunConfig, names: list[str] | None) -> list[Split]:
     for name in names or []:
         if name not in SPLITS:
             raise UsageError(f"--splits {name}: there are {', '.join(SPLITS)}{nearest(name, SPLITS)}")
+    root, data = config.data_root, config.data
     splits = [
-        open_split(name, config.data_root, config.label_name, config.data.video_dir, config.features)
+        open_split(name, root, config.label_name, data.video_dir, config.features, data.raw_suffix)
         for name in names or SPLITS
     ]
     if not names:

@@ -45,17 +45,20 @@ def main(argv: Sequence[str]) -> int:
     root, output_dir = arguments.data_root.resolve(), arguments.output_dir.resolve()
     step("make the demo set", "utils/make_demo_set.py", "--output", str(root), "--clips", str(arguments.clips))
     step("extract its features", "utils/extract_ffdv.py", "--data_root", str(root))
-    runs = {}
+    runs: dict[str, Path] = {}
     for name, recipe in RECIPES.items():
         overrides = [f"extract_path={root}", f"output_dir={output_dir}", *arguments.set]
         flags = [part for override in overrides for part in ("--set", override)]
-        runs[name] = finished_run(ROOT / recipe, overrides, output_dir)
-        if runs[name] is None:
+        run = finished_run(ROOT / recipe, overrides, output_dir)
+        if run is None:
             # prediction.txt.csv lands in the working directory: here, not over one that the user has made.
             step(f"train and evaluate {name}", "main.py", "--config", str(ROOT / recipe), *flags, cwd=root)
-            runs[name] = finished_run(ROOT / recipe, overrides, output_dir)
+            run = finished_run(ROOT / recipe, overrides, output_dir)
         else:
-            print(f"\n# {name}: reusing {runs[name]}", flush=True)
+            print(f"\n# {name}: reusing {run}", flush=True)
+        if run is None:
+            raise WorkError(f"{name} was trained, but no finished run of its config is in {output_dir}")
+        runs[name] = run
     best = runs["ffdv_cov"] / "best.pth"
     scores = root / "scores.csv"
     flags = ["--checkpoint", str(best), "--output", str(scores), "--video_dir", str(root / "testset")]

@@ -189,4 +189,6 @@ def _compare(path: Path, record: dict) -> None:
 
 def _summary(groups: list[GroupPlan]) -> dict:
     table = [(group.split, clip.type) for group in groups for clip in group.clips]
-    return {"counts": {split: dict(sorted(Counter(kind for s, kind in table if s == split).items())) for split in SPLITS}}
+    return {
+        "counts": {split: dict(sorted(Counter(kind for s, kind in table if s == split).items())) for split in SPLITS}
+    }

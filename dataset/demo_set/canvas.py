@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import cv2
 import numpy as np
@@ -44,9 +44,13 @@ def over(canvas: np.ndarray, coverage: np.ndarray, rgb: np.ndarray) -> np.ndarra
     return canvas * (1 - weight) + rgb * weight
 
 
-def opaque(**rgb: Sequence[float]) -> dict[str, tuple[int, int, int, int]]:
+def opaque(**rgb: Iterable[float]) -> dict[str, tuple[int, int, int, int]]:
     """Colours as OpenCV takes them, opaque."""
-    return {name: (*(int(min(max(value, 0), 255)) for value in triple), 255) for name, triple in rgb.items()}
+    colours = {}
+    for name, triple in rgb.items():
+        red, green, blue = (int(min(max(value, 0), 255)) for value in triple)
+        colours[name] = (red, green, blue, 255)
+    return colours
 
 
 def lens(

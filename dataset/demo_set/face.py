@@ -197,7 +197,9 @@ def _paint_skin(face: Face, scene: Scene, rng: np.random.Generator) -> np.ndarra
     for side in (-1, 1):
         skin = over(skin, 0.22 * spot(side * 0.135, 0.085, 0.055, 0.045), np.array(face.skin_rgb) * (1.02, 0.78, 0.76))
         skin = over(skin, 0.30 * spot(side * face.eye_offset, face.eye_y - 0.012, 0.062, 0.042), skin * 0.74)
-        skin = over(skin, 0.22 * spot(side * (face.mouth_half_width + 0.02), face.mouth_y - 0.02, 0.012, 0.04), skin * 0.72)
+        skin = over(
+            skin, 0.22 * spot(side * (face.mouth_half_width + 0.02), face.mouth_y - 0.02, 0.012, 0.04), skin * 0.72
+        )
     if face.beard:
         jaw = np.clip((Y - 0.075 - 0.16 * np.cos(np.clip(X / face.half_width, -1, 1) * np.pi) * 0.35) / 0.06, 0, 1)
         lip_gap = 1 - 0.8 * spot(0, face.mouth_y + 0.002, face.mouth_half_width * 0.9, 0.022)

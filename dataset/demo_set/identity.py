@@ -168,4 +168,5 @@ def _between(rng: np.random.Generator, tones: tuple[RGB, ...], blend: float = 1.
 
 
 def _near(rng: np.random.Generator, rgb: RGB, spread: float) -> RGB:
-    return tuple(float(value) for value in np.clip(np.array(rgb) + rng.normal(0, spread, 3), 8, 250))
+    red, green, blue = np.clip(np.array(rgb) + rng.normal(0, spread, 3), 8, 250).tolist()
+    return red, green, blue

@@ -125,7 +125,9 @@ def plan_demo_set(settings: DemoSettings) -> list[GroupPlan]:
         starts_s = rng.uniform(0, TAKE_S - 0.5 - settings.duration_s[1], n_groups)
         for number in range(n_groups):
             types = [REAL, *kinds[number * FAKES_PER_REAL : (number + 1) * FAKES_PER_REAL]]
-            clips = tuple(ClipPlan(index + k, _file_name(settings.seed, index + k), kind) for k, kind in enumerate(types))
+            clips = tuple(
+                ClipPlan(index + k, _file_name(settings.seed, index + k), kind) for k, kind in enumerate(types)
+            )
             index += len(clips)
             donor = int((number + rng.integers(1, n_groups)) % n_groups)
             fps = int(rng.choice([25, 30]))

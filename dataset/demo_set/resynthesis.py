@@ -16,7 +16,9 @@ N_MELS = (56, 64, 80)
 MOMENTUM = 0.99
 
 
-def resynthesise(samples: np.ndarray, sample_rate_hz: int, rng: np.random.Generator, iterations: int = 16) -> np.ndarray:
+def resynthesise(
+    samples: np.ndarray, sample_rate_hz: int, rng: np.random.Generator, iterations: int = 16
+) -> np.ndarray:
     """Mel analysis with 56, 64 or 80 bands, pseudo-inverse, phase by the fast Griffin-Lim algorithm.
 
     Perraudin, Balazs and Søndergaard, "A fast Griffin-Lim algorithm" (WASPAA 2013). Both fine structure between the

@@ -133,9 +133,7 @@ def synthesise(voice: Voice, plan: SpeechPlan, start_s: float, duration_s: float
     white = rng.standard_normal(n)
     glottal = _glottal_source(voice, np.interp(at, grid, plan.f0_hz[window]), rng)
     source = voicing * (glottal + voice.breathiness * white)
-    formants = np.column_stack(
-        [plan.formants_hz[window], np.full(last - first, 3500.0), np.full(last - first, 4500.0)]
-    )
+    formants = np.column_stack([plan.formants_hz[window], np.full(last - first, 3500.0), np.full(last - first, 4500.0)])
     voiced = _time_varying_filter(source, formants * voice.tract_scale, np.tile(_BANDWIDTHS_HZ, (last - first, 1)))
     dry = voiced / 0.35 + 0.5 * _hiss(white, plan, window, at, voice)
     wet = _reverberate(dry, voice.reverb_s, rng)

@@ -159,7 +159,7 @@ def _colliding(keys: np.ndarray, sides: np.ndarray, start: int, stop: int, reach
 
 
 @numba.njit(cache=True)
-def _count_bits(word):  # type: ignore[no-untyped-def]
+def _count_bits(word):
     # Adds neighbouring counts in parallel; compilers turn it into the processor's own bit count.
     word = word - ((word >> np.uint64(1)) & np.uint64(0x5555555555555555))
     word = (word & np.uint64(0x3333333333333333)) + ((word >> np.uint64(2)) & np.uint64(0x3333333333333333))

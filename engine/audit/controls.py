@@ -95,14 +95,19 @@ def swapped_audio(clips: Sequence[Measurements], group: np.ndarray | None, seed:
     Returns:
         `None` when fewer than 4 clips have both sound and pictures.
     """
-    both = [index for index, clip in enumerate(clips) if clip.mel is not None and clip.frames is not None]
+    both = [
+        (index, clip.mel, clip.frames)
+        for index, clip in enumerate(clips)
+        if clip.mel is not None and clip.frames is not None
+    ]
     if len(both) < 4:
         return None
-    names = np.arange(len(both)) if group is None else np.unique(group[both], return_inverse=True)[1]
+    indices, mels, frames = zip(*both, strict=True)
+    names = np.arange(len(both)) if group is None else np.unique(group[list(indices)], return_inverse=True)[1]
     partner, block = swap_partners(names, np.random.default_rng(seed))
     sound, picture = (
         _standard_components(np.concatenate(random_features(np.stack(arrays), seed), axis=1))
-        for arrays in ([clips[index].mel for index in both], [clips[index].frames for index in both])
+        for arrays in (mels, frames)
     )
     features = np.concatenate([_together(sound, picture), _together(sound[partner], picture)])
     target = np.repeat([0, 1], len(both))

@@ -13,14 +13,13 @@ import numpy as np
 import soxr
 
 from engine.audit.remedies import re_encode, treat_audio
-from engine.audit.sound import band_facts, loudness_facts, silence_facts
-from utils.features.config import AudioFeatureConfig
+from engine.audit.sound import MAX_AUDIO_S, band_facts, loudness_facts, read_sound, silence_facts
+from utils.features.config import FeatureConfig
 from utils.features.mel import MelSpectrogram, mel_image
-from utils.media.decode import ClipStream
+from utils.media.decode import AudioBlock, ClipStream
 from utils.media.errors import MediaError
-from utils.media.probe import AudioProbe, ContainerProbe, VideoProbe, probe_container
+from utils.media.probe import ContainerProbe, probe_container
 
-MAX_AUDIO_S = 600.0
 PICTURE_PX = 128
 FRAME_PX = 64
 FRAME_STEPS = (0, 8, 16, 32)
@@ -28,7 +27,8 @@ FRAME_STEPS = (0, 8, 16, 32)
 
 THUMBNAIL_PX = 8
 
-Facts = dict[str, dict[str, float | str]]
+FactRow = dict[str, float | str]
+Facts = dict[str, FactRow]
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def measure_clip(task: MeasureTask) -> Measurements:
 
 def _measure(path: Path, task: MeasureTask) -> Measurements:
     probe = probe_container(path)
-    samples, rate_hz = _waveform(path)
+    samples, rate_hz = read_sound(path)
     container = container_facts(probe, len(samples) / rate_hz if rate_hz else 0.0)
     if "fixed_window" in task.remedies:
         _show_one_window(container, task.window_s)
@@ -93,10 +93,8 @@ def _measure(path: Path, task: MeasureTask) -> Measurements:
     if len(samples):
         samples, rate_hz = treat_audio(samples, rate_hz, task.remedies, task.window_s)
     if len(samples):
-        silence = silence_facts(samples, rate_hz)
         sound = {
-            "leading silence": {key: value for key, value in silence.items() if key.startswith("leading")},
-            "trailing silence": {key: value for key, value in silence.items() if key.startswith("trailing")},
+            **silence_facts(samples, rate_hz),
             "loudness": loudness_facts(samples),
             "band limit": band_facts(samples, rate_hz),
         }
@@ -111,53 +109,54 @@ def container_facts(probe: ContainerProbe, decoded_audio_s: float) -> Facts:
     nan = float("nan")
     gap_s = probe.audio_minus_video_s
     length_s = max(probe.duration_s, *(stream.duration_s for stream in (video, audio) if stream is not None))
+    size: FactRow = {
+        "width_px": video.width_px if video else nan,
+        "height_px": video.height_px if video else nan,
+        "aspect": video.width_px / max(video.height_px, 1) if video else nan,
+        "file_bytes": probe.file_bytes,
+    }
+    rates: FactRow = {
+        "fps": video.fps if video else nan,
+        "sample_rate_hz": audio.sample_rate_hz if audio else nan,
+        "channels": audio.channels if audio else nan,
+        "video_tick_s": video.time_base_s if video else nan,
+    }
+    measurable = audio is not None and 0 < decoded_audio_s < MAX_AUDIO_S
+    durations: FactRow = {
+        "container_s": probe.duration_s or nan,
+        "video_s": video.duration_s if video else nan,
+        "audio_s": audio.duration_s if audio else nan,
+        "video_start_s": video.start_s if video else nan,
+        "audio_start_s": audio.start_s if audio else nan,
+        "decoded_minus_declared_s": decoded_audio_s - audio.duration_s if audio and measurable else nan,
+    }
     return {
-        "size": {
-            "width_px": video.width_px if video else nan,
-            "height_px": video.height_px if video else nan,
-            "aspect": video.width_px / max(video.height_px, 1) if video else nan,
-            "file_bytes": probe.file_bytes,
-        },
-        "rates": {
-            "fps": video.fps if video else nan,
-            "sample_rate_hz": audio.sample_rate_hz if audio else nan,
-            "channels": audio.channels if audio else nan,
-            "video_tick_s": video.time_base_s if video else nan,
-        },
-        "codecs": {"format": probe.format, "encoder": probe.encoder, "n_streams": probe.n_streams}
-        | _codec_facts(video, audio),
+        "size": size,
+        "rates": rates,
+        "codecs": _codec_facts(probe),
         "bit rate": _bit_rate_facts(probe, length_s),
-        "durations": {
-            "container_s": probe.duration_s or nan,
-            "video_s": video.duration_s if video else nan,
-            "audio_s": audio.duration_s if audio else nan,
-            "video_start_s": video.start_s if video else nan,
-            "audio_start_s": audio.start_s if audio else nan,
-            "decoded_minus_declared_s": decoded_audio_s - audio.duration_s
-            if audio and 0 < decoded_audio_s < MAX_AUDIO_S
-            else nan,
-        },
+        "durations": durations,
         "audio minus video duration": {"gap_s": nan if gap_s is None else gap_s},
         "duration": {"duration_s": length_s},
         "frame count": {"n_frames": video.n_packets if video else nan},
     }
 
 
-def _codec_facts(video: VideoProbe | None, audio: AudioProbe | None) -> dict[str, float | str]:
-    facts: dict[str, float | str] = {}
-    for kind, stream in (("video", video), ("audio", audio)):
+def _codec_facts(probe: ContainerProbe) -> FactRow:
+    facts: FactRow = {"format": probe.format, "encoder": probe.encoder, "n_streams": probe.n_streams}
+    for kind, stream in (("video", probe.video), ("audio", probe.audio)):
         facts[f"{kind}_codec"] = stream.codec if stream else "none"
         facts[f"{kind}_profile"] = stream.profile if stream else "none"
         facts[f"{kind}_tag"] = stream.tag if stream else "none"
         facts[f"{kind}_format"] = stream.sample_format if stream else "none"
-    facts["video_level"] = video.level if video else float("nan")
-    facts["b_frames"] = float(video.b_frames) if video else float("nan")
+    facts["video_level"] = probe.video.level if probe.video else float("nan")
+    facts["b_frames"] = float(probe.video.b_frames) if probe.video else float("nan")
     return facts
 
 
-def _bit_rate_facts(probe: ContainerProbe, length_s: float) -> dict[str, float | str]:
+def _bit_rate_facts(probe: ContainerProbe, length_s: float) -> FactRow:
     video, audio = probe.video, probe.audio
-    facts: dict[str, float | str] = {
+    facts: FactRow = {
         "total_bps": 8 * probe.file_bytes / length_s if length_s > 0 else float("nan"),
         "audio_bps": audio.bit_rate_bps if audio else float("nan"),
         "overhead_bytes": max(probe.overhead_bytes, 0),
@@ -180,19 +179,8 @@ def _show_one_window(container: Facts, window_s: float) -> None:
     container["frame count"] = {"n_frames": float(np.round(window_s * float(fps)))}
 
 
-def _waveform(path: Path) -> tuple[np.ndarray, int]:
-    """The first `MAX_AUDIO_S` of a clip's sound: (S,) float32 and its rate; (0,) and 0 without sound."""
-    stream = ClipStream(path, video=False)
-    blocks = []
-    for block in stream:
-        blocks.append(block.samples)
-        if stream.facts.audio_s >= MAX_AUDIO_S:
-            break
-    return (np.concatenate(blocks), stream.facts.rate_hz) if blocks else (np.empty(0, np.float32), 0)
-
-
 def _mel_picture(samples: np.ndarray, rate_hz: int) -> np.ndarray:
-    config = AudioFeatureConfig()
+    config = FeatureConfig().audio
     mel = MelSpectrogram(config)
     mel.feed(soxr.resample(samples, rate_hz, config.sample_rate_hz, quality="HQ"))
     return mel_image(mel.power(), PICTURE_PX)
@@ -203,6 +191,8 @@ def _pictures(path: Path) -> tuple[np.ndarray | None, np.ndarray | None]:
     small, first = [], None
     frames = itertools.islice(ClipStream(path, audio=False), FRAME_STEPS[-1] + 1)
     for index, frame in enumerate(frames):
+        if isinstance(frame, AudioBlock):
+            continue
         if index == 0:
             first = first_frame_facts(frame)
         if index in FRAME_STEPS:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 import numpy as np
 
 from engine.audit.cross_validation import Evidence
-from engine.audit.measure import Measurements
+from engine.audit.measure import FactRow, Measurements
 from engine.audit.random_encoder import random_features
 
-FACT_MODELS = ("logistic", "trees")
+FACT_MODELS = ("logistic", "tree")
 HEAD_MODELS = ("linear_head",)
 ALL_FACTS = ("size", "rates", "codecs", "bit rate", "durations", "audio minus video duration", "frame count")
 LOGARITHMIC = ("_bytes", "_bps", "_px")
 STILL = "a frame shows the forgery too, so this may be the forgery seen by a crude eye"
-
-FactRow = dict[str, float | str]
 
 
 @dataclass(frozen=True)
@@ -68,15 +67,22 @@ class Probe:
 
     def medians(self, clips: Sequence[Measurements], target: np.ndarray) -> dict[str, dict[str, float]]:
         """The median of each numeric fact among the reals and among the fakes that have it."""
-        rows = [(self.facts(clip) or {}, kind) for clip, kind in zip(clips, target, strict=True)]
+        rows = (
+            [(self.facts(clip) or {}, kind) for clip, kind in zip(clips, target, strict=True)] if self.families else []
+        )
         medians: dict[str, dict[str, float]] = {}
-        for name in sorted(set().union(*(row for row, _ in rows))) if self.families else ():
-            values = [
-                [row[name] for row, kind in rows if kind == wanted and name in row and row[name] == row[name]]
+        for name in sorted(set().union(*(row for row, _ in rows))):
+            values = [(row.get(name, np.nan), kind) for row, kind in rows]
+            of_kind = [
+                [
+                    value
+                    for value, kind in values
+                    if kind == wanted and isinstance(value, int | float) and isfinite(value)
+                ]
                 for wanted in (0, 1)
             ]
-            if all(values) and not any(isinstance(value, str) for part in values for value in part):
-                medians[name] = {"real": float(np.median(values[0])), "fake": float(np.median(values[1]))}
+            if all(of_kind):
+                medians[name] = {"real": float(np.median(of_kind[0])), "fake": float(np.median(of_kind[1]))}
         return medians
 
 

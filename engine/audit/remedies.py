@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import soxr
 
-from engine.audit.sound import DIGITAL_SILENCE, QUIET_DB, loud_part
+from engine.audit.sound import DIGITAL_SILENCE, QUIET_DB, loud_part, read_sound
 from utils.errors import UsageError
-from utils.media.decode import ClipStream
+from utils.media.decode import AudioBlock, ClipStream
 from utils.media.writer import write_clip
 
 RESAMPLE_HZ = 16_000
@@ -96,13 +96,10 @@ def re_encode(source: Path, target: Path) -> None:
     Raises:
         MediaError: the clip cannot be read.
     """
-    sound = ClipStream(source, video=False)
-    blocks = [block.samples for block in sound]
-    waveform = None
-    stream = ClipStream(source, audio=False)
-    pictures = list(_at_one_rate(stream))
-    if blocks:
-        waveform = soxr.resample(np.concatenate(blocks), sound.facts.rate_hz, RESAMPLE_HZ, quality="HQ")
+    waveform, rate_hz = read_sound(source)
+    pictures = list(_at_one_rate(ClipStream(source, audio=False)))
+    if rate_hz:
+        waveform = soxr.resample(waveform, rate_hz, RESAMPLE_HZ, quality="HQ")
         if pictures:
             length = round(len(pictures) / RE_ENCODED_FPS * RESAMPLE_HZ)
             waveform = np.pad(waveform[:length], (0, max(0, length - len(waveform))))
@@ -110,7 +107,7 @@ def re_encode(source: Path, target: Path) -> None:
         target,
         pictures or None,
         RE_ENCODED_FPS,
-        waveform,
+        waveform if rate_hz else None,
         RESAMPLE_HZ,
         audio_bit_rate=RE_ENCODED_AUDIO_BPS,
         video_options={"preset": "veryfast", "crf": "23"},
@@ -121,6 +118,8 @@ def _at_one_rate(stream: ClipStream) -> Iterator[np.ndarray]:
     """The frames at `RE_ENCODED_FPS` and `RE_ENCODED_SIZE_PX` square."""
     due = 0
     for index, frame in enumerate(stream):
+        if isinstance(frame, AudioBlock):
+            continue
         fps = stream.facts.fps or RE_ENCODED_FPS
         copies = max(0, round((index + 1) * RE_ENCODED_FPS / fps) - due)
         if copies:

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from scipy.signal import welch
+
+from utils.media.decode import AudioBlock, ClipStream
+
+MAX_AUDIO_S = 600.0
+"""Longer sound is cut here, so that a clip costs no more than some 100 MB of memory."""
 
 DIGITAL_SILENCE = 0.5 / 32768
 """Below half a step of 16 bits a sample counts as digital silence."""
@@ -20,8 +27,27 @@ BAND_FLOOR_DB = -80.0
 
 SEGMENT_S = 0.04
 
+SoundFacts = dict[str, float | str]
+"""Fact -> value; all of these are numbers, but they travel with a container's facts, some of which are text."""
 
-def silence_facts(samples: np.ndarray, rate_hz: int) -> dict[str, float]:
+
+def read_sound(path: Path) -> tuple[np.ndarray, int]:
+    """The first `MAX_AUDIO_S` of a clip's sound: (S,) float32, mean of the channels, and its rate; (0,) and 0 without.
+
+    Raises:
+        MediaError: `missing_file` or `unreadable`.
+    """
+    stream = ClipStream(path, video=False)
+    blocks = []
+    for block in stream:
+        if isinstance(block, AudioBlock):
+            blocks.append(block.samples)
+        if stream.facts.audio_s >= MAX_AUDIO_S:
+            break
+    return (np.concatenate(blocks), stream.facts.rate_hz) if blocks else (np.empty(0, np.float32), 0)
+
+
+def silence_facts(samples: np.ndarray, rate_hz: int) -> dict[str, SoundFacts]:
     """Leading and trailing silence in seconds, digital and `QUIET_DB` below the peak.
 
     Args:
@@ -29,15 +55,14 @@ def silence_facts(samples: np.ndarray, rate_hz: int) -> dict[str, float]:
         rate_hz: its sample rate.
     """
     level = np.abs(samples)
-    facts = {}
-    for name, threshold in (
-        ("digital", DIGITAL_SILENCE),
-        ("quiet", max(float(level.max()) * 10 ** (QUIET_DB / 20), DIGITAL_SILENCE)),
-    ):
+    leading: SoundFacts = {}
+    trailing: SoundFacts = {}
+    quiet = max(float(level.max()) * 10 ** (QUIET_DB / 20), DIGITAL_SILENCE)
+    for name, threshold in (("digital", DIGITAL_SILENCE), ("quiet", quiet)):
         begin, end = loud_part(level, threshold)
-        facts[f"leading_{name}_s"] = begin / rate_hz
-        facts[f"trailing_{name}_s"] = (len(level) - end) / rate_hz
-    return facts
+        leading[f"leading_{name}_s"] = begin / rate_hz
+        trailing[f"trailing_{name}_s"] = (len(level) - end) / rate_hz
+    return {"leading silence": leading, "trailing silence": trailing}
 
 
 def loud_part(level: np.ndarray, threshold: float) -> tuple[int, int]:
@@ -48,14 +73,14 @@ def loud_part(level: np.ndarray, threshold: float) -> tuple[int, int]:
     return int(loud.argmax()), len(level) - int(loud[::-1].argmax())
 
 
-def loudness_facts(samples: np.ndarray) -> dict[str, float]:
+def loudness_facts(samples: np.ndarray) -> SoundFacts:
     """RMS and peak level in dB relative to full scale, and the distance between the two."""
     rms_db = decibels(float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))))
     peak_db = decibels(float(np.abs(samples).max()))
     return {"rms_db": rms_db, "peak_db": peak_db, "crest_db": peak_db - rms_db}
 
 
-def band_facts(samples: np.ndarray, rate_hz: int) -> dict[str, float]:
+def band_facts(samples: np.ndarray, rate_hz: int) -> SoundFacts:
     """Where the band ends in Hz, and the level above each of `BAND_EDGES_HZ` in dB relative to full scale.
 
     The spectrum is the mean over the whole waveform (Welch), so that the loudest moments decide.
@@ -63,7 +88,7 @@ def band_facts(samples: np.ndarray, rate_hz: int) -> dict[str, float]:
     segment = min(len(samples), round(SEGMENT_S * rate_hz))
     frequency_hz, density = welch(samples, rate_hz, "hann", nperseg=segment)
     inside = density > max(float(density.max()) * 10 ** (BAND_FLOOR_DB / 10), 1e-20)
-    facts = {"band_end_hz": float(frequency_hz[inside].max()) if inside.any() else 0.0}
+    facts: SoundFacts = {"band_end_hz": float(frequency_hz[inside].max()) if inside.any() else 0.0}
     step_hz = rate_hz / segment
     for edge_hz in BAND_EDGES_HZ:
         power = float(density[frequency_hz >= edge_hz].sum()) * step_hz

@@ -5,14 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-MEDIANS_SHOWN = 4
+from engine.audit.verdict import FAILS, REACHES
 
-REACHES = {
-    "inside unseen groups": "carries over to clips of groups it has not seen",
-    "between unseen groups only": "tells groups apart, also new ones, but not the clips of one group",
-    "known groups only": "works only on groups it was trained on",
-    "unknown": "found, but no groups with both classes say where it works",
-}
+MEDIANS_SHOWN = 4
 
 
 def format_audit(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -32,7 +27,7 @@ def format_audit(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _remarks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    found = [row for row in rows if row["remedy"] or row["verdict"] == "control fails"]
+    found = [row for row in rows if row["remedy"] or row["verdict"] == FAILS]
     lines = [f"{row['probe']}: {row['verdict']}. {row['explanation']}{_medians(row)}" for row in found]
     for reach, meaning in REACHES.items():
         names = [row["probe"] for row in rows if row["reach"] == reach]
@@ -45,7 +40,7 @@ def _remarks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _medians(row: Mapping[str, Any]) -> str:
     """The medians behind a finding, where they are few enough to be read."""
-    medians = row["medians"]
+    medians = {name: pair for name, pair in row["medians"].items() if pair["real"] != pair["fake"]}
     if not 0 < len(medians) <= MEDIANS_SHOWN:
         return ""
     parts = (f"{name} {pair['real']:.4g} in reals, {pair['fake']:.4g} in fakes" for name, pair in medians.items())

@@ -1,4 +1,4 @@
-"""From a probe's figures to plain words. No threshold here was chosen by looking at a data set."""
+"""From a probe's figures to plain words. The thresholds are conventions: none is fitted to the clips that are judged."""
 
 from __future__ import annotations
 
@@ -20,11 +20,26 @@ FAILS = "control fails"
 
 FINDINGS = (SHORTCUT, POSSIBLE, LEAK)
 
+INSIDE = "inside unseen groups"
+BETWEEN = "between unseen groups only"
+KNOWN = "known groups only"
+UNKNOWN = "unknown"
+REACHES = {
+    INSIDE: "carries over to clips of groups it has not seen",
+    BETWEEN: "tells groups apart, also new ones, but not the clips of one group",
+    KNOWN: "shown only on groups it was trained on",
+    UNKNOWN: "found, but whether it works inside a group it has not seen is not settled",
+}
+"""Where a shortcut works -> what that means."""
+
 FEW_UNITS = 10
 """With fewer real or fewer fake units (groups, else clips) than this nothing is proved either way."""
 
 FEW_GROUPS = 3
 """With fewer groups that hold both classes it is not said whether a shortcut works inside a group."""
+
+WORTHLESS_AUC = 0.55
+"""A mean inside groups up to here, whose interval also holds one half, is worth nothing."""
 
 WORTH_NAMING_AUC = 0.6
 """With very many clips even an AUC of 0.52 is significant; a shortcut should also be of use."""
@@ -71,8 +86,7 @@ class Verdict:
     Attributes:
         verdict: one of the constants of this module.
         explanation: one sentence with the numbers.
-        reach: where the shortcut works: `inside unseen groups`, `between unseen groups only`, `known groups only` or
-            `unknown`; empty where nothing was found.
+        reach: where the shortcut works, a key of `REACHES`; empty where nothing was found.
     """
 
     verdict: str
@@ -111,8 +125,8 @@ def judge(held: Held, n_clips: tuple[int, int], n_units: tuple[int, int], yardst
         sentence += (
             f"; {figure(random)} on a random split: it recognises the groups, and shows nothing certain on others"
         )
-        return Verdict(LEAK, sentence + ".", "known groups only")
-    if few or certain > HIDDEN_AUC:
+        return Verdict(LEAK, sentence + ".", KNOWN)
+    if few or hint > HIDDEN_AUC:
         return Verdict(TOO_FEW, sentence + _few(few, n_clips, n_units, held) + ".")
     return Verdict(NOTHING, sentence + ".")
 
@@ -161,7 +175,7 @@ def _inside(held: Held) -> str:
     if within.value is None:
         return "; no group holds both classes, so whether it only tells groups apart is not known"
     told = f"; {figure(within)} inside held-out groups (mean of {within.units})"
-    if _reach(held) == "between unseen groups only":
+    if _reach(held) == BETWEEN:
         told += ", so that it tells groups apart and is worth nothing inside one"
     return told
 
@@ -169,7 +183,9 @@ def _inside(held: Held) -> str:
 def _reach(held: Held) -> str:
     within = held.within_mean
     if held.random is None or within.value is None or within.units < FEW_GROUPS:
-        return "unknown"
+        return UNKNOWN
     # Without a spread between groups there are no limits, and the mean is every group's own figure.
     low = within.value if within.low is None else within.low
-    return "inside unseen groups" if low > 0.5 else "between unseen groups only"
+    if low > 0.5:
+        return INSIDE
+    return BETWEEN if within.value <= WORTHLESS_AUC else UNKNOWN

@@ -15,10 +15,10 @@ def auc_bar(auc: Estimate, name: str) -> Markup:
     plot.rect(0, 1, 0.3, 0.7, "rail")
     if auc.value is not None:
         plot.rect(0.5, auc.value, 0.12, 0.88, "bar below" if auc.value < 0.5 else "bar main")
-    if auc.has_interval:
-        plot.path([(auc.low, 0.5), (auc.high, 0.5)], "whisker")  # type: ignore[list-item]
+    if auc.low is not None and auc.high is not None:
+        plot.path([(auc.low, 0.5), (auc.high, 0.5)], "whisker")
         for end in (auc.low, auc.high):
-            plot.path([(end, 0.25), (end, 0.75)], "whisker")  # type: ignore[list-item]
+            plot.path([(end, 0.25), (end, 0.75)], "whisker")
     plot.rule("axis", x=0.5)
     label = f"{name}: AUC {fixed(auc.value)}" if auc.value is not None else f"{name}: no AUC"
     return plot.render_mini(label)
@@ -28,8 +28,8 @@ def headline_bar(auc: Estimate) -> Markup:
     """The headline AUC on a scale from 0 to 1 with chance marked; its interval as a band."""
     plot = Plot(Scale(0, 1, 12.0, 348.0), Scale(0, 1, 34.0, 16.0), width=360, height=54)
     plot.rect(0, 1, 0.36, 0.64, "rail")
-    if auc.has_interval:
-        plot.rect(auc.low, auc.high, 0.1, 0.9, "interval")  # type: ignore[arg-type]
+    if auc.low is not None and auc.high is not None:
+        plot.rect(auc.low, auc.high, 0.1, 0.9, "interval")
     plot.rule("chance-mark", x=0.5)
     if auc.value is not None:
         plot.dot(auc.value, 0.5, 6, "mark")

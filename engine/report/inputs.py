@@ -71,12 +71,12 @@ class Estimate:
         return self.low is not None and self.high is not None
 
 
-def number(value: object) -> float | None:
+def number(value: Any) -> float | None:
     """`value` as a finite float; None for everything else (null, NaN, infinity, text that is no number)."""
     if isinstance(value, bool) or value is None:
         return None
     try:
-        result = float(value)  # type: ignore[arg-type]
+        result = float(value)
     except (TypeError, ValueError):
         return None
     return result if math.isfinite(result) else None

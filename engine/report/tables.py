@@ -70,8 +70,9 @@ def auc_tables(metrics: Mapping[str, Any]) -> list[AucTable]:
 def _size(entry: object) -> int | None:
     if not isinstance(entry, Mapping):
         return None
-    sizes = [number(entry.get(name)) for name in (("n",) if "n" in entry else ("n_real", "n_fake"))]
-    return None if None in sizes else int(sum(sizes))  # type: ignore[arg-type]
+    names = ("n",) if "n" in entry else ("n_real", "n_fake")
+    sizes = [size for name in names if (size := number(entry.get(name))) is not None]
+    return int(sum(sizes)) if len(sizes) == len(names) else None
 
 
 @dataclass(frozen=True)
@@ -211,8 +212,17 @@ class RobustnessGrid:
 
 
 def robustness_grid(frame: pd.DataFrame, clean_auc: float | None) -> RobustnessGrid:
-    """Families in file order, severities ascending; each row ends with its mean AUC drop against `clean_auc`."""
+    """Families in file order, severities ascending; each row ends with its mean AUC drop.
+
+    The drop is against the same clips as they were (family `none`, severity 0) where the table has that row, else against
+    `clean_auc`. Rows of severity 0 are baselines: they are in the download, not in the grid.
+    """
+    csv = csv_uri([str(name) for name in frame.columns], frame.itertuples(index=False))
     severity = pd.to_numeric(frame["severity"], errors="coerce")
+    untouched = numeric_column(frame[(severity == 0) & (frame["family"] == "none")], "auc")
+    if len(untouched) and number(untouched[0]) is not None:
+        clean_auc = float(untouched[0])
+    frame, severity = frame[severity != 0].reset_index(drop=True), severity[severity != 0]
     labels = frame["severity"].astype(str)
     columns = list(dict.fromkeys(labels.iloc[np.argsort(severity.to_numpy(), kind="stable")]))
     families = list(dict.fromkeys(frame["family"].astype(str)))
@@ -226,7 +236,6 @@ def robustness_grid(frame: pd.DataFrame, clean_auc: float | None) -> RobustnessG
     for family in families:
         row = [cells.get((family, column)) for column in columns]
         rows.append((family, row, _mean_drop([cell for cell in row if cell], clean_auc)))
-    csv = csv_uri([str(name) for name in frame.columns], frame.itertuples(index=False))
     return RobustnessGrid(columns, rows, _mean_drop(list(cells.values()), clean_auc), csv)
 
 

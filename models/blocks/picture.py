@@ -11,6 +11,9 @@ from torch import Tensor, nn
 class PictureInput(nn.Module):
     """Grey levels to normalised three-channel pictures. It lives in the model, so preprocessing travels with the weights."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, size_px: int) -> None:
         """Resize to `size_px` square where the picture has another size."""
         super().__init__()

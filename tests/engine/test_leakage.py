@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+import engine.leakage
 from dataset.extraction import extract_split
 from engine.leakage import check_leakage
 from engine.run import open_needed, run_training, split_of
@@ -69,6 +71,19 @@ def test_stored_features_show_equal_frames_and_alike_sound(root):
     metrics = leakage.as_metrics()
     assert metrics["same_audio"] == 1 and metrics["pairs"]["same_audio"] == [list(SAME_CLIP)]
     assert (root / "trainset_raw" / "fingerprints.waves.npz").is_file()
+
+
+def test_the_pairs_are_kept_until_a_fingerprint_changes(root, monkeypatch):
+    train, val = tables(tiny_config(root))
+    first = check_leakage(train, [val], tiny_config(root))
+    searches = []
+    search = engine.leakage.find_near_duplicates
+    monkeypatch.setattr(engine.leakage, "find_near_duplicates", lambda *given: searches.append(1) or search(*given))
+    assert check_leakage(train, [val], tiny_config(root)) == first and not searches
+    fewer = replace(val, labels=val.labels.iloc[1:])
+    assert check_leakage(train, [fewer], tiny_config(root)).found == first.found and len(searches) == 1
+    (root / "valset_raw" / "alike_to_training.stored.json").write_text("{")
+    assert check_leakage(train, [val], tiny_config(root)) == first and len(searches) == 2
 
 
 def test_decoded_clips_show_alike_frames_too(root):

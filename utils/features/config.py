@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -73,7 +73,7 @@ class FeatureConfig(Section):
 
 def flatten(nested: dict, prefix: str = "") -> dict:
     """A nested mapping as one level with dotted keys."""
-    flat = {}
+    flat: dict[str, Any] = {}
     for key, value in nested.items():
         flat.update(flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
     return flat

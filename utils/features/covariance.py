@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 FRAMES_PER_BLOCK = 4096
+FLOAT64_ROUND_OFF = 1e-12
+FLOAT32_ROUND_OFF = 4 * float(np.finfo(np.float32).eps)
 
 
 def frame_covariance_row_sums(histograms: np.ndarray) -> np.ndarray:
@@ -85,11 +87,32 @@ def bin_covariance(histograms: np.ndarray, top_k: int) -> np.ndarray:
     return scaled_and_padded(matrix[np.ix_(selected, selected)], top_k)
 
 
-def scaled_and_padded(matrix: np.ndarray, size: int) -> np.ndarray:
-    """Min-max scale a square matrix to [0, 1], then append zeros up to (size, size) float32; a constant one gives zeros."""
+def smaller_block(feature: np.ndarray, n_rows: int, top_k: int) -> np.ndarray:
+    """The feature for a smaller K from a stored one, without the clip.
+
+    Frames (or bins) stand in ascending order of their row sums, so the K smallest come first, and min-max scaling undoes the
+    scaling that the stored block already has: up to its float32 rounding the result is what extraction with K would give.
+
+    Args:
+        feature: (N, N) float32 in [0, 1], what either function above returned for N.
+        n_rows: frames of the clip, or bins; rows from there on are padding.
+        top_k: K <= N.
+
+    Returns:
+        (K, K) float32 in [0, 1].
+    """
+    kept = min(n_rows, top_k)
+    return scaled_and_padded(feature[:kept, :kept].astype(np.float64), top_k, round_off=FLOAT32_ROUND_OFF)
+
+
+def scaled_and_padded(matrix: np.ndarray, size: int, round_off: float = FLOAT64_ROUND_OFF) -> np.ndarray:
+    """Min-max scale a square matrix to [0, 1], then append zeros up to (size, size) float32; a constant one gives zeros.
+
+    A spread of at most `round_off` of the largest value counts as none: it is round-off of a constant matrix, and scaling would
+    blow it up to [0, 1].
+    """
     low, high = matrix.min(), matrix.max()
     padded = np.zeros((size, size), np.float32)
-    # Below this spread the differences are round-off of a matrix that is constant: scaling would blow noise up to [0, 1].
-    if high - low > 1e-12 * max(abs(low), abs(high)):
+    if high - low > round_off * max(abs(low), abs(high)):
         padded[: len(matrix), : len(matrix)] = (matrix - low) / (high - low)
     return padded

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -14,7 +16,7 @@ from utils.features.histogram import HistogramRows
 from utils.features.mel import MelSpectrogram, encode_picture, mel_image
 from utils.features.voice import VoiceSamples, voice_of_pcm, voice_waveform
 from utils.features.waveform import MonoResampler, WavWriter
-from utils.media.decode import ClipStream
+from utils.media.decode import ClipStream, StreamFacts
 from utils.media.errors import MediaError, join_reasons
 
 
@@ -98,51 +100,64 @@ def extract_clip(
     """
     stream = ClipStream(path, max_frames=max_frames)
     histograms = HistogramRows()
-    mel = MelSpectrogram(config.audio)
-    voice = VoiceSamples(config.audio.sample_rate_hz) if config.voice else None
     resampler = MonoResampler(config.audio.sample_rate_hz, stream.facts, match_clip=config.audio.length == "clip")
-    with contextlib.ExitStack() as stack:
-        wav: WavWriter | None = None
-
-        def keep(samples: np.ndarray) -> None:
-            nonlocal wav
-            if wav_path is not None:
-                wav = wav or stack.enter_context(WavWriter(wav_path, config.audio.sample_rate_hz))
-                wav.write(samples)
-            mel.feed(samples)
-            if voice is not None:
-                voice.keep(samples)
-
+    with _SoundSinks(config, wav_path) as sound:
         try:
             for item in stream:
                 if isinstance(item, np.ndarray):
                     histograms.add(item)
                 else:
-                    for samples in resampler.feed(item):
-                        keep(samples)
+                    sound.take(resampler.feed(item))
         except MediaError as error:
             return failed(error.reason)
-        for samples in resampler.finish():
-            keep(samples)
-    features = _assemble(stream, histograms.array(), mel, config)
-    if voice is not None and features.facts.has_audio:
-        return replace(features, voice=voice_of_pcm(voice.pcm, config.audio.sample_rate_hz))
-    return features
+        sound.take(resampler.finish())
+    covariance = None
+    if stream.facts.n_frames:
+        between = frame_covariance if config.video.covariance == "frames" else bin_covariance
+        covariance = between(histograms.array(), config.video.top_k)
+    # An hour's histograms take as much memory as its mel picture needs next.
+    del histograms
+    features = _assemble(stream.facts, covariance, sound.mel, config)
+    return replace(features, voice=sound.voice()) if features.facts.has_audio else features
 
 
-def _assemble(stream: ClipStream, histograms: np.ndarray, mel: MelSpectrogram, config: FeatureConfig) -> ClipFeatures:
-    facts = stream.facts
+class _SoundSinks(contextlib.ExitStack):
+    """Everything that a clip's waveform goes to, block by block."""
+
+    def __init__(self, config: FeatureConfig, wav_path: Path | None) -> None:
+        super().__init__()
+        self._rate_hz = config.audio.sample_rate_hz
+        self._wav_path = wav_path
+        self._wav: WavWriter | None = None
+        self._voice = VoiceSamples(self._rate_hz) if config.voice else None
+        self.mel = MelSpectrogram(config.audio)
+
+    def take(self, blocks: Iterable[np.ndarray]) -> None:
+        """Hand blocks (S,) float32 on. The wav file is begun with the first one: a clip without audio has none."""
+        for samples in blocks:
+            if self._wav_path is not None:
+                self._wav = self._wav or self.enter_context(WavWriter(self._wav_path, self._rate_hz))
+                self._wav.write(samples)
+            self.mel.feed(samples)
+            if self._voice is not None:
+                self._voice.keep(samples)
+
+    def voice(self) -> np.ndarray | None:
+        """The voice features, where the config asks for them."""
+        return None if self._voice is None else voice_of_pcm(self._voice.pcm, self._rate_hz)
+
+
+def _assemble(
+    facts: StreamFacts, covariance: np.ndarray | None, mel: MelSpectrogram, config: FeatureConfig
+) -> ClipFeatures:
     if facts.n_frames == 0 and facts.n_samples == 0:
         return failed("unreadable")
     problems = set(facts.problems)
-    covariance = mel_jpeg = None
+    mel_jpeg = None
     if facts.n_frames == 0:
         problems.add("no_video")
-    else:
-        between = frame_covariance if config.video.covariance == "frames" else bin_covariance
-        covariance = between(histograms, config.video.top_k)
-        if facts.n_frames == 1:
-            problems.add("one_frame")
+    elif facts.n_frames == 1:
+        problems.add("one_frame")
     if facts.n_samples == 0:
         problems.add("no_audio")
     else:
@@ -190,6 +205,7 @@ def frame_histograms(path: Path, max_frames: int | None = None) -> np.ndarray:
         MediaError: `missing_file` or `unreadable`.
     """
     histograms = HistogramRows()
-    for frame in ClipStream(path, audio=False, max_frames=max_frames):
+    # Without audio the stream yields frames only.
+    for frame in cast(Iterable[np.ndarray], ClipStream(path, audio=False, max_frames=max_frames)):
         histograms.add(frame)
     return histograms.array()

@@ -66,7 +66,10 @@ class HistogramRows:
     def add(self, frame: np.ndarray) -> None:
         """Append the histogram of a (H, W, 3) uint8 frame."""
         if self._count == len(self._rows):
-            self._rows = np.concatenate([self._rows, np.empty_like(self._rows)])
+            # The room that is still empty stays untouched, and so takes no memory.
+            grown = np.empty((2 * self._count, N_BINS), np.int32)
+            grown[: self._count] = self._rows
+            self._rows = grown
         count_levels(frame, self._pairs, self._rows[self._count])
         self._count += 1
 

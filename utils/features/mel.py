@@ -15,6 +15,8 @@ import numpy as np
 from utils.features.config import AudioFeatureConfig
 
 FRAMES_PER_BLOCK = 1024
+FLOOR_DB = 80.0
+"""Everything further below the loudest cell is drawn at this depth (librosa's `top_db`)."""
 
 
 @functools.lru_cache(maxsize=4)
@@ -59,7 +61,8 @@ class MelSpectrogram:
         self._samples.append(np.zeros(self._config.n_fft // 2, np.float32))
         self._n_waiting += self._config.n_fft // 2
         self._transform()
-        return np.concatenate(self._cells, axis=1)
+        cells, self._cells = self._cells, []
+        return np.concatenate(cells, axis=1)
 
     def _transform(self) -> None:
         samples = np.concatenate(self._samples)
@@ -76,16 +79,20 @@ def mel_image(power: np.ndarray, image_size_px: int) -> np.ndarray:
     """The grey picture of a power mel-spectrogram.
 
     Args:
-        power: (M, T') float32, not negative.
+        power: (M, T') float32, not negative; overwritten, since an hour's takes 80 MB and each copy as much again.
         image_size_px: the side of the picture; time is stretched to it, whatever the clip's length.
 
     Returns:
         (image_size_px, image_size_px) uint8, low frequencies in the first row; all zeros for a constant spectrogram.
     """
-    level_db = librosa.power_to_db(power, ref=np.max)
+    loudest = power.max()
+    for start in range(0, power.shape[1], FRAMES_PER_BLOCK):
+        block = slice(start, start + FRAMES_PER_BLOCK)
+        power[:, block] = librosa.power_to_db(power[:, block], ref=loudest, top_db=None)
+    level_db = np.maximum(power, power.max() - FLOOR_DB, out=power)
     if float(level_db.max()) == float(level_db.min()):
         return np.zeros((image_size_px, image_size_px), np.uint8)
-    grey = cv2.normalize(level_db, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
+    grey = cv2.normalize(level_db, level_db, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
     return cv2.resize(grey, (image_size_px, image_size_px), interpolation=cv2.INTER_LINEAR)
 
 

@@ -11,11 +11,14 @@ import numpy as np
 
 from utils.errors import UsageError
 from utils.features.config import FEATURE_VERSION, FeatureConfig
+from utils.features.covariance import smaller_block
 from utils.features.extract import ClipFacts, ClipFeatures, failed
+from utils.features.histogram import N_BINS
 from utils.features.voice import voice_of_wav
 from utils.files import UNFINISHED_PREFIX, write_text_atomic
 
 PICTURES, COVARIANCES, WAVES = "audio_feature", "video_feature", "wav_file"
+REDO = "extract again with --overwrite"
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 
 
@@ -26,6 +29,7 @@ class FeatureStore:
         """`root` is `data/<split>_raw`; it need not exist yet."""
         self.root = Path(root)
         self.config = config
+        self._stored_top_k = config.video.top_k
 
     def picture_path(self, name: str) -> Path:
         """The mel picture of the clip `name` (a path below the split's folder)."""
@@ -45,24 +49,43 @@ class FeatureStore:
         Raises:
             UsageError: when `features.json` is absent or its fingerprint is another one; the fields are named.
         """
-        path = self.root / "features.json"
-        redo = "extract again with --overwrite"
-        try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise UsageError(
-                f"{self.root} holds features without a features.json that says how they were made; {redo}"
-            ) from None
-        except (OSError, ValueError) as error:
-            raise UsageError(f"{path} cannot be read ({error}); {redo}") from None
-        if not isinstance(stored, dict) or not isinstance(stored.get("features"), dict):
-            raise UsageError(f"{path} does not say how the features were made; {redo}")
+        stored = self._read_config()
         if stored.get("fingerprint") != self.config.fingerprint():
             fields = self.config.differences(stored["features"])
             if stored.get("version") != FEATURE_VERSION:
                 fields.append(f"version: {stored.get('version')!r} there, {FEATURE_VERSION!r} here")
             fields = fields or [f"fingerprint: {stored.get('fingerprint')!r} there, {self.config.fingerprint()!r} here"]
-            raise UsageError(f"the features in {self.root} were made differently ({'; '.join(fields)}); {redo}")
+            raise UsageError(f"the features in {self.root} were made differently ({'; '.join(fields)}); {REDO}")
+
+    def open(self) -> None:
+        """Make ready to `load`: as `check`, but features of a larger K serve for a smaller one, whose block is cut from them.
+
+        Raises:
+            UsageError: see `check`.
+        """
+        stored = self._read_config()
+        video = stored["features"].get("video")
+        top_k = video.get("top_k") if isinstance(video, dict) else None
+        if isinstance(top_k, int) and top_k > self.config.video.top_k:
+            larger = self.config.model_copy(update={"video": self.config.video.model_copy(update={"top_k": top_k})})
+            if stored.get("fingerprint") == larger.fingerprint():
+                self._stored_top_k = top_k
+                return
+        self.check()
+
+    def _read_config(self) -> dict:
+        path = self.root / "features.json"
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UsageError(
+                f"{self.root} holds features without a features.json that says how they were made; {REDO}"
+            ) from None
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{path} cannot be read ({error}); {REDO}") from None
+        if not isinstance(stored, dict) or not isinstance(stored.get("features"), dict):
+            raise UsageError(f"{path} does not say how the features were made; {REDO}")
+        return stored
 
     def matches(self) -> bool:
         """Whether what lies here was made with this config."""
@@ -98,7 +121,7 @@ class FeatureStore:
         if facts.status not in ("ok", "partial"):
             return ClipFeatures(facts)
         try:
-            covariance = self._load_covariance(name) if facts.n_frames else None
+            covariance = self._load_covariance(name, facts.n_frames) if facts.n_frames else None
             mel_jpeg = self._load_picture(name) if facts.has_audio else None
             voice = self._load_voice(name) if facts.has_audio and self.config.voice else None
         except FileNotFoundError:
@@ -108,12 +131,15 @@ class FeatureStore:
             return failed("unreadable")
         return ClipFeatures(facts, covariance, mel_jpeg, voice)
 
-    def _load_covariance(self, name: str) -> np.ndarray:
+    def _load_covariance(self, name: str, n_frames: int) -> np.ndarray:
         covariance = np.load(self.covariance_path(name), allow_pickle=False)
-        shape = (self.config.video.top_k,) * 2
+        shape = (self._stored_top_k,) * 2
         if not isinstance(covariance, np.ndarray) or covariance.shape != shape or covariance.dtype != np.float32:
             raise ValueError("not a frame covariance of this config")
-        return covariance
+        video = self.config.video
+        if video.top_k == self._stored_top_k:
+            return covariance
+        return smaller_block(covariance, n_frames if video.covariance == "frames" else N_BINS, video.top_k)
 
     def _load_voice(self, name: str) -> np.ndarray:
         whole = self.wave_path(name, shared_stem=True)

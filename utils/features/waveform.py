@@ -54,7 +54,7 @@ class MonoResampler:
             # The clip's length may turn out to lie half a step before the last sample: hold that much back.
             held = int(DURATION_STEP_S * block.rate_hz) + 1
             self._pending, self._n_pending = [samples[-held:]], held
-            yield self._resample(samples[:-held])
+            yield self._resample(self._stream, samples[:-held])
 
     def finish(self) -> Iterator[np.ndarray]:
         """Yield what is left; call it after the last `feed`. Yields nothing for a clip without audio."""
@@ -66,24 +66,24 @@ class MonoResampler:
             missing = clip_length_samples(self._facts) - self._n_passed - len(samples)
             missing = min(missing, LONGEST_SILENCE_S * self._facts.rate_hz)
             samples = samples[: len(samples) + min(missing, 0)]
-        yield self._resample(samples, last=missing <= 0)
+        yield self._resample(self._stream, samples, last=missing <= 0)
         silence_block = int(SILENCE_PER_BLOCK_S * self._facts.rate_hz)
         while missing > 0:
             step = min(missing, silence_block)
             missing -= step
-            yield self._resample(np.zeros(step, np.float32), last=missing == 0)
+            yield self._resample(self._stream, np.zeros(step, np.float32), last=missing == 0)
 
     def _take_pending(self) -> np.ndarray:
         samples = np.concatenate(self._pending)
         self._pending, self._n_pending = [], 0
         return samples
 
-    def _resample(self, samples: np.ndarray, *, last: bool = False) -> np.ndarray:
+    def _resample(self, stream: soxr.ResampleStream, samples: np.ndarray, *, last: bool = False) -> np.ndarray:
         self._n_passed += len(samples)
         # Damaged float streams decode to NaN, which would spread over the whole picture.
         samples = np.clip(np.nan_to_num(samples), -1.0, 1.0)
         rounded = np.minimum(np.round(samples * np.float32(32768)), np.float32(32767)) / np.float32(32768)
-        return self._stream.resample_chunk(rounded.astype(np.float32, copy=False), last=last)
+        return stream.resample_chunk(rounded.astype(np.float32, copy=False), last=last)
 
 
 def to_pcm16(samples: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from utils.media.errors import MediaError
+from utils.media.frames import mono_samples, rgb_view
 
 av.logging.set_level(av.logging.PANIC)
 
@@ -109,42 +110,6 @@ def video_stream(container: av.container.InputContainer) -> av.video.stream.Vide
     return best if best in moving else next(iter(moving), None)
 
 
-def rgb_view(frame: av.VideoFrame) -> np.ndarray:
-    """An RGB24 frame's pixels without a copy: (H, W, 3) uint8, R G B, rows possibly padded in memory."""
-    plane = frame.planes[0]
-    return np.ndarray((frame.height, frame.width, 3), np.uint8, buffer=plane, strides=(plane.line_size, 3, 1))
-
-
-SAMPLE_TYPES = {"u8": np.uint8, "s16": np.int16, "s32": np.int32, "flt": np.float32, "dbl": np.float64}
-"""libav's sample formats (a final `p` says planar) and their numpy types."""
-
-
-def mono_samples(frame: av.AudioFrame) -> np.ndarray:
-    """The mean of an audio frame's channels: (S,) float32 in about [-1, 1].
-
-    Raises:
-        ValueError: a sample format without a numpy type.
-    """
-    kind = SAMPLE_TYPES.get(frame.format.name.removesuffix("p"))
-    if kind is None:
-        raise ValueError(f"sample format {frame.format.name}")
-    n_channels = len(frame.layout.channels)
-    # Reading the planes directly costs a third of `to_ndarray`, and there are forty audio frames to a second.
-    if frame.format.is_planar:
-        channels = [np.frombuffer(plane, kind, count=frame.samples) for plane in frame.planes]
-    else:
-        packed = np.frombuffer(frame.planes[0], kind, count=frame.samples * n_channels)
-        channels = list(packed.reshape(-1, n_channels).T)
-    with np.errstate(invalid="ignore", over="ignore"):
-        mixed = channels[0].astype(np.float32)
-        for channel in channels[1:]:
-            mixed += channel
-        mixed /= np.float32(len(channels))
-        if kind is np.uint8:
-            return (mixed - np.float32(128.0)) / np.float32(128.0)
-        return mixed if np.issubdtype(kind, np.floating) else mixed / np.float32(-float(np.iinfo(kind).min))
-
-
 class ClipStream:
     """Iterates once over a clip, yielding (H, W, 3) uint8 RGB frames and `AudioBlock`s in the file's own order.
 
@@ -176,9 +141,9 @@ class ClipStream:
             if not streams:
                 return
             for stream in streams:
-                stream.thread_type = "NONE"
+                stream.codec_context.thread_type = "NONE"
                 stream.codec_context.thread_count = 1
-            if pictures in streams:
+            if pictures is not None and pictures in streams:
                 fps = float(pictures.average_rate or pictures.guessed_rate or 0)
                 self.facts.fps = fps if fps >= LOWEST_FPS else 0.0
             yield from self._decode(container, streams, VideoReformatter())
@@ -196,6 +161,7 @@ class ClipStream:
                 if packet.stream.type == "video":
                     continue
             for frame in self._frames(packet):
+                item: np.ndarray | AudioBlock | None
                 if isinstance(frame, av.AudioFrame):
                     item = self._block(frame)
                 elif self.max_frames is not None and self.facts.n_frames >= self.max_frames:

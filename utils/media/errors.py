@@ -11,6 +11,7 @@ REASONS: dict[str, str] = {
     "silent": "every audio sample is zero: the mel-spectrogram says nothing",
     "truncated": "the file ends early or is damaged; the features are of the part that could be decoded",
     "too_long": "the clip has more frames than `extraction.max_frames`; the features are of the first part",
+    "not_degraded": "no encoder or container takes the clip for this degradation",
     "timeout": "the clip took longer than `extraction.timeout_s`",
     "crashed": "the process that decoded the clip died (a decoder's fault, or out of memory)",
     "write_failed": "the features could not be written (disk full, or no permission)",

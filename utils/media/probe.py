@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import av
 
@@ -201,8 +202,8 @@ def _video_probe(stream: av.video.stream.VideoStream, tally: _Tally) -> VideoPro
     )
 
 
-def _audio_probe(stream: av.audio.stream.AudioStream, tally: _Tally) -> AudioProbe:
-    context = stream.codec_context
+def _audio_probe(stream: av.stream.Stream, tally: _Tally) -> AudioProbe:
+    context: Any = stream.codec_context
     return AudioProbe(
         **_stream_facts(stream, tally, context.format.name if context.format else ""),
         sample_rate_hz=context.sample_rate or 0,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
+from av.video.stream import VideoStream
 
 AUDIO_CHUNK_SAMPLES = 4096
 CHANNEL_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
@@ -67,10 +70,11 @@ def write_clip(
     if first is None and waveform is None:
         raise ValueError("write_clip needs at least one frame or a waveform")
     with av.open(str(path), "w") as container:
-        video = None
+        video: VideoStream | None = None
         if first is not None:
             _check_frame(first, first.shape)
-            video = container.add_stream(video_codec, rate=Fraction(fps).limit_denominator(1001))
+            video = cast(VideoStream, container.add_stream(video_codec, rate=Fraction(fps).limit_denominator(1001)))
+            frame_iterator = itertools.chain([first], frame_iterator)
             video.height, video.width = first.shape[:2]
             video.pix_fmt = pix_fmt
             if frame_times_s is not None:
@@ -83,7 +87,7 @@ def write_clip(
             audio = _AudioTrack(container, audio_codec, waveform, sample_rate_hz)
             _configure(audio.stream, audio_bit_rate, audio_options, threads)
         if video is not None:
-            for time_s, frame in _timed_frames(first, frame_iterator, Fraction(fps), frame_times_s):
+            for time_s, frame in _timed_frames(frame_iterator, Fraction(fps), frame_times_s):
                 if audio is not None:
                     audio.write_until(time_s)
                 container.mux(video.encode(frame))
@@ -125,11 +129,12 @@ class _AudioTrack:
 
 
 def _timed_frames(
-    first: np.ndarray, rest: Iterator[np.ndarray], fps: Fraction, frame_times_s: Sequence[float] | None
+    frames: Iterator[np.ndarray], fps: Fraction, frame_times_s: Sequence[float] | None
 ) -> Iterator[tuple[float, av.VideoFrame]]:
-    index, array = 0, first
-    while array is not None:
-        _check_frame(array, first.shape)
+    shape = None
+    for index, array in enumerate(frames):
+        shape = shape or array.shape
+        _check_frame(array, shape)
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(array), format="rgb24")
         if frame_times_s is None:
             time_s = float(index / fps)
@@ -138,7 +143,6 @@ def _timed_frames(
             time_s = frame_times_s[index]
             frame.pts, frame.time_base = round(time_s / VARIABLE_RATE_TIME_BASE), VARIABLE_RATE_TIME_BASE
         yield time_s, frame
-        index, array = index + 1, next(rest, None)
 
 
 def _check_frame(frame: np.ndarray, shape: tuple[int, ...]) -> None:

@@ -73,11 +73,10 @@ def evaluated_clips(predictions: pd.DataFrame, calibration: Calibration | None) 
     table = (predictions[labelled] if labelled.any() else predictions).reset_index(drop=True)
     score = read_numbers(table, "score") if "score" in table else None
     logit = read_numbers(table, "logit") if "logit" in table else None
-    if score is None and logit is None:
+    given = [numbers for numbers in (score, logit) if numbers is not None]
+    if not given:
         raise UsageError("the predictions have neither a score nor a logit column")
-    scored = ~np.isnan(logit) if score is None else ~np.isnan(score)
-    if score is not None and logit is not None:
-        scored |= ~np.isnan(logit)
+    scored = np.any(~np.isnan(given), axis=0)
     if logit is not None and (np.isnan(logit[scored]).any() or not scored.any()):
         logit = None
     if logit is not None and (score is None or calibration is not None or np.isnan(score[scored]).any()):

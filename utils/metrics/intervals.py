@@ -170,7 +170,7 @@ def newcombe_interval(auc: float, n_real: int, n_fake: int) -> tuple[float, floa
     """
     mean_size = (n_real + n_fake) / 2 - 1
 
-    def deviation(theta: np.ndarray) -> np.ndarray:
+    def deviation(theta: float) -> float:
         spread = 1 + mean_size * ((1 - theta) / (2 - theta) + theta / (1 + theta))
         return (theta - auc) ** 2 - Z_95**2 * theta * (1 - theta) * spread / (n_real * n_fake)
 

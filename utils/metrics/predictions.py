@@ -110,7 +110,7 @@ def join_labels(predictions: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame
     for column, code in (("status", "missing"), ("reason", "not_in_predictions")):
         given = joined[column].fillna("") if column in joined else ""
         joined[column] = np.where(missing, code, given)
-    surplus = [column for column in joined if column.endswith("_predicted") and column not in labels]
+    surplus = [column for column in joined.columns if column.endswith("_predicted") and column not in labels]
     return joined.drop(columns=["_found", *surplus])
 
 

@@ -168,11 +168,11 @@ def tpr_at_fpr(target: ArrayLike, score: ArrayLike, fpr: float, weight: ArrayLik
         ValueError: ``fpr`` is not between 0 and 1.
     """
     counts = tally(target, score, weight)
-    if counts.missing_class:
+    curve = roc_curve(target, score, weight)
+    if curve is None:
         return Estimate(None, counts.missing_class)
     if not resolves_fpr(counts.n_real, fpr):
         return Estimate(None, f"only {count_of(counts.n_real, 'real clip')}")
-    curve = roc_curve(target, score, weight)
     return Estimate(float(curve.tpr[curve.fpr <= fpr * (1 + 1e-12)].max()))
 
 

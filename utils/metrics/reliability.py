@@ -47,7 +47,12 @@ def expected_calibration_error(target: ArrayLike, score: ArrayLike, bins: int = 
     n = sum(row.n for row in table)
     if n == 0:
         return Estimate(None, "no clips")
-    return Estimate(sum(row.n * abs(row.mean_score - row.fake_share) for row in table if row.n) / n)
+    gaps = (
+        row.n * abs(row.mean_score - row.fake_share)
+        for row in table
+        if row.mean_score is not None and row.fake_share is not None
+    )
+    return Estimate(sum(gaps) / n)
 
 
 def reliability_table(target: ArrayLike, score: ArrayLike, bins: int = BINS) -> list[ReliabilityBin]:

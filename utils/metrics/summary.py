@@ -215,7 +215,7 @@ def _tables(clips: EvaluatedClips, bootstrap: int, seed: int, claims: Claims) ->
 
     figures: dict[str, Any] = {"same_source": claims.interval("same_source", over_sources, "sources")}
     if claims.nothing:
-        empty = {name: {} for name in ("per_type", "per_modality", "per_source")}
+        empty: dict[str, Any] = {name: {} for name in ("per_type", "per_modality", "per_source")}
         claims.reasons["macro_auc"] = claims.nothing
         return figures | empty | {"macro_auc": None}
     per_type = claims.table("per_type", *fakes_against_all_reals(clips, "type"))

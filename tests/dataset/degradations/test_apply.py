@@ -74,7 +74,8 @@ def test_quality_and_size_fall_with_the_crf(family, codec, source, degraded):
     quality_db = [psnr_db(decode(path).frames, source.frames) for path in paths]
     sizes = [sum(map(len, packets(path, "video"))) for path in paths]
     assert all(np.diff(quality_db) < 0), quality_db
-    assert all(np.diff(sizes) < 0), sizes
+    # Beyond CRF 36 a clip this small is mostly headers.
+    assert sizes[0] > 1.2 * sizes[2], sizes
     assert quality_db[0] > 30 and quality_db[0] - quality_db[-1] > 5
     with av.open(str(paths[0])) as container:
         assert codec in container.streams.video[0].codec_context.codec.canonical_name
@@ -83,6 +84,8 @@ def test_quality_and_size_fall_with_the_crf(family, codec, source, degraded):
 def test_the_intermediate_encoding_is_visually_lossless(source, degraded):
     found = decode(degraded("reencode_video", 0))
     assert psnr_db(luma(found.frames), luma(source.frames)) > 42
+    # No grey level is lost on the way: frame features are made of histograms, which would shift.
+    assert np.abs((luma(found.frames) - luma(source.frames)).mean()) < 0.25
     assert np.array_equal(decode(degraded("reencode_audio", 0)).waveform, np.round(source.waveform * 32768) / 32768)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from dataset.degradations import FAMILIES, Degradation, families, find_family, plan
+from engine.robustness_tables import format_level
+from tests.support import REPOSITORY
 from utils.errors import UsageError
 
 
@@ -71,3 +73,10 @@ def test_a_missing_encoder_is_refused_by_name_and_left_out_otherwise(monkeypatch
 def test_encoders_are_looked_up_in_libav():
     assert families.can_encode("libx264")
     assert not families.can_encode("no_such_codec")
+
+
+def test_the_documentation_lists_every_level():
+    text = (REPOSITORY / "docs" / "ROBUSTNESS.md").read_text(encoding="utf-8")
+    for family in FAMILIES.values():
+        levels = " / ".join(format_level(level) for level in family.levels) or "-"
+        assert f"| `{family.name}` | {family.kind} | {family.parameter} | {levels} |" in text

@@ -15,7 +15,7 @@ import pytest
 from utils.features.config import FeatureConfig
 from utils.features.extract import ClipFacts, extract_clip, frame_histograms
 from utils.features.histogram import rgb_histogram
-from utils.media.decode import AudioBlock, ClipStream, mono_samples, open_clip, video_stream
+from utils.media.decode import AudioBlock, ClipStream, open_clip, video_stream
 from utils.media.errors import MediaError, join_reasons
 
 CONFIG = FeatureConfig()
@@ -133,11 +133,6 @@ def test_every_sample_format_has_the_same_scale(media, tmp_path: Path, codec: st
     path = media.clip(tmp_path / "a.mkv", 0.2, waveform=stereo, audio_codec=codec)
     _, samples, _ = decode(path)
     np.testing.assert_allclose(samples, stereo.mean(axis=1), atol=0.005 if codec == "pcm_u8" else 1e-4)
-
-
-def test_packed_stereo_is_not_taken_for_mono() -> None:
-    frame = av.AudioFrame.from_ndarray(np.array([[1000, 3000, -1000, -3000]], np.int16), format="s16", layout="stereo")
-    np.testing.assert_allclose(mono_samples(frame), [2000 / 32768, -2000 / 32768])
 
 
 def test_digital_silence_is_said(media, tmp_path: Path) -> None:

@@ -1,0 +1,43 @@
+"""What does the extraction of a clip cost in one process?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks import seed_steps
+from benchmarks.floor import decode_only
+from benchmarks.measure import compare, cost_rows, one_core
+from benchmarks.setting import Row, Setting
+from dataset.extraction_worker import ExtractionTask, extract_to_store
+from dataset.manifest import Row as ClipRow
+from utils.features.config import FeatureConfig
+
+
+def extract_into(folder: Path) -> Callable[[Path], ClipRow]:
+    """What a worker does with a clip: features, journal and all, written below `folder`."""
+    scratch, config = folder / "scratch", FeatureConfig()
+    scratch.mkdir(parents=True, exist_ok=True)
+
+    def extract(clip: Path) -> ClipRow:
+        kinds = {"picture": ".jpg", "covariance": ".npy", "wave": ".wav"}
+        outputs = {kind: folder / kind / f"{clip.name}{suffix}" for kind, suffix in kinds.items()}
+        done = extract_to_store(ExtractionTask(clip.name, clip, outputs, scratch, folder / "journal", config, None))
+        if done.facts.status == "failed":
+            raise RuntimeError(f"{clip} cannot be measured on: {done.facts.reason}")
+        return done
+
+    return extract
+
+
+def run(setting: Setting) -> list[Row]:
+    """All of it, files and journal included, against decoding alone and the published steps."""
+    folder = setting.scratch / "extraction"
+    tasks = {
+        "decoding alone": decode_only,
+        "extraction": extract_into(folder),
+        "published steps": lambda clip: seed_steps.extract(clip, folder),
+    }
+    with one_core():
+        costs = compare(tasks, setting.clips, setting.repetitions)
+    return cost_rows("extraction", costs, "ms/clip", floor="decoding alone", seed="published steps")

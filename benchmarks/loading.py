@@ -1,0 +1,53 @@
+"""What does a training sample cost whose features are on disk?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torchvision import transforms
+
+from benchmarks import seed_steps
+from benchmarks.clips import link_split
+from benchmarks.measure import compare, cost_rows, one_core
+from benchmarks.setting import Row, Setting
+from dataset.clips import ClipDataset, open_clips
+from dataset.config import DataConfig, ExtractionConfig
+from dataset.extraction import extract_split
+
+PUBLISHED_TRANSFORM = transforms.Compose(
+    [
+        transforms.Resize((256, 256)),
+        transforms.RandomHorizontalFlip(),
+        transforms.RandomVerticalFlip(),
+        transforms.ToTensor(),
+        transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+    ]
+)
+
+
+def load_as_published(matrix: Path, picture: Path) -> tuple[torch.Tensor, torch.Tensor]:
+    """The published loader's sample: the picture as three normalised channels, the matrix from float64."""
+    image = PUBLISHED_TRANSFORM(Image.open(picture).convert("RGB"))
+    return image, torch.from_numpy(np.load(matrix)).float()
+
+
+def run(setting: Setting) -> list[Row]:
+    """One sample in this process; the floor is reading the bytes of its two files."""
+    folder = setting.scratch / "loading"
+    split = link_split(folder, setting.clips, len(setting.clips))
+    extract_split(split, ExtractionConfig(workers=1), quiet=True)
+    clips = open_clips(split, DataConfig(), ExtractionConfig(), need_targets=True)
+    dataset = ClipDataset(clips, split.store.config)
+    stored = [[split.store.covariance_path(name), split.store.picture_path(name)] for name in clips.names]
+    published = [seed_steps.extract(clip, folder) for clip in setting.clips]
+    tasks = {
+        "reading the two files": lambda index: [path.read_bytes() for path in stored[index]],
+        "a sample": dataset.__getitem__,
+        "a sample, published steps": lambda index: load_as_published(*published[index]),
+    }
+    with one_core():
+        costs = compare(tasks, range(len(setting.clips)), 10 * setting.repetitions)
+    return cost_rows("loading", costs, "ms/clip", floor="reading the two files", seed="a sample, published steps")

@@ -1,0 +1,100 @@
+"""Fair timing on a machine that others use: everything compared takes turns, and of each thing the minimum counts."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import resource
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from benchmarks.setting import Row, row
+
+SubjectT = TypeVar("SubjectT")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of processor time, children that have ended included, and seconds on the clock."""
+
+    cpu_s: float
+    wall_s: float
+
+
+NEVER = Cost(math.inf, math.inf)
+
+
+def cpu_seconds() -> float:
+    """Processor time of this process and of its children that have ended."""
+    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def cost_of(task: Callable[[], object]) -> Cost:
+    """What one call costs."""
+    cpu_s, wall_s = cpu_seconds(), time.perf_counter()
+    task()
+    return Cost(cpu_seconds() - cpu_s, time.perf_counter() - wall_s)
+
+
+def compare(
+    tasks: Mapping[str, Callable[[SubjectT], object]],
+    subjects: Sequence[SubjectT],
+    repetitions: int,
+    *,
+    warm_up: bool = True,
+) -> dict[str, Cost]:
+    """Mean cost of each task over the subjects.
+
+    For each subject the tasks run in turn, so that what slows the machine down meets all of them; of each pair of task and
+    subject the smallest processor time and the smallest time on the clock count.
+
+    Args:
+        tasks: functions of a subject, by name.
+        subjects: clips, or whatever the tasks work on.
+        repetitions: rounds over all subjects.
+        warm_up: let an uncounted call of each task pay for lazy imports and compilation; whole commands need none.
+    """
+    for task in tasks.values() if warm_up else ():
+        task(subjects[0])
+    best = {name: [NEVER] * len(subjects) for name in tasks}
+    for _ in range(repetitions):
+        for index, subject in enumerate(subjects):
+            for name, task in tasks.items():
+                cost = cost_of(lambda task=task, subject=subject: task(subject))
+                least = best[name][index]
+                best[name][index] = Cost(min(least.cpu_s, cost.cpu_s), min(least.wall_s, cost.wall_s))
+    count = len(subjects)
+    return {
+        name: Cost(sum(cost.cpu_s for cost in costs) / count, sum(cost.wall_s for cost in costs) / count)
+        for name, costs in best.items()
+    }
+
+
+def cost_rows(benchmark: str, costs: Mapping[str, Cost], unit: str, *, floor: str, seed: str = "") -> list[Row]:
+    """Two rows per task, processor time and time on the clock in ms, with the ratios to the tasks `floor` and `seed`."""
+    rows = []
+    for kind, seconds in (("processor", "cpu_s"), ("clock", "wall_s")):
+        ms = {name: 1e3 * getattr(cost, seconds) for name, cost in costs.items()}
+        rows += [
+            row(benchmark, f"{name}, {kind}", value, unit, floor=ms[floor], seed=ms.get(seed, 0.0))
+            for name, value in ms.items()
+        ]
+    return rows
+
+
+@contextlib.contextmanager
+def one_core() -> Iterator[None]:
+    """Keep OpenCV and the numeric libraries to one thread, as in a worker."""
+    import cv2
+    from threadpoolctl import threadpool_limits
+
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        cv2.setNumThreads(threads)

@@ -1,0 +1,46 @@
+"""How much memory does a worker take, and does it grow with the length of the video?"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.clips import make_segment, repeat_clip
+from benchmarks.setting import Row, Setting, row
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def peak_mb(what: str, clip: Path, folder: Path) -> float:
+    """Peak resident memory in 10^6 bytes of a fresh process; see `peak_memory`."""
+    folder.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "benchmarks.peak_memory", what, str(clip), str(folder)]
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=REPOSITORY, env=one_thread, check=True, capture_output=True, text=True)
+    return int(done.stdout.split()[-1]) / 1e6
+
+
+def run(setting: Setting) -> list[Row]:
+    """Peak memory of one process per length; the floor only decodes."""
+    folder = setting.scratch / "memory"
+    folder.mkdir()
+    width, height = setting.long_frame_px
+    segment = make_segment(folder / "segment.mp4", setting.long_frame_px)
+    rows = [row("memory", "a worker that waits", peak_mb("nothing", segment, folder / "out"), "MB")]
+    for length_s in setting.lengths_s:
+        clip = repeat_clip(segment, folder / f"{length_s:g}s.mp4", length_s)
+        published = length_s <= setting.seed_length_s
+        peaks = {
+            what: peak_mb(what, clip, folder / "out")
+            for what in ("floor", "extraction", "seed")
+            if published or what != "seed"
+        }
+        floor, seed = peaks["floor"], peaks.get("seed", 0.0)
+        names = {"floor": "decoding alone", "extraction": "extraction", "seed": "published steps"}
+        for what, peak in peaks.items():
+            title = f"{names[what]}, {length_s:g} s of {width}x{height}"
+            rows.append(row("memory", title, peak, "MB", floor=floor, seed=seed))
+        clip.unlink()
+    return rows

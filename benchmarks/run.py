@@ -1,0 +1,102 @@
+"""Measure how fast multi-ffdv is on this machine: every figure beside the floor of decoding alone and the published steps.
+
+python -m benchmarks.run                       # makes its own clips: 384x384, 6 s, H.264 and MP3
+python -m benchmarks.run --clips folder        # takes yours
+python -m benchmarks.run --only extraction stages --output speed.json --markdown speed.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from utils.command import OneLineParser, run_command
+from utils.errors import UsageError
+
+if TYPE_CHECKING:
+    from benchmarks.setting import Setting
+
+BENCHMARKS = ("extraction", "stages", "workers", "loading", "epoch", "scoring", "memory", "clip_count", "startup")
+AN_HOUR_S = 3600.0
+
+
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """The command line as a namespace."""
+    parser = OneLineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clips", type=Path, help="folder of clips with picture and sound (default: made-up ones)")
+    parser.add_argument("--limit", type=int, default=10, help="clips taken of the folder (default: %(default)s)")
+    parser.add_argument("--only", nargs="+", choices=BENCHMARKS, default=list(BENCHMARKS), help="questions to answer")
+    parser.add_argument(
+        "--repetitions", type=int, default=5, help="the minimum of so many counts (default: %(default)s)"
+    )
+    parser.add_argument("--long", action="store_true", help="peak memory on an hour of 1080p too: half an hour more")
+    parser.add_argument("--output", type=Path, help="write the rows as JSON")
+    parser.add_argument("--markdown", type=Path, help="write the table as Markdown")
+    arguments = parser.parse_args(argv)
+    if arguments.repetitions < 1 or arguments.limit < 1:
+        raise UsageError("--repetitions and --limit are 1 or more")
+    return arguments
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the chosen benchmarks and print one table."""
+    arguments = parse_arguments(argv)
+    os.environ["TQDM_DISABLE"] = "1"
+    import json
+    from dataclasses import asdict
+
+    from benchmarks.report import machine, markdown, text_table
+    from utils.files import write_text_atomic
+
+    facts = machine()
+    print("\n".join(f"{name}: {value}" for name, value in facts.items()), flush=True)
+    with tempfile.TemporaryDirectory(prefix="multi-ffdv-bench-") as scratch:
+        setting = prepare(arguments, Path(scratch))
+        rows = []
+        for name in arguments.only:
+            print(f"{name} ...", file=sys.stderr, flush=True)
+            rows += measure(name, setting)
+    print(text_table(rows))
+    if arguments.output is not None:
+        content = {"machine": facts, "clips": len(setting.clips), "rows": [asdict(row) for row in rows]}
+        write_text_atomic(arguments.output, json.dumps(content, indent=2) + "\n")
+    if arguments.markdown is not None:
+        write_text_atomic(arguments.markdown, markdown(rows, facts))
+    return 0
+
+
+def prepare(arguments: argparse.Namespace, scratch: Path) -> Setting:
+    """Find or make the clips.
+
+    Raises:
+        UsageError: the folder holds no clip with picture and sound.
+    """
+    from benchmarks.clips import make_clips, whole_clips
+    from benchmarks.setting import Setting
+    from engine.predict import find_videos
+
+    if arguments.clips is None:
+        print("making clips ...", file=sys.stderr, flush=True)
+        clips = make_clips(scratch)
+    else:
+        clips = whole_clips(find_videos(arguments.clips), arguments.limit)
+        if not clips:
+            raise UsageError(f"--clips {arguments.clips}: no clip with picture and sound in it")
+    lengths_s = Setting.lengths_s + ((AN_HOUR_S,) if arguments.long else ())
+    return Setting(clips, scratch, repetitions=arguments.repetitions, lengths_s=lengths_s)
+
+
+def measure(name: str, setting: Setting) -> list:
+    """The rows of one benchmark."""
+    import importlib
+
+    return importlib.import_module(f"benchmarks.{name}").run(setting)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

@@ -1,0 +1,60 @@
+"""What does scoring a folder cost from end to end, decoding included?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks import seed_steps
+from benchmarks.clips import link_split
+from benchmarks.measure import compare
+from benchmarks.setting import Row, Setting, row
+from benchmarks.workers import decode_in_workers
+from dataset.batch import collate, make_sample
+from engine.checkpoint import Checkpoint
+from engine.predict import PredictOptions, find_videos, score_videos
+from models import build_model
+from models.base import Detector
+from utils.features.config import FeatureConfig
+from utils.features.extract import ClipFacts, ClipFeatures
+
+WORKERS = 2
+
+
+def fresh_checkpoint(backbone: str) -> Checkpoint:
+    """A detector with random weights: what a score costs does not depend on them."""
+    section = {"name": "ffdv_cov", "backbone": backbone, "pretrained": False}
+    features = FeatureConfig()
+    return Checkpoint(model=section, features=features, weights=build_model(section, features).state_dict())
+
+
+@torch.inference_mode()
+def score_as_published(clip: Path, folder: Path, model: Detector) -> float:
+    """One clip by the published steps, then through the same model."""
+    matrix, picture = seed_steps.extract(clip, folder)
+    features = ClipFeatures(ClipFacts("ok"), np.load(matrix).astype(np.float32), picture.read_bytes())
+    sample = make_sample(0, 0.0, features, top_k=seed_steps.TOP_K, image_size_px=seed_steps.IMAGE_SIZE_PX)
+    return float(model(collate([sample])).logit)
+
+
+def run(setting: Setting) -> list[Row]:
+    """A folder with three links to each clip, on the clock, against decoding it in as many workers."""
+    folder = setting.scratch / "scoring"
+    split = link_split(folder, setting.clips, 3 * len(setting.clips))
+    paths = find_videos(split.videos)
+    checkpoint = fresh_checkpoint(setting.backbone)
+    model = checkpoint.build()
+    options = PredictOptions(workers=WORKERS, device="cpu", quiet=True)
+    tasks = {
+        "decoding alone": lambda clips: decode_in_workers(clips, WORKERS),
+        "scoring": lambda clips: score_videos(clips, checkpoint, options),
+        "published steps and the same model, serial": lambda clips: [
+            score_as_published(clip, folder, model) for clip in clips
+        ],
+    }
+    costs = compare(tasks, [paths], setting.few_repetitions)
+    ms = {name: 1e3 * cost.wall_s / len(paths) for name, cost in costs.items()}
+    floor, _, seed = ms.values()
+    return [row("scoring", f"{name}, clock", value, "ms/clip", floor=floor, seed=seed) for name, value in ms.items()]

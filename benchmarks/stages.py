@@ -1,0 +1,111 @@
+"""Where does the time of an extraction go, stage by stage, in one process?"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import seed_steps
+from benchmarks.floor import decode_only
+from benchmarks.measure import Cost, compare, one_core
+from benchmarks.setting import Row, Setting, row
+from dataset.extraction_worker import write_features
+from utils.features.config import FeatureConfig
+from utils.features.covariance import frame_covariance
+from utils.features.extract import ClipFeatures, extract_clip, frame_histograms
+from utils.features.mel import MelSpectrogram, encode_picture, mel_image
+from utils.features.waveform import MonoResampler, WavWriter
+from utils.media.decode import ClipStream
+
+CONFIG = FeatureConfig()
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the later stages work on."""
+
+    histograms: np.ndarray
+    waveform: list[np.ndarray]
+    features: ClipFeatures
+
+
+def prepare(clip: Path) -> Prepared:
+    """Make a clip's intermediate results once, outside of what is measured."""
+    return Prepared(frame_histograms(clip), resampled(clip), extract_clip(clip, CONFIG))
+
+
+def converted(clip: Path) -> None:
+    """Decode the video and convert every frame to RGB."""
+    deque(ClipStream(clip, audio=False), maxlen=0)
+
+
+def resampled(clip: Path) -> list[np.ndarray]:
+    """Decode the audio and resample it; the blocks of the waveform."""
+    stream = ClipStream(clip, video=False)
+    resampler = MonoResampler(CONFIG.audio.sample_rate_hz, stream.facts, match_clip=False)
+    blocks = [samples for block in stream for samples in resampler.feed(block)]
+    return [*blocks, *resampler.finish()]
+
+
+def mel_jpeg(waveform: list[np.ndarray]) -> bytes:
+    """The mel picture of a waveform, as JPG."""
+    mel = MelSpectrogram(CONFIG.audio)
+    for samples in waveform:
+        mel.feed(samples)
+    return encode_picture(mel_image(mel.power(), CONFIG.audio.image_size_px), CONFIG.audio.jpeg_quality)
+
+
+def write(prepared: Prepared, paths: dict[str, Path]) -> None:
+    """Write a clip's three files."""
+    with WavWriter(paths["wave"], CONFIG.audio.sample_rate_hz) as wav:
+        for samples in prepared.waveform:
+            wav.write(samples)
+    write_features(prepared.features, paths)
+
+
+def run(setting: Setting) -> list[Row]:
+    """Each stage alone, in processor time; two of them as the difference of what goes without and with them."""
+    folder = setting.scratch / "stages"
+    folder.mkdir()
+    paths = {"wave": folder / "a.wav", "picture": folder / "a.jpg", "covariance": folder / "a.npy"}
+    prepared = {clip: prepare(clip) for clip in setting.clips}
+    tasks = {
+        "decoding alone": decode_only,
+        "decode video": lambda clip: decode_only(clip, audio=False),
+        "converted": converted,
+        "counted": frame_histograms,
+        "decode and resample audio": resampled,
+        "mel picture": lambda clip: mel_jpeg(prepared[clip].waveform),
+        "covariance": lambda clip: frame_covariance(prepared[clip].histograms, CONFIG.video.top_k),
+        "write files": lambda clip: write(prepared[clip], paths),
+        "published steps: frames": lambda clip: seed_steps.video_feature(clip, paths["covariance"]),
+        "published steps: sound": lambda clip: seed_steps.audio_feature(clip, paths["wave"], paths["picture"]),
+    }
+    with one_core():
+        costs = compare(tasks, setting.clips, setting.repetitions)
+    return stage_rows(costs)
+
+
+def stage_rows(costs: dict[str, Cost]) -> list[Row]:
+    """The stages in their order, each with its share of the floor, then our and the published halves."""
+    ms = {name: 1e3 * cost.cpu_s for name, cost in costs.items()}
+    floor = ms["decoding alone"]
+    sound = ("decode and resample audio", "mel picture")
+    stages = {
+        "decode video": ms["decode video"],
+        "convert to RGB": ms["converted"] - ms["decode video"],
+        "count levels": ms["counted"] - ms["converted"],
+        **{name: ms[name] for name in (*sound, "covariance", "write files")},
+    }
+    rows = [row("stages", name, value, "ms/clip", floor=floor) for name, value in stages.items()]
+    halves = {
+        "frames to covariance": (ms["counted"] + ms["covariance"], ms["published steps: frames"]),
+        "sound to mel picture": (sum(ms[name] for name in sound), ms["published steps: sound"]),
+    }
+    for name, (ours, seed) in halves.items():
+        rows.append(row("stages", name, ours, "ms/clip", floor=floor, seed=seed))
+        rows.append(row("stages", f"{name}, published steps", seed, "ms/clip", floor=floor, seed=seed))
+    return rows

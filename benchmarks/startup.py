@@ -1,0 +1,80 @@
+"""How long does a command take before it does anything?"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.clips import SPLIT
+from benchmarks.measure import Cost, compare
+from benchmarks.setting import Row, Setting, row
+from dataset.config import LabelNames, VideoDirs
+from dataset.manifest import Row as ClipRow
+from dataset.manifest import write_manifest
+from dataset.splits import Split, open_split
+from utils.features.config import FeatureConfig
+from utils.features.extract import ClipFacts
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+READ_AND_LIST = """
+import os, sys, pandas
+for table in sys.argv[1:3]:
+    pandas.read_csv(table)
+for folder in sys.argv[3:]:
+    os.listdir(folder)
+"""
+
+
+def python(*arguments: str | Path) -> None:
+    """Run this Python with the given arguments in a process of its own."""
+    subprocess.run([sys.executable, *map(str, arguments)], cwd=REPOSITORY, check=True, capture_output=True)
+
+
+def extracted_split(root: Path, count: int) -> Split:
+    """A split of `count` clips that is extracted as far as anyone can tell without opening its (empty) files."""
+    split = open_split(SPLIT, root, LabelNames(), VideoDirs(), FeatureConfig())
+    names = [f"{index:032x}.mp4" for index in range(count)]
+    split.store.root.mkdir(parents=True)
+    rows = [f"{name},{index % 2}" for index, name in enumerate(names)]
+    split.labels.write_text("\n".join(["video_name,target", *rows]) + "\n", encoding="utf-8")
+    for path_of in (split.store.picture_path, split.store.covariance_path, split.store.wave_path):
+        path_of(names[0]).parent.mkdir()
+        for name in names:
+            os.close(os.open(path_of(name), os.O_CREAT | os.O_WRONLY))
+    facts = ClipFacts("ok", "", 7.4, 221, 30.0, True)
+    split.store.write_config()
+    write_manifest(split.store.root / "extraction.csv", names, dict.fromkeys(names, ClipRow(facts, 0.1)))
+    return split
+
+
+def run(setting: Setting) -> list[Row]:
+    """`--help` against importing numpy and pandas, and a split with nothing left to do against reading its tables."""
+    split = extracted_split(setting.scratch / "startup", setting.label_rows)
+    tables = [split.labels, split.store.root / "extraction.csv"]
+    folders = [path for path in split.store.root.iterdir() if path.is_dir()]
+    extract = ["utils/extract_ffdv.py", "--data_root", split.labels.parent, "--splits", SPLIT, "--quiet"]
+    tasks = {
+        "import numpy and pandas": lambda _: python("-c", "import numpy, pandas"),
+        "inference.py --help": lambda _: python("inference.py", "--help"),
+        "main.py --help": lambda _: python("main.py", "--help"),
+        "read and list": lambda _: python("-c", READ_AND_LIST, *tables, *folders),
+        "extract_ffdv.py": lambda _: python(*extract),
+    }
+    costs = compare(tasks, [None], setting.few_repetitions, warm_up=False)
+    return startup_rows(costs, setting.label_rows)
+
+
+def startup_rows(costs: dict[str, Cost], label_rows: int) -> list[Row]:
+    """Seconds on the clock, each group with its own floor."""
+    seconds = {name: cost.wall_s for name, cost in costs.items()}
+    imports, listing = seconds["import numpy and pandas"], seconds["read and list"]
+    groups = {
+        "import numpy and pandas": ("import numpy and pandas", imports),
+        "inference.py --help": ("inference.py --help", imports),
+        "main.py --help": ("main.py --help", imports),
+        "read and list": (f"pandas reads the tables of {label_rows} extracted clips, folders are listed", listing),
+        "extract_ffdv.py": (f"extract_ffdv.py finds {label_rows} clips extracted", listing),
+    }
+    return [row("start-up", title, seconds[name], "s", floor=floor) for name, (title, floor) in groups.items()]

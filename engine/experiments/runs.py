@@ -1,0 +1,143 @@
+"""One run of an experiment: taken over when it is finished, gone on with when it was killed, else started."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from engine.config import RunConfig
+from engine.cross_validation import run_cross_validation
+from engine.experiments.plan import Experiment
+from engine.provenance import git_state
+from engine.run import run_training
+from engine.run_folder import RunFolder
+from utils.files import write_text_atomic
+
+log = logging.getLogger(__name__)
+
+RECORD_FILE = "experiment.json"
+"""Written last: a seed's folder that holds it is finished."""
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A finished run.
+
+    Attributes:
+        folder: its run folder, below the seed's folder.
+        seed: its seed.
+        commit: the code's commit, `+` after it when files were changed since.
+        initialisation: how the model's weights began.
+        split: what the figures are about: `valset`, `testset` or `out_of_fold`.
+        auc: AUC on that split; `None` when it has none.
+        seconds: time that the run took, over all its sessions.
+    """
+
+    folder: Path
+    seed: int
+    commit: str
+    initialisation: str
+    split: str
+    auc: float | None
+    seconds: float
+
+    @property
+    def predictions(self) -> Path:
+        """Its predictions on that split."""
+        return self.folder / "predictions.csv"
+
+
+def run_or_reuse(experiment: Experiment, seed: int, output: Path) -> FinishedRun:
+    """The finished run of an experiment with a seed; it is run only as far as it has not been.
+
+    Raises:
+        FFDVError: what the engine says about data or config.
+        Exception: whatever else ends a run.
+    """
+    place = experiment.folder(output, seed)
+    if (finished := read_record(place)) is not None:
+        log.info("%s, seed %d: finished before, taken over", experiment.name, seed)
+        return finished
+    place.mkdir(parents=True, exist_ok=True)
+    config = experiment.config.model_copy(update={"seed": seed, "output_dir": str(place)})
+    unfinished = newest_checkpoint(place) if config.split.folds is None else None
+    before_s = 0.0
+    if unfinished is not None:
+        before_s = sum(epoch["seconds"] for epoch in RunFolder(unfinished.parent).read_history())
+        log.info("%s, seed %d: going on with %s", experiment.name, seed, unfinished)
+    started = time.monotonic()
+    folder = run(config, place, unfinished)
+    metrics = json.loads((folder.path / "metrics.json").read_text(encoding="utf-8"))
+    state = git_state()
+    finished = FinishedRun(
+        folder=folder.path,
+        seed=seed,
+        commit=f"{state['commit'][:10]}{'+' if state['dirty'] else ''}",
+        initialisation=metrics["initialisation"],
+        split=metrics["split"],
+        auc=metrics["auc"]["value"],
+        seconds=round(before_s + time.monotonic() - started, 1),
+    )
+    record = asdict(finished) | {"folder": folder.path.name, "key": experiment.key, "data": experiment.data}
+    write_text_atomic(place / RECORD_FILE, json.dumps(record, indent=2) + "\n")
+    return finished
+
+
+def run(config: RunConfig, place: Path, unfinished: Path | None) -> RunFolder:
+    """Run a config from a folder of its own, where `prediction.txt.csv` then lies."""
+    with working_in(place), own_logging():
+        try:
+            if config.split.folds is not None:
+                return run_cross_validation(config)
+            return run_training(config, resume=None if unfinished is None else str(unfinished))
+        except Exception:
+            log.exception("this run ended early")
+            raise
+
+
+def read_record(place: Path) -> FinishedRun | None:
+    """The finished run in a seed's folder, if there is one."""
+    try:
+        record = json.loads((place / RECORD_FILE).read_text(encoding="utf-8"))
+        values = {name: record[name] for name in FinishedRun.__dataclass_fields__}
+    except (OSError, ValueError, KeyError):
+        return None
+    finished = FinishedRun(**values | {"folder": place / values["folder"]})
+    return finished if finished.predictions.is_file() else None
+
+
+def newest_checkpoint(place: Path) -> Path | None:
+    """`last.pth` of the run that got furthest before it was killed; the newest where there are several."""
+    found = sorted(place.glob("*/last.pth"), key=lambda path: path.stat().st_mtime)
+    return found[-1] if found else None
+
+
+@contextlib.contextmanager
+def working_in(folder: Path) -> Iterator[None]:
+    """Run the block in another working directory."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+@contextlib.contextmanager
+def own_logging() -> Iterator[None]:
+    """Undo afterwards what a run changes in the logging, so that its log file ends with it."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    try:
+        yield
+    finally:
+        for handler in set(root.handlers) - set(handlers):
+            handler.close()
+        root.handlers[:] = handlers
+        root.setLevel(level)

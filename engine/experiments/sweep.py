@@ -1,0 +1,66 @@
+"""All runs of all experiments, one after the other; what fails is a row with its reason, the rest goes on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from engine.experiments.plan import Experiment
+from engine.experiments.runs import run_or_reuse
+from engine.experiments.table import Outcome, comparison_rows, markdown_table
+from engine.run_folder import write_csv
+from utils.errors import FFDVError, UsageError
+from utils.files import write_text_atomic
+
+log = logging.getLogger(__name__)
+
+TABLE_FILE, CSV_FILE = "experiments.md", "experiments.csv"
+
+
+def run_experiments(experiments: Sequence[Experiment], seeds: Sequence[int], output: Path) -> list[Outcome]:
+    """Run or take over every experiment with every seed; the table is written anew after each experiment.
+
+    Args:
+        experiments: the first is what the others are compared with.
+        seeds: each config is run once with each.
+        output: gets `<name>-<key>/seed_<n>/`, `experiments.md` and `experiments.csv`.
+
+    Returns:
+        One outcome per experiment.
+
+    Raises:
+        UsageError: the output folder cannot be written.
+    """
+    output = output.resolve()
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--output cannot be written: {output} ({error.strerror or error})") from None
+    outcomes: list[Outcome] = []
+    for number, experiment in enumerate(experiments, start=1):
+        outcome = Outcome(experiment)
+        for seed in seeds:
+            log.info("experiment %d of %d: %s, seed %d", number, len(experiments), experiment.name, seed)
+            try:
+                outcome.runs.append(run_or_reuse(experiment, seed, output))
+            except FFDVError as error:
+                outcome.failures.append(f"seed {seed}: {error}")
+            except Exception as error:
+                # Whatever ends one run (memory, a library's own error) must not end the night's other ones.
+                outcome.failures.append(f"seed {seed}: {type(error).__name__}: {first_line(error)}")
+            if outcome.failures:
+                log.warning("%s: %s", experiment.name, outcome.failures[-1])
+        outcomes.append(outcome)
+        rows = comparison_rows(outcomes)
+        write_csv(pd.DataFrame(rows), output / CSV_FILE)
+        write_text_atomic(output / TABLE_FILE, markdown_table(rows))
+    return outcomes
+
+
+def first_line(error: Exception, limit: int = 200) -> str:
+    """An exception's message, short enough for a table."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:limit] if lines else ""

@@ -1,0 +1,78 @@
+"""Controls: labels and sounds that mean nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from engine.audit.controls import permute_labels, permuted_aucs, swap_partners, swapped_audio
+from engine.audit.cross_validation import Evidence, evaluate
+from engine.audit.measure import Measurements
+from engine.audit.random_encoder import random_features
+
+
+def test_permuted_labels_keep_their_number_and_the_groups_purity():
+    group = np.repeat(np.arange(30), 5)
+    target = (np.arange(30) % 3 == 0).astype(int)[group]
+    permuted = permute_labels(target, group, np.random.default_rng(0))
+    assert permuted.sum() == target.sum() and not np.array_equal(permuted, target)
+    # All groups have one size, so whole groups change their labels.
+    assert {len(set(permuted[group == name])) for name in range(30)} == {1}
+    assert permute_labels(target, None, np.random.default_rng(0)).sum() == target.sum()
+
+
+def test_permuted_labels_spread_around_one_half_and_wider_with_groups():
+    rng = np.random.default_rng(0)
+    group = np.repeat(np.arange(12), 10)
+    features = rng.normal(size=(12, 3))[group] + 0.05 * rng.normal(size=(120, 3))
+    target = (np.arange(12) % 2)[group]
+    grouped = permuted_aucs(Evidence([features], target, group, ("logistic",)), 0)
+    alone = permuted_aucs(Evidence([rng.normal(size=(120, 3))], target, None, ("logistic",)), 0)
+    assert alone.mean() == pytest.approx(0.5, abs=0.07)
+    assert np.sqrt(np.mean((grouped - 0.5) ** 2)) > 1.5 * alone.std()
+
+
+@pytest.mark.parametrize("group", [[0, 0, 0, 0], [0, 1, 2, 3, 4], [0, 0, 0, 1, 1, 2, 3, 3], [0, 0, 0]])
+def test_swapped_sounds_are_foreign_and_blocks_keep_partners_together(group):
+    group = np.array(group)
+    partner, block = swap_partners(group, np.random.default_rng(0))
+    assert sorted(partner) == list(range(len(group)))
+    assert not np.any(partner == np.arange(len(group)))
+    assert np.array_equal(block, block[partner])
+    for name in np.unique(group):
+        assert len(set(block[group == name])) == 1
+
+
+def real_clips(n=40, tied=False):
+    rng = np.random.default_rng(0)
+    clips = []
+    for _ in range(n):
+        brightness = rng.uniform(0.1, 1)
+        sound = brightness if tied else rng.uniform(0.1, 1)
+        mel = (255 * sound * rng.uniform(0.9, 1, (128, 128))).astype(np.uint8)
+        frames = (255 * brightness * rng.uniform(0.9, 1, (4, 64, 64, 3))).astype(np.uint8)
+        clips.append(Measurements(mel=mel, frames=frames))
+    return clips
+
+
+def test_swapped_audio_cannot_be_told_where_sound_and_picture_are_independent():
+    evidence = swapped_audio(real_clips(), None, 0)
+    assert evidence.target.tolist() == [0] * 40 + [1] * 40
+    assert evaluate(evidence, 0).grouped.value < 0.65
+
+
+def test_swapped_audio_is_told_where_the_recording_ties_them():
+    assert evaluate(swapped_audio(real_clips(160, tied=True), None, 0), 0).grouped.low > 0.6
+
+
+def test_too_few_reals_give_no_control():
+    assert swapped_audio(real_clips(3), None, 0) is None
+    assert swapped_audio([Measurements()] * 9, None, 0) is None
+
+
+def test_random_features_are_repeatable_and_of_one_length():
+    pictures = np.random.default_rng(0).integers(0, 255, (70, 128, 128), dtype=np.uint8)
+    first, again, other = random_features(pictures, 1), random_features(pictures, 1), random_features(pictures, 2)
+    assert len(first) == 3 and all(matrix.shape == (70, 256) and np.isfinite(matrix).all() for matrix in first)
+    assert all(map(np.array_equal, first, again)) and not np.array_equal(first[0], other[0])
+    assert not np.allclose(first[0], first[1])

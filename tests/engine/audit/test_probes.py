@@ -1,0 +1,43 @@
+"""From facts to feature matrices."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from engine.audit.measure import Measurements
+from engine.audit.probes import ALL_FACTS, PROBES, Probe, fact_matrix
+from engine.audit.remedies import REMEDIES
+
+
+def test_text_becomes_columns_and_absence_a_fact():
+    nan = float("nan")
+    rows = [
+        {"codec": "a", "x": 1.0, "file_bytes": 99},
+        {"codec": "b", "x": nan, "file_bytes": 0},
+        {"codec": "a", "x": 3},
+    ]
+    matrix = fact_matrix(rows)
+    assert np.isfinite(matrix).all()
+    codec, file_absent, file_log, x_absent, x = matrix[:, :2], matrix[:, 2], matrix[:, 3], matrix[:, 4], matrix[:, 5]
+    assert codec.tolist() == [[1, 0], [0, 1], [1, 0]]
+    assert file_absent.tolist() == [0, 0, 1] and file_log[0] == pytest.approx(np.log(100))
+    assert x_absent.tolist() == [0, 1, 0] and x.tolist() == [1, 2, 3]
+
+
+def test_clips_without_sound_are_left_out_of_sound_probes():
+    loud = Measurements(sound={"loudness": {"rms_db": -20.0}})
+    probe = Probe("loudness", ("level",), ("loudness",))
+    clips, target = [loud, Measurements(), loud], np.array([0, 1, 1])
+    evidence = probe.evidence(clips, target, np.array([4, 5, 6]), 0)
+    assert evidence.target.tolist() == [0, 1] and evidence.group.tolist() == [4, 6]
+    assert probe.medians(clips, target) == {"rms_db": {"real": -20.0, "fake": -20.0}}
+    assert probe.evidence([Measurements()], np.array([1]), None, 0).inputs == []
+
+
+def test_the_table_of_probes_is_whole():
+    names = [probe.name for probe in PROBES]
+    assert len(set(names)) == len(names) == 16
+    assert all(set(probe.remedies) <= set(REMEDIES) and probe.remedies for probe in PROBES)
+    assert all(bool(probe.families) != bool(probe.array) for probe in PROBES)
+    assert set(ALL_FACTS) <= {family for probe in PROBES[1:] for family in probe.families}

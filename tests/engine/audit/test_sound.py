@@ -1,0 +1,58 @@
+"""Silence, loudness and band limit of waveforms whose answer is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from engine.audit.sound import FLOOR_DB, band_facts, loudness_facts, read_sound, silence_facts
+from utils.media.writer import write_clip
+
+RATE_HZ = 48_000
+
+
+def noise(seconds=0.5, scale=0.1):
+    return (scale * np.random.default_rng(0).standard_normal(round(seconds * RATE_HZ))).astype(np.float32)
+
+
+def test_silence_at_both_ends():
+    zeros, hiss = np.zeros(480, np.float32), np.full(960, 1e-4, np.float32)
+    facts = silence_facts(np.concatenate([zeros, hiss, noise(scale=0.3), zeros, zeros]), RATE_HZ)
+    leading, trailing = facts["leading silence"], facts["trailing silence"]
+    assert leading == pytest.approx({"leading_digital_s": 0.01, "leading_quiet_s": 0.03}, abs=1e-3)
+    assert trailing == pytest.approx({"trailing_digital_s": 0.02, "trailing_quiet_s": 0.02}, abs=1e-3)
+
+
+def test_silence_throughout_leads_and_trails():
+    facts = silence_facts(np.zeros(4800, np.float32), RATE_HZ)
+    assert set(facts["leading silence"].values()) == set(facts["trailing silence"].values()) == {0.1}
+
+
+def test_loudness_of_a_sine():
+    sine = 0.5 * np.sin(2 * np.pi * 480 * np.arange(RATE_HZ) / RATE_HZ)
+    assert loudness_facts(sine) == pytest.approx({"rms_db": -9.03, "peak_db": -6.02, "crest_db": 3.01}, abs=0.01)
+    assert loudness_facts(np.zeros(8))["rms_db"] == FLOOR_DB
+
+
+def test_band_limit():
+    white = noise()
+    spectrum = np.fft.rfft(white)
+    spectrum[round(9_000 * len(white) / RATE_HZ) :] = 0
+    narrow = np.fft.irfft(spectrum, len(white))
+    wide_facts, narrow_facts = band_facts(white, RATE_HZ), band_facts(narrow, RATE_HZ)
+    assert wide_facts["band_end_hz"] == 24_000 and narrow_facts["band_end_hz"] == pytest.approx(9_000, abs=500)
+    # A third of white noise of -20 dB lies above 16 kHz.
+    assert wide_facts["above_16_khz_db"] == pytest.approx(-24.8, abs=0.5)
+    assert -45 < narrow_facts["above_8_khz_db"] < -30 and narrow_facts["above_11_khz_db"] < -80
+
+
+def test_a_low_sample_rate_has_nothing_above_its_half():
+    assert band_facts(noise(), 16_000)["above_11_khz_db"] == FLOOR_DB
+
+
+def test_sound_is_read_whole(tmp_path):
+    write_clip(tmp_path / "a.mkv", None, waveform=noise(), sample_rate_hz=RATE_HZ, audio_codec="pcm_s16le")
+    write_clip(tmp_path / "mute.mp4", [np.zeros((32, 32, 3), np.uint8)] * 3)
+    samples, rate_hz = read_sound(tmp_path / "a.mkv")
+    assert rate_hz == RATE_HZ and np.abs(samples - noise()).max() < 1e-4
+    assert [len(read_sound(tmp_path / "mute.mp4")[0]), read_sound(tmp_path / "mute.mp4")[1]] == [0, 0]

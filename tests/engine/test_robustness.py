@@ -1,0 +1,281 @@
+"""The robustness suite: what is scored, kept, resumed, and what the tables say."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import engine.robustness as robustness
+from dataset.degradations import FAMILIES, Degradation, plan
+from dataset.labels import read_labels
+from engine.checkpoint import load_checkpoint
+from engine.predict import PredictOptions, score_videos
+from engine.robustness_tables import cell_table, draw_heat_map, format_cells, grid, summary, write_results
+from tests.support import random_checkpoint, write_video
+from utils.errors import UsageError, WorkError
+from utils.media.decode import ClipStream
+from utils.metrics import bootstrap_auc
+
+OPTIONS = PredictOptions(workers=1, device="cpu", quiet=True)
+PLAN = plan(["brightness", "volume"], [1, 5])
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Six clips, one of them absent and one no clip, and a checkpoint."""
+    root = tmp_path_factory.mktemp("world")
+    names = ["a.mp4", "b.mp4", "deep/c d.mkv", "e.mp4", "text.mp4", "absent.mp4"]
+    for seed, name in enumerate(names[:4]):
+        write_video(root / "clips" / name, seed)
+    (root / "clips" / "text.mp4").write_text("no clip")
+    rows = [f"{name},{row % 2},kind{row % 2}" for row, name in enumerate(names)]
+    (root / "labels.csv").write_text("\n".join(["video_name,target,type", *rows]) + "\n", encoding="utf-8")
+    random_checkpoint(root / "best.pth")
+    return root
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Degrade in this process and score by mean brightness; both are counted."""
+    calls = {"degraded": [], "scored": []}
+
+    def in_this_process(function, tasks, *, workers, timeout_s):
+        for task in tasks:
+            calls["degraded"].append(f"{task[0].path.name} {task[0].family}-{task[0].severity}")
+            yield task, function(task), ""
+
+    def by_brightness(paths, checkpoint, options):
+        calls["scored"] += [path.name for path in paths]
+        rows = []
+        for path in paths:
+            try:
+                logit = float(np.mean([frame.mean() for frame in ClipStream(path, audio=False)])) / 10
+                rows.append((str(path), 0.5, logit, "real", 0.5, "ok", "", logit))
+            except Exception:  # noqa: BLE001  (a stand-in for the scoring function)
+                rows.append((str(path), np.nan, np.nan, "unscored", 0.5, "failed", "unreadable", np.nan))
+        names = ["video", "score", "logit", "verdict", "threshold", "status", "reason", "evidence_light"]
+        return pd.DataFrame(rows, columns=names)
+
+    monkeypatch.setattr(robustness, "run_in_workers", in_this_process)
+    monkeypatch.setattr(robustness, "score_videos", by_brightness)
+    return calls
+
+
+def suite(world, output, cells=PLAN):
+    labels = read_labels(world / "labels.csv")
+    return robustness.Suite(world / "best.pth", labels, world / "clips", cells, output, OPTIONS)
+
+
+def test_every_cell_has_a_row_per_clip_with_its_reason(world, here, tmp_path):
+    scores = suite(world, tmp_path / "out").run()
+    assert [str(cell) for cell in scores] == [str(cell) for cell in PLAN]
+    for table in scores.values():
+        assert table["video_name"].tolist() == read_labels(world / "labels.csv")["video_name"].tolist()
+        assert table["reason"].tolist() == ["", "", "", "", "unreadable", "missing_file"]
+        assert table["logit"].notna().tolist() == [True] * 4 + [False] * 2
+        assert table["type"].tolist()[:2] == ["kind0", "kind1"]
+    light = {str(cell): table["logit"][:4].mean() * 10 for cell, table in scores.items()}
+    assert light["brightness-1"] - light["none-0"] == pytest.approx(16, abs=1.5)
+    assert light["volume-5"] == light["none-0"]
+    assert not list((tmp_path / "out").glob(".scratch-*"))
+
+
+def test_nothing_is_done_twice(world, here, tmp_path):
+    first = suite(world, tmp_path).run()
+    here["degraded"].clear()
+    again = suite(world, tmp_path).run()
+    # The text file is unreadable for ever; only the absent clip may turn up, and it has no bytes to hash.
+    assert here["degraded"] == []
+    for cell, table in first.items():
+        pd.testing.assert_frame_equal(again[cell], table)
+    suite(world, tmp_path, plan(["brightness"], [1, 2])).run()
+    assert {line.split(" ")[-1] for line in here["degraded"]} == {"brightness-2"}
+
+
+def test_changed_clips_checkpoints_and_parameters_are_done_again(world, here, tmp_path, monkeypatch):
+    own = shutil.copytree(world, tmp_path / "own")
+    cells = plan(["volume"], [1])
+    suite(own, tmp_path / "out", cells).run()
+    here["degraded"].clear()
+    write_video(own / "clips" / "a.mp4", 99)
+    suite(own, tmp_path / "out", cells).run()
+    assert {line.split(" ")[0] for line in here["degraded"]} == {"a.mp4"} and len(here["degraded"]) == 3
+    here["degraded"].clear()
+    monkeypatch.setattr("dataset.degradations.families.FILTERS_VERSION", 2)
+    suite(own, tmp_path / "out", cells).run()
+    assert len(here["degraded"]) == 5 * 3
+    here["degraded"].clear()
+    random_checkpoint(own / "best.pth", epoch=3)
+    suite(own, tmp_path / "out", cells).run()
+    assert len(here["degraded"]) == 5 * 3
+
+
+def test_a_killed_run_goes_on_after_the_last_chunk(world, here, tmp_path, monkeypatch):
+    monkeypatch.setattr(robustness, "CHUNK_CLIPS", 4)
+    scoring = robustness.score_videos
+
+    def die_later(paths, checkpoint, options):
+        if len(here["scored"]) >= 8:
+            raise KeyboardInterrupt
+        return scoring(paths, checkpoint, options)
+
+    monkeypatch.setattr(robustness, "score_videos", die_later)
+    with pytest.raises(KeyboardInterrupt):
+        suite(world, tmp_path).run()
+    assert not list(tmp_path.glob(".scratch-*"))
+    kept = (tmp_path / "cache.jsonl").read_text(encoding="utf-8")
+    done = kept.count('{"key"')
+    assert done == len(here["degraded"]) - 4 > 0
+    # A line that was cut short is ignored, and the next one begins on a line of its own.
+    (tmp_path / "cache.jsonl").write_text(kept + '{"key": "abc", "ro', encoding="utf-8")
+    monkeypatch.setattr(robustness, "score_videos", scoring)
+    here["degraded"].clear()
+    scores = suite(world, tmp_path).run()
+    assert len(here["degraded"]) == 5 * len(PLAN) - done
+    fresh = suite(world, tmp_path / "fresh").run()
+    for cell, table in scores.items():
+        pd.testing.assert_frame_equal(table, fresh[cell])
+
+
+def test_the_disk_holds_one_chunk(world, here, tmp_path, monkeypatch):
+    monkeypatch.setattr(robustness, "CHUNK_BYTES", 1)
+    scoring, most = robustness.score_videos, []
+
+    def look(paths, checkpoint, options):
+        most.append(len(list(tmp_path.glob(".scratch-*/*"))))
+        return scoring(paths, checkpoint, options)
+
+    monkeypatch.setattr(robustness, "score_videos", look)
+    suite(world, tmp_path).run()
+    assert max(most) == 1 and len(most) > 10
+
+
+def test_what_a_killed_run_left_is_cleared_but_not_another_runs(world, here, tmp_path):
+    stale, running = tmp_path / ".scratch-999999999", tmp_path / ".scratch-1"
+    for folder in (stale, running):
+        folder.mkdir()
+        (folder / "0.mp4").write_bytes(b"x")
+    suite(world, tmp_path, plan(["none"], [1])).run()
+    assert not stale.exists() and running.exists()
+
+
+def test_a_timeout_is_tried_again_and_a_full_disk_ends_the_run(world, here, tmp_path, monkeypatch):
+    def stuck(function, tasks, *, workers, timeout_s):
+        for task in tasks:
+            yield task, None, "timeout"
+
+    working = robustness.run_in_workers
+    monkeypatch.setattr(robustness, "run_in_workers", stuck)
+    cells = plan(["volume"], [1])
+    scores = suite(world, tmp_path, cells).run()
+    assert all(table["reason"].tolist() == ["timeout"] * 5 + ["missing_file"] for table in scores.values())
+    monkeypatch.setattr(robustness, "run_in_workers", working)
+    assert suite(world, tmp_path, cells).run()[cells[0]]["reason"].tolist()[:4] == [""] * 4
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(robustness, "degrade_clip", full)
+    with pytest.raises(WorkError, match="is the disk full"):
+        suite(world, tmp_path, plan(["volume"], [2])).run()
+
+
+def test_no_clip_at_all_is_refused_before_anything_is_written(world, tmp_path):
+    labels = read_labels(world / "labels.csv")
+    with pytest.raises(UsageError, match="holds none of the 6 labelled clips"):
+        robustness.Suite(world / "best.pth", labels, tmp_path, PLAN, tmp_path / "out", OPTIONS).run()
+    assert not (tmp_path / "out").exists()
+
+
+def test_worker_processes_and_the_scoring_function_give_the_same(world, tmp_path):
+    cells = plan(["offset"], [5])
+    scores = suite(world, tmp_path, cells).run()
+    paths = [world / "clips" / name for name in read_labels(world / "labels.csv")["video_name"]]
+    direct = score_videos(paths, load_checkpoint(world / "best.pth"), OPTIONS)
+    clean = scores[cells[0]]
+    for column in ("score", "logit", "evidence_head"):
+        np.testing.assert_allclose(clean[column].astype(float), direct[column].astype(float), rtol=1e-5)
+    assert clean["reason"].tolist() == direct["reason"].tolist()
+    late = scores[cells[-1]]["logit"].to_numpy()
+    assert (late[:4] != clean["logit"].to_numpy()[:4]).all()
+
+
+def made_scores() -> dict[Degradation, pd.DataFrame]:
+    """Eight clips; the clean ranking is right, blur-1 swaps one pair, blur-5 leaves half the clips unscored."""
+    target = np.array([0, 0, 0, 0, 1, 1, 1, 1], float)
+    clean = np.array([0, 1, 2, 3, 4, 5, 6, 7], float)
+    swapped = clean.copy()
+    swapped[[3, 4]] = swapped[[4, 3]]
+    sparse = np.where(np.arange(8) % 2 == 0, -clean, np.nan)
+    logits = {"none-0": clean, "reencode_video-0": swapped, "blur-1": swapped, "blur-5": sparse}
+    cells = {str(cell): cell for cell in plan(["blur"], [1, 5])}
+    return {cells[name]: pd.DataFrame({"target": target, "logit": logit}) for name, logit in logits.items()}
+
+
+def test_cells_have_auc_interval_coverage_and_drops():
+    cells = cell_table(made_scores()).set_index(["family", "severity"])
+    target, swapped = np.array([0, 0, 0, 0, 1, 1, 1, 1]), np.array([0, 1, 2, 4, 3, 5, 6, 7])
+    assert cells.loc[("none", 0), "auc"] == 1.0
+    assert cells.loc[("blur", 1), "auc"] == pytest.approx(15 / 16)
+    interval = bootstrap_auc(target, swapped)
+    assert tuple(cells.loc[("blur", 1), ["low", "high"]]) == (interval.low, interval.high)
+    assert cells.loc[("blur", 1), "drop"] == pytest.approx(1 / 16)
+    assert cells.loc[("blur", 1), "drop_beyond_baseline"] == 0
+    assert cells.loc[("blur", 5), "coverage"] == 0.5 and cells.loc[("blur", 5), "n_scored"] == 4
+    assert cells.loc[("blur", 5), "auc"] == 0.0 and cells.loc[("blur", 5), "drop"] == 1.0
+    assert cells.loc[("blur", 5), "level"] == "0.02"
+
+
+def test_the_summary_averages_over_severities_and_knows_no_number_where_there_is_none():
+    scores = made_scores()
+    figures = summary(cell_table(scores))
+    assert figures["auc"]["value"] == 1.0 and figures["coverage"] == 1.0 and figures["lowest_coverage"] == 0.5
+    assert figures["mean_drop"] == pytest.approx((1 / 16 + 1) / 2) == figures["families"]["blur"]["mean_drop"]
+    for table in scores.values():
+        table["logit"] = np.nan
+    nothing = summary(cell_table(scores))
+    assert nothing["auc"] == {"value": None, "low": None, "high": None}
+    assert nothing["mean_drop"] is None and nothing["coverage"] == 0
+    json.dumps(nothing, allow_nan=False)
+
+
+def test_the_grid_puts_the_baseline_at_severity_0():
+    wide = grid(cell_table(made_scores()), "auc")
+    assert wide.index.tolist() == ["none", "reencode_video", "blur"] and wide.columns.tolist() == [0, 1, 5]
+    assert wide[0].tolist() == [1.0, 15 / 16, 15 / 16]
+    assert np.isnan(wide.loc["none", 1])
+    shown = format_cells(cell_table(made_scores()))
+    assert "0.000 (50%)" in shown and "+0.531" in shown
+
+
+def test_everything_is_written(tmp_path):
+    scores = made_scores()
+    cells = cell_table(scores)
+    write_results(tmp_path, scores, cells, summary(cells))
+    table = pd.read_csv(tmp_path / "robustness.csv")
+    assert table.columns.tolist()[:6] == ["family", "severity", "auc", "low", "high", "coverage"]
+    assert len(table) == 4
+    assert {path.name for path in (tmp_path / "scores").iterdir()} == {f"{cell}.csv" for cell in scores}
+    assert json.loads((tmp_path / "robustness.json").read_text())["families"]["blur"]["mean_drop"] > 0.5
+
+
+def test_the_heat_map_is_a_picture_whatever_is_missing(tmp_path):
+    import cv2
+
+    cells = cell_table(made_scores())
+    for name, table in (("full", cells), ("empty", cells.assign(auc=np.nan))):
+        draw_heat_map(table, tmp_path / f"{name}.png")
+        picture = cv2.imread(str(tmp_path / f"{name}.png"))
+        assert min(picture.shape[:2]) > 200 and picture.std() > 10
+
+
+def test_every_family_of_the_table_can_be_named_in_a_job(tmp_path):
+    for family in FAMILIES.values():
+        job = robustness.Job(tmp_path, "0" * 64, family.name, family.severities[-1])
+        assert job.degradation.family is family
+        weaker = robustness.Job(tmp_path, "0" * 64, family.name, family.severities[0])
+        assert job.seed == weaker.seed

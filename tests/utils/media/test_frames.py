@@ -1,0 +1,13 @@
+"""Decoded frames as numpy arrays."""
+
+from __future__ import annotations
+
+import av
+import numpy as np
+
+from utils.media.frames import mono_samples
+
+
+def test_packed_stereo_is_not_taken_for_mono() -> None:
+    frame = av.AudioFrame.from_ndarray(np.array([[1000, 3000, -1000, -3000]], np.int16), format="s16", layout="stereo")
+    np.testing.assert_allclose(mono_samples(frame), [2000 / 32768, -2000 / 32768])

@@ -1,0 +1,56 @@
+"""Run a set of configs with several seeds and compare them: a Markdown table and a CSV.
+
+python utils/run_experiments.py cfg/experiments/*.yml --seeds 0 1 2 --set extract_path=data
+python utils/run_experiments.py cfg/experiments/*.yml --set extract_path=data split.folds=folds.csv
+Finished runs are taken over, a killed one goes on from its last epoch. The first config is what the others are tested against.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parents[1])  # the repository root, not utils/
+
+from utils.command import OneLineParser, run_command
+from utils.errors import UsageError, WorkError
+
+DEFAULT_OUTPUT = "checkpoint/experiments"
+
+
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """The command line as a namespace."""
+    parser = OneLineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("configs", nargs="+", metavar="CONFIG", help="YAML configs; the first is the reference")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="N", help="seeds (default: 0)")
+    parser.add_argument("--output", default=DEFAULT_OUTPUT, metavar="DIR", help=f"runs and table ({DEFAULT_OUTPUT})")
+    parser.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="A.B=C", help="override in every config"
+    )
+    arguments = parser.parse_args(argv)
+    seeds = arguments.seeds
+    if min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise UsageError(f"--seeds {' '.join(map(str, seeds))}: expected different whole numbers from 0 on")
+    return arguments
+
+
+def main(argv: Sequence[str]) -> int:
+    """Check everything, run what is missing, print the table."""
+    arguments = parse_arguments(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    from engine.experiments import TABLE_FILE, plan_experiments, run_experiments
+
+    experiments = plan_experiments(arguments.configs, arguments.set)
+    output = Path(arguments.output)
+    outcomes = run_experiments(experiments, arguments.seeds, output)
+    print((output / TABLE_FILE).read_text(encoding="utf-8"), end="")
+    if not any(outcome.runs for outcome in outcomes):
+        raise WorkError(f"not one run finished; the reasons are in {output / TABLE_FILE}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))
