@@ -1,4 +1,4 @@
-"""Separate experts, each with a calibrated opinion of its own, fused late: the mean of the log-odds of those that have one."""
+"""Separate experts, each with a calibrated opinion of its own modality, fused late: what they say about the clip adds up."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from dataset.batch import Batch
 from models.base import Detector, DetectorConfig, DetectorOutput
 from models.experts import EXPERTS
+from models.experts.evidence import clip_evidence
 from models.registry import MODELS
 from utils.features.config import FeatureConfig
 
@@ -24,7 +25,7 @@ class AvExpertsConfig(DetectorConfig):
         validate_default=True,
         description="expert -> its settings; one that is left out is off",
     )
-    bound: float = Field(4.0, gt=0, description="largest size of an expert's log-odds, so that none drowns the others")
+    bound: float = Field(4.0, gt=0, description="largest log-odds of an expert, so that none drowns the others")
 
     @field_validator("experts")
     @classmethod
@@ -39,7 +40,7 @@ class AvExpertsConfig(DetectorConfig):
 
 @MODELS.register("av_experts", AvExpertsConfig)
 class AvExperts(Detector):
-    """The fusion. It has a term per expert: its bounded log-odds over the number of experts that judge the clip."""
+    """The fusion. It has a term per expert, its `clip_evidence`, which is 0 where the expert has no opinion."""
 
     fitted_by = "utils/train_experts.py"
 
@@ -66,11 +67,9 @@ class AvExperts(Detector):
         return self.masks(batch).any(dim=0)
 
     def forward(self, batch: Batch) -> DetectorOutput:
-        """See `Detector.forward`. The term of an expert that is silent on a clip is 0 there."""
-        masks = self.masks(batch)
-        judges = masks.sum(dim=0).clamp(min=1)
+        """See `Detector.forward`."""
         terms = {}
-        for (name, expert), mask in zip(self.experts.items(), masks, strict=True):
-            log_odds = expert(batch).clamp(-self.bound, self.bound)
-            terms[name] = torch.where(mask, log_odds, torch.zeros_like(log_odds)) / judges
+        for (name, expert), mask in zip(self.experts.items(), self.masks(batch), strict=True):
+            evidence = clip_evidence(expert(batch), self.bound)
+            terms[name] = torch.where(mask, evidence, torch.zeros_like(evidence))
         return DetectorOutput(terms)

@@ -1,7 +1,7 @@
 """Fit the experts of av_experts from real clips and pseudo-fakes made of them, calibrate them, and write a checkpoint.
 
 The real clips of trainset's label file are trained on; labelled fakes in it only calibrate and measure, out of fold.
-An interrupted run goes on where it was: each recording's rows are kept in --cache.
+An interrupted run goes on where it was: described clips, pseudo-fakes and finished fits are kept in --cache.
 """
 
 from __future__ import annotations
@@ -26,7 +26,13 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     add(
         "--config", default=str(REPOSITORY / "cfg" / "av_experts.yml"), help="YAML config (default: cfg/av_experts.yml)"
     )
-    add("--cache", type=Path, default=Path("data/voice_bank"), metavar="DIR", help="kept rows (default: %(default)s)")
+    add(
+        "--cache",
+        type=Path,
+        default=Path("data/expert_bank"),
+        metavar="DIR",
+        help="what is made once (default: %(default)s)",
+    )
     add("--synthetic_voices", type=Path, metavar="DIR", help="utterances of speech synthesisers, trained on as fakes")
     add("--seeds", type=int, default=1, help="out-of-fold figures for this many seeds (default: %(default)s)")
     add("--output", type=Path, metavar="FILE", help="also write the checkpoint here")
@@ -44,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
 
     from engine.checkpoint import load_checkpoint
     from engine.config import load_run_config
-    from engine.fit_experts import FitOptions, fit_experts
+    from engine.fitting import FitOptions, fit_experts
     from engine.run_folder import check_output
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)

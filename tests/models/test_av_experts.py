@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from pydantic import ValidationError
@@ -22,11 +24,13 @@ def test_a_clip_without_sound_is_not_usable():
     assert built().usable(random_batch([True, False], [True, True])).tolist() == [True, False]
 
 
-def test_an_experts_log_odds_are_bounded():
+def test_an_experts_evidence_is_bounded_on_both_sides():
     model = built(bound=1.5)
     model.experts["voice"].calibrate(1e6, 0.0)
-    logit = model(random_batch([True] * 4, [True] * 4)).terms["voice"]
-    assert logit.abs().max() <= 1.5 and (logit.abs() == 1.5).any()
+    evidence = model(random_batch([True] * 8, [True] * 8)).terms["voice"]
+    most = math.log(0.5 + 0.5 * math.exp(1.5))
+    assert evidence.max().item() == pytest.approx(most, abs=1e-6)
+    assert evidence.min().item() == pytest.approx(math.log(0.5), abs=1e-6)
 
 
 def test_windows_that_a_clip_does_not_have_are_not_counted():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from dataset import voice_bank
@@ -11,10 +12,9 @@ from dataset.extraction import extract_split
 from dataset.pseudo_fakes.bank import BankConfig
 from dataset.pseudo_fakes.build import LABELS, build_pseudo_fakes
 from dataset.voice_bank import VoiceTask, load_voices
-from engine import fit_voice
 from engine.checkpoint import load_checkpoint
 from engine.evaluate import predict_split
-from engine.fit_experts import FitOptions, fit_experts
+from engine.fitting import FitOptions, fit_experts, judging, voice
 from engine.predict import PredictOptions, score_videos
 from engine.run import open_needed, split_of
 from tests.support import FEATURE_CONFIG, WITH_VOICE, tiny_config, write_video
@@ -42,7 +42,7 @@ def fitted(pseudo_root, tmp_path_factory):
     work = tmp_path_factory.mktemp("fit")
     config = fit_config(root, work)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fit_voice, "BankConfig", lambda: SMALL_BANK)
+        patch.setattr(voice, "BankConfig", lambda: SMALL_BANK)
         folder = fit_experts(config, FitOptions(cache=work / "bank"))
     return config, folder, work, table
 
@@ -78,9 +78,18 @@ def test_a_fit_judges_every_clip_out_of_fold_and_keeps_no_path(fitted):
     checkpoint = load_checkpoint(folder.best)
     assert checkpoint.calibration.fitted_on == "out_of_fold"
     assert checkpoint.run_config["extract_path"] == "data"
-    assert checkpoint.provenance["training_rows"] == 3 * (2 + 7)
     lines = (folder.path / "predictions.csv").read_text().splitlines()
     assert len(lines) == 1 + len(table) and "evidence_voice" in lines[0]
+    table_of_experts = pd.read_csv(folder.path / "experts.csv")
+    assert table_of_experts["experts"].tolist() == ["voice"] and table_of_experts["coverage"].tolist() == [1.0]
+
+
+def test_a_second_fit_takes_what_the_first_one_left(fitted, monkeypatch):
+    config, _, work, _ = fitted
+    monkeypatch.setattr(voice, "BankConfig", lambda: SMALL_BANK)
+    monkeypatch.setattr(judging, "run_in_workers", lambda _, tasks, **__: (pytest.fail("fitted again") for _ in tasks))
+    again = fit_experts(config, FitOptions(cache=work / "bank"))
+    assert load_checkpoint(again.best).calibration == load_checkpoint(fitted[1].best).calibration
 
 
 def test_cached_on_the_fly_and_inference_give_one_score(fitted):
