@@ -3,7 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3
 RUN := $(VENV)/bin/python
 
-.PHONY: help install demo test lint bench
+.PHONY: help install demo test lint bench weights
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
@@ -21,6 +21,10 @@ $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 
 demo: $(VENV)/.installed  ## from nothing to a trained, evaluated, scoring detector on the embedded demo set
 	$(RUN) utils/run_demo.py
+
+weights: $(VENV)/.installed  ## the shipped weights anew, from DATA (labels.csv and clips/) and, if given, synthetic VOICES
+	@test -n "$(DATA)" || { echo "error: say where the clips are: make weights DATA=/path/to/data [VOICES=/path/to/utterances]" >&2; exit 2; }
+	$(RUN) utils/train_experts.py --set extract_path="$(DATA)" $(if $(VOICES),--synthetic_voices "$(VOICES)") --output checkpoint/default.pth
 
 lint: $(VENV)/.installed-dev  ## style, dead code, docstrings, types, import contracts
 	$(RUN) -m ruff check .

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from utils.features.extract import ClipFeatures
 from utils.features.mel import decode_picture
+from utils.features.voice import MAX_WINDOWS, VOICE_SIZE
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Sample:
         covariance: (K, K) float32 in [0, 1]; zeros where `has_covariance` is false.
         has_mel: whether `mel` says anything.
         has_covariance: whether `covariance` says anything.
+        voice: (`MAX_WINDOWS`, D) float32, see `utils.features.voice`; zeros where `has_voice` is false.
+        has_voice: (`MAX_WINDOWS`,) bool: which windows the clip has; none without a voice, or where none is asked for.
     """
 
     index: int
@@ -31,6 +34,8 @@ class Sample:
     covariance: np.ndarray
     has_mel: bool
     has_covariance: bool
+    voice: np.ndarray = field(default_factory=lambda: np.zeros((MAX_WINDOWS, VOICE_SIZE), np.float32))
+    has_voice: np.ndarray = field(default_factory=lambda: np.zeros(MAX_WINDOWS, bool))
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,8 @@ class Batch:
         covariance: (B, K, K) float32.
         has_mel: (B,) bool.
         has_covariance: (B,) bool.
+        voice: (B, W, D) float32.
+        has_voice: (B, W) bool; a clip without a voice has no window.
     """
 
     index: Tensor
@@ -52,18 +59,20 @@ class Batch:
     covariance: Tensor
     has_mel: Tensor
     has_covariance: Tensor
+    voice: Tensor
+    has_voice: Tensor
 
     def to(self, device: torch.device) -> Batch:
         """The batch on another device; copies from pinned memory overlap with computing."""
-        return Batch(**{field.name: getattr(self, field.name).to(device, non_blocking=True) for field in fields(self)})
+        return Batch(**{one.name: getattr(self, one.name).to(device, non_blocking=True) for one in fields(self)})
 
     def pin_memory(self) -> Batch:
         """The batch in page-locked memory; called by torch's loader when it is asked to pin."""
-        return Batch(**{field.name: getattr(self, field.name).pin_memory() for field in fields(self)})
+        return Batch(**{one.name: getattr(self, one.name).pin_memory() for one in fields(self)})
 
     def select(self, mask: Tensor) -> Batch:
         """The clips where the (B,) bool `mask` is true."""
-        return Batch(**{field.name: getattr(self, field.name)[mask] for field in fields(self)})
+        return Batch(**{one.name: getattr(self, one.name)[mask] for one in fields(self)})
 
     def flipped(self, *, time: bool, frequency: bool) -> Batch:
         """The batch with its mel pictures mirrored in time (h-flip) and/or frequency (v-flip)."""
@@ -90,6 +99,7 @@ def make_sample(index: int, target: float, features: ClipFeatures, *, top_k: int
     if picture is not None and picture.shape != (image_size_px, image_size_px):
         picture = None
     covariance = features.covariance if features.has_covariance else None
+    voice, has_voice = pad_windows(features.voice if features.has_voice else None)
     return Sample(
         index=index,
         target=target,
@@ -97,7 +107,18 @@ def make_sample(index: int, target: float, features: ClipFeatures, *, top_k: int
         covariance=np.zeros((top_k, top_k), np.float32) if covariance is None else covariance,
         has_mel=picture is not None,
         has_covariance=covariance is not None,
+        voice=voice,
+        has_voice=has_voice,
     )
+
+
+def pad_windows(voice: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Voice features (W, D) as (`MAX_WINDOWS`, D) and which windows are the clip's own (`MAX_WINDOWS`,) bool."""
+    padded = np.zeros((MAX_WINDOWS, VOICE_SIZE), np.float32)
+    count = 0 if voice is None else len(voice)
+    if voice is not None:
+        padded[:count] = voice
+    return padded, np.arange(MAX_WINDOWS) < count
 
 
 def collate(samples: list[Sample]) -> Batch:
@@ -109,4 +130,6 @@ def collate(samples: list[Sample]) -> Batch:
         covariance=torch.from_numpy(np.stack([sample.covariance for sample in samples])),
         has_mel=torch.tensor([sample.has_mel for sample in samples], dtype=torch.bool),
         has_covariance=torch.tensor([sample.has_covariance for sample in samples], dtype=torch.bool),
+        voice=torch.from_numpy(np.stack([sample.voice for sample in samples])),
+        has_voice=torch.from_numpy(np.stack([sample.has_voice for sample in samples])),
     )

@@ -26,7 +26,7 @@ from engine.device import make_repeatable, pick_device, seed_everything
 from engine.evaluate import SplitResult, summarise_split
 from engine.run import evaluate_split, finish, fit, open_needed, refuse_unscored, split_of
 from engine.run_folder import PREDICTION_FILE, RunFolder, check_output
-from engine.train import need_both_classes
+from engine.train import need_both_classes, need_gradients
 from models import build_model
 from utils.errors import UsageError
 from utils.features.extract import ClipFeatures
@@ -69,6 +69,7 @@ def run_cross_validation(config: RunConfig) -> RunFolder:
     Returns:
         The run folder: `predictions.csv` has every labelled clip once, with its fold.
     """
+    need_gradients(config)
     started = datetime.now(timezone.utc)
     device = pick_device(config.device)
     pooled = pool_clips(config)

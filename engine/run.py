@@ -28,7 +28,7 @@ from engine.evaluate import (
 from engine.leakage import check_leakage
 from engine.results import describe_run, finish, refuse_unscored
 from engine.run_folder import PREDICTION_FILE, RunFolder, check_output, write_csv
-from engine.train import need_both_classes, train
+from engine.train import need_both_classes, need_gradients, train
 from models import build_model
 from models.base import Detector
 from utils.errors import UsageError
@@ -48,6 +48,7 @@ def run_training(config: RunConfig, resume: str | None = None) -> RunFolder:
         config: the resolved configuration, model section included.
         resume: a checkpoint to go on from, in its own run folder; model and features are then the checkpoint's.
     """
+    need_gradients(config)
     started = datetime.now(timezone.utc)
     device = pick_device(config.device)
     resumed = load_checkpoint(resume) if resume else None

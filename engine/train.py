@@ -25,6 +25,7 @@ from engine.device import seed_everything
 from engine.evaluate import predict_split
 from engine.run_folder import RunFolder
 from engine.scoring import NON_FINITE
+from models import MODELS
 from models.base import Detector
 from utils.errors import UsageError, WorkError
 from utils.features.config import FeatureConfig
@@ -163,6 +164,17 @@ def need_both_classes(*tables: ClipTable) -> None:
             raise UsageError(
                 f"{clips.split.name} holds one class only: training and selection by AUC need real and fake clips"
             )
+
+
+def need_gradients(config: RunConfig) -> None:
+    """Refuse a detector that gradient steps cannot train.
+
+    Raises:
+        UsageError: names the command that fits it.
+    """
+    name = config.model["name"]
+    if command := MODELS.get(name).built_class.fitted_by:
+        raise UsageError(f"{name} is not trained by gradient steps: fit it with `python {command}`")
 
 
 def training_batches(

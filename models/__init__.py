@@ -1,6 +1,6 @@
 """The detectors. Importing this package registers every one of them: one import line per file."""
 
-from models import ffdv_cov, mel_baseline  # noqa: F401  (the import registers)
+from models import av_experts, ffdv_cov, mel_baseline  # noqa: F401  (the import registers)
 from models.registry import MODELS, build_model, model_config
 
 __all__ = ["MODELS", "build_model", "model_config"]

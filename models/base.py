@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -41,9 +41,14 @@ class DetectorOutput:
 
 
 class Detector(nn.Module, ABC):
-    """A detector. `initialisation` says how its weights began: `random`, or where pretrained ones came from."""
+    """A detector. `initialisation` says how its weights began: `random`, or where pretrained ones came from.
+
+    A detector without parameters for gradient steps, made of trees for example, names in `fitted_by` the command that
+    fits it.
+    """
 
     initialisation: str = "random"
+    fitted_by: ClassVar[str] = ""
 
     @abstractmethod
     def usable(self, batch: Batch) -> Tensor:

@@ -22,6 +22,7 @@ from utils.features.config import FeatureConfig
 from utils.features.extract import ClipFacts
 from utils.features.mel import encode_picture
 from utils.features.store import FeatureStore
+from utils.features.voice import MAX_WINDOWS, VOICE_SIZE
 from utils.media.writer import write_clip
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -29,6 +30,7 @@ K = 16
 SIZE_PX = 64
 FEATURES: dict[str, Any] = {"video": {"top_k": K}, "audio": {"image_size_px": SIZE_PX, "n_mels": 32}}
 FEATURE_CONFIG = FeatureConfig.model_validate(FEATURES)
+WITH_VOICE = FeatureConfig.model_validate({**FEATURES, "voice": True})
 BACKBONE = "test_resnet"
 LABEL_FILES = {"trainset": "trainset_label.txt", "valset": "valset_label.txt", "testset": "testset_label.csv"}
 
@@ -133,10 +135,12 @@ def write_video(path: Path, seed: int, *, frames: int = K + 4, video: bool = Tru
 
 
 def random_batch(has_mel: list[bool], has_covariance: list[bool], seed: int = 0, top_k: int = K) -> Batch:
-    """A batch with these masks; as the data set makes it, an absent modality's values are zeros."""
+    """A batch with these masks; as the data set makes it, an absent modality's values are zeros. A mel picture means sound."""
     rng = torch.Generator().manual_seed(seed)
     count = len(has_mel)
     mel_mask, covariance_mask = torch.tensor(has_mel), torch.tensor(has_covariance)
+    voice = torch.randn(count, MAX_WINDOWS, VOICE_SIZE, generator=rng)
+    windows = torch.arange(MAX_WINDOWS) <= torch.arange(count)[:, None]
     mel = torch.randint(0, 256, (count, 1, SIZE_PX, SIZE_PX), dtype=torch.uint8, generator=rng)
     covariance = torch.rand(count, top_k, top_k, generator=rng)
     return Batch(
@@ -146,6 +150,8 @@ def random_batch(has_mel: list[bool], has_covariance: list[bool], seed: int = 0,
         covariance=covariance * covariance_mask[:, None, None],
         has_mel=mel_mask,
         has_covariance=covariance_mask,
+        voice=voice * (windows & mel_mask[:, None])[:, :, None],
+        has_voice=windows & mel_mask[:, None],
     )
 
 
@@ -153,8 +159,9 @@ def random_checkpoint(path: Path, model: dict[str, Any] | None = None, **parts: 
     """A checkpoint of an untrained tiny model."""
     torch.manual_seed(0)
     section = model_config(model or tiny_model()).model_dump()
-    weights = build_model(section, FEATURE_CONFIG).state_dict()
-    return Checkpoint(model=section, features=FEATURE_CONFIG, weights=weights, **parts).save(path)
+    features = parts.pop("features", FEATURE_CONFIG)
+    weights = build_model(section, features).state_dict()
+    return Checkpoint(model=section, features=features, weights=weights, **parts).save(path)
 
 
 def one_sentence(main: Any, argv: list[str], capsys: pytest.CaptureFixture, code: int = 2) -> str:

@@ -50,15 +50,20 @@ class FeatureConfig(Section):
 
     video: VideoFeatureConfig = VideoFeatureConfig()
     audio: AudioFeatureConfig = AudioFeatureConfig()
+    voice: bool = Field(False, description="also describe the voice; made from the waveform whenever it is needed")
+
+    def stored(self) -> dict:
+        """The fields that decide what lies on disk: `voice` is made from the stored waveform, so it is not among them."""
+        return self.model_dump(exclude={"voice"})
 
     def fingerprint(self) -> str:
-        """16 hex digits that differ whenever the features would."""
-        canonical = json.dumps({"version": FEATURE_VERSION, **self.model_dump()}, sort_keys=True)
+        """16 hex digits that differ whenever the stored features would."""
+        canonical = json.dumps({"version": FEATURE_VERSION, **self.stored()}, sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
     def differences(self, other: dict) -> list[str]:
-        """The dotted fields in which a stored config (`model_dump` of another one) differs from this one."""
-        mine, theirs = flatten(self.model_dump()), flatten(other)
+        """The dotted fields in which a stored config (`stored` of another one) differs from this one."""
+        mine, theirs = flatten(self.stored()), flatten(other)
         return [
             f"{key}: {theirs.get(key)!r} there, {mine.get(key)!r} here"
             for key in sorted(mine.keys() | theirs.keys())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -14,6 +14,7 @@ from utils.features.config import FeatureConfig
 from utils.features.covariance import bin_covariance, frame_covariance
 from utils.features.histogram import HistogramRows
 from utils.features.mel import MelSpectrogram, encode_picture, mel_image
+from utils.features.voice import VoiceSamples, voice_of_pcm, voice_waveform
 from utils.features.waveform import MonoResampler, WavWriter
 from utils.media.decode import ClipStream, StreamFacts
 from utils.media.errors import MediaError, join_reasons
@@ -53,11 +54,13 @@ class ClipFeatures:
         facts: what the decoder found.
         covariance: (K, K) float32 in [0, 1]; `None` without video.
         mel_jpeg: the mel picture's JPG bytes (one channel, square); `None` without audio.
+        voice: (W, D) float32, see `voice_of_pcm`; `None` without audio, and unless the config asks for it.
     """
 
     facts: ClipFacts
     covariance: np.ndarray | None = None
     mel_jpeg: bytes | None = None
+    voice: np.ndarray | None = None
 
     @property
     def has_covariance(self) -> bool:
@@ -68,6 +71,11 @@ class ClipFeatures:
     def has_mel(self) -> bool:
         """Whether the mel picture says anything: a silent track's is all zeros."""
         return self.mel_jpeg is not None and "silent" not in self.facts.reasons
+
+    @property
+    def has_voice(self) -> bool:
+        """Whether the voice features say anything."""
+        return self.voice is not None and "silent" not in self.facts.reasons
 
 
 def failed(reason: str) -> ClipFeatures:
@@ -92,36 +100,51 @@ def extract_clip(
     """
     stream = ClipStream(path, max_frames=max_frames)
     histograms = HistogramRows()
-    mel = MelSpectrogram(config.audio)
     resampler = MonoResampler(config.audio.sample_rate_hz, stream.facts, match_clip=config.audio.length == "clip")
-    with contextlib.ExitStack() as stack:
-        wav: WavWriter | None = None
-
-        def keep(samples: np.ndarray) -> None:
-            nonlocal wav
-            if wav_path is not None:
-                wav = wav or stack.enter_context(WavWriter(wav_path, config.audio.sample_rate_hz))
-                wav.write(samples)
-            mel.feed(samples)
-
+    with _SoundSinks(config, wav_path) as sound:
         try:
             for item in stream:
                 if isinstance(item, np.ndarray):
                     histograms.add(item)
                 else:
-                    for samples in resampler.feed(item):
-                        keep(samples)
+                    sound.take(resampler.feed(item))
         except MediaError as error:
             return failed(error.reason)
-        for samples in resampler.finish():
-            keep(samples)
+        sound.take(resampler.finish())
     covariance = None
     if stream.facts.n_frames:
         between = frame_covariance if config.video.covariance == "frames" else bin_covariance
         covariance = between(histograms.array(), config.video.top_k)
     # An hour's histograms take as much memory as its mel picture needs next.
     del histograms
-    return _assemble(stream.facts, covariance, mel, config)
+    features = _assemble(stream.facts, covariance, sound.mel, config)
+    return replace(features, voice=sound.voice()) if features.facts.has_audio else features
+
+
+class _SoundSinks(contextlib.ExitStack):
+    """Everything that a clip's waveform goes to, block by block."""
+
+    def __init__(self, config: FeatureConfig, wav_path: Path | None) -> None:
+        super().__init__()
+        self._rate_hz = config.audio.sample_rate_hz
+        self._wav_path = wav_path
+        self._wav: WavWriter | None = None
+        self._voice = VoiceSamples(self._rate_hz) if config.voice else None
+        self.mel = MelSpectrogram(config.audio)
+
+    def take(self, blocks: Iterable[np.ndarray]) -> None:
+        """Hand blocks (S,) float32 on. The wav file is begun with the first one: a clip without audio has none."""
+        for samples in blocks:
+            if self._wav_path is not None:
+                self._wav = self._wav or self.enter_context(WavWriter(self._wav_path, self._rate_hz))
+                self._wav.write(samples)
+            self.mel.feed(samples)
+            if self._voice is not None:
+                self._voice.keep(samples)
+
+    def voice(self) -> np.ndarray | None:
+        """The voice features, where the config asks for them."""
+        return None if self._voice is None else voice_of_pcm(self._voice.pcm, self._rate_hz)
 
 
 def _assemble(
@@ -154,6 +177,25 @@ def _assemble(
         covariance,
         mel_jpeg,
     )
+
+
+def clip_voice(path: Path, config: FeatureConfig, *, trim: bool = True) -> np.ndarray:
+    """A clip's sound at 16 kHz, (S,) float32, as its voice features are made of; S = 0 without audio.
+
+    Without `trim`, digital silence at both ends stays, so that the sound keeps its place beside the pictures.
+
+    Raises:
+        MediaError: `missing_file` or `unreadable`.
+    """
+    stream = ClipStream(path, video=False)
+    resampler = MonoResampler(config.audio.sample_rate_hz, stream.facts, match_clip=False)
+    voice = VoiceSamples(config.audio.sample_rate_hz)
+    for item in stream:
+        for samples in resampler.feed(item):
+            voice.keep(samples)
+    for samples in resampler.finish():
+        voice.keep(samples)
+    return voice_waveform(voice.pcm, config.audio.sample_rate_hz, trim=trim)
 
 
 def frame_histograms(path: Path, max_frames: int | None = None) -> np.ndarray:

@@ -14,6 +14,7 @@ from utils.features.config import FEATURE_VERSION, FeatureConfig
 from utils.features.covariance import smaller_block
 from utils.features.extract import ClipFacts, ClipFeatures, failed
 from utils.features.histogram import N_BINS
+from utils.features.voice import voice_of_wav
 from utils.files import UNFINISHED_PREFIX, write_text_atomic
 
 PICTURES, COVARIANCES, WAVES = "audio_feature", "video_feature", "wav_file"
@@ -99,7 +100,7 @@ class FeatureStore:
         content = {
             "fingerprint": self.config.fingerprint(),
             "version": FEATURE_VERSION,
-            "features": self.config.model_dump(),
+            "features": self.config.stored(),
         }
         write_text_atomic(self.root / "features.json", json.dumps(content, indent=2) + "\n")
 
@@ -122,12 +123,13 @@ class FeatureStore:
         try:
             covariance = self._load_covariance(name, facts.n_frames) if facts.n_frames else None
             mel_jpeg = self._load_picture(name) if facts.has_audio else None
+            voice = self._load_voice(name) if facts.has_audio and self.config.voice else None
         except FileNotFoundError:
             return failed("not_extracted")
         except (OSError, ValueError, EOFError, MemoryError, SyntaxError, TokenError):
             # The header of a damaged .npy file can declare any size, and numpy reads it as Python text.
             return failed("unreadable")
-        return ClipFeatures(facts, covariance, mel_jpeg)
+        return ClipFeatures(facts, covariance, mel_jpeg, voice)
 
     def _load_covariance(self, name: str, n_frames: int) -> np.ndarray:
         covariance = np.load(self.covariance_path(name), allow_pickle=False)
@@ -138,6 +140,10 @@ class FeatureStore:
         if video.top_k == self._stored_top_k:
             return covariance
         return smaller_block(covariance, n_frames if video.covariance == "frames" else N_BINS, video.top_k)
+
+    def _load_voice(self, name: str) -> np.ndarray:
+        whole = self.wave_path(name, shared_stem=True)
+        return voice_of_wav(whole if whole.is_file() else self.wave_path(name))
 
     def _load_picture(self, name: str) -> bytes:
         encoded = self.picture_path(name).read_bytes()

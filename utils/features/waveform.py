@@ -86,6 +86,11 @@ class MonoResampler:
         return stream.resample_chunk(rounded.astype(np.float32, copy=False), last=last)
 
 
+def to_pcm16(samples: np.ndarray) -> np.ndarray:
+    """Float samples as a wav file holds them: (S,) little-endian int16; values beyond [-1, 1] are clipped."""
+    return (np.clip(samples, -1.0, 1.0) * 32767.0).round().astype("<i2")
+
+
 class WavWriter:
     """Writes mono 16-bit PCM block by block; a context manager."""
 
@@ -98,7 +103,7 @@ class WavWriter:
 
     def write(self, samples: np.ndarray) -> None:
         """Append (S,) float32 samples; values beyond [-1, 1] are clipped."""
-        self._file.writeframesraw((np.clip(samples, -1.0, 1.0) * 32767.0).round().astype("<i2").tobytes())
+        self._file.writeframesraw(to_pcm16(samples).tobytes())
 
     def __enter__(self) -> WavWriter:
         """Return the writer itself."""

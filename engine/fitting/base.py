@@ -1,0 +1,91 @@
+"""What fits an expert: something that gathers material once, then fits and judges as often as folds and seeds ask."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from dataset.clips import ClipTable
+from engine.config import RunConfig
+from models.experts.base import Expert
+
+E = TypeVar("E", bound=Expert)
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """What a fit needs beside the run's configuration.
+
+    Attributes:
+        cache: folder of what is made once (described recordings, pseudo-fakes, judged folds); what is there is not made again.
+        synthetic_voices: folder of utterances of speech synthesisers (any format that libav reads), or `None`.
+        seeds: how many seeds the out-of-fold figures are made with; the first one's experts are kept.
+    """
+
+    cache: Path
+    synthetic_voices: Path | None = None
+    seeds: int = 1
+
+
+@dataclass(frozen=True)
+class LabelledClips:
+    """The clips that experts are fitted on and judged by.
+
+    Attributes:
+        table: labels and where the clips lie; a `target` of 0 is a real clip.
+        folds: (n,) int, the fold of each.
+        groups: (n,) text, what relates clips: a source or a person.
+    """
+
+    table: ClipTable
+    folds: np.ndarray
+    groups: np.ndarray
+
+    @property
+    def target(self) -> np.ndarray:
+        """(n,) 1 for fake, 0 for real."""
+        return self.table.labels["target"].to_numpy(float)
+
+    def __len__(self) -> int:
+        """The number of clips."""
+        return len(self.folds)
+
+
+class ExpertFitter(ABC, Generic[E]):
+    """Fits one kind of expert. It is sent to worker processes, so it holds paths or small arrays, no models."""
+
+    key: str
+    """Text that differs whenever the material does; judged folds are kept under it."""
+
+    @classmethod
+    @abstractmethod
+    def gather(cls, clips: LabelledClips, config: RunConfig, options: FitOptions) -> ExpertFitter[E] | None:
+        """Describe the clips and make what the expert is fitted on, kept below `options.cache`.
+
+        Returns:
+            The fitter; `None`, with a line in the log, when these clips cannot teach the expert, which then stays out.
+
+        Raises:
+            UsageError: the labels or options cannot be used.
+            WorkError: too few clips can be read.
+        """
+
+    @abstractmethod
+    def fit(self, expert: E, *, seed: int, without_fold: int | None = None) -> None:
+        """Fit the expert on all real clips, or on those outside one fold.
+
+        Raises:
+            WorkError: nothing is left to fit on.
+        """
+
+    @abstractmethod
+    def judge(self, expert: E, clips: np.ndarray) -> np.ndarray:
+        """Raw log-odds (len(clips),) of the labelled clips of these numbers; NaN where the expert has no opinion."""
+
+    @abstractmethod
+    def stand_ins(self, expert: E, fold: int) -> np.ndarray:
+        """Raw log-odds of pseudo-fakes made of that fold's real clips: fakes to calibrate with where none is labelled."""

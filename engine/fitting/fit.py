@@ -1,0 +1,220 @@
+"""Fitting of `av_experts` from real clips and pseudo-fakes: no fake is trained on, those with labels calibrate and measure."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dataset.clips import ClipTable, VideoFeatures
+from dataset.folds import assign_groups, column_values
+from dataset.labels import read_labels
+from engine.checkpoint import Checkpoint
+from engine.config import RunConfig
+from engine.fitting.base import ExpertFitter, FitOptions, LabelledClips
+from engine.fitting.fusion import Fusion, combination_table, fuse_out_of_fold
+from engine.fitting.judging import Judged, fit_on_everything, judge_out_of_fold
+from engine.fitting.voice import VoiceFitter
+from engine.results import describe_run
+from engine.run import split_of
+from engine.run_folder import RunFolder, write_csv
+from models import build_model
+from models.base import Detector
+from utils.errors import UsageError
+from utils.metrics import Calibration, fit_calibration, summarise
+
+log = logging.getLogger(__name__)
+
+FITTERS: dict[str, type[ExpertFitter]] = {"voice": VoiceFitter}
+"""Who fits which expert."""
+
+FOLDS = 5
+GROUPING_COLUMNS = ("group", "source", "identity", "person")
+
+OUT_OF_FOLD = "out_of_fold"
+"""Name of the figures: each clip is judged by experts, and calibrated by figures, that were fitted without its fold."""
+
+EXPERTS_TABLE = "experts.csv"
+
+
+@dataclass(frozen=True)
+class FittedFusion:
+    """What a fit gives.
+
+    Attributes:
+        fusion: the calibration of each expert.
+        calibration: the fused logit's calibration and threshold.
+        predictions: the labelled clips, scored out of fold.
+        metrics: of the predictions.
+    """
+
+    fusion: Fusion
+    calibration: Calibration
+    predictions: pd.DataFrame
+    metrics: dict[str, Any]
+
+
+def fit_experts(config: RunConfig, options: FitOptions) -> RunFolder:
+    """Fit the experts on the real clips of the training labels, calibrate them out of fold, and write a checkpoint.
+
+    Labelled fakes, where there are any, take part in calibration, threshold and figures only; without them pseudo-fakes that
+    the judging expert has not seen stand in.
+
+    Args:
+        config: `model`, `trainset`'s labels and clips, `extraction`, `eval` and `seed` are used.
+        options: see there.
+
+    Raises:
+        UsageError: the model is not one to be fitted, or the labels name no real clip.
+        WorkError: too few clips could be read, or a fit failed.
+    """
+    clips = labelled_clips(config)
+    fitters = gather(clips, config, options)
+    config = with_experts(config, list(fitters))
+    folder = RunFolder.create(config.output_dir, config.name)
+    folder.log_to_file()
+    folder.write_config(config.to_yaml())
+
+    by_seed = judge_out_of_fold(fitters, clips, config, options)
+    fits = [fuse(clips, judged, config) for judged in by_seed]
+    write_csv(combination_table(clips, by_seed, config), folder.path / EXPERTS_TABLE)
+    checkpoint = finished(fits[0], fit_on_everything(fitters, clips, config, options), clips, config)
+    checkpoint.save(folder.best)
+    folder.write_predictions(fits[0].predictions)
+    folder.write_metrics({**fits[0].metrics, "seeds": [fit.metrics for fit in fits]})
+    log.info("%s", headline([fit.metrics for fit in fits]))
+    threshold = fits[0].calibration
+    log.info("checkpoint: %s (threshold %.3f: %s)", folder.best, threshold.threshold, threshold.threshold_rule)
+    return folder
+
+
+def labelled_clips(config: RunConfig) -> LabelledClips:
+    """The training labels with their folds and groups.
+
+    Raises:
+        UsageError: the labels cannot be read, or name no real clip.
+    """
+    split = split_of(config, "trainset", config.features)
+    labels = read_labels(split.labels, need_targets=True)
+    if not (labels["target"] == 0).any():
+        raise UsageError(f"{split.labels} names no real clip (target 0): there is nothing to make pseudo-fakes of")
+    groups = group_names(labels)
+    table = ClipTable(split, labels, VideoFeatures(split, config.extraction.max_frames))
+    return LabelledClips(table, fold_numbers(labels, groups), groups)
+
+
+def group_names(labels: pd.DataFrame) -> np.ndarray:
+    """(clips,) what relates clips: the first of the columns `GROUPING_COLUMNS` that the labels have, else their names."""
+    for column in GROUPING_COLUMNS:
+        if column in labels:
+            values, names = column_values(labels, column), labels["video_name"].to_numpy(object)
+            return np.where(values == "", names, values).astype(str)
+    return labels["video_name"].to_numpy(str)
+
+
+def fold_numbers(labels: pd.DataFrame, groups: np.ndarray) -> np.ndarray:
+    """(clips,) fold of each clip: the column `fold` where the labels have one, else whole groups dealt out in `FOLDS`."""
+    if "fold" in labels:
+        return pd.factorize(column_values(labels, "fold"))[0]
+    numbers = pd.factorize(groups)[0]
+    count = min(FOLDS, numbers.max() + 1)
+    return assign_groups(labels, numbers, [1 / count] * count)
+
+
+def gather(clips: LabelledClips, config: RunConfig, options: FitOptions) -> dict[str, ExpertFitter]:
+    """A fitter for every expert of the config that these clips can teach.
+
+    Raises:
+        UsageError: the model has no experts, or none can be taught.
+    """
+    model = build_model(config.model, config.features)
+    if not model.fitted_by:
+        raise UsageError(f"model.name={config.model['name']} is trained by main.py; this command fits av_experts")
+    fitters = {}
+    for name in config.model["experts"]:
+        fitter = FITTERS[name].gather(clips, config, options)
+        if fitter is not None:
+            fitters[name] = fitter
+    if not fitters:
+        raise UsageError(f"none of the experts {', '.join(config.model['experts'])} can be fitted on these clips")
+    return fitters
+
+
+def with_experts(config: RunConfig, names: list[str]) -> RunConfig:
+    """The config with these of its experts only."""
+    experts = {name: section for name, section in config.model["experts"].items() if name in names}
+    return config.model_copy(update={"model": {**config.model, "experts": experts}})
+
+
+def fuse(clips: LabelledClips, judged: Mapping[str, Judged], config: RunConfig) -> FittedFusion:
+    """Calibrate the experts and their sum on what they said out of fold."""
+    bound = config.model["bound"]
+    fusion = Fusion.fit(judged, clips.target, clips.groups, bound)
+    predictions = fuse_out_of_fold(clips, judged, bound)
+    known = predictions["logit"].notna().to_numpy()
+    target, logit = clips.target[known], predictions["logit"].to_numpy(float)[known]
+    groups = clips.groups[known]
+    if not target.any():
+        forged = fusion.stand_in_logits(judged)
+        target, logit = np.concatenate([target, np.ones(len(forged))]), np.concatenate([logit, forged])
+        groups = np.concatenate([groups, np.full(len(forged), "pseudo-fakes")])
+    calibration = fit_calibration(
+        target, logit, fitted_on=OUT_OF_FOLD, target_fpr=config.eval.target_fpr, groups=groups, seed=config.seed
+    )
+    predictions.insert(2, "score", calibration.score(predictions["logit"].to_numpy(float)))
+    metrics = summarise(
+        predictions,
+        split=OUT_OF_FOLD,
+        calibration=calibration,
+        in_sample=calibration.is_fitted,
+        initialisation="fitted",
+        bootstrap=config.eval.bootstrap,
+        seed=config.seed,
+    )
+    return FittedFusion(fusion, calibration, predictions, metrics)
+
+
+def finished(
+    fit: FittedFusion, weights: Mapping[str, Mapping[str, Any]], clips: LabelledClips, config: RunConfig
+) -> Checkpoint:
+    """The checkpoint of fitted experts. Where the data lay is nobody's business: the paths are the defaults'."""
+    model = build_model(config.model, config.features)
+    load_experts(model, weights, fit.fusion)
+    model.initialisation = "fitted on real clips and pseudo-fakes"
+    own = RunConfig()
+    plain = config.model_copy(update={"extract_path": own.extract_path, "output_dir": own.output_dir})
+    kept = ("n", "coverage", "auc", "same_source", "macro_auc")
+    return Checkpoint(
+        model=config.model,
+        features=config.features,
+        weights=model.state_dict(),
+        calibration=fit.calibration,
+        run_config=plain.model_dump(mode="json"),
+        epoch=1,
+        metrics={OUT_OF_FOLD: {key: fit.metrics[key] for key in kept if key in fit.metrics}},
+        provenance=describe_run(config, model, {"trainset": clips.table}),
+    )
+
+
+def load_experts(model: Detector, weights: Mapping[str, Mapping[str, Any]], fusion: Fusion) -> None:
+    """Put fitted weights and calibrations into a detector that is made of experts."""
+    experts = model.get_submodule("experts")
+    for name, state in weights.items():
+        expert = experts.get_submodule(name)
+        expert.load_state_dict(state)
+        expert.calibrate(*fusion.scales[name])
+
+
+def headline(metrics: list[dict[str, Any]]) -> str:
+    """AUC over all clips and within sources, for every seed."""
+
+    def each(name: str) -> str:
+        values = [one[name]["value"] for one in metrics]
+        return " ".join("none" if value is None else f"{value:.3f}" for value in values)
+
+    coverage = metrics[0]["coverage"]
+    return f"out of fold: same-source AUC {each('same_source')}; AUC {each('auc')}; coverage {coverage:.3f}"

@@ -1,0 +1,134 @@
+"""From real clips to a checkpoint that inference takes: fit, cache, and one score for a clip however it is read."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dataset import voice_bank
+from dataset.config import ExtractionConfig
+from dataset.extraction import extract_split
+from dataset.pseudo_fakes.bank import BankConfig
+from dataset.pseudo_fakes.build import LABELS, build_pseudo_fakes
+from dataset.voice_bank import VoiceTask, load_voices
+from engine.checkpoint import load_checkpoint
+from engine.evaluate import predict_split
+from engine.fitting import FitOptions, fit_experts, judging, voice
+from engine.predict import PredictOptions, score_videos
+from engine.run import open_needed, split_of
+from tests.support import FEATURE_CONFIG, WITH_VOICE, tiny_config, write_video
+from utils.features.extract import extract_clip
+
+SMALL_BANK = BankConfig(real_copies=2, fake_copies=1)
+
+
+@pytest.fixture(scope="module")
+def real_clips(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("real")
+    return [write_video(folder / f"{seed}.mp4", seed) for seed in range(3)]
+
+
+@pytest.fixture(scope="module")
+def pseudo_root(real_clips, tmp_path_factory):
+    root = tmp_path_factory.mktemp("pseudo")
+    table = build_pseudo_fakes(real_clips, root, seed=1, fakes_per_clip=2)
+    return root, table
+
+
+@pytest.fixture(scope="module")
+def fitted(pseudo_root, tmp_path_factory):
+    root, table = pseudo_root
+    work = tmp_path_factory.mktemp("fit")
+    config = fit_config(root, work)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(voice, "BankConfig", lambda: SMALL_BANK)
+        folder = fit_experts(config, FitOptions(cache=work / "bank"))
+    return config, folder, work, table
+
+
+def fit_config(root, work):
+    return tiny_config(
+        root,
+        output_dir=str(work / "runs"),
+        label_name={"trainset": LABELS},
+        features={"voice": True},
+        model={"name": "av_experts", "experts": {"voice": {"trees": 5}}},
+        extraction={"workers": 1},
+        data={"source": "video", "workers": 0},
+    )
+
+
+def test_a_made_set_has_real_and_forged_copies_with_spans(pseudo_root):
+    root, table = pseudo_root
+    assert table["target"].tolist() == [0, 1, 1] * 3 and table["type"][1:3].tolist() == ["mel_griffin_lim", "mel_gain"]
+    assert (table.loc[table["target"] == 1, "end_s"] > 0).all() and (
+        table.loc[table["target"] == 0, "end_s"] == ""
+    ).all()
+    assert table["group"].nunique() == 3
+    for name in table["video_name"]:
+        features = extract_clip(root / "trainset" / name, FEATURE_CONFIG)
+        assert (features.facts.n_frames, features.facts.has_audio) == (20, True)
+    pictures = [extract_clip(root / "trainset" / name, FEATURE_CONFIG).covariance for name in table["video_name"][:2]]
+    np.testing.assert_array_equal(*pictures)
+
+
+def test_a_fit_judges_every_clip_out_of_fold_and_keeps_no_path(fitted):
+    config, folder, _, table = fitted
+    checkpoint = load_checkpoint(folder.best)
+    assert checkpoint.calibration.fitted_on == "out_of_fold"
+    assert checkpoint.run_config["extract_path"] == "data"
+    lines = (folder.path / "predictions.csv").read_text().splitlines()
+    assert len(lines) == 1 + len(table) and "evidence_voice" in lines[0]
+    table_of_experts = pd.read_csv(folder.path / "experts.csv")
+    assert table_of_experts["experts"].tolist() == ["voice"] and table_of_experts["coverage"].tolist() == [1.0]
+
+
+def test_a_second_fit_takes_what_the_first_one_left(fitted, monkeypatch):
+    config, _, work, _ = fitted
+    monkeypatch.setattr(voice, "BankConfig", lambda: SMALL_BANK)
+    monkeypatch.setattr(judging, "run_in_workers", lambda _, tasks, **__: (pytest.fail("fitted again") for _ in tasks))
+    again = fit_experts(config, FitOptions(cache=work / "bank"))
+    assert load_checkpoint(again.best).calibration == load_checkpoint(fitted[1].best).calibration
+
+
+def test_cached_on_the_fly_and_inference_give_one_score(fitted):
+    config, folder, _, table = fitted
+    checkpoint = load_checkpoint(folder.best)
+    model = checkpoint.build()
+    split = split_of(config, "trainset", checkpoint.features)
+    extract_split(split, ExtractionConfig(workers=1), quiet=True)
+
+    def evaluated(source):
+        sections = config.model_copy(update={"data": config.data.model_copy(update={"source": source})})
+        clips = open_needed(sections, "trainset", checkpoint.features, need_targets=False)
+        device = next(model.buffers()).device
+        scored = predict_split(
+            model, clips, checkpoint.features, config, device=device, calibration=checkpoint.calibration
+        )
+        return scored["logit"].to_numpy()
+
+    cached, on_the_fly = evaluated("features"), evaluated("video")
+    paths = [split.video_path(name) for name in table["video_name"]]
+    inferred = score_videos(paths, checkpoint, PredictOptions(workers=1, device="cpu", quiet=True))
+    assert np.isfinite(cached).all()
+    np.testing.assert_array_equal(on_the_fly, cached)
+    np.testing.assert_array_equal(inferred["logit"], cached)
+    np.testing.assert_allclose(inferred["evidence_voice"], cached, atol=1e-6)
+
+
+def test_a_clip_without_sound_is_unscored_and_says_why(fitted, tmp_path):
+    checkpoint = load_checkpoint(fitted[1].best)
+    mute = write_video(tmp_path / "mute.mp4", 0, audio=False)
+    scores = score_videos([mute], checkpoint, PredictOptions(workers=1, device="cpu", quiet=True))
+    assert scores["verdict"].tolist() == ["unscored"] and scores["reason"].tolist() == ["no_audio"]
+
+
+def test_kept_rows_are_not_made_again(real_clips, tmp_path, monkeypatch):
+    tasks = [VoiceTask("a", real_clips[0], "real", WITH_VOICE, SMALL_BANK, 0, tmp_path)]
+    tasks.append(VoiceTask("b", tmp_path / "absent.mp4", "real", WITH_VOICE, SMALL_BANK, 0, tmp_path))
+    first = dict((task.name, rows) for task, rows in load_voices(tasks, workers=1, timeout_s=60))
+    assert first["b"] is None and first["a"].rows.shape[0] == len(first["a"].kinds) == 9
+    monkeypatch.setattr(voice_bank, "run_in_workers", lambda *_, **__: pytest.fail("made again"))
+    ((_, again),) = load_voices(tasks[:1], workers=1, timeout_s=60)
+    np.testing.assert_array_equal(again.rows, first["a"].rows)

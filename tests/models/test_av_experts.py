@@ -1,0 +1,63 @@
+"""The fusion of experts: bounds, absent modalities, and what it refuses."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from engine.config import check_run_config
+from engine.run import run_training
+from models import build_model, model_config
+from tests.support import FEATURE_CONFIG, WITH_VOICE, random_batch, tiny_config, tiny_model, tiny_settings
+from utils.errors import UsageError
+
+
+def built(**settings):
+    torch.manual_seed(0)
+    return build_model(tiny_model("av_experts", **settings), WITH_VOICE).eval()
+
+
+def test_a_clip_without_sound_is_not_usable():
+    assert built().usable(random_batch([True, False], [True, True])).tolist() == [True, False]
+
+
+def test_an_experts_evidence_is_bounded_on_both_sides():
+    model = built(bound=1.5)
+    model.experts["voice"].calibrate(1e6, 0.0)
+    evidence = model(random_batch([True] * 8, [True] * 8)).terms["voice"]
+    most = math.log(0.5 + 0.5 * math.exp(1.5))
+    assert evidence.max().item() == pytest.approx(most, abs=1e-6)
+    assert evidence.min().item() == pytest.approx(math.log(0.5), abs=1e-6)
+
+
+def test_windows_that_a_clip_does_not_have_are_not_counted():
+    model, batch = built(), random_batch([True] * 4, [True] * 4)
+    noisy = torch.where(batch.has_voice[:, :, None], batch.voice, torch.randn_like(batch.voice))
+    before = model(batch).logit
+    object.__setattr__(batch, "voice", noisy)
+    assert torch.equal(model(batch).logit, before)
+
+
+def test_experts_are_named_in_the_config():
+    with pytest.raises(ValidationError, match="unknown expert"):
+        model_config({"name": "av_experts", "experts": {"smell": {}}})
+    with pytest.raises(ValidationError, match="at least one"):
+        model_config({"name": "av_experts", "experts": {}})
+    with pytest.raises(ValidationError):
+        model_config({"name": "av_experts", "experts": {"voice": {"tress": 3}}})
+
+
+def test_it_says_which_features_it_needs():
+    with pytest.raises(UsageError, match="features.voice"):
+        build_model(tiny_model("av_experts"), FEATURE_CONFIG)
+
+
+def test_gradient_training_names_the_command_that_fits_it(tmp_path):
+    settings = tiny_settings(tmp_path, model={"name": "av_experts"}, features={"voice": True})
+    config = check_run_config(settings, where="test", check_model=True)
+    with pytest.raises(UsageError, match="train_experts"):
+        run_training(config)
+    assert tiny_config(tmp_path).model["name"] != "av_experts"

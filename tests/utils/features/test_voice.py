@@ -1,0 +1,95 @@
+"""Voice features: shapes, bad recordings, and the same numbers from a wav file as from the decoder."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from utils.features.voice import (
+    MAX_WINDOWS,
+    VOICE_RATE_HZ,
+    VOICE_SIZE,
+    VoiceSamples,
+    describe,
+    voice_of_pcm,
+    voice_of_wav,
+    voice_waveform,
+)
+from utils.features.waveform import WavWriter, to_pcm16
+
+
+def speech_like(seconds: float, rate_hz: int = VOICE_RATE_HZ, seed: int = 0) -> np.ndarray:
+    """Harmonics that swell and fade four times a second, in noise."""
+    time_s = np.arange(int(seconds * rate_hz)) / rate_hz
+    harmonics = sum(np.sin(2 * np.pi * 140 * k * time_s) / k for k in range(1, 15))
+    noise = np.random.default_rng(seed).standard_normal(len(time_s))
+    return (0.1 * (1.1 + np.sin(2 * np.pi * 4 * time_s)) * harmonics + 0.005 * noise).astype(np.float32)
+
+
+def test_a_window_per_second_up_to_the_most():
+    for seconds, windows in ((1, 1), (2, 1), (5, 4), (30, MAX_WINDOWS)):
+        features = describe(speech_like(seconds))
+        assert features.shape == (windows, VOICE_SIZE) and features.dtype == np.float32
+        assert np.isfinite(features).all()
+
+
+@pytest.mark.parametrize(
+    "waveform",
+    [
+        np.zeros(VOICE_RATE_HZ),
+        np.zeros(0),
+        np.full(3 * VOICE_RATE_HZ, 0.5),
+        speech_like(0.02),
+        np.clip(20 * speech_like(3), -1, 1),
+        np.r_[np.zeros(VOICE_RATE_HZ), 1.0, np.zeros(VOICE_RATE_HZ)],
+    ],
+    ids=["silent", "empty", "constant", "short", "clipped", "click"],
+)
+def test_bad_recordings_have_finite_features(waveform):
+    assert np.isfinite(describe(waveform.astype(np.float32))).all()
+
+
+def test_a_telephone_recording_has_finite_features():
+    assert np.isfinite(voice_of_pcm(to_pcm16(speech_like(3, 8000)), 8000)).all()
+
+
+def test_loudness_and_padding_say_nothing():
+    plain = to_pcm16(speech_like(4))
+    padded = np.r_[np.zeros(5000, np.int16), plain, np.zeros(90_000, np.int16)]
+    np.testing.assert_array_equal(voice_of_pcm(padded, VOICE_RATE_HZ), voice_of_pcm(plain, VOICE_RATE_HZ))
+    quiet = describe(0.1 * speech_like(4))
+    np.testing.assert_allclose(quiet, describe(speech_like(4)), atol=2e-3)
+
+
+def test_a_wav_file_gives_what_the_decoder_gives(tmp_path):
+    samples = speech_like(3, 22_050)
+    gathered = VoiceSamples(22_050)
+    with WavWriter(tmp_path / "a.wav", 22_050) as wav:
+        for block in np.array_split(samples, 7):
+            wav.write(block)
+            gathered.keep(block)
+    np.testing.assert_array_equal(voice_of_wav(tmp_path / "a.wav"), voice_of_pcm(gathered.pcm, 22_050))
+
+
+def test_a_broken_wav_file_is_refused(tmp_path):
+    (tmp_path / "a.wav").write_bytes(b"RIFF and nothing more")
+    with pytest.raises(ValueError, match="not a wav file"):
+        voice_of_wav(tmp_path / "a.wav")
+
+
+def test_trimming_is_optional():
+    padded = np.r_[np.zeros(800, np.int16), to_pcm16(speech_like(1))]
+    assert (
+        len(voice_waveform(padded, VOICE_RATE_HZ))
+        < len(voice_waveform(padded, VOICE_RATE_HZ, trim=False))
+        == len(padded)
+    )
+
+
+def test_a_seven_second_recording_costs_less_than_a_second():
+    describe(speech_like(2))
+    started = time.process_time()
+    describe(speech_like(7))
+    assert time.process_time() - started < 1.0
