@@ -27,7 +27,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--output", metavar="FILE", help="where the merged submission goes (default: submit.csv)")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="A.B=C", help="override a config value; repeatable"
+        "--set", nargs="+", action="extend", default=[], metavar="A.B=C", help="override config values; repeatable"
     )
     arguments = parser.parse_args(argv)
     if arguments.checkpoint and arguments.resume:
