@@ -38,7 +38,9 @@ def own_peak_bytes() -> int:
     """
     status = Path("/proc/self/status")
     if status.is_file():
-        return int(next(line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM:"))) * 1024
+        return (
+            int(next(line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM:"))) * 1024
+        )
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from pydantic import Field, field_validator
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dataset.batch import Batch
 from models.base import Detector, DetectorConfig, DetectorOutput
-from models.experts import EXPERTS
+from models.experts import EXPERTS, Expert
 from models.experts.evidence import clip_evidence
 from models.registry import MODELS
 from utils.features.config import FeatureConfig
@@ -58,9 +58,13 @@ class AvExperts(Detector):
             entry.built_class.check_features(features)
             self.experts[name] = entry.built_class(entry.config_class.model_validate(section))
 
+    @property
+    def _judges(self) -> dict[str, Expert]:
+        return {name: cast(Expert, expert) for name, expert in self.experts.items()}
+
     def masks(self, batch: Batch) -> Tensor:
         """(experts, B) bool: who judges which clip."""
-        return torch.stack([expert.mask(batch) for expert in self.experts.values()])
+        return torch.stack([expert.mask(batch) for expert in self._judges.values()])
 
     def usable(self, batch: Batch) -> Tensor:
         """(B,) bool: clips that at least one expert can judge."""
@@ -69,7 +73,7 @@ class AvExperts(Detector):
     def forward(self, batch: Batch) -> DetectorOutput:
         """See `Detector.forward`."""
         terms = {}
-        for (name, expert), mask in zip(self.experts.items(), self.masks(batch), strict=True):
+        for (name, expert), mask in zip(self._judges.items(), self.masks(batch), strict=True):
             evidence = clip_evidence(expert(batch), self.bound)
             terms[name] = torch.where(mask, evidence, torch.zeros_like(evidence))
         return DetectorOutput(terms)

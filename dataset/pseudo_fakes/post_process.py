@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+from typing import cast
 
 import av
 import numpy as np
 import soxr
+from av.audio.stream import AudioStream
+from av.container import InputContainer, OutputContainer
 from scipy.signal import butter, fftconvolve, sosfilt
 
 from utils.features.voice import VOICE_RATE_HZ
@@ -16,11 +19,11 @@ CODECS = {"aac": ("adts", (24, 128)), "mp3": ("mp3", (24, 128)), "libopus": ("og
 
 def recode(waveform: np.ndarray, codec: str, kbit_s: float, rate_hz: int) -> np.ndarray:
     """Encode and decode `waveform` (S,) with `codec` at `kbit_s` and `rate_hz`; return it at 16 kHz, cut to S."""
-    container, _ = CODECS[codec]
+    container_format, _ = CODECS[codec]
     sound = soxr.resample(waveform, VOICE_RATE_HZ, rate_hz).astype(np.float32)
     store = io.BytesIO()
-    with av.open(store, "w", format=container) as target:
-        stream = target.add_stream(codec if codec != "mp3" else "libmp3lame", rate=rate_hz)
+    with cast(OutputContainer, av.open(store, "w", format=container_format)) as target:
+        stream = cast(AudioStream, target.add_stream(codec if codec != "mp3" else "libmp3lame", rate=rate_hz))
         stream.layout = "mono"
         stream.bit_rate = int(kbit_s * 1000)
         fifo = av.AudioResampler(
@@ -33,7 +36,7 @@ def recode(waveform: np.ndarray, codec: str, kbit_s: float, rate_hz: int) -> np.
             target.mux(stream.encode(part))
         target.mux(stream.encode(None))
     store.seek(0)
-    with av.open(store) as source:
+    with cast(InputContainer, av.open(store)) as source:
         fltp = av.AudioResampler(format="fltp", layout="mono", rate=source.streams.audio[0].rate)
         parts = []
         for frame in source.decode(audio=0):

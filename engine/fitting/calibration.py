@@ -63,7 +63,7 @@ def bias_for(real: np.ndarray, slope: float) -> float:
     return float(np.log(len(real)) - logsumexp(slope * real))
 
 
-def pairs_within(is_fake: np.ndarray, groups: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+def pairs_within(is_fake: np.ndarray, groups: np.ndarray) -> list[tuple[np.ndarray, ...]]:
     """For each group of both classes the numbers of its fakes (f, 1) and of its real clips (1, r)."""
     pairs = []
     for group in np.unique(groups):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,7 @@ from engine.run import split_of
 from engine.run_folder import RunFolder, write_csv
 from models import build_model
 from models.base import Detector
+from models.experts import Expert
 from utils.errors import UsageError
 from utils.metrics import Calibration, fit_calibration, summarise
 
@@ -204,7 +205,7 @@ def load_experts(model: Detector, weights: Mapping[str, Mapping[str, Any]], fusi
     """Put fitted weights and calibrations into a detector that is made of experts."""
     experts = model.get_submodule("experts")
     for name, state in weights.items():
-        expert = experts.get_submodule(name)
+        expert = cast(Expert, experts.get_submodule(name))
         expert.load_state_dict(state)
         expert.calibrate(*fusion.scales[name])
 

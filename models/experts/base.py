@@ -23,8 +23,8 @@ class Expert(nn.Module, ABC):
     slope: Tensor
     bias: Tensor
 
-    def __init__(self) -> None:
-        """Begin uncalibrated."""
+    def __init__(self, config: ExpertConfig) -> None:
+        """Begin uncalibrated, with an expert's own config."""
         super().__init__()
         self.register_buffer("slope", torch.ones(()))
         self.register_buffer("bias", torch.zeros(()))

@@ -6,6 +6,8 @@ blocks, then over the clip's windows. Trained on real voices and pseudo-fakes of
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import torch
 from pydantic import Field
@@ -36,7 +38,7 @@ class VoiceExpert(Expert):
 
     def __init__(self, config: VoiceConfig) -> None:
         """Begin with random trees."""
-        super().__init__()
+        super().__init__(config)
         self.trees = config.trees
         self.forests = nn.ModuleDict({block: PackedForest(config.trees, size) for block, size in BLOCK_SIZES.items()})
 
@@ -83,4 +85,4 @@ class VoiceExpert(Expert):
                 self.trees, min_samples_leaf=LEAST_ROWS_PER_LEAF, random_state=seed + number, n_jobs=1
             )
             forest.fit(columns, is_fake, sample_weight=weights)
-            self.forests[block].load_trees(forest)
+            cast(PackedForest, self.forests[block]).load_trees(forest)

@@ -16,7 +16,7 @@ from utils.features.histogram import HistogramRows
 from utils.features.mel import MelSpectrogram, encode_picture, mel_image
 from utils.features.voice import VoiceSamples, voice_of_pcm, voice_waveform
 from utils.features.waveform import MonoResampler, WavWriter
-from utils.media.decode import ClipStream, StreamFacts
+from utils.media.decode import AudioBlock, ClipStream, StreamFacts
 from utils.media.errors import MediaError, join_reasons
 
 
@@ -190,8 +190,9 @@ def clip_voice(path: Path, config: FeatureConfig, *, trim: bool = True) -> np.nd
     stream = ClipStream(path, video=False)
     resampler = MonoResampler(config.audio.sample_rate_hz, stream.facts, match_clip=False)
     voice = VoiceSamples(config.audio.sample_rate_hz)
-    for item in stream:
-        for samples in resampler.feed(item):
+    # Without video the stream yields sound only.
+    for block in cast(Iterable[AudioBlock], stream):
+        for samples in resampler.feed(block):
             voice.keep(samples)
     for samples in resampler.finish():
         voice.keep(samples)
