@@ -13,7 +13,7 @@ import numpy as np
 import soxr
 
 from engine.audit.remedies import re_encode, treat_audio
-from engine.audit.sound import MAX_AUDIO_S, band_facts, loudness_facts, read_sound, silence_facts
+from engine.audit.sound import MAX_AUDIO_S, band_facts, level_facts, read_sound, silence_facts
 from utils.features.config import FeatureConfig
 from utils.features.mel import MelSpectrogram, mel_image
 from utils.media.decode import AudioBlock, ClipStream
@@ -95,7 +95,7 @@ def _measure(path: Path, task: MeasureTask) -> Measurements:
     if len(samples):
         sound = {
             **silence_facts(samples, rate_hz),
-            "loudness": loudness_facts(samples),
+            **level_facts(samples),
             "band limit": band_facts(samples, rate_hz),
         }
         mel = _mel_picture(samples, rate_hz)

@@ -17,6 +17,7 @@ HEAD_MODELS = ("linear_head",)
 ALL_FACTS = ("size", "rates", "codecs", "bit rate", "durations", "audio minus video duration", "frame count")
 LOGARITHMIC = ("_bytes", "_bps", "_px")
 STILL = "a frame shows the forgery too, so this may be the forgery seen by a crude eye"
+HEARD = "where voices are forged, this may be the forgery heard by a crude ear"
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,7 @@ PROBES: tuple[Probe, ...] = (
     Probe("leading silence", ("trim_silence",), ("leading silence",)),
     Probe("trailing silence", ("trim_silence",), ("trailing silence",)),
     Probe("loudness", ("level",), ("loudness",)),
+    Probe("crest factor", (), ("crest factor",), caveat=HEARD),
     Probe("band limit", ("band_limit", "resample"), ("band limit",)),
     Probe(
         "random encoder on mel",
@@ -130,7 +132,7 @@ PROBES: tuple[Probe, ...] = (
         array="mel",
         encode=random_features,
         models=HEAD_MODELS,
-        caveat="a trained network that reaches no more has learned no more",
+        caveat=f"a trained network that reaches no more has learned no more; {HEARD}",
     ),
     Probe(
         "random encoder on frames",

@@ -73,11 +73,14 @@ def loud_part(level: np.ndarray, threshold: float) -> tuple[int, int]:
     return int(loud.argmax()), len(level) - int(loud[::-1].argmax())
 
 
-def loudness_facts(samples: np.ndarray) -> SoundFacts:
-    """RMS and peak level in dB relative to full scale, and the distance between the two."""
+def level_facts(samples: np.ndarray) -> dict[str, SoundFacts]:
+    """Loudness, the RMS level in dB relative to full scale; and the crest factor, the peak's distance from it in dB.
+
+    They are two families: a gain changes the first and never the second, which is a matter of the waveform's shape.
+    """
     rms_db = decibels(float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))))
     peak_db = decibels(float(np.abs(samples).max()))
-    return {"rms_db": rms_db, "peak_db": peak_db, "crest_db": peak_db - rms_db}
+    return {"loudness": {"rms_db": rms_db}, "crest factor": {"crest_db": peak_db - rms_db}}
 
 
 def band_facts(samples: np.ndarray, rate_hz: int) -> SoundFacts:

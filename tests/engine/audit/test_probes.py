@@ -37,7 +37,7 @@ def test_clips_without_sound_are_left_out_of_sound_probes():
 
 def test_the_table_of_probes_is_whole():
     names = [probe.name for probe in PROBES]
-    assert len(set(names)) == len(names) == 16
-    assert all(set(probe.remedies) <= set(REMEDIES) and probe.remedies for probe in PROBES)
+    assert len(set(names)) == len(names) == 17
+    assert all(set(probe.remedies) <= set(REMEDIES) and (probe.remedies or probe.caveat) for probe in PROBES)
     assert all(bool(probe.families) != bool(probe.array) for probe in PROBES)
     assert set(ALL_FACTS) <= {family for probe in PROBES[1:] for family in probe.families}

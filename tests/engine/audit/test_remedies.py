@@ -7,7 +7,7 @@ import pytest
 
 from engine.audit.measure import MeasureTask, measure_clip
 from engine.audit.remedies import REMEDIES, check_remedies, middle_window, shared_window_s, treat_audio
-from engine.audit.sound import FLOOR_DB, band_facts, loudness_facts, silence_facts
+from engine.audit.sound import FLOOR_DB, band_facts, level_facts, silence_facts
 from utils.errors import UsageError
 from utils.media.writer import write_clip
 
@@ -41,7 +41,7 @@ def test_trim_silence_cuts_the_ends_only():
 
 
 def test_level_makes_all_equally_loud():
-    quiet, loud = (loudness_facts(treat(noise(scale=scale), "level")[0])["rms_db"] for scale in (0.001, 0.3))
+    quiet, loud = (level_facts(treat(noise(scale=scale), "level")[0])["loudness"]["rms_db"] for scale in (0.001, 0.3))
     assert quiet == pytest.approx(loud, abs=0.01) and quiet > FLOOR_DB
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine.audit.sound import FLOOR_DB, band_facts, loudness_facts, read_sound, silence_facts
+from engine.audit.sound import FLOOR_DB, band_facts, level_facts, read_sound, silence_facts
 from utils.media.writer import write_clip
 
 RATE_HZ = 48_000
@@ -30,8 +30,11 @@ def test_silence_throughout_leads_and_trails():
 
 def test_loudness_of_a_sine():
     sine = 0.5 * np.sin(2 * np.pi * 480 * np.arange(RATE_HZ) / RATE_HZ)
-    assert loudness_facts(sine) == pytest.approx({"rms_db": -9.03, "peak_db": -6.02, "crest_db": 3.01}, abs=0.01)
-    assert loudness_facts(np.zeros(8))["rms_db"] == FLOOR_DB
+    facts = level_facts(sine)
+    assert facts["loudness"]["rms_db"] == pytest.approx(-9.03, abs=0.01)
+    assert facts["crest factor"]["crest_db"] == pytest.approx(3.01, abs=0.01)
+    assert level_facts(0.1 * sine)["crest factor"] == pytest.approx(facts["crest factor"], abs=1e-4)
+    assert level_facts(np.zeros(8))["loudness"]["rms_db"] == FLOOR_DB
 
 
 def test_band_limit():
