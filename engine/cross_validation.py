@@ -84,8 +84,10 @@ def run_cross_validation(config: RunConfig) -> RunFolder:
     folder.write_config(config.to_yaml())
     log.info("run folder %s; device %s; %s", folder.path, device, GroupFacts.of(folds.group).sentence())
     results: dict[str, SplitResult] = {}
+    epochs = []
     for name, tables in parts.items():
         results[f"fold_{name}"], best = run_fold(tables, config, folder, device)
+        epochs.append(f"fold {name}: {best.epoch}")
     out_of_fold = pool_predictions(pooled.labels, results, folds.fold)
     metrics = summarise_split(
         out_of_fold, OUT_OF_FOLD, Calibration(), best.provenance.get("initialisation", "unknown"), config
@@ -97,7 +99,7 @@ def run_cross_validation(config: RunConfig) -> RunFolder:
         "sd": float(np.std(aucs, ddof=1)) if len(aucs) > 1 else None,
     }
     results[OUT_OF_FOLD] = SplitResult(out_of_fold, metrics)
-    finish(folder, results, best, config, started, folder.path)
+    finish(folder, results, best, config, started, folder.path, best_epoch=", ".join(epochs))
     refuse_unscored(folder, results[OUT_OF_FOLD], config)
     return folder
 

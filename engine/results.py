@@ -51,8 +51,12 @@ def finish(
     started: datetime,
     checkpoint_path: Path,
     leakage: Leakage | None = None,
+    best_epoch: int | str | None = None,
 ) -> None:
-    """Write predictions, then metrics, then the report; say the headline."""
+    """Write predictions, then metrics, then the report; say the headline.
+
+    Where several models were trained, `best_epoch` tells each one's; else it is the checkpoint's.
+    """
     *others, headline = results
     folder.write_predictions(results[headline].predictions)
     write_submission(results[headline].predictions)
@@ -72,7 +76,7 @@ def finish(
         "data_fingerprint": {name: table_fingerprint(result.predictions) for name, result in results.items()},
         "checkpoint": str(checkpoint_path),
         "trained_at_commit": checkpoint.provenance.get("commit", "unknown"),
-        "best_epoch": checkpoint.epoch,
+        "best_epoch": checkpoint.epoch if best_epoch is None else best_epoch,
         "initialisation": checkpoint.provenance.get("initialisation", "unknown"),
         "started": started.isoformat(timespec="seconds"),
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
