@@ -36,7 +36,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     add("--synthetic_voices", type=Path, metavar="DIR", help="utterances of speech synthesisers, trained on as fakes")
     add("--seeds", type=int, default=1, help="out-of-fold figures for this many seeds (default: %(default)s)")
     add("--output", type=Path, metavar="FILE", help="also write the checkpoint here")
-    add("--set", action="append", default=[], metavar="A.B=C", help="override a config value; repeatable")
+    add("--set", nargs="+", action="extend", default=[], metavar="A.B=C", help="override config values; repeatable")
     arguments = parser.parse_args(argv)
     if arguments.seeds < 1:
         raise UsageError(f"--seeds {arguments.seeds}: 1 or more")
