@@ -76,7 +76,7 @@ class FaceDetector:
         canvas = np.zeros((SIDE_PX, SIDE_PX, 3), np.uint8)
         shrinking = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         canvas[: size[1], : size[0]] = cv2.resize(frame, size, interpolation=shrinking)
-        self._net.setInput(cv2.dnn.blobFromImage(canvas, 1.0, None, MEAN_BGR, swapRB=True))
+        self._net.setInput(cv2.dnn.blobFromImage(canvas, 1.0, (SIDE_PX, SIDE_PX), MEAN_BGR, swapRB=True))
         by_width = {output.shape[-1]: output[0] for output in self._net.forward(self._outputs)}
         found = self._decode(by_width[BOX_COLUMNS], by_width[SCORE_COLUMNS][:, 1], by_width[LANDMARK_COLUMNS])
         return Detections(found.boxes / np.float32(scale), found.scores, found.landmarks / np.float32(scale))

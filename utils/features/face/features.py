@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
 
 from utils.features.face.crops import CROP_PX, FaceCrops
 
-FACE_VERSION = 1
-"""Raise it when the same clip would give other face features than before."""
-
 PAIRS = 16
 PAIR_PX = 112
+PAIR_SHAPE = (2, PAIR_PX, PAIR_PX, 3)
 MOUTH_HZ = 25
 MOUTH_ROWS, MOUTH_COLUMNS = 24, 28
 MAX_MOUTH_FRAMES = 128
@@ -43,6 +44,40 @@ def describe_faces(face: FaceCrops) -> FaceFeatures:
     needed = {number: halved(face.crops[number]) for number in np.union1d(first, first + 1)}
     pairs = np.stack([np.stack([needed[number], needed[number + 1]]) for number in first])
     return FaceFeatures(pairs, mouth_series(face.crops, face.times_s), float(face.times_s[0]))
+
+
+def write_face(path: Path, face: FaceFeatures | None) -> None:
+    """Write a face, or the note that a clip has none, to an `.npz` file: arrays of length 0."""
+    pairs = np.zeros((0, *PAIR_SHAPE), np.uint8) if face is None else face.pairs
+    mouth = np.zeros((0, MOUTH_ROWS, MOUTH_COLUMNS), np.uint8) if face is None else face.mouth
+    with open(path, "wb") as file:
+        np.savez(file, pairs=pairs, mouth=mouth, start_s=np.float64(0.0 if face is None else face.start_s))
+
+
+def read_face(path: Path) -> FaceFeatures | None:
+    """What `write_face` wrote.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is something else, or damaged.
+    """
+    try:
+        stored = np.load(path, allow_pickle=False)
+        if not isinstance(stored, np.lib.npyio.NpzFile):
+            raise ValueError(f"{path} is no archive")
+        with stored:
+            pairs, mouth, start_s = stored["pairs"], stored["mouth"], stored["start_s"]
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, RuntimeError) as error:
+        raise ValueError(f"{path} is not whole: {error}") from None
+    found = [(array.dtype, array.shape[1:]) for array in (pairs, mouth)]
+    expected = [(np.dtype(np.uint8), PAIR_SHAPE), (np.dtype(np.uint8), (MOUTH_ROWS, MOUTH_COLUMNS))]
+    if found != expected or start_s.dtype != np.float64 or start_s.shape or not np.isfinite(start_s):
+        raise ValueError(f"{path} does not hold a face")
+    if (len(pairs), len(mouth)) == (0, 0):
+        return None
+    if len(pairs) != PAIRS or not 1 <= len(mouth) <= MAX_MOUTH_FRAMES:
+        raise ValueError(f"{path} does not hold a face")
+    return FaceFeatures(pairs, mouth, float(start_s))
 
 
 def halved(crop: np.ndarray) -> np.ndarray:

@@ -21,6 +21,9 @@ WINDOW_FRAMES = 100
 LOOK_EVERY = 5
 """Faces are searched in every fifth frame, and in the window's last one."""
 
+LONGEST_S = 600
+"""The middle of a longer clip is that of its beginning: no further is its sound kept, either."""
+
 MOST_MISSES = 2
 """A face that is not found for more looks in a row than this has gone; one that comes back later is another span."""
 
@@ -127,6 +130,8 @@ class FaceWindow:
         frames = self._n_frames or self._facts.declared_frames
         if self._max_frames is not None:
             frames = min(frames, self._max_frames)
+        if self._facts.fps:
+            frames = min(frames, int(LONGEST_S * self._facts.fps))
         return max(0, (frames - WINDOW_FRAMES) // 2)
 
     def _next_time(self) -> float:
