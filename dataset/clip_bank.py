@@ -1,4 +1,4 @@
-"""What sync and covariance experts are fitted on, kept on disk clip by clip: an interrupted training goes on where it was."""
+"""What the experts of pictures are fitted on, kept on disk clip by clip: an interrupted training goes on where it was."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy as np
 from dataset.workers import run_in_workers
 from utils.features.config import FEATURE_VERSION, FeatureConfig
 from utils.features.extract import ClipFeatures, extract_clip
+from utils.features.face.features import PAIR_SHAPE
 from utils.features.speech import SPEECH_VERSION
 from utils.files import atomic_path
 
@@ -57,6 +58,11 @@ class KeptClip:
         with np.load(self.path, allow_pickle=False) as kept:
             return kept["covariance"] if len(kept["covariance"]) else None
 
+    def face_pairs(self) -> np.ndarray | None:
+        """(16, 2, 112, 112, 3) uint8, see `FaceFeatures`; `None` for a clip without a face."""
+        with np.load(self.path, allow_pickle=False) as kept:
+            return kept["pairs"] if len(kept["pairs"]) else None
+
     def sync(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Mouth (T, 24, 28) uint8 and speech (T + 2 PAD, 40) float32; `None` where they cannot be compared."""
         with np.load(self.path, allow_pickle=False) as kept:
@@ -87,8 +93,9 @@ def keep_clip(task: ClipTask) -> str:
     if features.facts.status == "failed":
         return features.facts.reason
     covariance, mouth, speech = (np.zeros(0, np.float32) if part is None else part for part in parts_of(features))
+    pairs = np.zeros((0, *PAIR_SHAPE), np.uint8) if features.face is None else features.face.pairs
     with atomic_path(task.kept) as temporary, open(temporary, "wb") as file:
-        np.savez(file, covariance=covariance, mouth=mouth, speech=speech)
+        np.savez(file, covariance=covariance, mouth=mouth, speech=speech, pairs=pairs)
     return ""
 
 

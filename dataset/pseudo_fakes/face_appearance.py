@@ -55,7 +55,7 @@ def moved(crops: np.ndarray, rng: np.random.Generator, strength: float = 1.0) ->
 def turned(crop: np.ndarray, dx: float, dy: float, grow: float) -> np.ndarray:
     """A crop moved by px, turned by 0.4 degrees per px, and grown by 0.6 % per unit."""
     matrix = cv2.getRotationMatrix2D(PIVOT, 0.4 * dx, 1 + 0.006 * grow)
-    matrix[:, 2] += (dx, dy)
+    matrix[:, 2] += np.array([dx, dy])
     size = (CROP_PX, CROP_PX)
     return cv2.warpAffine(crop, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
 

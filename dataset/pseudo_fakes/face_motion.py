@@ -11,6 +11,7 @@ import numpy as np
 from dataset.pseudo_fakes.face_appearance import softened_side
 from dataset.pseudo_fakes.face_signal import (
     FLOW_PX,
+    OpticalFlow,
     X,
     Y,
     as_bytes,
@@ -80,9 +81,9 @@ def mouth_stretched(crops: np.ndarray, rng: np.random.Generator, strength: float
 def still_animated(crops: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
     """One frame warped along the clip's own smoothed motion: rigid texture without noise of its own in time."""
     anchor, small = int(rng.integers(len(crops))), small_grey(crops)
-    engine = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    flow_between = OpticalFlow(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     blur_px, memory = rng.uniform(2, 5), rng.uniform(0.5, 1.5)
-    flows = np.stack([cv2.GaussianBlur(engine.calc(one, small[anchor], None), (0, 0), blur_px) for one in small])
+    flows = np.stack([cv2.GaussianBlur(flow_between(one, small[anchor]), (0, 0), blur_px) for one in small])
     kernel = np.exp(-0.5 * (np.arange(-FLOW_MEMORY, FLOW_MEMORY + 1) / memory) ** 2)
     held = np.pad(flows, ((FLOW_MEMORY, FLOW_MEMORY), (0, 0), (0, 0), (0, 0)), mode="edge")
     flows = sum(weight * held[at : at + len(crops)] for at, weight in enumerate(kernel / kernel.sum()))
@@ -96,11 +97,11 @@ def still_animated(crops: np.ndarray, rng: np.random.Generator, strength: float 
 
 def time_smoothed(crops: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
     """Averaged over time along the optical flow: noise between frames goes, edges stay."""
-    engine, weight = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST), strength * rng.uniform(0.5, 0.85)
+    flow_between, weight = OpticalFlow(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST), strength * rng.uniform(0.5, 0.85)
     grey = [cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY) for crop in crops]
     state, smooth = crops[0].astype(np.float32), [crops[0]]
     for now in range(1, len(crops)):
-        flow = engine.calc(grey[now], grey[now - 1], None)
+        flow = flow_between(grey[now], grey[now - 1])
         carried = moved_pixels(state, flow[..., 0], flow[..., 1], cv2.INTER_CUBIC)
         alike = weight * np.exp(-(((carried - crops[now]).mean(axis=-1, keepdims=True) / 12) ** 2))
         state = crops[now] * (1 - alike) + carried * alike

@@ -107,7 +107,7 @@ def recode_frames(frames: np.ndarray, crf: int) -> np.ndarray:
             target.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
         target.mux(stream.encode(None))
     store.seek(0)
-    with av.open(store) as source:
+    with av.open(store, "r") as source:
         source.streams.video[0].thread_type = "NONE"
         reformatter = VideoReformatter()
         decoded = (reformatter.reformat(frame, format="rgb24") for frame in source.decode(video=0))

@@ -36,6 +36,18 @@ def moved_pixels(
     return cv2.remap(frame, columns, rows, interpolation, borderMode=cv2.BORDER_REPLICATE)
 
 
+class OpticalFlow:
+    """Dense optical flow by inverse search (Kroeger et al., 2016)."""
+
+    def __init__(self, preset: int) -> None:
+        """Choose one of OpenCV's presets."""
+        self._engine = cv2.DISOpticalFlow.create(preset)
+
+    def __call__(self, grey: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """Where each pixel of one picture (H, W) uint8 lies in the other: (H, W, 2) float32 px, x before y."""
+        return self._engine.calc(grey, other, np.zeros((*grey.shape, 2), np.float32))
+
+
 def small_grey(crops: np.ndarray) -> list[np.ndarray]:
     """Grey levels (112, 112) uint8 of crops, for optical flow."""
     grey = (cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY) for crop in crops)

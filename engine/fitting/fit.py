@@ -17,6 +17,7 @@ from engine.checkpoint import Checkpoint
 from engine.config import RunConfig
 from engine.fitting.base import ExpertFitter, FitOptions, LabelledClips
 from engine.fitting.covariance import CovarianceFitter
+from engine.fitting.face import FaceFitter
 from engine.fitting.fusion import Fusion, combination_table, fuse_out_of_fold
 from engine.fitting.judging import Judged, fit_on_everything, judge_out_of_fold
 from engine.fitting.sync import SyncFitter
@@ -31,7 +32,12 @@ from utils.metrics import Calibration, fit_calibration, summarise
 
 log = logging.getLogger(__name__)
 
-FITTERS: dict[str, type[ExpertFitter]] = {"voice": VoiceFitter, "sync": SyncFitter, "covariance": CovarianceFitter}
+FITTERS: dict[str, type[ExpertFitter]] = {
+    "voice": VoiceFitter,
+    "face": FaceFitter,
+    "sync": SyncFitter,
+    "covariance": CovarianceFitter,
+}
 """Who fits which expert."""
 
 FOLDS = 5
