@@ -67,27 +67,34 @@ class AutoencoderTask:
     Attributes:
         clips: descriptions of the real clips whose faces are trained on.
         seed: of the training.
+        steps: of the training.
         kept: where the weights go.
     """
 
     clips: tuple[KeptClip, ...]
     seed: int
+    steps: int
     kept: Path
 
 
-def train_autoencoders(clips: Sequence[KeptClip], folder: Path, seed: int) -> Path:
+def train_autoencoders(clips: Sequence[KeptClip], folder: Path, *, seed: int, steps: int) -> Path | None:
     """The file of autoencoders trained on the faces of these clips, in a worker process unless it is there already.
+
+    Returns:
+        The file; `None` without steps.
 
     Raises:
         WorkError: the training failed.
     """
+    if steps == 0:
+        return None
     every = -(-len(clips) // MOST_AUTOENCODER_CLIPS)
     chosen = tuple(clips[::every])
-    kept = kept_autoencoders(folder, [clip.path.name for clip in chosen], seed)
+    kept = kept_autoencoders(folder, [clip.path.name for clip in chosen], seed, steps)
     if not kept.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         log.info("training two small autoencoders on the faces of %d real clips", len(chosen))
-        task = AutoencoderTask(chosen, seed, kept)
+        task = AutoencoderTask(chosen, seed, steps, kept)
         for _, _, reason in run_in_workers(fit_autoencoders, [task], workers=1, timeout_s=LONGEST_AUTOENCODER_FIT_S):
             if reason:
                 raise WorkError(f"the autoencoders could not be trained: {reason}")
@@ -101,7 +108,7 @@ def fit_autoencoders(task: AutoencoderTask) -> None:
         pairs = clip.face_pairs()
         if pairs is not None:
             faces.append(pairs[np.linspace(0, len(pairs) - 1, FRAMES_PER_CLIP).astype(int), 0])
-    FaceAutoencoders.fit(np.concatenate(faces), seed=task.seed).save(task.kept)
+    FaceAutoencoders.fit(np.concatenate(faces), seed=task.seed, steps=task.steps).save(task.kept)
 
 
 def load_faces(tasks: Sequence[FaceTask], *, workers: int, timeout_s: float) -> list[Path | None]:

@@ -128,7 +128,7 @@ class FaceAutoencoders:
         return cls(nets)
 
 
-def kept_autoencoders(folder: Path, names: Sequence[str], seed: int) -> Path:
+def kept_autoencoders(folder: Path, names: Sequence[str], seed: int, steps: int) -> Path:
     """The file of autoencoders trained on these faces; another one whenever they would differ."""
-    recipe = json.dumps([AUTOENCODER_VERSION, list(names), seed, STEPS])
+    recipe = json.dumps([AUTOENCODER_VERSION, list(names), seed, steps])
     return folder / f"autoencoders_{hashlib.sha256(recipe.encode()).hexdigest()[:24]}.pt"

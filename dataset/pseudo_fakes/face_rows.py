@@ -10,6 +10,7 @@ import numpy as np
 
 from dataset.pseudo_fakes.bank import REAL
 from dataset.pseudo_fakes.face import LEAST_FRAMES, FaceFamily, forge_face
+from dataset.pseudo_fakes.face_autoencoder import STEPS
 from dataset.pseudo_fakes.face_post_process import FacePostProcess
 from utils.features.face.crops import CROP_PX
 from utils.features.face.features import PAIR_SHAPE, halved
@@ -31,11 +32,13 @@ class FaceBankConfig:
         rounds: how often a sequence is taken; each is post-processed in its own way and gives one real row.
         fakes_per_round: forged rows beside it, each of another family.
         families: names of the families to draw from; empty for all.
+        autoencoder_steps: training steps of the autoencoders that one of the families needs; 0 leaves it out.
     """
 
     rounds: int = 2
     fakes_per_round: int = 4
     families: tuple[str, ...] = ()
+    autoencoder_steps: int = STEPS
 
 
 @dataclass(frozen=True)

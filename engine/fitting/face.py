@@ -133,12 +133,13 @@ class FaceFitter(ExpertFitter[FaceExpert]):
     ) -> dict[int, Path]:
         """The rows of the real clips by their number; a face that is too short for any is left out."""
         folder = options.cache / "faces"
-        autoencoders = train_autoencoders(list(real.values()), folder, config.seed)
+        bank = FaceBankConfig()
+        autoencoders = train_autoencoders(list(real.values()), folder, seed=config.seed, steps=bank.autoencoder_steps)
         tasks = {}
         for number in real:
             name = clips.table.names[number]
             path, frames = clips.table.split.video_path(name), config.extraction.max_frames
-            tasks[number] = FaceTask(name, path, frames, FaceBankConfig(), autoencoders, config.seed, folder)
+            tasks[number] = FaceTask(name, path, frames, bank, autoencoders, config.seed, folder)
         files = load_faces(
             list(tasks.values()), workers=workers_for(tasks, config), timeout_s=config.extraction.timeout_s
         )
@@ -161,7 +162,8 @@ class FaceFitter(ExpertFitter[FaceExpert]):
         fit_direction(expert.direction, rows, statistics, groups)
         for number, net in enumerate(expert.places):
             own_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
-            net.load_state_dict(fit_place_net(Couples(rows, groups), seed=own_seed).state_dict())
+            trained = fit_place_net(Couples(rows, groups), seed=own_seed, steps=expert.place_steps)
+            net.load_state_dict(trained.state_dict())
         with torch.inference_mode():
             textures = [float(expert.direction(torch.from_numpy(own))) for own, _ in statistics]
             places = [float(expert.place(pairs_of(self.material[number].clip))) for number in members]

@@ -14,7 +14,6 @@ from dataset.pseudo_fakes.bank import REAL
 from dataset.pseudo_fakes.face_rows import FaceRows
 from models.blocks.place_net import PlaceNet
 
-STEPS = 400
 COUPLES = 10
 """Per step: so many real sequences, each beside one of its pseudo-fakes."""
 
@@ -53,7 +52,7 @@ class Couples:
         return torch.from_numpy(np.stack(pairs)), torch.from_numpy(np.stack(masks))
 
 
-def fit_place_net(couples: Couples, *, seed: int, steps: int = STEPS) -> PlaceNet:
+def fit_place_net(couples: Couples, *, seed: int, steps: int) -> PlaceNet:
     """A trained net in evaluation mode; the same couples and seed give the same one."""
     rng = np.random.default_rng(seed)
     with torch.random.fork_rng(devices=[]), torch.enable_grad():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -46,7 +48,7 @@ class PlaceNet(nn.Module):
 
         Fine planes are divided by their own mean magnitude, so that contrast and the level of the grain cancel.
         """
-        colours = pairs.permute(0, 1, 4, 2, 3).float() / 255.0
+        colours = pairs.permute(0, 1, 4, 2, 3).contiguous().float() / 255.0
         luma = (colours * self.luma).sum(dim=2)
         details = fine(luma)
         level = FINE_LEVEL / (details.abs().mean(dim=(1, 2, 3), keepdim=True) + FINE_FLOOR)
@@ -59,7 +61,15 @@ class PlaceNet(nn.Module):
 def fine(planes: Tensor) -> Tensor:
     """Planes (N, C, H, W) less their local mean."""
     edge = FINE_PX // 2
-    return planes - F.avg_pool2d(F.pad(planes, (edge, edge, edge, edge), mode="reflect"), FINE_PX, 1)
+    wide = F.pad(planes, (edge, edge, edge, edge), mode="reflect")
+    # Shifted sums: on a processor several times faster than pooling, which is not vectorised.
+    return planes - shifted_sum(shifted_sum(wide, dim=2), dim=3) / FINE_PX**2
+
+
+def shifted_sum(planes: Tensor, dim: int) -> Tensor:
+    """Sums over `FINE_PX` neighbours along a dimension, which becomes shorter by `FINE_PX` - 1."""
+    length = planes.shape[dim] - FINE_PX + 1
+    return reduce(torch.add, (planes.narrow(dim, shift, length) for shift in range(FINE_PX)))
 
 
 def block(channels: int, more: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:

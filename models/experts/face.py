@@ -35,6 +35,7 @@ class FaceConfig(ExpertConfig):
         description="its ImageNet weights when fitting: package: requirements-weights.txt; timm: its hub; none",
     )
     place_nets: int = Field(3, ge=1, le=20, description="networks that mark the forged area; their mean counts")
+    place_steps: int = Field(400, ge=1, description="training steps of each")
 
 
 @EXPERTS.register("face", FaceConfig)
@@ -57,6 +58,7 @@ class FaceExpert(Expert):
         """
         super().__init__()
         self.weights = config.weights
+        self.place_steps = config.place_steps
         self.texture = RegionTexture(config.backbone)
         self.direction = FisherDirection(self.texture.size)
         self.places = nn.ModuleList([PlaceNet() for _ in range(config.place_nets)])
