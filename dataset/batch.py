@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from utils.features.extract import ClipFeatures
+from utils.features.face.features import MAX_MOUTH_FRAMES, MOUTH_COLUMNS, MOUTH_ROWS, PAIR_SHAPE, PAIRS
 from utils.features.mel import decode_picture
+from utils.features.speech import PAD, SPEECH_BANDS
 from utils.features.voice import MAX_WINDOWS, VOICE_SIZE
+
+
+def no_rows(*shape: int, dtype: type) -> Any:
+    """A field of `Sample` that is an array (0, ...) unless it is given: it costs nothing where nobody asks for it."""
+    return field(default_factory=lambda: np.zeros((0, *shape), dtype))
 
 
 @dataclass(frozen=True)
@@ -26,6 +34,15 @@ class Sample:
         has_covariance: whether `covariance` says anything.
         voice: (`MAX_WINDOWS`, D) float32, see `utils.features.voice`; zeros where `has_voice` is false.
         has_voice: (`MAX_WINDOWS`,) bool: which windows the clip has; none without a voice, or where none is asked for.
+        face_pairs: (`PAIRS`, 2, 112, 112, 3) uint8 RGB, see `FaceFeatures`; zeros where `has_face` is false.
+        has_face: whether a face was found.
+        mouth: (`MAX_MOUTH_FRAMES`, 24, 28) uint8 grey levels at 25 Hz, zeros from `mouth_frames` on.
+        mouth_frames: how many of them the clip has.
+        speech: (`MAX_MOUTH_FRAMES` + 2 `PAD`, 40) float32, see `speech_of_pcm`, zeros after the clip's own; all zeros where
+            `has_sync` is false.
+        has_sync: whether mouth and speech can be compared.
+
+    Where the config does not ask for faces, `face_pairs`, `mouth` and `speech` have length 0.
     """
 
     index: int
@@ -36,6 +53,12 @@ class Sample:
     has_covariance: bool
     voice: np.ndarray = field(default_factory=lambda: np.zeros((MAX_WINDOWS, VOICE_SIZE), np.float32))
     has_voice: np.ndarray = field(default_factory=lambda: np.zeros(MAX_WINDOWS, bool))
+    face_pairs: np.ndarray = no_rows(*PAIR_SHAPE, dtype=np.uint8)
+    has_face: bool = False
+    mouth: np.ndarray = no_rows(MOUTH_ROWS, MOUTH_COLUMNS, dtype=np.uint8)
+    mouth_frames: int = 0
+    speech: np.ndarray = no_rows(SPEECH_BANDS, dtype=np.float32)
+    has_sync: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,6 +74,12 @@ class Batch:
         has_covariance: (B,) bool.
         voice: (B, W, D) float32.
         has_voice: (B, W) bool; a clip without a voice has no window.
+        face_pairs: (B, P, 2, 112, 112, 3) uint8; P = 0 where the config does not ask for faces.
+        has_face: (B,) bool.
+        mouth: (B, T, 24, 28) uint8; T = 0 likewise.
+        mouth_frames: (B,) int64, each clip's own frames of them.
+        speech: (B, T + 2 `PAD`, 40) float32; of length 0 likewise.
+        has_sync: (B,) bool.
     """
 
     index: Tensor
@@ -61,6 +90,12 @@ class Batch:
     has_covariance: Tensor
     voice: Tensor
     has_voice: Tensor
+    face_pairs: Tensor
+    has_face: Tensor
+    mouth: Tensor
+    mouth_frames: Tensor
+    speech: Tensor
+    has_sync: Tensor
 
     def to(self, device: torch.device) -> Batch:
         """The batch on another device; copies from pinned memory overlap with computing."""
@@ -84,7 +119,9 @@ class Batch:
         return len(self.index)
 
 
-def make_sample(index: int, target: float, features: ClipFeatures, *, top_k: int, image_size_px: int) -> Sample:
+def make_sample(
+    index: int, target: float, features: ClipFeatures, *, top_k: int, image_size_px: int, face: bool = False
+) -> Sample:
     """A sample of a clip's features; an absent modality becomes zeros and a false mask.
 
     Args:
@@ -93,6 +130,7 @@ def make_sample(index: int, target: float, features: ClipFeatures, *, top_k: int
         features: what the extractor or the cache gave.
         top_k: K, the side of the covariance.
         image_size_px: the side of the mel picture.
+        face: whether the config asks for faces.
     """
     mel_jpeg = features.mel_jpeg if features.has_mel else None
     picture = None if mel_jpeg is None else decode_picture(mel_jpeg)
@@ -109,16 +147,37 @@ def make_sample(index: int, target: float, features: ClipFeatures, *, top_k: int
         has_covariance=covariance is not None,
         voice=voice,
         has_voice=has_voice,
+        **(face_fields(features) if face else {}),
     )
+
+
+def face_fields(features: ClipFeatures) -> dict[str, Any]:
+    """The fields of `Sample` about a clip's face."""
+    face = features.face
+    return {
+        "face_pairs": np.zeros((PAIRS, *PAIR_SHAPE), np.uint8) if face is None else face.pairs,
+        "has_face": face is not None,
+        "mouth": padded(None if face is None else face.mouth, (MAX_MOUTH_FRAMES, MOUTH_ROWS, MOUTH_COLUMNS), np.uint8),
+        "mouth_frames": 0 if face is None else len(face.mouth),
+        "speech": padded(
+            features.speech if features.has_sync else None, (MAX_MOUTH_FRAMES + 2 * PAD, SPEECH_BANDS), np.float32
+        ),
+        "has_sync": features.has_sync,
+    }
+
+
+def padded(array: np.ndarray | None, shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    """An array with zeros behind it up to a shape that differs in the first axis; `None` gives zeros."""
+    full: np.ndarray = np.zeros(shape, dtype)
+    if array is not None:
+        full[: len(array)] = array
+    return full
 
 
 def pad_windows(voice: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """Voice features (W, D) as (`MAX_WINDOWS`, D) and which windows are the clip's own (`MAX_WINDOWS`,) bool."""
-    padded = np.zeros((MAX_WINDOWS, VOICE_SIZE), np.float32)
     count = 0 if voice is None else len(voice)
-    if voice is not None:
-        padded[:count] = voice
-    return padded, np.arange(MAX_WINDOWS) < count
+    return padded(voice, (MAX_WINDOWS, VOICE_SIZE), np.float32), np.arange(MAX_WINDOWS) < count
 
 
 def collate(samples: list[Sample]) -> Batch:
@@ -132,4 +191,10 @@ def collate(samples: list[Sample]) -> Batch:
         has_covariance=torch.tensor([sample.has_covariance for sample in samples], dtype=torch.bool),
         voice=torch.from_numpy(np.stack([sample.voice for sample in samples])),
         has_voice=torch.from_numpy(np.stack([sample.has_voice for sample in samples])),
+        face_pairs=torch.from_numpy(np.stack([sample.face_pairs for sample in samples])),
+        has_face=torch.tensor([sample.has_face for sample in samples], dtype=torch.bool),
+        mouth=torch.from_numpy(np.stack([sample.mouth for sample in samples])),
+        mouth_frames=torch.tensor([sample.mouth_frames for sample in samples], dtype=torch.int64),
+        speech=torch.from_numpy(np.stack([sample.speech for sample in samples])),
+        has_sync=torch.tensor([sample.has_sync for sample in samples], dtype=torch.bool),
     )

@@ -21,6 +21,7 @@ from dataset.splits import Split
 from utils.errors import UsageError
 from utils.features.config import FeatureConfig
 from utils.features.extract import ClipFacts, ClipFeatures, extract_clip, failed
+from utils.features.face.detector import require_weights
 
 
 class FeatureSource(Protocol):
@@ -59,7 +60,13 @@ class VideoFeatures:
     """Features made from the clip each time they are asked for."""
 
     def __init__(self, split: Split, max_frames: int | None) -> None:
-        """Remember where the clips lie."""
+        """Remember where the clips lie.
+
+        Raises:
+            UsageError: faces are asked for and their detector is missing.
+        """
+        if split.store.config.face:
+            require_weights()
         self._split = split
         self._max_frames = max_frames
 
@@ -131,6 +138,7 @@ class ClipDataset(Dataset):
             features,
             top_k=self._features.video.top_k,
             image_size_px=self._features.audio.image_size_px,
+            face=self._features.face,
         )
         if self._augment is not None:
             # Seeded by clip and epoch, not by worker: the number of loader processes does not change the run.

@@ -32,7 +32,8 @@ from dataset.splits import Split
 from dataset.workers import default_workers, run_in_workers
 from utils.errors import WorkError
 from utils.features.extract import ClipFacts
-from utils.features.store import COVARIANCES, PICTURES, WAVES, normal_name, stem_of
+from utils.features.face.detector import require_weights
+from utils.features.store import COVARIANCES, FACES, KINDS, PICTURES, WAVES, normal_name, stem_of
 
 log = logging.getLogger(__name__)
 
@@ -85,10 +86,12 @@ def extract_split(
         quiet: no progress bar.
 
     Raises:
-        UsageError: a bad label file, or features of another fingerprint while `overwrite` is off.
+        UsageError: a bad label file, features of another fingerprint while `overwrite` is off, or no face detector.
         WorkError: the feature folder cannot be written.
     """
     started = time.monotonic()
+    if split.store.config.face:
+        require_weights()
     all_names = read_labels(split.labels)["video_name"].tolist()
     names = shard.select(all_names)
     folder = split.store.root
@@ -138,7 +141,7 @@ def prepare_folder(split: Split, own_manifests: list[Path] | None, *, overwrite:
     were made with this config, else all of them, so that no old file is ever taken for one of the new config.
     """
     store = split.store
-    has_features = any((store.root / kind).is_dir() for kind in (PICTURES, COVARIANCES, WAVES))
+    has_features = any((store.root / kind).is_dir() for kind in KINDS)
     if has_features and not overwrite:
         store.check()
         return
@@ -220,11 +223,12 @@ class OutputPaths:
 
     def of(self, name: str) -> dict[str, Path]:
         """The clip's paths by kind."""
-        return {
+        paths = {
             "picture": self._store.picture_path(name),
             "covariance": self._store.covariance_path(name),
             "wave": self._store.wave_path(name, shared_stem=name in self._shared),
         }
+        return {**paths, "face": self._store.face_path(name)} if self._store.config.face else paths
 
     def known_rows(self, names: list[str], rows: dict[str, Row]) -> tuple[dict[str, Row], list[str]]:
         """The rows that still hold, and the names that are to be extracted.
@@ -247,6 +251,8 @@ class OutputPaths:
     def _is_whole(self, name: str, facts: ClipFacts, existing: dict[str, set[str]]) -> bool:
         file = normal_name(name)
         if facts.n_frames and f"{file}.npy" not in existing[COVARIANCES]:
+            return False
+        if facts.n_frames and self._store.config.face and f"{file}.npz" not in existing[FACES]:
             return False
         if not facts.has_audio:
             return True

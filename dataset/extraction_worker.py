@@ -15,6 +15,7 @@ import numpy as np
 from dataset.manifest import Row, append_to_journal
 from utils.features.config import FeatureConfig
 from utils.features.extract import ClipFeatures, extract_clip, failed
+from utils.features.face.features import write_face
 from utils.files import atomic_path
 
 log = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ class ExtractionTask:
     Attributes:
         name: the clip's name in the label file.
         video_path: where it lies.
-        outputs: final paths by kind (`picture`, `covariance`, `wave`).
+        outputs: final paths by kind (`picture`, `covariance`, `wave`, and `face` where the config asks for it).
         scratch: folder for unfinished files, on the same file system as the outputs.
         journal: file that gets the clip's row.
     """
@@ -98,6 +99,9 @@ def write_features(features: ClipFeatures, paths: dict[str, Path]) -> set[str]:
     if features.covariance is not None:
         np.save(paths["covariance"], features.covariance, allow_pickle=False)
         written.add("covariance")
+    if "face" in paths and features.facts.n_frames:
+        write_face(paths["face"], features.face)
+        written.add("face")
     return written
 
 

@@ -29,6 +29,7 @@ from engine.scoring import EVIDENCE_PREFIX, score_batches
 from utils.errors import UsageError
 from utils.features.config import FeatureConfig
 from utils.features.extract import ClipFacts, failed
+from utils.features.face.detector import require_weights
 from utils.files import write_text_atomic
 from utils.metrics import summarise
 
@@ -159,12 +160,19 @@ def samples_of(
     paths: list[Path], features: FeatureConfig, limits: ExtractionConfig, workers: int
 ) -> Iterator[tuple[Sample, ClipFacts]]:
     """The clips' samples in order, decoded in processes of their own: a decoder that dies costs its clip only."""
+    if features.face:
+        require_weights()
     tasks = [(path, features, limits.max_frames) for path in paths]
     results = run_in_workers(extract_in_memory, tasks, workers=workers, timeout_s=limits.timeout_s)
     for row, (_, clip, reason) in enumerate(results):
         clip = clip or failed(reason)
         sample = make_sample(
-            row, float("nan"), clip, top_k=features.video.top_k, image_size_px=features.audio.image_size_px
+            row,
+            float("nan"),
+            clip,
+            top_k=features.video.top_k,
+            image_size_px=features.audio.image_size_px,
+            face=features.face,
         )
         yield sample, clip.facts
 

@@ -20,7 +20,9 @@ from models.registry import model_config
 from utils.command import run_command
 from utils.features.config import FeatureConfig
 from utils.features.extract import ClipFacts
+from utils.features.face.features import MAX_MOUTH_FRAMES, MOUTH_COLUMNS, MOUTH_ROWS, PAIR_SHAPE, PAIRS
 from utils.features.mel import encode_picture
+from utils.features.speech import PAD, SPEECH_BANDS
 from utils.features.store import FeatureStore
 from utils.features.voice import MAX_WINDOWS, VOICE_SIZE
 from utils.media.writer import write_clip
@@ -152,7 +154,28 @@ def random_batch(has_mel: list[bool], has_covariance: list[bool], seed: int = 0,
         has_covariance=covariance_mask,
         voice=voice * (windows & mel_mask[:, None])[:, :, None],
         has_voice=windows & mel_mask[:, None],
+        **random_faces(covariance_mask, mel_mask, rng),
     )
+
+
+def random_faces(seen: torch.Tensor, heard: torch.Tensor, rng: torch.Generator) -> dict[str, torch.Tensor]:
+    """The face fields of a batch: a face where there are pictures, mouths of various lengths, speech where there is sound."""
+    count, both = len(seen), seen & heard
+    frames = torch.where(seen, 40 + torch.arange(count) * 7 % (MAX_MOUTH_FRAMES - 39), 0)
+    own = torch.arange(MAX_MOUTH_FRAMES) < frames[:, None]
+    spoken = (torch.arange(MAX_MOUTH_FRAMES + 2 * PAD) < frames[:, None] + 2 * PAD) & both[:, None]
+    mouth_size = (count, MAX_MOUTH_FRAMES, MOUTH_ROWS, MOUTH_COLUMNS)
+    pairs = torch.randint(0, 256, (count, PAIRS, *PAIR_SHAPE), dtype=torch.uint8, generator=rng)
+    mouth = torch.randint(0, 256, mouth_size, dtype=torch.uint8, generator=rng)
+    speech = torch.randn(count, MAX_MOUTH_FRAMES + 2 * PAD, SPEECH_BANDS, generator=rng)
+    return {
+        "face_pairs": pairs * seen[:, None, None, None, None, None],
+        "has_face": seen,
+        "mouth": mouth * own[:, :, None, None],
+        "mouth_frames": frames,
+        "speech": speech * spoken[:, :, None],
+        "has_sync": both,
+    }
 
 
 def random_checkpoint(path: Path, model: dict[str, Any] | None = None, **parts: Any) -> Path:

@@ -1,6 +1,6 @@
-"""Make a labelled training set from real clips alone: each with its own sound and with a forged one.
+"""Make a labelled training set from real clips alone: each as it is and with its voice or its face forged.
 
-Pictures are copied as they are; the sound of real and forged copies goes through the same random processing.
+What is not forged is copied as it is; what is goes through the same random processing in real and forged copies.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, required=True, help="gets trainset/ and trainset_label.txt")
     parser.add_argument("--seed", type=int, default=0, help="same clips and seed, same set (default: %(default)s)")
     parser.add_argument("--fakes_per_clip", type=int, default=1, help="forged copies of a clip (default: %(default)s)")
+    parser.add_argument(
+        "--modality", choices=("audio", "video", "both"), default="audio", help="what is forged (default: %(default)s)"
+    )
     arguments = parser.parse_args(argv)
     if arguments.fakes_per_clip < 1 or arguments.seed < 0:
         raise UsageError("--fakes_per_clip is 1 or more, --seed 0 or more")
@@ -41,7 +44,13 @@ def main(argv: Sequence[str]) -> int:
     if (arguments.output / LABELS).exists():
         raise UsageError(f"--output {arguments.output}: there is a {LABELS} already")
     paths = find_videos(arguments.video_dir)
-    made = build_pseudo_fakes(paths, arguments.output, seed=arguments.seed, fakes_per_clip=arguments.fakes_per_clip)
+    made = build_pseudo_fakes(
+        paths,
+        arguments.output,
+        seed=arguments.seed,
+        fakes_per_clip=arguments.fakes_per_clip,
+        modality=arguments.modality,
+    )
     print(f"{arguments.output}: {int((made['target'] == 0).sum())} real and {int(made['target'].sum())} forged clips")
     return 0
 

@@ -1,61 +1,74 @@
-"""A labelled set from real clips alone: each with its own sound and with a forged one, post-processed alike."""
+"""A labelled set from real clips alone: each as it is and forged, in sound or pictures, post-processed alike."""
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from dataset.degradations.families import MATROSKA
-from dataset.degradations.streams import ContainerRefusedError, Track, multiplex
-from dataset.pseudo_fakes.edits import shift, splice, swap
+from dataset.degradations.streams import ContainerRefusedError, Track, multiplex, start_s
+from dataset.pseudo_fakes.bank import REAL
+from dataset.pseudo_fakes.face_post_process import FacePostProcess
+from dataset.pseudo_fakes.face_track import TrackedFace
+from dataset.pseudo_fakes.forged_pictures import PICTURE_TYPES, PictureForger, trained_families, usable_face
+from dataset.pseudo_fakes.forged_sound import SOUND_TYPES, forge_sound, usable_voice, write_sound
 from dataset.pseudo_fakes.post_process import post_process
-from dataset.pseudo_fakes.voice import VOICE_FAKES
 from utils.errors import WorkError
-from utils.features.config import FeatureConfig
-from utils.features.extract import clip_voice
-from utils.features.voice import VOICE_RATE_HZ
 from utils.files import atomic_path, write_text_atomic
 from utils.media.errors import MediaError
-from utils.media.writer import write_clip
 
 log = logging.getLogger(__name__)
 
-REAL, SWAPPED, SHIFTED, SPLICED = "real", "audio_swapped", "audio_shifted", "audio_spliced"
-TYPES = (*VOICE_FAKES, SWAPPED, SHIFTED, SPLICED)
 CLIPS, LABELS = "trainset", "trainset_label.txt"
-AAC_BIT_RATE = 96_000
-SHORTEST_S = 1.0
+COLUMNS = ("video_name", "target", "type", "start_s", "end_s", "group")
+
+Modality = Literal["audio", "video", "both"]
+NEEDS = {"audio": "a second of sound", "video": "a face", "both": "a second of sound and a face"}
 
 
 @dataclass(frozen=True)
-class Forgery:
-    """A sound to go with a clip's pictures.
+class Originals:
+    """The real clips that a set is made of.
 
     Attributes:
-        waveform: (S,) float32 at 16 kHz.
-        start_s: where what is forged begins; empty text for a real clip.
-        end_s: where it ends.
+        paths: those that can be used, in order.
+        voices: their sound (S,) at 16 kHz; empty where only pictures are forged.
+        faces: their faces; empty where only sound is forged.
+        seed: of all chance.
     """
 
-    waveform: np.ndarray
-    start_s: float | str = ""
-    end_s: float | str = ""
+    paths: list[Path]
+    voices: Mapping[Path, np.ndarray]
+    faces: Mapping[Path, TrackedFace]
+    seed: int
+
+    @property
+    def forger(self) -> PictureForger | None:
+        """What forges the pictures, its autoencoders trained on these faces; `None` where they stay."""
+        return PictureForger(trained_families(self.faces, self.seed)) if self.faces else None
 
 
-def build_pseudo_fakes(paths: list[Path], output: Path, *, seed: int = 0, fakes_per_clip: int = 1) -> pd.DataFrame:
-    """Write the set: pictures copied packet by packet, sound at 16 kHz; the types take turns over the clips.
+def build_pseudo_fakes(
+    paths: list[Path], output: Path, *, seed: int = 0, fakes_per_clip: int = 1, modality: Modality = "audio"
+) -> pd.DataFrame:
+    """Write the set; the types take turns over the clips. What no type of the set forges is copied packet by packet.
 
     Args:
-        paths: real clips; one without sound, or that cannot be read, is left out with a line in the log.
+        paths: real clips; one without what is to be forged, or that cannot be read, is left out with a line in the log.
         output: a data root to be: gets `trainset/` and `trainset_label.txt`.
         seed: same clips and seed, same forgeries.
         fakes_per_clip: forged copies of each clip.
+        modality: forge the sound, the face, or in turn one of both; with `both` every copy, the real one too, has its sound
+            processed and its pictures encoded anew.
 
     Returns:
         The label table: `video_name,target,type,start_s,end_s,group`, the group being the original.
@@ -63,72 +76,79 @@ def build_pseudo_fakes(paths: list[Path], output: Path, *, seed: int = 0, fakes_
     Raises:
         WorkError: fewer than two clips can be used.
     """
-    voices = {path: voice for path in paths if (voice := usable_voice(path)) is not None}
-    if len(voices) < 2:
-        raise WorkError(f"{len(voices)} of {len(paths)} clips have a second of sound; two are needed to make fakes of")
+    originals = usable_originals(paths, modality, seed)
+    if len(originals.paths) < 2:
+        usable = f"{len(originals.paths)} of {len(paths)} clips have {NEEDS[modality]}"
+        raise WorkError(f"{usable}; two are needed to make fakes of")
+    forger, types = originals.forger, types_of(modality)
     rows = []
-    originals = list(voices)
-    turn = 0
-    for number, path in enumerate(originals):
-        other = voices[originals[(number + 1) % len(originals)]]
+    for number, path in enumerate(originals.paths):
         group = f"{number:05d}_{path.stem}"
-        for kind in [REAL, *(TYPES[(turn + step) % len(TYPES)] for step in range(fakes_per_clip))]:
-            digest = hashlib.sha256(f"{path.name} {kind}".encode()).digest()
-            rng = np.random.default_rng((seed, number, int.from_bytes(digest[:8], "big")))
-            forgery = forge(kind, voices[path], other, rng)
+        turn = number * fakes_per_clip
+        for kind in [REAL, *(types[(turn + step) % len(types)] for step in range(fakes_per_clip))]:
             name = f"{group}__{kind}{MATROSKA.suffix}"
             try:
-                write_with_sound(path, post_process(forgery.waveform, rng), output / CLIPS / name)
+                span_s = write_copy(originals, number, kind, forger, output / CLIPS / name)
             except (MediaError, ContainerRefusedError) as error:
                 log.warning("%s is left out: %s", path, error)
                 break
-            span = (forgery.start_s, forgery.end_s)
+            span = ("", "") if span_s is None else tuple(round(time_s, 3) for time_s in span_s)
             rows.append((name, int(kind != REAL), "" if kind == REAL else kind, *span, group))
-        turn += fakes_per_clip
-    table = pd.DataFrame(rows, columns=["video_name", "target", "type", "start_s", "end_s", "group"])
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
     write_text_atomic(output / LABELS, table.to_csv(index=False))
     return table
 
 
-def usable_voice(path: Path) -> np.ndarray | None:
-    """A clip's sound at 16 kHz, (S,) float32; `None`, with a line in the log, when it has less than a second."""
-    try:
-        voice = clip_voice(path, FeatureConfig(), trim=False)
-    except MediaError as error:
-        log.warning("%s is left out: %s", path, error)
-        return None
-    if len(voice) < SHORTEST_S * VOICE_RATE_HZ or not voice.any():
-        log.warning("%s is left out: less than a second of sound", path)
-        return None
-    return voice
+def usable_originals(paths: list[Path], modality: Modality, seed: int) -> Originals:
+    """The clips that have what is to be forged."""
+    usable, voices, faces = [], {}, {}
+    for path in paths:
+        if modality != "video":
+            voice = usable_voice(path)
+            if voice is None:
+                continue
+            voices[path] = voice
+        if modality != "audio":
+            face = usable_face(path)
+            if face is None:
+                voices.pop(path, None)
+                continue
+            faces[path] = face
+        usable.append(path)
+    return Originals(usable, voices, faces, seed)
 
 
-def forge(kind: str, voice: np.ndarray, other: np.ndarray, rng: np.random.Generator) -> Forgery:
-    """A clip's sound as `kind`, one of `TYPES` or `real`.
-
-    Args:
-        kind: what to make of it.
-        voice: (S,) float32 at 16 kHz.
-        other: the sound of another recording, for swaps and splices.
-        rng: all chance.
-    """
-    whole = (0.0, round(len(voice) / VOICE_RATE_HZ, 3))
-    if kind == REAL:
-        return Forgery(voice)
-    if kind == SWAPPED:
-        return Forgery(swap(voice, other), *whole)
-    if kind == SHIFTED:
-        return Forgery(shift(voice, rng)[0], *whole)
-    if kind == SPLICED:
-        spliced, (start_s, end_s) = splice(voice, other, rng)
-        return Forgery(spliced, round(start_s, 3), round(end_s, 3))
-    return Forgery(VOICE_FAKES[kind](voice, rng), *whole)
+def types_of(modality: Modality) -> tuple[str, ...]:
+    """The types in the order in which they take turns."""
+    if modality == "audio":
+        return SOUND_TYPES
+    if modality == "video":
+        return PICTURE_TYPES
+    both = itertools.zip_longest(SOUND_TYPES, PICTURE_TYPES)
+    return tuple(kind for pair in both for kind in pair if kind is not None)
 
 
-def write_with_sound(video: Path, waveform: np.ndarray, output: Path) -> None:
-    """The pictures of a clip as they are, with another sound."""
-    loudest = max(1.0, float(np.abs(waveform).max()))
+def write_copy(
+    originals: Originals, number: int, kind: str, forger: PictureForger | None, output: Path
+) -> tuple[float, float] | None:
+    """Write one copy of a clip; returns when what is forged begins and ends, in seconds."""
+    path = originals.paths[number]
+    digest = hashlib.sha256(f"{path.name} {kind}".encode()).digest()
+    rng = np.random.default_rng((originals.seed, number, int.from_bytes(digest[:8], "big")))
+    span_s = None
+    tracks = [Track(path, "video"), Track(path, "audio")]
     with tempfile.TemporaryDirectory() as scratch, atomic_path(output) as temporary:
-        sound = Path(scratch) / "sound.mka"
-        write_clip(sound, None, waveform=waveform / loudest, sample_rate_hz=VOICE_RATE_HZ, audio_bit_rate=AAC_BIT_RATE)
-        multiplex(temporary, [Track(video, "video"), Track(sound, "audio")], MATROSKA)
+        if originals.voices:
+            other = originals.voices[originals.paths[(number + 1) % len(originals.paths)]]
+            forged = forge_sound(kind if kind in SOUND_TYPES else REAL, originals.voices[path], other, rng)
+            span_s = forged.span_s
+            tracks[1] = Track(Path(scratch) / "sound.mka", "audio")
+            write_sound(tracks[1].path, post_process(forged.waveform, rng))
+        if forger is not None:
+            # One draw for a clip and its forgeries: nothing but the forgery tells them apart.
+            processed = FacePostProcess.draw(np.random.default_rng((originals.seed, number)))
+            tracks[0] = Track(Path(scratch) / "pictures.mp4", "video", start_s(path, "video"))
+            shown = kind if kind in PICTURE_TYPES else REAL
+            span_s = forger.write(path, originals.faces[path], shown, processed, rng, tracks[0].path) or span_s
+        multiplex(temporary, tracks, MATROSKA)
+    return span_s

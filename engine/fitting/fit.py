@@ -16,8 +16,11 @@ from dataset.labels import read_labels
 from engine.checkpoint import Checkpoint
 from engine.config import RunConfig
 from engine.fitting.base import ExpertFitter, FitOptions, LabelledClips
+from engine.fitting.covariance import CovarianceFitter
+from engine.fitting.face import FaceFitter
 from engine.fitting.fusion import Fusion, combination_table, fuse_out_of_fold
 from engine.fitting.judging import Judged, fit_on_everything, judge_out_of_fold
+from engine.fitting.sync import SyncFitter
 from engine.fitting.voice import VoiceFitter
 from engine.results import describe_run
 from engine.run import split_of
@@ -30,7 +33,12 @@ from utils.metrics import Calibration, fit_calibration, summarise
 
 log = logging.getLogger(__name__)
 
-FITTERS: dict[str, type[ExpertFitter]] = {"voice": VoiceFitter}
+FITTERS: dict[str, type[ExpertFitter]] = {
+    "voice": VoiceFitter,
+    "face": FaceFitter,
+    "sync": SyncFitter,
+    "covariance": CovarianceFitter,
+}
 """Who fits which expert."""
 
 FOLDS = 5

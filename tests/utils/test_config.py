@@ -6,7 +6,7 @@ import pytest
 from pydantic import Field, ValidationError
 
 from utils.config import Section, describe_problems, section_at, shorten
-from utils.features.config import AudioFeatureConfig, FeatureConfig
+from utils.features.config import FACE_VERSION, AudioFeatureConfig, FeatureConfig
 
 
 class Inner(Section):
@@ -81,6 +81,13 @@ def test_fingerprint_follows_every_field_and_nothing_else() -> None:
         assert other.fingerprint() not in seen
         seen.add(other.fingerprint())
         (section, field), *_ = [(section, next(iter(value))) for section, value in change.items()]
-        assert other.differences(base.model_dump()) == [
+        assert other.differences(base.stored()) == [
             f"{section}.{field}: {getattr(getattr(base, section), field)!r} there, {change[section][field]!r} here"
         ]
+
+
+def test_faces_change_the_fingerprint_only_where_they_are_asked_for() -> None:
+    without, with_faces = FeatureConfig(), FeatureConfig(face=True)
+    assert without.fingerprint() == FeatureConfig(voice=True).fingerprint() != with_faces.fingerprint()
+    assert "face" not in without.stored()
+    assert with_faces.differences(without.stored()) == [f"face: None there, {FACE_VERSION!r} here"]

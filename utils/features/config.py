@@ -13,6 +13,9 @@ from utils.config import Section
 FEATURE_VERSION = 1
 """Raise it when the same config would give other numbers than before: every cache then asks to be made again."""
 
+FACE_VERSION = 1
+"""The same for face features alone: only features that hold faces are then made again."""
+
 
 class VideoFeatureConfig(Section):
     """The histogram covariance (technical report of the multi-ffdv entry, section on the video branch)."""
@@ -51,10 +54,16 @@ class FeatureConfig(Section):
     video: VideoFeatureConfig = VideoFeatureConfig()
     audio: AudioFeatureConfig = AudioFeatureConfig()
     voice: bool = Field(False, description="also describe the voice; made from the waveform whenever it is needed")
+    face: bool = Field(False, description="also find the face in the clip's middle, its mouth and the speech beside it")
 
     def stored(self) -> dict:
-        """The fields that decide what lies on disk: `voice` is made from the stored waveform, so it is not among them."""
-        return self.model_dump(exclude={"voice"})
+        """The fields that decide what lies on disk.
+
+        `voice` is made from the stored waveform, so it is not among them. `face` adds files to those of the same clips without
+        it: it is among them only where it is on, by its version.
+        """
+        fields = self.model_dump(exclude={"voice", "face"})
+        return {**fields, "face": FACE_VERSION} if self.face else fields
 
     def fingerprint(self) -> str:
         """16 hex digits that differ whenever the stored features would."""

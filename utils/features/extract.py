@@ -12,8 +12,10 @@ import numpy as np
 
 from utils.features.config import FeatureConfig
 from utils.features.covariance import bin_covariance, frame_covariance
+from utils.features.face import FaceFeatures, FaceWindow, clip_faces, describe_faces
 from utils.features.histogram import HistogramRows
 from utils.features.mel import MelSpectrogram, encode_picture, mel_image
+from utils.features.speech import LEAST_MOUTH_FRAMES, speech_of_pcm
 from utils.features.voice import VoiceSamples, voice_of_pcm, voice_waveform
 from utils.features.waveform import MonoResampler, WavWriter
 from utils.media.decode import AudioBlock, ClipStream, StreamFacts
@@ -55,12 +57,16 @@ class ClipFeatures:
         covariance: (K, K) float32 in [0, 1]; `None` without video.
         mel_jpeg: the mel picture's JPG bytes (one channel, square); `None` without audio.
         voice: (W, D) float32, see `voice_of_pcm`; `None` without audio, and unless the config asks for it.
+        face: what the experts see of the face; `None` where none was found, and unless the config asks for it.
+        speech: (T' + 2 PAD, 40) float32, see `speech_of_pcm`; `None` without a face or without sound beside it.
     """
 
     facts: ClipFacts
     covariance: np.ndarray | None = None
     mel_jpeg: bytes | None = None
     voice: np.ndarray | None = None
+    face: FaceFeatures | None = None
+    speech: np.ndarray | None = None
 
     @property
     def has_covariance(self) -> bool:
@@ -77,6 +83,23 @@ class ClipFeatures:
         """Whether the voice features say anything."""
         return self.voice is not None and "silent" not in self.facts.reasons
 
+    @property
+    def has_sync(self) -> bool:
+        """Whether mouth and speech can be compared."""
+        return self.face is not None and self.speech is not None and len(self.face.mouth) >= LEAST_MOUTH_FRAMES
+
+    def with_sound(self, pcm: np.ndarray, rate_hz: int, config: FeatureConfig) -> ClipFeatures:
+        """The features with what the config asks for of the waveform: (S,) int16, as the wav file holds it.
+
+        The one function for it, so that features on disk and features on the fly are the same.
+        """
+        voice, speech = None, None
+        if config.voice:
+            voice = voice_of_pcm(pcm, rate_hz)
+        if self.face is not None:
+            speech = speech_of_pcm(pcm, rate_hz, self.face.start_s, len(self.face.mouth))
+        return replace(self, voice=voice, speech=speech)
+
 
 def failed(reason: str) -> ClipFeatures:
     """The features of a clip that has none, for this reason code."""
@@ -86,7 +109,7 @@ def failed(reason: str) -> ClipFeatures:
 def extract_clip(
     path: Path, config: FeatureConfig, *, max_frames: int | None = None, wav_path: Path | None = None
 ) -> ClipFeatures:
-    """Decode a clip once and make both of its features.
+    """Decode a clip once and make its features.
 
     Args:
         path: any container that libav reads.
@@ -100,14 +123,18 @@ def extract_clip(
     """
     stream = ClipStream(path, max_frames=max_frames)
     histograms = HistogramRows()
+    window = FaceWindow(stream.facts, max_frames=max_frames) if config.face else None
     resampler = MonoResampler(config.audio.sample_rate_hz, stream.facts, match_clip=config.audio.length == "clip")
     with _SoundSinks(config, wav_path) as sound:
         try:
             for item in stream:
                 if isinstance(item, np.ndarray):
                     histograms.add(item)
+                    if window is not None:
+                        window.add(item)
                 else:
                     sound.take(resampler.feed(item))
+            face = None if window is None else _face_of(path, window, stream.facts, max_frames)
         except MediaError as error:
             return failed(error.reason)
         sound.take(resampler.finish())
@@ -117,8 +144,20 @@ def extract_clip(
         covariance = between(histograms.array(), config.video.top_k)
     # An hour's histograms take as much memory as its mel picture needs next.
     del histograms
-    features = _assemble(stream.facts, covariance, sound.mel, config)
-    return replace(features, voice=sound.voice()) if features.facts.has_audio else features
+    features = replace(_assemble(stream.facts, covariance, sound.mel, config), face=face)
+    if sound.samples is None or not features.facts.has_audio:
+        return features
+    return features.with_sound(sound.samples.pcm, config.audio.sample_rate_hz, config)
+
+
+def _face_of(path: Path, window: FaceWindow, facts: StreamFacts, max_frames: int | None) -> FaceFeatures | None:
+    """What the experts see of the face that a pass has followed, on the clock of the clip's sound."""
+    # A container that promises frames which never come is looked through again, now that their number is known.
+    crops = clip_faces(path, max_frames=max_frames, n_frames=facts.n_frames) if window.misplaced else window.crops()
+    if crops is None:
+        return None
+    face = describe_faces(crops)
+    return replace(face, start_s=face.start_s - (facts.sound_start_s or 0.0))
 
 
 class _SoundSinks(contextlib.ExitStack):
@@ -129,7 +168,7 @@ class _SoundSinks(contextlib.ExitStack):
         self._rate_hz = config.audio.sample_rate_hz
         self._wav_path = wav_path
         self._wav: WavWriter | None = None
-        self._voice = VoiceSamples(self._rate_hz) if config.voice else None
+        self.samples = VoiceSamples(self._rate_hz) if config.voice or config.face else None
         self.mel = MelSpectrogram(config.audio)
 
     def take(self, blocks: Iterable[np.ndarray]) -> None:
@@ -139,12 +178,8 @@ class _SoundSinks(contextlib.ExitStack):
                 self._wav = self._wav or self.enter_context(WavWriter(self._wav_path, self._rate_hz))
                 self._wav.write(samples)
             self.mel.feed(samples)
-            if self._voice is not None:
-                self._voice.keep(samples)
-
-    def voice(self) -> np.ndarray | None:
-        """The voice features, where the config asks for them."""
-        return None if self._voice is None else voice_of_pcm(self._voice.pcm, self._rate_hz)
+            if self.samples is not None:
+                self.samples.keep(samples)
 
 
 def _assemble(

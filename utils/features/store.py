@@ -10,14 +10,16 @@ from tokenize import TokenError
 import numpy as np
 
 from utils.errors import UsageError
-from utils.features.config import FEATURE_VERSION, FeatureConfig
+from utils.features.config import FACE_VERSION, FEATURE_VERSION, FeatureConfig
 from utils.features.covariance import smaller_block
 from utils.features.extract import ClipFacts, ClipFeatures, failed
+from utils.features.face.features import read_face
 from utils.features.histogram import N_BINS
-from utils.features.voice import voice_of_wav
+from utils.features.voice import pcm_of_wav
 from utils.files import UNFINISHED_PREFIX, write_text_atomic
 
-PICTURES, COVARIANCES, WAVES = "audio_feature", "video_feature", "wav_file"
+PICTURES, COVARIANCES, WAVES, FACES = "audio_feature", "video_feature", "wav_file", "face_feature"
+KINDS = (PICTURES, COVARIANCES, WAVES, FACES)
 REDO = "extract again with --overwrite"
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 
@@ -39,6 +41,10 @@ class FeatureStore:
         """The frame covariance of the clip `name`."""
         return self.root / COVARIANCES / f"{name}.npy"
 
+    def face_path(self, name: str) -> Path:
+        """The face of the clip `name`."""
+        return self.root / FACES / f"{name}.npz"
+
     def wave_path(self, name: str, *, shared_stem: bool = False) -> Path:
         """The waveform of the clip `name`; the whole name is kept where two clips share a stem."""
         return self.root / WAVES / f"{name if shared_stem else stem_of(name)}.wav"
@@ -58,7 +64,9 @@ class FeatureStore:
             raise UsageError(f"the features in {self.root} were made differently ({'; '.join(fields)}); {REDO}")
 
     def open(self) -> None:
-        """Make ready to `load`: as `check`, but features of a larger K serve for a smaller one, whose block is cut from them.
+        """Make ready to `load`: as `check`, but features that hold more serve as well.
+
+        Of a larger K the smaller one's block is cut, and faces that nobody asks for are passed over.
 
         Raises:
             UsageError: see `check`.
@@ -66,12 +74,18 @@ class FeatureStore:
         stored = self._read_config()
         video = stored["features"].get("video")
         top_k = video.get("top_k") if isinstance(video, dict) else None
-        if isinstance(top_k, int) and top_k > self.config.video.top_k:
-            larger = self.config.model_copy(update={"video": self.config.video.model_copy(update={"top_k": top_k})})
-            if stored.get("fingerprint") == larger.fingerprint():
-                self._stored_top_k = top_k
-                return
-        self.check()
+        own_k = self.config.video.top_k
+        larger_k = max(own_k, top_k) if isinstance(top_k, int) else own_k
+        larger = self.config.model_copy(
+            update={
+                "video": self.config.video.model_copy(update={"top_k": larger_k}),
+                "face": self.config.face or stored["features"].get("face") == FACE_VERSION,
+            }
+        )
+        if stored.get("fingerprint") == larger.fingerprint():
+            self._stored_top_k = larger_k
+        else:
+            self.check()
 
     def _read_config(self) -> dict:
         path = self.root / "features.json"
@@ -106,7 +120,7 @@ class FeatureStore:
 
     def existing(self) -> dict[str, set[str]]:
         """Names of the files that are there, by kind: one walk over the folders instead of a look per clip."""
-        return {kind: set(files_below(self.root / kind)) for kind in (PICTURES, COVARIANCES, WAVES)}
+        return {kind: set(files_below(self.root / kind)) for kind in KINDS}
 
     def load(self, name: str, facts: ClipFacts) -> ClipFeatures:
         """Read a clip's features back.
@@ -123,13 +137,16 @@ class FeatureStore:
         try:
             covariance = self._load_covariance(name, facts.n_frames) if facts.n_frames else None
             mel_jpeg = self._load_picture(name) if facts.has_audio else None
-            voice = self._load_voice(name) if facts.has_audio and self.config.voice else None
+            face = read_face(self.face_path(name)) if facts.n_frames and self.config.face else None
+            features = ClipFeatures(facts, covariance, mel_jpeg, face=face)
+            if not facts.has_audio or not (self.config.voice or face):
+                return features
+            return features.with_sound(*self._load_wave(name), self.config)
         except FileNotFoundError:
             return failed("not_extracted")
         except (OSError, ValueError, EOFError, MemoryError, SyntaxError, TokenError):
             # The header of a damaged .npy file can declare any size, and numpy reads it as Python text.
             return failed("unreadable")
-        return ClipFeatures(facts, covariance, mel_jpeg, voice)
 
     def _load_covariance(self, name: str, n_frames: int) -> np.ndarray:
         covariance = np.load(self.covariance_path(name), allow_pickle=False)
@@ -141,9 +158,9 @@ class FeatureStore:
             return covariance
         return smaller_block(covariance, n_frames if video.covariance == "frames" else N_BINS, video.top_k)
 
-    def _load_voice(self, name: str) -> np.ndarray:
+    def _load_wave(self, name: str) -> tuple[np.ndarray, int]:
         whole = self.wave_path(name, shared_stem=True)
-        return voice_of_wav(whole if whole.is_file() else self.wave_path(name))
+        return pcm_of_wav(whole if whole.is_file() else self.wave_path(name))
 
     def _load_picture(self, name: str) -> bytes:
         encoded = self.picture_path(name).read_bytes()

@@ -97,8 +97,8 @@ class VoiceSamples:
         return np.concatenate([np.zeros(0, np.int16), *self._parts])
 
 
-def voice_of_wav(path: Path) -> np.ndarray:
-    """`voice_of_pcm` of a mono 16-bit wav file.
+def pcm_of_wav(path: Path) -> tuple[np.ndarray, int]:
+    """The samples (S,) int16 of a mono 16-bit wav file, up to the longest that is looked at, and their rate in Hz.
 
     Raises:
         OSError: it cannot be read.
@@ -115,7 +115,7 @@ def voice_of_wav(path: Path) -> np.ndarray:
     samples = np.frombuffer(content[: len(content) // 2 * 2], "<i2")
     if len(samples) == 0:
         raise ValueError(f"{path} holds no sample")
-    return voice_of_pcm(samples, rate_hz)
+    return samples, rate_hz
 
 
 def trim_and_level(waveform: np.ndarray) -> np.ndarray:

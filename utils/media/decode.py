@@ -60,6 +60,10 @@ class StreamFacts:
         n_samples: audio samples decoded, per channel.
         fps: the video stream's average frame rate; 0 without video, or when the file gives no usable one.
         rate_hz: the audio stream's sample rate; 0 without audio.
+        declared_frames: frames that the container promises by its duration and frame rate; 0 when it does not say.
+        rotation_deg: counter-clockwise turn that a player applies to the frames, as the first of them says.
+        frame_s: presentation time of the frame that was yielded last; `None` where the file does not say.
+        sound_start_s: presentation time of the first sample; `None` without audio, or where the file does not say.
         problems: reason codes met on the way (`truncated`, `too_long`).
     """
 
@@ -67,6 +71,10 @@ class StreamFacts:
     n_samples: int = 0
     fps: float = 0.0
     rate_hz: int = 0
+    declared_frames: int = 0
+    rotation_deg: int = 0
+    frame_s: float | None = None
+    sound_start_s: float | None = None
     problems: set[str] = field(default_factory=set)
 
     @property
@@ -146,6 +154,7 @@ class ClipStream:
             if pictures is not None and pictures in streams:
                 fps = float(pictures.average_rate or pictures.guessed_rate or 0)
                 self.facts.fps = fps if fps >= LOWEST_FPS else 0.0
+                self.facts.declared_frames = round(declared_video_s(container, pictures) * self.facts.fps)
             yield from self._decode(container, streams, VideoReformatter())
             self._note_truncation(container, streams)
 
@@ -209,6 +218,8 @@ class ClipStream:
             # A rate that changes midway would shift every frequency after it: what came before is kept.
             self.facts.problems.add("truncated")
             return None
+        if self.facts.n_samples == 0:
+            self.facts.sound_start_s = frame.time
         self.facts.rate_hz = frame.sample_rate
         self.facts.n_samples += len(samples)
         self._note_end("audio", frame.time, len(samples) / frame.sample_rate)
@@ -222,7 +233,10 @@ class ClipStream:
         except (av.error.FFmpegError, ValueError, TypeError):
             self.facts.problems.add("truncated")
             return None
+        if self.facts.n_frames == 0:
+            self.facts.rotation_deg = frame.rotation
         self.facts.n_frames += 1
+        self.facts.frame_s = frame.time
         self._note_end("video", frame.time, 1.0 / self.facts.fps if self.facts.fps else 0.0)
         return pixels
 
@@ -263,3 +277,10 @@ def declared_end_s(stream: av.stream.Stream) -> float:
     if stream.duration is None or stream.time_base is None:
         return 0.0
     return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
+
+
+def declared_video_s(container: av.container.InputContainer, stream: av.stream.Stream) -> float:
+    """Duration that a clip declares for its pictures, in seconds; 0 when it does not say."""
+    if stream.duration is not None and stream.time_base is not None:
+        return max(0.0, float(stream.duration * stream.time_base))
+    return max(0.0, (container.duration or 0) / av.time_base)

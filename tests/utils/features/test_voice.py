@@ -13,8 +13,8 @@ from utils.features.voice import (
     VOICE_SIZE,
     VoiceSamples,
     describe,
+    pcm_of_wav,
     voice_of_pcm,
-    voice_of_wav,
     voice_waveform,
 )
 from utils.features.waveform import WavWriter, to_pcm16
@@ -70,13 +70,13 @@ def test_a_wav_file_gives_what_the_decoder_gives(tmp_path):
         for block in np.array_split(samples, 7):
             wav.write(block)
             gathered.keep(block)
-    np.testing.assert_array_equal(voice_of_wav(tmp_path / "a.wav"), voice_of_pcm(gathered.pcm, 22_050))
+    np.testing.assert_array_equal(voice_of_pcm(*pcm_of_wav(tmp_path / "a.wav")), voice_of_pcm(gathered.pcm, 22_050))
 
 
 def test_a_broken_wav_file_is_refused(tmp_path):
     (tmp_path / "a.wav").write_bytes(b"RIFF and nothing more")
     with pytest.raises(ValueError, match="not a wav file"):
-        voice_of_wav(tmp_path / "a.wav")
+        pcm_of_wav(tmp_path / "a.wav")
 
 
 def test_trimming_is_optional():

@@ -1,0 +1,144 @@
+"""Forged faces made of aligned real ones: each family draws the face again with one fault and pastes it through a mask.
+
+What the families stand for: swaps (`self_blended`, `moved`, `autoencoder` through face masks), lip-sync (all through mouth
+masks), talking heads of one picture (`still_animated`), editing (`mouth_from_elsewhere`, `temporal_splice`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from dataset.pseudo_fakes.face_appearance import denoised, low_resolution, moved, self_blended
+from dataset.pseudo_fakes.face_masks import FACE_MASKS
+from dataset.pseudo_fakes.face_motion import (
+    frozen_mouth,
+    mouth_from_elsewhere,
+    mouth_retimed,
+    mouth_stretched,
+    splice_order,
+    still_animated,
+    time_smoothed,
+)
+from dataset.pseudo_fakes.face_signal import as_bytes
+from utils.features.face.crops import CROP_PX
+
+TEMPORAL_SPLICE = "temporal_splice"
+AUTOENCODER = "autoencoder"
+LEAST_FRAMES = 4
+"""A shorter sequence is not forged: there is no other moment to take anything from."""
+
+MATCHED_MASKS, MATCHED_CHANCE = ("mouth", "blob"), 0.7
+"""Through these masks a rendering is mostly given the mean colour of what it covers, as blending does."""
+
+
+class Rendering(Protocol):
+    """Draws crops (T, 224, 224, 3) uint8 again with a fault."""
+
+    def __call__(self, crops: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
+        """The faulty crops, of the same shape."""
+
+
+@dataclass(frozen=True)
+class FaceFamily:
+    """A kind of forgery.
+
+    Attributes:
+        render: draws the whole crop again.
+        masks: names in `FACE_MASKS`; one of them is drawn to paste the rendering through.
+    """
+
+    render: Rendering
+    masks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ForgedFace:
+    """What `forge_face` gives.
+
+    Attributes:
+        crops: (T, 224, 224, 3) uint8 RGB.
+        mask: (224, 224, 1) float32 in 0..1: where they are forged.
+        span: first and end frame of what is forged.
+    """
+
+    crops: np.ndarray
+    mask: np.ndarray
+    span: tuple[int, int]
+
+
+ANYWHERE = ("mouth", "face", "blob", "whole")
+
+FACE_FAKES: dict[str, FaceFamily] = {
+    "low_resolution": FaceFamily(low_resolution, ANYWHERE),
+    "denoised": FaceFamily(denoised, ANYWHERE),
+    "mouth_retimed": FaceFamily(mouth_retimed, ("mouth",)),
+    "mouth_stretched": FaceFamily(mouth_stretched, ("mouth",)),
+    "moved": FaceFamily(moved, ("mouth", "face", "blob")),
+    "still_animated": FaceFamily(still_animated, ("face", "whole")),
+    "time_smoothed": FaceFamily(time_smoothed, ("face", "whole")),
+    "self_blended": FaceFamily(self_blended, ("outline",)),
+    "frozen_mouth": FaceFamily(frozen_mouth, ("mouth",)),
+    "mouth_from_elsewhere": FaceFamily(mouth_from_elsewhere, ("mouth",)),
+}
+"""The families that need nothing but the clip. `temporal_splice`, which leaves every frame genuine, stands beside them."""
+
+
+def face_families(autoencoder: Rendering | None = None) -> dict[str, FaceFamily]:
+    """The families that can be drawn; with a trained autoencoder it is one of them."""
+    if autoencoder is None:
+        return dict(FACE_FAKES)
+    return {**FACE_FAKES, AUTOENCODER: FaceFamily(autoencoder, ANYWHERE)}
+
+
+def forge_face(
+    crops: np.ndarray,
+    rng: np.random.Generator,
+    family: str,
+    *,
+    families: Mapping[str, FaceFamily] = FACE_FAKES,
+    strength: float = 1.0,
+    span: tuple[int, int] | None = None,
+) -> ForgedFace:
+    """Forge a face.
+
+    Args:
+        crops: (T, 224, 224, 3) uint8 RGB, T >= `LEAST_FRAMES`.
+        rng: all chance.
+        family: a name in `families`, or `temporal_splice`.
+        families: see `face_families`.
+        strength: how far the fault goes; 1 is what experts are trained on.
+        span: first and end frame of what is to be forged; all frames when omitted. A splice draws its own.
+
+    Returns:
+        The forged face.
+    """
+    if crops.shape[1:] != (CROP_PX, CROP_PX, 3) or len(crops) < LEAST_FRAMES:
+        raise ValueError(
+            f"crops are (T, {CROP_PX}, {CROP_PX}, 3) with {LEAST_FRAMES} frames or more, not {crops.shape}"
+        )
+    if family == TEMPORAL_SPLICE:
+        order, piece = splice_order(len(crops), rng)
+        return ForgedFace(crops[order], FACE_MASKS["whole"](rng), piece)
+    chosen = families[family]
+    place = str(rng.choice(chosen.masks))
+    mask = FACE_MASKS[place](rng)
+    start, end = span or (0, len(crops))
+    genuine = crops[start:end]
+    rendered = chosen.render(genuine, rng, strength)
+    matched = place in MATCHED_MASKS and rng.random() < MATCHED_CHANCE
+    forged = crops.copy()
+    for number, (old, new) in enumerate(zip(genuine, rendered, strict=True), start=start):
+        forged[number] = paste(old, new, mask, matched=matched)
+    return ForgedFace(forged, mask, (start, end))
+
+
+def paste(old: np.ndarray, new: np.ndarray, mask: np.ndarray, *, matched: bool) -> np.ndarray:
+    """A crop (224, 224, 3) over another through a mask (224, 224, 1), given its mean colour there where `matched`."""
+    change = new.astype(np.float32) - old
+    if matched:
+        change -= (change * mask).sum(axis=(0, 1)) / (mask.sum() + 1e-6)
+    return as_bytes(old + mask * change)

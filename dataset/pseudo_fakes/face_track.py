@@ -1,0 +1,155 @@
+"""One face of a clip from its first to its last frame, and forged crops pasted back into the frames they were cut from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from utils.features.face.crops import CROP_PX, TEMPLATE, align, similarity, size_of
+from utils.features.face.detector import shared_detector
+from utils.features.face.track import most_prominent, smooth_landmarks
+from utils.features.face.window import LOOK_EVERY, MOST_MISSES, TURNS
+from utils.media.decode import ClipStream
+
+LONGEST_TRACK = 250
+"""Frames, at most, of a face that is forged: its crops are held in memory."""
+
+EDGE_PX = 12
+"""Over so many px of the crop's edge a pasted face fades out."""
+
+AREA_BELOW = 0.75
+"""A crop that is to be scaled down to less than this is averaged over areas first."""
+
+
+@dataclass(frozen=True)
+class TrackedFace:
+    """A face over consecutive frames.
+
+    Attributes:
+        first: number of the first frame.
+        landmarks: (T, 5, 2) float32 px of the upright frames.
+        n_frames: frames in the whole clip.
+    """
+
+    first: int
+    landmarks: np.ndarray
+    n_frames: int
+
+    @property
+    def end(self) -> int:
+        """Number of the frame after the last one."""
+        return self.first + len(self.landmarks)
+
+
+@dataclass
+class _Appearance:
+    box: np.ndarray
+    looks: list[int] = field(default_factory=list)
+    landmarks: list[np.ndarray] = field(default_factory=list)
+    misses: int = 0
+
+    @property
+    def length(self) -> int:
+        return self.looks[-1] - self.looks[0] + 1
+
+
+def upright_frames(stream: ClipStream) -> Iterator[np.ndarray]:
+    """The frames of a clip (H, W, 3) uint8 as a player shows them, cut to even sides: encoders want them so.
+
+    A frame is a view of the decoder's memory.
+    """
+    for frame in stream:
+        if isinstance(frame, np.ndarray):
+            turn = TURNS.get(round(stream.facts.rotation_deg / 90) * 90 % 360)
+            upright = frame if turn is None else cv2.rotate(frame, turn)
+            yield upright[: upright.shape[0] // 2 * 2, : upright.shape[1] // 2 * 2]
+
+
+def track_face(path: Path) -> TrackedFace | None:
+    """The longest uninterrupted appearance of a clip's most prominent face, its middle where it is longer than `LONGEST_TRACK`.
+
+    Raises:
+        MediaError: `missing_file` or `unreadable`.
+    """
+    best: _Appearance | None = None
+    now: _Appearance | None = None
+    stream = ClipStream(path, audio=False)
+    for number, frame in enumerate(upright_frames(stream)):
+        if number % LOOK_EVERY:
+            continue
+        found = shared_detector()(frame)
+        pick = most_prominent(found, None if now is None else now.box)
+        if pick is None and now is not None:
+            now.misses += 1
+            if now.misses <= MOST_MISSES:
+                continue
+            now, pick = None, most_prominent(found, None)
+        if pick is None:
+            continue
+        now = now or _Appearance(found.boxes[pick])
+        now.box, now.misses = found.boxes[pick], 0
+        now.looks.append(number)
+        now.landmarks.append(found.landmarks[pick])
+        if best is None or now.length > best.length:
+            best = now
+    return None if best is None else middle_of(best, stream.facts.n_frames)
+
+
+def middle_of(appearance: _Appearance, n_frames: int) -> TrackedFace:
+    """The track of an appearance in a clip of so many frames, cut to the middle."""
+    looks = np.array(appearance.looks)
+    landmarks = smooth_landmarks(looks - looks[0], np.stack(appearance.landmarks), appearance.length, LOOK_EVERY)
+    start = max(0, (appearance.length - LONGEST_TRACK) // 2)
+    return TrackedFace(int(looks[0]) + start, landmarks[start : start + LONGEST_TRACK], n_frames)
+
+
+def track_crops(path: Path, track: TrackedFace) -> np.ndarray:
+    """The aligned crops of a track, (T, 224, 224, 3) uint8 RGB.
+
+    Raises:
+        MediaError: `missing_file` or `unreadable`.
+    """
+    frames = islice(upright_frames(ClipStream(path, audio=False)), track.first, track.end)
+    crops = [align([frame], points[None])[0] for frame, points in zip(frames, track.landmarks, strict=False)]
+    return np.stack(crops)
+
+
+def paste_back(frame: np.ndarray, crop: np.ndarray, mask: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """A frame with a forged crop in the place of the face that the crop was cut from.
+
+    Args:
+        frame: (H, W, 3) uint8, upright.
+        crop: (224, 224, 3) uint8.
+        mask: (224, 224, 1) float32: what of the crop is pasted.
+        landmarks: (5, 2) px of the face in the frame.
+
+    Returns:
+        (H, W, 3) uint8; where the mask is 0, and beyond the crop, the frame as it was.
+    """
+    matrix = similarity(landmarks, TEMPLATE)
+    face, share = crop, mask[..., 0] * edge_window()
+    shrink = 1 / size_of(matrix)
+    if shrink < AREA_BELOW:
+        side = max(1, round(CROP_PX * shrink))
+        face, share = (cv2.resize(one, (side, side), interpolation=cv2.INTER_AREA) for one in (face, share))
+        # A pixel is a square: half a pixel is taken off before scaling and given back after it.
+        matrix = np.vstack([matrix, [0, 0, 1]])
+        factor = side / CROP_PX
+        matrix = (np.array([[factor, 0, (factor - 1) / 2], [0, factor, (factor - 1) / 2]]) @ matrix)[:2]
+    size, back = (frame.shape[1], frame.shape[0]), cv2.WARP_INVERSE_MAP
+    face = cv2.warpAffine(face, matrix, size, flags=cv2.INTER_CUBIC | back, borderMode=cv2.BORDER_REPLICATE)
+    share = cv2.warpAffine(share, matrix, size, flags=cv2.INTER_LINEAR | back)[..., None]
+    pasted = frame + share * (face.astype(np.float32) - frame)
+    return np.clip(np.round(pasted), 0, 255).astype(np.uint8)
+
+
+def edge_window() -> np.ndarray:
+    """(224, 224) float32: 1 inside a crop, falling to 0 over its last `EDGE_PX`."""
+    inside = np.minimum(np.arange(CROP_PX), np.arange(CROP_PX)[::-1]) / EDGE_PX
+    fall = np.clip(inside, 0, 1).astype(np.float32)
+    return np.minimum(fall[:, None], fall[None])

@@ -1,0 +1,128 @@
+"""Statistics of the first stages of an image network over two regions of an aligned face: its lower part and its calm part."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+import timm
+import torch
+from torch import Tensor, nn
+
+from models.blocks.backbone import create_backbone
+from models.blocks.packaged_weights import packaged_state
+from utils.errors import UsageError
+from utils.features.face.features import PAIR_PX
+
+STAGES = (0, 1, 2)
+"""The first three of timm's `forward_intermediates`: texture lies there, and little of who or what is seen."""
+
+LOWER_FACE = ((56.0, 74.0, 15.0, 9.0), (56.0, 91.0, 15.0, 6.0))
+"""Mouth and jaw: ellipses as centre x, y and radii in px of a 112-px face. Most forgeries draw these anew."""
+
+CALM_FACE = (
+    ((56.0, 57.0, 7.0, 9.0),),
+    ((38.0, 62.0, 7.0, 8.0), (74.0, 62.0, 7.0, 8.0)),
+    ((56.0, 28.0, 17.0, 7.0),),
+)
+"""Nose, cheeks and brow, which count alike: what the lower face is compared with."""
+
+ENERGY_FLOOR = 1e-3
+RANDOM_START = 0
+"""Seed of a backbone without pretrained weights: its statistics are kept on disk, so they must not depend on the run."""
+
+Weights = Literal["package", "timm", "none"]
+
+
+class RegionTexture(nn.Module):
+    """Mean and log energy of each channel of the first stages, per region. The backbone is frozen: it is never trained here."""
+
+    mean: Tensor
+    std: Tensor
+    trunk: Any
+
+    def __init__(self, backbone: str) -> None:
+        """Build the stages with random weights; see `start`.
+
+        Raises:
+            UsageError: unknown architecture, or one without stages.
+        """
+        super().__init__()
+        self.name = backbone
+        self.trunk, self.size = first_stages(backbone)
+        settings = timm.get_pretrained_cfg(backbone)
+        mean, std = (settings.mean, settings.std) if settings is not None else ((0.5,) * 3, (0.5,) * 3)
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        self.trunk.requires_grad_(False)
+
+    def start(self, weights: Weights) -> str:
+        """Load pretrained weights; returns where they came from.
+
+        Args:
+            weights: `package`: from a Python package; `timm`: from timm's own source; `none`: random, the same every time.
+
+        Raises:
+            UsageError: they cannot be had.
+        """
+        if weights == "none":
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(RANDOM_START)
+                state, origin = first_stages(self.name)[0].state_dict(), "random"
+        elif weights == "timm":
+            whole, origin = create_backbone(self.name, pretrained=True)
+            state = whole.state_dict()
+        else:
+            state, origin = packaged_state(self.name), "imagenet (package)"
+        missing = [key for key in self.trunk.state_dict() if key not in state and "num_batches" not in key]
+        if missing:
+            raise UsageError(f"the weights of {self.name} lack {missing[0]}")
+        self.trunk.load_state_dict({key: state[key] for key in self.trunk.state_dict() if key in state}, strict=False)
+        return origin
+
+    def train(self, mode: bool = True) -> RegionTexture:
+        """Stay in evaluation mode: running statistics of a frozen network do not move."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def forward(self, frames: Tensor) -> Tensor:
+        """Frames (N, 112, 112, 3) uint8 RGB of one clip -> (D,) float32, averaged over the frames."""
+        picture = (frames.permute(0, 3, 1, 2).float() / 255.0 - self.mean) / self.std
+        picture = picture.contiguous(memory_format=torch.channels_last)
+        statistics = []
+        for stage in self.trunk.forward_intermediates(picture, indices=list(STAGES), intermediates_only=True):
+            weights = torch.from_numpy(region_weights(*stage.shape[-2:])).to(stage.device)
+            cells = stage.flatten(2)
+            means, energies = (cells @ weights).mean(dim=0), (cells.square() @ weights).mean(dim=0)
+            statistics += [means.T, (energies + ENERGY_FLOOR).log().T]
+        return torch.cat(statistics, dim=1).flatten()
+
+
+def first_stages(backbone: str) -> tuple[Any, int]:
+    """The stages of a timm model with random weights, and how many statistics they give."""
+    if not timm.is_model(backbone):
+        raise UsageError(f"timm has no model {backbone!r}")
+    trunk: Any = timm.create_model(backbone, num_classes=0)
+    try:
+        trunk.prune_intermediate_layers(list(STAGES))
+        channels = [trunk.feature_info[stage]["num_chs"] for stage in STAGES]
+    except (AttributeError, IndexError, KeyError, TypeError, AssertionError):
+        raise UsageError(f"{backbone} has no stages to take the first {len(STAGES)} of") from None
+    return trunk, 2 * 2 * sum(channels)
+
+
+def ellipses(parts: tuple[tuple[float, float, float, float], ...], rows: int, columns: int) -> np.ndarray:
+    """Weights (rows, columns) float64 of a union of ellipses; they add up to 1."""
+    y, x = np.mgrid[:rows, :columns].astype(np.float64)
+    y, x = y * (PAIR_PX / rows), x * (PAIR_PX / columns)
+    inside = np.max([((x - a) / c) ** 2 + ((y - b) / d) ** 2 < 1 for a, b, c, d in parts], axis=0).astype(float)
+    return inside / max(inside.sum(), 1.0)
+
+
+@lru_cache(maxsize=16)
+def region_weights(rows: int, columns: int) -> np.ndarray:
+    """Weights (rows * columns, 2) float32 of the lower and the calm face in a stage's map."""
+    lower = np.mean([ellipses((part,), rows, columns) for part in LOWER_FACE], axis=0)
+    calm = np.mean([ellipses(parts, rows, columns) for parts in CALM_FACE], axis=0)
+    return np.stack([lower.ravel(), calm.ravel()], axis=1).astype(np.float32)

@@ -1,0 +1,140 @@
+"""Cut-outs around a face, small enough to be kept, and the aligned crops that are made of them in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+CROP_PX = 224
+
+TEMPLATE = np.array([[85.4, 87.5], [138.3, 87.3], [112.0, 117.6], [90.3, 148.5], [134.1, 148.3]], np.float32)
+"""Where the five landmarks lie in a crop of `CROP_PX`: the eyes 53 px apart, with room for chin, ears and surround."""
+
+MARGIN = 1.8
+"""Side of a cut-out in sides of the crop: a face may turn, and move until it is looked at again."""
+
+AREA_BELOW = 0.75
+"""A face that is to be scaled down to less than this is averaged over areas first, so that nothing is aliased."""
+
+LEAST_CUT_PX = 8
+
+
+@dataclass(frozen=True)
+class FaceCrops:
+    """One face, aligned.
+
+    Attributes:
+        crops: (T, 224, 224, 3) uint8 RGB, consecutive frames.
+        times_s: (T,) float64, presentation times, ascending.
+        eye_px: median distance of the eyes in the clip's own pixels.
+        found: share of the frames looked at in which the face was found, 0 to 1.
+    """
+
+    crops: np.ndarray
+    times_s: np.ndarray
+    eye_px: float
+    found: float
+
+
+@dataclass(frozen=True)
+class CutOut:
+    """A part of a frame.
+
+    Attributes:
+        pixels: (h, w, 3) uint8 RGB.
+        corner: (2,) x and y of its first pixel's outer corner in the frame.
+        scale: (2,) px here per px of the frame, along x and y.
+    """
+
+    pixels: np.ndarray
+    corner: np.ndarray
+    scale: np.ndarray
+
+    def locate(self, points: np.ndarray) -> np.ndarray:
+        """Points (..., 2) of the frame, as centres of pixels, in px of the cut-out."""
+        return (points + 0.5 - self.corner) * self.scale - 0.5
+
+
+def cut_out(frame: np.ndarray, landmarks: np.ndarray) -> CutOut:
+    """Copy generously around a face, scaled down to about the crop's own resolution where the frame's is finer.
+
+    Args:
+        frame: (H, W, 3) uint8.
+        landmarks: (5, 2) px, where the face was seen last.
+    """
+    matrix = similarity(landmarks, TEMPLATE)
+    scale = size_of(matrix)
+    middle = np.linalg.solve(matrix[:, :2], np.full(2, CROP_PX / 2) - matrix[:, 2])
+    half = max(LEAST_CUT_PX, MARGIN * CROP_PX / scale) / 2
+    limits = np.array([frame.shape[1], frame.shape[0]])
+    low = np.clip(np.floor(middle - half), 0, np.maximum(limits - LEAST_CUT_PX, 0)).astype(int)
+    high = np.clip(np.ceil(middle + half), np.minimum(low + LEAST_CUT_PX, limits), limits).astype(int)
+    pixels, taken = shrink(frame[low[1] : high[1], low[0] : high[0]], scale)
+    # A part that was not scaled is still a view of the frame, which the decoder will overwrite.
+    return CutOut(pixels.copy() if (taken == 1).all() else pixels, low.astype(np.float64), taken)
+
+
+def shrink(pixels: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    """Scale a picture (H, W, 3) down by averaging, to `scale` or at most a third above it; larger than 1 it stays.
+
+    Halving is several times faster than averaging over fractions of pixels, so as much as can be is done by that. An odd
+    last row or column is left out there.
+
+    Returns:
+        The smaller picture, and its scale along x and y (2,).
+    """
+    taken = 1.0
+    while taken * 0.5 >= scale and min(pixels.shape[:2]) > 1:
+        height, width = pixels.shape[0] // 2, pixels.shape[1] // 2
+        pixels = cv2.resize(pixels[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
+        taken *= 0.5
+    if scale >= AREA_BELOW * taken:
+        return pixels, np.full(2, taken)
+    before = np.array(pixels.shape[1::-1])
+    after = np.maximum(1, np.round(before * scale / taken)).astype(int)
+    small = cv2.resize(pixels, (int(after[0]), int(after[1])), interpolation=cv2.INTER_AREA)
+    return small, taken * after / before
+
+
+def align(frames: Sequence[np.ndarray], landmarks: np.ndarray, side_px: int = CROP_PX) -> np.ndarray:
+    """Turn, scale and shift frames so that a face's landmarks come to lie on the template.
+
+    Args:
+        frames: T frames (H, W, 3) uint8, of any sizes.
+        landmarks: (T, 5, 2) px of the frame.
+        side_px: S, the side of the crops; the template grows with it.
+
+    Returns:
+        (T, S, S, 3) uint8; beyond a frame's edge its mirror image.
+    """
+    template = TEMPLATE * np.float32(side_px / CROP_PX)
+    crops = np.empty((len(frames), side_px, side_px, 3), np.uint8)
+    for frame, points, crop in zip(frames, landmarks, crops, strict=True):
+        matrix = similarity(points, template)
+        scale = size_of(matrix)
+        if scale < AREA_BELOW:
+            small, taken = shrink(frame, scale)
+            frame, matrix = small, similarity(CutOut(small, np.zeros(2), taken).locate(points), template)
+        crop[:] = cv2.warpAffine(
+            frame, matrix, (side_px, side_px), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+        )
+    return crops
+
+
+def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """The turn, scale and shift (2, 3) float64 that carries points (N, 2) onto others with the least squared error."""
+    a, b = source - source.mean(axis=0, dtype=np.float64), target - target.mean(axis=0, dtype=np.float64)
+    spread = max(float((a**2).sum()), 1e-6)
+    cosine = float((a * b).sum()) / spread
+    sine = float((a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum()) / spread
+    turn = np.array([[cosine, -sine], [sine, cosine]])
+    shift = target.mean(axis=0, dtype=np.float64) - turn @ source.mean(axis=0, dtype=np.float64)
+    return np.hstack([turn, shift[:, None]])
+
+
+def size_of(matrix: np.ndarray) -> float:
+    """The scale of a similarity (2, 3), kept above zero."""
+    return max(float(np.hypot(matrix[0, 0], matrix[1, 0])), 1e-6)

@@ -1,0 +1,126 @@
+"""Finds faces and five landmarks in a picture: RetinaFace (Deng et al., 2020) with a small MobileNet, run by OpenCV."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from utils.errors import UsageError
+
+WEIGHTS = Path(__file__).resolve().parents[3] / "checkpoint" / "face_detector.onnx"
+SIDE_PX = 320
+LEAST_SCORE = 0.6
+LARGEST_OVERLAP = 0.4
+
+# What the weights were trained with: three grids of anchors, two squares in each cell, offsets in these units.
+STRIDES_PX = (8, 16, 32)
+ANCHORS_PX = ((16, 32), (64, 128), (256, 512))
+CENTRE_UNIT, SIZE_UNIT = 0.1, 0.2
+MEAN_BGR = (104.0, 117.0, 127.0)
+BOX_COLUMNS, SCORE_COLUMNS, LANDMARK_COLUMNS = 4, 2, 10
+
+
+@dataclass(frozen=True)
+class Detections:
+    """The faces of one picture, the surest first.
+
+    Attributes:
+        boxes: (N, 4) float32 px: left, top, right, bottom.
+        scores: (N,) float32 in [0, 1].
+        landmarks: (N, 5, 2) float32 px, x before y: the two eyes, the tip of the nose, the two corners of the mouth; of each
+            pair the one that lies further left in an upright picture first.
+    """
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    landmarks: np.ndarray
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.boxes)
+
+
+def require_weights() -> None:
+    """Make sure that the detector's weights are there.
+
+    Raises:
+        UsageError: they are not.
+    """
+    if not WEIGHTS.is_file():
+        raise UsageError(f"{WEIGHTS} is missing, and features.face=true needs it; it is part of the repository")
+
+
+class FaceDetector:
+    """The detector. Pictures are scaled so that their longer side is `SIDE_PX`: faces below a twentieth of it are missed."""
+
+    def __init__(self) -> None:
+        """Load the weights.
+
+        Raises:
+            UsageError: they are missing.
+        """
+        require_weights()
+        self._net = cv2.dnn.readNetFromONNX(str(WEIGHTS))
+        self._outputs = self._net.getUnconnectedOutLayersNames()
+        self._anchors = anchors()
+
+    def __call__(self, frame: np.ndarray) -> Detections:
+        """The faces of an upright (H, W, 3) uint8 RGB frame of any size."""
+        height, width = frame.shape[:2]
+        scale = SIDE_PX / max(height, width)
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        canvas = np.zeros((SIDE_PX, SIDE_PX, 3), np.uint8)
+        shrinking = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        canvas[: size[1], : size[0]] = cv2.resize(frame, size, interpolation=shrinking)
+        self._net.setInput(cv2.dnn.blobFromImage(canvas, 1.0, (SIDE_PX, SIDE_PX), MEAN_BGR, swapRB=True))
+        by_width = {output.shape[-1]: output[0] for output in self._net.forward(self._outputs)}
+        found = self._decode(by_width[BOX_COLUMNS], by_width[SCORE_COLUMNS][:, 1], by_width[LANDMARK_COLUMNS])
+        return Detections(found.boxes / np.float32(scale), found.scores, found.landmarks / np.float32(scale))
+
+    def _decode(self, offsets: np.ndarray, scores: np.ndarray, points: np.ndarray) -> Detections:
+        """Boxes and landmarks in px of the canvas, from their offsets (A, 4), (A, 10) to the anchors and scores (A,)."""
+        likely = scores > LEAST_SCORE
+        centre, side = self._anchors[likely, :2], self._anchors[likely, 2:]
+        middle = centre + side * offsets[likely, :2] * CENTRE_UNIT
+        size = side * np.exp(offsets[likely, 2:] * SIZE_UNIT)
+        boxes = np.concatenate([middle - size / 2, middle + size / 2], axis=1)
+        marks = centre[:, None] + side[:, None] * points[likely].reshape(-1, 5, 2) * CENTRE_UNIT
+        kept = without_doubles(boxes, scores[likely])
+        return Detections(boxes[kept], scores[likely][kept], marks[kept])
+
+
+@cache
+def shared_detector() -> FaceDetector:
+    """One detector per process: loading it takes longer than looking at a frame."""
+    return FaceDetector()
+
+
+def anchors() -> np.ndarray:
+    """Centre and side of every anchor (A, 3) float32 px: x, y, side; row by row, the squares of a cell one after the other."""
+    grids = []
+    for stride, sides in zip(STRIDES_PX, ANCHORS_PX, strict=True):
+        steps = (np.arange(-(-SIDE_PX // stride)) + 0.5) * stride
+        y, x, side = np.meshgrid(steps, steps, sides, indexing="ij")
+        grids.append(np.stack([x, y, side], axis=-1).reshape(-1, 3))
+    return np.concatenate(grids).astype(np.float32)
+
+
+def without_doubles(boxes: np.ndarray, scores: np.ndarray) -> list[int]:
+    """Numbers of the boxes (N, 4) that are left when each one that overlaps a surer one is dropped, the surest first."""
+    kept: list[int] = []
+    for number in np.argsort(-scores, kind="stable"):
+        if all(overlap(boxes[number], boxes[other]) < LARGEST_OVERLAP for other in kept):
+            kept.append(int(number))
+    return kept
+
+
+def overlap(one: np.ndarray, other: np.ndarray) -> float:
+    """Intersection over union of two boxes (4,), 0 to 1."""
+    width, height = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
+    shared = max(0.0, float(width)) * max(0.0, float(height))
+    union = float((one[2:] - one[:2]).prod() + (other[2:] - other[:2]).prod()) - shared
+    return shared / union if union > 0 else 0.0
