@@ -38,7 +38,7 @@ def speech_of_pcm(samples: np.ndarray, rate_hz: int, start_s: float, mouth_frame
     """Describe the speech around a mouth.
 
     Every band has its mean over the span taken off, and all are divided by their common standard deviation: neither loudness
-    nor channel counts. Outside the recording its first and last spectra stand in.
+    nor channel counts. Outside the recording, where nothing is known, every band is at its mean: 0.
 
     Args:
         samples: (S,) int16 mono. It has to be what a 16-bit wav file holds, so that a clip scores alike from the file and
@@ -59,7 +59,7 @@ def speech_of_pcm(samples: np.ndarray, rate_hz: int, start_s: float, mouth_frame
         return None
     spectra = log_mel(waveform)
     hops_s = first / rate_hz + np.arange(len(spectra)) * HOP / VOICE_RATE_HZ
-    return np.stack([np.interp(times_s, hops_s, band) for band in spectra.T], axis=1).astype(np.float32)
+    return np.stack([np.interp(times_s, hops_s, band, left=0.0, right=0.0) for band in spectra.T], axis=1).astype(np.float32)
 
 
 def log_mel(waveform: np.ndarray) -> np.ndarray:
@@ -68,7 +68,7 @@ def log_mel(waveform: np.ndarray) -> np.ndarray:
     spectra = np.log(mel_bank() @ power + FLOOR)
     spectra -= spectra.mean(axis=1, keepdims=True)
     spectra /= spectra.std() + 1e-6
-    return uniform_filter1d(spectra, SMOOTHING_HOPS, axis=1, mode="nearest").T
+    return uniform_filter1d(spectra, SMOOTHING_HOPS, axis=1, mode="constant").T
 
 
 @cache
