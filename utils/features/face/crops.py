@@ -80,23 +80,32 @@ def cut_out(frame: np.ndarray, landmarks: np.ndarray) -> CutOut:
 def shrink(pixels: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
     """Scale a picture (H, W, 3) down by averaging, to `scale` or at most a third above it; larger than 1 it stays.
 
-    Halving is several times faster than averaging over fractions of pixels, so as much as can be is done by that. An odd
-    last row or column is left out there.
-
     Returns:
         The smaller picture, and its scale along x and y (2,).
     """
-    taken = 1.0
-    while taken * 0.5 >= scale and min(pixels.shape[:2]) > 1:
-        height, width = pixels.shape[0] // 2, pixels.shape[1] // 2
-        pixels = cv2.resize(pixels[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
-        taken *= 0.5
+    pixels, taken = halve(pixels, scale)
     if scale >= AREA_BELOW * taken:
         return pixels, np.full(2, taken)
     before = np.array(pixels.shape[1::-1])
     after = np.maximum(1, np.round(before * scale / taken)).astype(int)
     small = cv2.resize(pixels, (int(after[0]), int(after[1])), interpolation=cv2.INTER_AREA)
     return small, taken * after / before
+
+
+def halve(pixels: np.ndarray, scale: float) -> tuple[np.ndarray, float]:
+    """Halve a picture (H, W, 3) as often as it stays at or above `scale`; an odd last row or column is left out.
+
+    This is several times faster than averaging over fractions of pixels.
+
+    Returns:
+        The smaller picture, and its scale.
+    """
+    taken = 1.0
+    while taken * 0.5 >= scale and min(pixels.shape[:2]) > 1:
+        height, width = pixels.shape[0] // 2, pixels.shape[1] // 2
+        pixels = cv2.resize(pixels[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
+        taken *= 0.5
+    return pixels, taken
 
 
 def align(frames: Sequence[np.ndarray], landmarks: np.ndarray, side_px: int = CROP_PX) -> np.ndarray:
