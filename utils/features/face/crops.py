@@ -20,6 +20,7 @@ AREA_BELOW = 0.75
 """A face that is to be scaled down to less than this is averaged over areas first, so that nothing is aliased."""
 
 LEAST_CUT_PX = 8
+LEAST_SCALE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -134,16 +135,21 @@ def align(frames: Sequence[np.ndarray], landmarks: np.ndarray, side_px: int = CR
 
 
 def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The turn, scale and shift (2, 3) float64 that carries points (N, 2) onto others with the least squared error."""
+    """The turn, scale and shift (2, 3) float64 that carries points (N, 2) onto others with the least squared error.
+
+    Where the points do not tell them, because all are one, nothing is turned or scaled.
+    """
     a, b = source - source.mean(axis=0, dtype=np.float64), target - target.mean(axis=0, dtype=np.float64)
     spread = max(float((a**2).sum()), 1e-6)
     cosine = float((a * b).sum()) / spread
     sine = float((a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum()) / spread
+    if np.hypot(cosine, sine) < LEAST_SCALE:
+        cosine, sine = 1.0, 0.0
     turn = np.array([[cosine, -sine], [sine, cosine]])
     shift = target.mean(axis=0, dtype=np.float64) - turn @ source.mean(axis=0, dtype=np.float64)
     return np.hstack([turn, shift[:, None]])
 
 
 def size_of(matrix: np.ndarray) -> float:
-    """The scale of a similarity (2, 3), kept above zero."""
-    return max(float(np.hypot(matrix[0, 0], matrix[1, 0])), 1e-6)
+    """The scale of a similarity (2, 3)."""
+    return float(np.hypot(matrix[0, 0], matrix[1, 0]))
