@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ import torch
 import yaml
 
 from dataset.batch import Batch
+from dataset.demo_set.performance import make_take
+from dataset.demo_set.render import render
+from dataset.demo_set.speech import SAMPLE_RATE_HZ
 from dataset.manifest import Row, write_manifest
 from engine.checkpoint import Checkpoint
 from engine.config import RunConfig, check_run_config
@@ -32,6 +36,7 @@ K = 16
 SIZE_PX = 64
 FEATURES: dict[str, Any] = {"video": {"top_k": K}, "audio": {"image_size_px": SIZE_PX, "n_mels": 32}}
 FEATURE_CONFIG = FeatureConfig.model_validate(FEATURES)
+WITH_FACE = FeatureConfig.model_validate({**FEATURES, "face": True})
 WITH_VOICE = FeatureConfig.model_validate({**FEATURES, "voice": True})
 BACKBONE = "test_resnet"
 LABEL_FILES = {"trainset": "trainset_label.txt", "valset": "valset_label.txt", "testset": "testset_label.csv"}
@@ -136,6 +141,27 @@ def write_video(path: Path, seed: int, *, frames: int = K + 4, video: bool = Tru
     return path
 
 
+@cache
+def head_frames(identity: int = 0, frames: int = 40, size_px: int = 128) -> np.ndarray:
+    """A drawn talking head (T, H, W, 3) uint8 at 25 frames a second; the face detector takes it for a face."""
+    pictures = np.stack(render(make_take(0, identity), np.arange(frames) / 25, size_px))
+    pictures.setflags(write=False)
+    return pictures
+
+
+def head_voice(identity: int = 0, seconds: float = 1.6) -> np.ndarray:
+    """What the drawn head says, (S,) float32 at `SAMPLE_RATE_HZ`."""
+    return make_take(0, identity).samples(0.0, seconds)
+
+
+def write_head(path: Path, identity: int = 0, *, frames: int = 40, audio: bool = True, **options: Any) -> Path:
+    """A clip of a drawn head that talks; `options` go to `write_clip`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    voice = head_voice(identity, frames / 25) if audio else None
+    write_clip(path, options.pop("pictures", head_frames(identity, frames)), 25, voice, SAMPLE_RATE_HZ, **options)
+    return path
+
+
 def random_batch(has_mel: list[bool], has_covariance: list[bool], seed: int = 0, top_k: int = K) -> Batch:
     """A batch with these masks; as the data set makes it, an absent modality's values are zeros. A mel picture means sound."""
     rng = torch.Generator().manual_seed(seed)
@@ -176,6 +202,20 @@ def random_faces(seen: torch.Tensor, heard: torch.Tensor, rng: torch.Generator) 
         "speech": speech * spoken[:, :, None],
         "has_sync": both,
     }
+
+
+def talking(seed: int, frames: int = 100, lag: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """A mouth and its speech, both driven by one random movement; a positive lag has the speech come later."""
+    patterns = np.random.default_rng(99)
+    shapes = patterns.standard_normal((2, MOUTH_ROWS, MOUTH_COLUMNS))
+    tones = patterns.standard_normal((2, SPEECH_BANDS))
+    rng = np.random.default_rng(seed)
+    drive = rng.standard_normal((frames + 2 * PAD + 40, 2))
+    drive = np.stack([np.convolve(column, np.hanning(7), "same") for column in drive.T], axis=1)[20:-20]
+    mouth = 128 + 12 * (drive[PAD : PAD + frames] @ shapes.reshape(2, -1)).reshape(frames, MOUTH_ROWS, MOUTH_COLUMNS)
+    mouth += rng.normal(0, 8, mouth.shape) + rng.uniform(-40, 40)
+    speech = np.roll(drive, lag, axis=0) @ tones + 0.5 * rng.standard_normal((frames + 2 * PAD, SPEECH_BANDS))
+    return mouth.clip(0, 255).astype(np.uint8), speech.astype(np.float32)
 
 
 def random_checkpoint(path: Path, model: dict[str, Any] | None = None, **parts: Any) -> Path:
