@@ -35,6 +35,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     )
     add("--synthetic_voices", type=Path, metavar="DIR", help="utterances of speech synthesisers, trained on as fakes")
     add("--seeds", type=int, default=1, help="out-of-fold figures for this many seeds (default: %(default)s)")
+    add("--controls", action="store_true", help="add rows without any expert (duration, face size, ...) to experts.csv")
     add("--output", type=Path, metavar="FILE", help="also write the checkpoint here")
     add("--set", nargs="+", action="extend", default=[], metavar="A.B=C", help="override config values; repeatable")
     arguments = parser.parse_args(argv)
@@ -57,7 +58,9 @@ def main(argv: Sequence[str]) -> int:
     config = load_run_config(arguments.config, arguments.set, check_model=True)
     if arguments.output is not None:
         check_output(arguments.output, "--output")
-    folder = fit_experts(config, FitOptions(arguments.cache, arguments.synthetic_voices, arguments.seeds))
+    folder = fit_experts(
+        config, FitOptions(arguments.cache, arguments.synthetic_voices, arguments.seeds, arguments.controls)
+    )
     if arguments.output is not None:
         load_checkpoint(folder.best).save(arguments.output)
     return 0

@@ -24,11 +24,13 @@ class FitOptions:
         cache: folder of what is made once (described recordings, pseudo-fakes, judged folds); what is there is not made again.
         synthetic_voices: folder of utterances of speech synthesisers (any format that libav reads), or `None`.
         seeds: how many seeds the out-of-fold figures are made with; the first one's experts are kept.
+        controls: also put rows without any expert (duration, face size, container facts, ...) into the table of experts.
     """
 
     cache: Path
     synthetic_voices: Path | None = None
     seeds: int = 1
+    controls: bool = False
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from dataset.labels import read_labels
 from engine.checkpoint import Checkpoint
 from engine.config import RunConfig
 from engine.fitting.base import ExpertFitter, FitOptions, LabelledClips
+from engine.fitting.controls import control_table
 from engine.fitting.covariance import CovarianceFitter
 from engine.fitting.face import FaceFitter
 from engine.fitting.fusion import Fusion, combination_table, fuse_out_of_fold
@@ -90,7 +91,10 @@ def fit_experts(config: RunConfig, options: FitOptions) -> RunFolder:
 
     by_seed = judge_out_of_fold(fitters, clips, config, options)
     fits = [fuse(clips, judged, config) for judged in by_seed]
-    write_csv(combination_table(clips, by_seed, config), folder.path / EXPERTS_TABLE)
+    tables = [combination_table(clips, by_seed, config)]
+    if options.controls:
+        tables.append(control_table(clips, config))
+    write_csv(pd.concat(tables, ignore_index=True), folder.path / EXPERTS_TABLE)
     checkpoint = finished(fits[0], fit_on_everything(fitters, clips, config, options), clips, config)
     checkpoint.save(folder.best)
     folder.write_predictions(fits[0].predictions)

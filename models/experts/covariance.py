@@ -45,7 +45,7 @@ class CovarianceExpert(Expert):
 
     def __init__(self, config: CovarianceConfig) -> None:
         """Begin with a random direction."""
-        super().__init__()
+        super().__init__(config)
         self.ridge = config.ridge
         self.register_buffer("centre", torch.zeros(PROFILE_SIZE))
         self.register_buffer("spread", torch.ones(PROFILE_SIZE))

@@ -56,7 +56,7 @@ class FaceExpert(Expert):
         Raises:
             UsageError: timm has no such backbone, or it has no stages.
         """
-        super().__init__()
+        super().__init__(config)
         self.weights = config.weights
         self.place_steps = config.place_steps
         self.texture = RegionTexture(config.backbone)

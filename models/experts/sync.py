@@ -63,7 +63,7 @@ class SyncExpert(Expert):
         Raises:
             UsageError: more components than dimensions.
         """
-        super().__init__()
+        super().__init__(config)
         self.config = config
         if config.components > min(2 * config.mouth_dims, config.speech_dims):
             raise UsageError("the sync expert's components outnumber its dimensions: 2 * mouth_dims or speech_dims")

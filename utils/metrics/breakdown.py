@@ -71,7 +71,7 @@ def macro_average(table: Table) -> Estimate:
 
 
 def _auc_cells(clips: EvaluatedClips, ranked: np.ndarray, label: str, reasons: dict[str, str]) -> dict[str, Any]:
-    """AUC and limits over the clips in ``ranked`` (a mask or their numbers); adds the reason of what is missing to ``reasons``."""
+    """AUC and limits over the clips in ``ranked`` (a mask or their numbers); adds to ``reasons``."""
     interval = delong_interval(clips.is_fake[ranked], clips.ranking[ranked])
     if interval.value is None:
         reasons[f"{label}.auc"] = interval.reason
