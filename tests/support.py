@@ -167,7 +167,7 @@ def random_batch(
 ) -> Batch:
     """A batch with these masks; as the data set makes it, an absent modality's values are zeros.
 
-    A mel picture means sound, a covariance pictures with a face; without `faces` the batch is one of a config that asks for none.
+    A mel picture means sound, a covariance pictures with a face; without `faces` the batch's config asks for none.
     """
     rng = torch.Generator().manual_seed(seed)
     count = len(has_mel)
