@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ import torch
 import yaml
 
 from dataset.batch import Batch
+from dataset.demo_set.performance import make_take
+from dataset.demo_set.render import render
+from dataset.demo_set.speech import SAMPLE_RATE_HZ
 from dataset.manifest import Row, write_manifest
 from engine.checkpoint import Checkpoint
 from engine.config import RunConfig, check_run_config
@@ -32,6 +36,7 @@ K = 16
 SIZE_PX = 64
 FEATURES: dict[str, Any] = {"video": {"top_k": K}, "audio": {"image_size_px": SIZE_PX, "n_mels": 32}}
 FEATURE_CONFIG = FeatureConfig.model_validate(FEATURES)
+WITH_FACE = FeatureConfig.model_validate({**FEATURES, "face": True})
 WITH_VOICE = FeatureConfig.model_validate({**FEATURES, "voice": True})
 BACKBONE = "test_resnet"
 LABEL_FILES = {"trainset": "trainset_label.txt", "valset": "valset_label.txt", "testset": "testset_label.csv"}
@@ -133,6 +138,27 @@ def write_video(path: Path, seed: int, *, frames: int = K + 4, video: bool = Tru
     wave = 0.3 * np.sin(2 * np.pi * (200 + 60 * seed) * time_s) + 0.02 * rng.standard_normal(time_s.size)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_clip(path, pictures if video else None, 20, wave if audio else None, 16_000)
+    return path
+
+
+@cache
+def head_frames(identity: int = 0, frames: int = 40, size_px: int = 128) -> np.ndarray:
+    """A drawn talking head (T, H, W, 3) uint8 at 25 frames a second; the face detector takes it for a face."""
+    pictures = np.stack(render(make_take(0, identity), np.arange(frames) / 25, size_px))
+    pictures.setflags(write=False)
+    return pictures
+
+
+def head_voice(identity: int = 0, seconds: float = 1.6) -> np.ndarray:
+    """What the drawn head says, (S,) float32 at `SAMPLE_RATE_HZ`."""
+    return make_take(0, identity).samples(0.0, seconds)
+
+
+def write_head(path: Path, identity: int = 0, *, frames: int = 40, audio: bool = True, **options: Any) -> Path:
+    """A clip of a drawn head that talks; `options` go to `write_clip`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    voice = head_voice(identity, frames / 25) if audio else None
+    write_clip(path, options.pop("pictures", head_frames(identity, frames)), 25, voice, SAMPLE_RATE_HZ, **options)
     return path
 
 
