@@ -204,6 +204,20 @@ def random_faces(seen: torch.Tensor, heard: torch.Tensor, rng: torch.Generator) 
     }
 
 
+def talking(seed: int, frames: int = 100, lag: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """A mouth and its speech, both driven by one random movement; a positive lag has the speech come later."""
+    patterns = np.random.default_rng(99)
+    shapes = patterns.standard_normal((2, MOUTH_ROWS, MOUTH_COLUMNS))
+    tones = patterns.standard_normal((2, SPEECH_BANDS))
+    rng = np.random.default_rng(seed)
+    drive = rng.standard_normal((frames + 2 * PAD + 40, 2))
+    drive = np.stack([np.convolve(column, np.hanning(7), "same") for column in drive.T], axis=1)[20:-20]
+    mouth = 128 + 12 * (drive[PAD : PAD + frames] @ shapes.reshape(2, -1)).reshape(frames, MOUTH_ROWS, MOUTH_COLUMNS)
+    mouth += rng.normal(0, 8, mouth.shape) + rng.uniform(-40, 40)
+    speech = np.roll(drive, lag, axis=0) @ tones + 0.5 * rng.standard_normal((frames + 2 * PAD, SPEECH_BANDS))
+    return mouth.clip(0, 255).astype(np.uint8), speech.astype(np.float32)
+
+
 def random_checkpoint(path: Path, model: dict[str, Any] | None = None, **parts: Any) -> Path:
     """A checkpoint of an untrained tiny model."""
     torch.manual_seed(0)

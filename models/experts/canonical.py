@@ -30,7 +30,7 @@ class CanonicalMaps:
 def principal_axes(rows: np.ndarray, count: int) -> np.ndarray:
     """The `count` directions (D, count) in which centred rows (N, D) vary most."""
     _, axes = np.linalg.eigh(rows.T @ rows / len(rows))
-    return axes[:, ::-1][:, :count]
+    return np.ascontiguousarray(axes[:, ::-1][:, :count])
 
 
 def canonical_maps(left: np.ndarray, right: np.ndarray, *, components: int) -> CanonicalMaps:

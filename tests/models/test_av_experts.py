@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from engine.config import check_run_config
 from engine.run import run_training
 from models import build_model, model_config
-from tests.support import FEATURE_CONFIG, WITH_VOICE, random_batch, tiny_config, tiny_model, tiny_settings
+from tests.support import FEATURE_CONFIG, WITH_FACE, WITH_VOICE, random_batch, tiny_config, tiny_model, tiny_settings
 from utils.errors import UsageError
 
 
@@ -61,3 +61,20 @@ def test_gradient_training_names_the_command_that_fits_it(tmp_path):
     with pytest.raises(UsageError, match="train_experts"):
         run_training(config)
     assert tiny_config(tmp_path).model["name"] != "av_experts"
+
+
+def test_each_expert_judges_the_clips_that_it_knows_something_about():
+    features = WITH_FACE.model_copy(update={"voice": True})
+    section = tiny_model("av_experts", experts={"voice": {"trees": 3}, "sync": {}, "covariance": {}})
+    model = build_model(section, features).eval()
+    batch = random_batch([True, True, False, False], [True, False, True, False])
+    assert model.masks(batch).tolist() == [
+        [True, True, False, False],
+        [True, False, False, False],
+        [True, False, True, False],
+    ]
+    assert model.usable(batch).tolist() == [True, True, True, False]
+    terms = model(batch).terms
+    assert terms["sync"][1:].tolist() == [0.0] * 3 and terms["covariance"][1] == 0
+    with pytest.raises(UsageError, match="features.face"):
+        build_model(section, WITH_VOICE)

@@ -29,6 +29,9 @@ LEAST_MOUTH_FRAMES = 25
 
 FFT, WINDOW, HOP = 512, 400, 160
 LOW_HZ, HIGH_HZ = 60, 7600
+LEVEL = 0.05
+"""Root mean square that the waveform is brought to, which `FLOOR` goes with."""
+
 FLOOR = 1e-5
 SMOOTHING_HOPS = 4
 MARGIN_S = 0.1
@@ -37,8 +40,8 @@ MARGIN_S = 0.1
 def speech_of_pcm(samples: np.ndarray, rate_hz: int, start_s: float, mouth_frames: int) -> np.ndarray | None:
     """Describe the speech around a mouth.
 
-    Every band has its mean over the span taken off, and all are divided by their common standard deviation: neither loudness
-    nor channel counts. Outside the recording its first and last spectra stand in.
+    The recording is levelled, every band has its mean over the span taken off, and all are divided by their common standard
+    deviation: neither loudness nor channel counts. Outside the recording, where nothing is known, every band is at its mean: 0.
 
     Args:
         samples: (S,) int16 mono. It has to be what a 16-bit wav file holds, so that a clip scores alike from the file and
@@ -59,16 +62,19 @@ def speech_of_pcm(samples: np.ndarray, rate_hz: int, start_s: float, mouth_frame
         return None
     spectra = log_mel(waveform)
     hops_s = first / rate_hz + np.arange(len(spectra)) * HOP / VOICE_RATE_HZ
-    return np.stack([np.interp(times_s, hops_s, band) for band in spectra.T], axis=1).astype(np.float32)
+    return np.stack([np.interp(times_s, hops_s, band, left=0.0, right=0.0) for band in spectra.T], axis=1).astype(
+        np.float32
+    )
 
 
 def log_mel(waveform: np.ndarray) -> np.ndarray:
-    """Levelled and smoothed log-mel spectra (N, `SPEECH_BANDS`) of a 16 kHz waveform (S,), one every 10 ms."""
-    power = np.abs(librosa.stft(waveform, n_fft=FFT, win_length=WINDOW, hop_length=HOP)) ** 2
+    """Levelled and smoothed log-mel spectra (N, `SPEECH_BANDS`) of a 16 kHz waveform (S,) with sound, one every 10 ms."""
+    levelled = waveform * (LEVEL / np.sqrt(np.mean(np.square(waveform, dtype=np.float64)))).astype(np.float32)
+    power = np.abs(librosa.stft(levelled, n_fft=FFT, win_length=WINDOW, hop_length=HOP)) ** 2
     spectra = np.log(mel_bank() @ power + FLOOR)
     spectra -= spectra.mean(axis=1, keepdims=True)
     spectra /= spectra.std() + 1e-6
-    return uniform_filter1d(spectra, SMOOTHING_HOPS, axis=1, mode="nearest").T
+    return uniform_filter1d(spectra, SMOOTHING_HOPS, axis=1, mode="constant").T
 
 
 @cache

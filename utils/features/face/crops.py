@@ -20,6 +20,7 @@ AREA_BELOW = 0.75
 """A face that is to be scaled down to less than this is averaged over areas first, so that nothing is aliased."""
 
 LEAST_CUT_PX = 8
+LEAST_SCALE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -80,23 +81,32 @@ def cut_out(frame: np.ndarray, landmarks: np.ndarray) -> CutOut:
 def shrink(pixels: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
     """Scale a picture (H, W, 3) down by averaging, to `scale` or at most a third above it; larger than 1 it stays.
 
-    Halving is several times faster than averaging over fractions of pixels, so as much as can be is done by that. An odd
-    last row or column is left out there.
-
     Returns:
         The smaller picture, and its scale along x and y (2,).
     """
-    taken = 1.0
-    while taken * 0.5 >= scale and min(pixels.shape[:2]) > 1:
-        height, width = pixels.shape[0] // 2, pixels.shape[1] // 2
-        pixels = cv2.resize(pixels[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
-        taken *= 0.5
+    pixels, taken = halve(pixels, scale)
     if scale >= AREA_BELOW * taken:
         return pixels, np.full(2, taken)
     before = np.array(pixels.shape[1::-1])
     after = np.maximum(1, np.round(before * scale / taken)).astype(int)
     small = cv2.resize(pixels, (int(after[0]), int(after[1])), interpolation=cv2.INTER_AREA)
     return small, taken * after / before
+
+
+def halve(pixels: np.ndarray, scale: float) -> tuple[np.ndarray, float]:
+    """Halve a picture (H, W, 3) as often as it stays at or above `scale`; an odd last row or column is left out.
+
+    This is several times faster than averaging over fractions of pixels.
+
+    Returns:
+        The smaller picture, and its scale.
+    """
+    taken = 1.0
+    while taken * 0.5 >= scale and min(pixels.shape[:2]) > 1:
+        height, width = pixels.shape[0] // 2, pixels.shape[1] // 2
+        pixels = cv2.resize(pixels[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
+        taken *= 0.5
+    return pixels, taken
 
 
 def align(frames: Sequence[np.ndarray], landmarks: np.ndarray, side_px: int = CROP_PX) -> np.ndarray:
@@ -125,16 +135,21 @@ def align(frames: Sequence[np.ndarray], landmarks: np.ndarray, side_px: int = CR
 
 
 def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The turn, scale and shift (2, 3) float64 that carries points (N, 2) onto others with the least squared error."""
+    """The turn, scale and shift (2, 3) float64 that carries points (N, 2) onto others with the least squared error.
+
+    Where the points do not tell them, because all are one, nothing is turned or scaled.
+    """
     a, b = source - source.mean(axis=0, dtype=np.float64), target - target.mean(axis=0, dtype=np.float64)
     spread = max(float((a**2).sum()), 1e-6)
     cosine = float((a * b).sum()) / spread
     sine = float((a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum()) / spread
+    if np.hypot(cosine, sine) < LEAST_SCALE:
+        cosine, sine = 1.0, 0.0
     turn = np.array([[cosine, -sine], [sine, cosine]])
     shift = target.mean(axis=0, dtype=np.float64) - turn @ source.mean(axis=0, dtype=np.float64)
     return np.hstack([turn, shift[:, None]])
 
 
 def size_of(matrix: np.ndarray) -> float:
-    """The scale of a similarity (2, 3), kept above zero."""
-    return max(float(np.hypot(matrix[0, 0], matrix[1, 0])), 1e-6)
+    """The scale of a similarity (2, 3)."""
+    return float(np.hypot(matrix[0, 0], matrix[1, 0]))

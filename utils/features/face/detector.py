@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from utils.errors import UsageError
+from utils.features.face.crops import halve
 
 WEIGHTS = Path(__file__).resolve().parents[3] / "checkpoint" / "face_detector.onnx"
 SIDE_PX = 320
@@ -70,12 +71,14 @@ class FaceDetector:
 
     def __call__(self, frame: np.ndarray) -> Detections:
         """The faces of an upright (H, W, 3) uint8 RGB frame of any size."""
-        height, width = frame.shape[:2]
+        smaller, taken = halve(frame, SIDE_PX / max(frame.shape[:2]))
+        height, width = smaller.shape[:2]
         scale = SIDE_PX / max(height, width)
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         canvas = np.zeros((SIDE_PX, SIDE_PX, 3), np.uint8)
-        shrinking = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        canvas[: size[1], : size[0]] = cv2.resize(frame, size, interpolation=shrinking)
+        how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        canvas[: size[1], : size[0]] = cv2.resize(smaller, size, interpolation=how)
+        scale *= taken
         self._net.setInput(cv2.dnn.blobFromImage(canvas, 1.0, (SIDE_PX, SIDE_PX), MEAN_BGR, swapRB=True))
         by_width = {output.shape[-1]: output[0] for output in self._net.forward(self._outputs)}
         found = self._decode(by_width[BOX_COLUMNS], by_width[SCORE_COLUMNS][:, 1], by_width[LANDMARK_COLUMNS])

@@ -92,7 +92,9 @@ def mouth_series(crops: np.ndarray, times_s: np.ndarray) -> np.ndarray:
     grey = (cv2.cvtColor(crop[MOUTH_IN_CROP], cv2.COLOR_RGB2GRAY) for crop in crops)
     size = (MOUTH_COLUMNS, MOUTH_ROWS)
     small = np.stack([cv2.resize(picture, size, interpolation=cv2.INTER_AREA) for picture in grey]).astype(np.float32)
-    grid = np.arange(times_s[0], times_s[-1], 1 / MOUTH_HZ)[:MAX_MOUTH_FRAMES]
+    # A last frame that falls on the grid but for round-off belongs to it.
+    count = min(MAX_MOUTH_FRAMES, int((times_s[-1] - times_s[0]) * MOUTH_HZ + 1e-3) + 1)
+    grid = times_s[0] + np.arange(count) / MOUTH_HZ
     right = np.searchsorted(times_s, grid).clip(1, len(times_s) - 1)
     share = (grid - times_s[right - 1]) / (times_s[right] - times_s[right - 1])
     share = share.clip(0, 1).astype(np.float32)[:, None, None]

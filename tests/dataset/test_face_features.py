@@ -1,0 +1,190 @@
+"""Faces on disk beside the other features: layout, resuming, damage, and the same numbers as on the fly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dataset.batch import Sample, collate, make_sample
+from dataset.clips import CachedFeatures, ClipDataset, ClipTable, VideoFeatures
+from dataset.config import ExtractionConfig, LabelNames, VideoDirs
+from dataset.extraction import ExtractionSummary, extract_split
+from dataset.labels import read_labels
+from dataset.splits import Split, open_split
+from engine.predict import samples_of
+from tests.support import FEATURE_CONFIG, WITH_FACE, head_frames, write_head, write_video
+from utils.errors import UsageError
+from utils.features.config import FeatureConfig
+from utils.features.extract import extract_clip
+from utils.features.face import detector
+from utils.media.writer import write_clip
+
+NAMES = [
+    "head.mp4",
+    "sub/late sound.mkv",
+    "mute.mp4",
+    "silent.mp4",
+    "still.mp4",
+    "square.mp4",
+    "sound only.mp4",
+    "absent.mp4",
+]
+WITH_ALL = WITH_FACE.model_copy(update={"voice": True})
+
+
+def split_of(root: Path, features: FeatureConfig) -> Split:
+    return open_split("trainset", root, LabelNames(), VideoDirs(), features)
+
+
+def extract(root: Path, features: FeatureConfig = WITH_FACE, **options) -> ExtractionSummary:
+    return extract_split(split_of(root, features), ExtractionConfig(workers=1), quiet=True, **options)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Clips with and without a face and sound, extracted with faces."""
+    root = tmp_path_factory.mktemp("faces")
+    clips = root / "trainset"
+    write_head(clips / "head.mp4", 0)
+    write_head(clips / "sub" / "late sound.mkv", 1)
+    write_head(clips / "mute.mp4", 2, audio=False, frames=30)
+    write_clip(clips / "silent.mp4", head_frames(0, 30), 25, np.zeros(26_460, np.float32), 22_050)
+    write_head(clips / "still.mp4", 3, frames=1)
+    write_video(clips / "square.mp4", 0)
+    write_video(clips / "sound only.mp4", 1, video=False)
+    rows = [f"{name},{row % 2}" for row, name in enumerate(NAMES)]
+    (root / "trainset_label.txt").write_text("\n".join(["video_name,target", *rows]) + "\n", encoding="utf-8")
+    assert extract(root).n_clips == len(NAMES)
+    return root
+
+
+def face_file(root: Path, name: str) -> Path:
+    return root / "trainset_raw" / "face_feature" / f"{name}.npz"
+
+
+def samples(root: Path, features: FeatureConfig, *, cached: bool = True) -> list[Sample]:
+    split = split_of(root, features)
+    table = ClipTable(split, read_labels(split.labels), CachedFeatures(split) if cached else VideoFeatures(split, None))
+    return [ClipDataset(table, features)[row][0] for row in range(len(NAMES))]
+
+
+def assert_equal(one: Sample, other: Sample) -> None:
+    for field in vars(one):
+        if field != "target":
+            np.testing.assert_array_equal(getattr(one, field), getattr(other, field), err_msg=field)
+
+
+def test_every_clip_with_pictures_has_a_face_file(root: Path) -> None:
+    stored = {path.name for path in face_file(root, "").parent.rglob("*.npz")}
+    assert stored == {f"{Path(name).name}.npz" for name in NAMES[:6]}
+
+
+def test_what_is_seen_and_heard_of_each_clip(root: Path) -> None:
+    found = {name: one for name, one in zip(NAMES, samples(root, WITH_FACE), strict=True)}
+    assert [name for name in NAMES if found[name].has_face] == NAMES[:4]
+    assert [name for name in NAMES if found[name].has_sync] == NAMES[:2]
+    assert found["head.mp4"].mouth_frames == 40 and found["mute.mp4"].mouth_frames == 30
+    assert found["square.mp4"].has_covariance and not found["square.mp4"].face_pairs.any()
+
+
+def test_cached_on_the_fly_and_inference_are_equal_to_the_last_bit(root: Path) -> None:
+    for features in (WITH_FACE, WITH_ALL, FEATURE_CONFIG):
+        cached = samples(root, features)
+        paths = [root / "trainset" / name for name in NAMES]
+        inferred = [sample for sample, _ in samples_of(paths, features, ExtractionConfig(), workers=1)]
+        for stored, fresh, scored in zip(cached, samples(root, features, cached=False), inferred, strict=True):
+            assert_equal(stored, fresh)
+            assert_equal(stored, scored)
+
+
+def test_faces_cost_nothing_where_nobody_asks(root: Path) -> None:
+    batch = collate(samples(root, FEATURE_CONFIG))
+    assert batch.face_pairs.shape[:2] == (len(NAMES), 0) == batch.mouth.shape[:2] == batch.speech.shape[:2]
+    assert not batch.has_face.any() and not batch.has_sync.any() and not batch.mouth_frames.any()
+
+
+def test_a_batch_with_faces_has_one_shape_whoever_is_in_it(root: Path) -> None:
+    whole = collate(samples(root, WITH_FACE))
+    none = collate([one for one in samples(root, WITH_FACE) if not one.has_face])
+    for field in ("face_pairs", "mouth", "speech"):
+        assert getattr(whole, field).shape[1:] == getattr(none, field).shape[1:]
+        assert not getattr(none, field).any()
+    assert whole.face_pairs.shape[1:] == (16, 2, 112, 112, 3) and whole.mouth.shape[1:] == (128, 24, 28)
+    assert whole.speech.shape[1:] == (128 + 36, 40)
+
+
+def test_the_other_features_are_the_same_with_and_without_faces(root: Path) -> None:
+    path = root / "trainset" / "head.mp4"
+    plain, seen = extract_clip(path, FEATURE_CONFIG), extract_clip(path, WITH_FACE)
+    np.testing.assert_array_equal(plain.covariance, seen.covariance)
+    assert (plain.mel_jpeg, plain.facts) == (seen.mel_jpeg, seen.facts)
+    assert plain.face is None is plain.speech and seen.face is not None
+
+
+def test_the_mouth_is_timed_by_the_sounds_clock(tmp_path: Path) -> None:
+    times_s = 0.5 + np.arange(40) / 25
+    path = write_head(tmp_path / "late.mkv", frame_times_s=list(times_s))
+    face = extract_clip(path, WITH_FACE).face
+    assert face is not None and face.start_s == pytest.approx(0.5, abs=0.05)
+
+
+def test_extraction_goes_on_where_it_was(root: Path, tmp_path: Path) -> None:
+    import shutil
+
+    copy = Path(shutil.copytree(root, tmp_path / "copy"))
+    before = {name: face_file(copy, name).read_bytes() for name in NAMES[:6]}
+    assert extract(copy).n_new == 1  # the absent clip is tried again
+    face_file(copy, "head.mp4").unlink()
+    face_file(copy, "square.mp4").unlink()
+    assert extract(copy).n_new == 3
+    assert {name: face_file(copy, name).read_bytes() for name in NAMES[:6]} == before
+
+
+@pytest.mark.parametrize(("content", "reason"), [(b"PK and no archive", "unreadable"), (None, "not_extracted")])
+def test_a_damaged_or_absent_face_says_so(root: Path, tmp_path: Path, content: bytes | None, reason: str) -> None:
+    import shutil
+
+    copy = Path(shutil.copytree(root / "trainset_raw", tmp_path / "trainset_raw")).parent
+    path = face_file(copy, "head.mp4")
+    path.unlink() if content is None else path.write_bytes(content)
+    assert CachedFeatures(split_of(copy, WITH_FACE))("head.mp4").facts.reason == reason
+    assert CachedFeatures(split_of(copy, FEATURE_CONFIG))("head.mp4").facts.reason == ""
+
+
+def test_a_store_without_faces_does_not_serve_them(tmp_path: Path) -> None:
+    write_video(tmp_path / "trainset" / "a.mp4", 0)
+    (tmp_path / "trainset_label.txt").write_text("video_name,target\na.mp4,0\n", encoding="utf-8")
+    extract(tmp_path, FEATURE_CONFIG)
+    assert not (tmp_path / "trainset_raw" / "face_feature").exists()
+    with pytest.raises(UsageError, match="face: None there, 1 here"):
+        CachedFeatures(split_of(tmp_path, WITH_FACE))
+    with pytest.raises(UsageError, match="--overwrite"):
+        extract(tmp_path)
+    assert extract(tmp_path, overwrite=True).n_new == 1
+    assert face_file(tmp_path, "a.mp4").is_file()
+
+
+def test_a_store_with_faces_and_a_larger_k_serves_both_ways(root: Path) -> None:
+    smaller = WITH_FACE.video.model_copy(update={"top_k": 8})
+    for face in (True, False):
+        features = WITH_FACE.model_copy(update={"video": smaller, "face": face})
+        clip = CachedFeatures(split_of(root, features))("head.mp4")
+        assert clip.covariance is not None and clip.covariance.shape == (8, 8) and (clip.face is not None) == face
+
+
+def test_missing_weights_are_said_before_anything_is_decoded(root: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(detector, "WEIGHTS", tmp_path / "gone.onnx")
+    with pytest.raises(UsageError, match="gone.onnx"):
+        extract(root)
+    with pytest.raises(UsageError, match="gone.onnx"):
+        VideoFeatures(split_of(root, WITH_FACE), None)
+    with pytest.raises(UsageError, match="gone.onnx"):
+        next(samples_of([root / "trainset" / "head.mp4"], WITH_FACE, ExtractionConfig(), workers=1))
+
+
+def test_a_failed_clip_is_a_sample_without_a_face() -> None:
+    clip = extract_clip(Path("nowhere.mp4"), WITH_FACE)
+    sample = make_sample(0, 1.0, clip, top_k=16, image_size_px=64, face=True)
+    assert not sample.has_face and sample.face_pairs.shape[0] == 16 and clip.facts.reason == "missing_file"

@@ -1,0 +1,69 @@
+"""The face detector: landmarks where they belong, nothing where nothing is, any size of frame."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.support import head_frames
+from utils.errors import UsageError
+from utils.features.face import detector
+from utils.features.face.detector import SIDE_PX, FaceDetector, anchors, overlap, shared_detector, without_doubles
+
+
+def noise(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("identity", range(3))
+def test_a_face_is_found_once_with_its_landmarks_in_place(identity: int) -> None:
+    found = shared_detector()(head_frames(identity, 2)[0])
+    assert len(found) == 1 and found.scores[0] > 0.9
+    (left, top, right, bottom), marks = found.boxes[0], found.landmarks[0]
+    assert ((marks > [left, top]) & (marks < [right, bottom])).all()
+    left_eye, right_eye, nose, left_corner, right_corner = marks
+    assert left_eye[0] < nose[0] < right_eye[0] and left_corner[0] < right_corner[0]
+    assert max(left_eye[1], right_eye[1]) < nose[1] < min(left_corner[1], right_corner[1])
+
+
+def test_size_and_place_follow_the_frame() -> None:
+    head = head_frames(0, 2)[0]
+    canvas = np.full((400, 300, 3), 90, np.uint8)
+    canvas[200:328, 150:278] = head
+    alone, placed = shared_detector()(head), shared_detector()(canvas)
+    np.testing.assert_allclose(placed.landmarks[0], alone.landmarks[0] + [150, 200], atol=4)
+    double = shared_detector()(head.repeat(6, axis=0).repeat(6, axis=1))
+    np.testing.assert_allclose(double.landmarks[0] / 6, alone.landmarks[0], atol=4)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 500), (500, 3), (101, 77), (48, 64), (1081, 1921)])
+def test_frames_of_any_size_without_a_face_hold_none(size: tuple[int, int]) -> None:
+    assert len(shared_detector()(noise(*size))) == 0
+    assert len(shared_detector()(np.zeros((*size, 3), np.uint8))) == 0
+
+
+def test_the_same_frame_gives_the_same_faces() -> None:
+    frame = head_frames(1, 2)[1]
+    first, second = FaceDetector()(frame), shared_detector()(frame)
+    np.testing.assert_array_equal(first.boxes, second.boxes)
+    np.testing.assert_array_equal(first.landmarks, second.landmarks)
+
+
+def test_missing_weights_are_named(monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(detector, "WEIGHTS", tmp_path / "face_detector.onnx")
+    with pytest.raises(UsageError, match="face_detector.onnx is missing"):
+        FaceDetector()
+
+
+def test_anchors_cover_the_canvas_cell_by_cell() -> None:
+    grid = anchors()
+    assert grid.shape == (2 * (40**2 + 20**2 + 10**2), 3)
+    np.testing.assert_array_equal(grid[:3], [[4, 4, 16], [4, 4, 32], [12, 4, 16]])
+    assert grid[:, :2].max() < SIDE_PX
+
+
+def test_of_overlapping_boxes_the_surest_is_kept() -> None:
+    boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [50, 50, 60, 60]], np.float32)
+    assert without_doubles(boxes, np.array([0.7, 0.9, 0.8])) == [1, 2]
+    assert overlap(boxes[0], boxes[1]) == pytest.approx(90 / 110)
+    assert overlap(boxes[0], boxes[2]) == 0.0 == overlap(np.zeros(4), np.zeros(4))
