@@ -52,10 +52,11 @@ class _Appearance:
     looks: list[int] = field(default_factory=list)
     landmarks: list[np.ndarray] = field(default_factory=list)
     misses: int = 0
+    tail: int = 0
 
     @property
     def length(self) -> int:
-        return self.looks[-1] - self.looks[0] + 1
+        return self.looks[-1] - self.looks[0] + 1 + self.tail
 
 
 def upright_frames(stream: ClipStream) -> Iterator[np.ndarray]:
@@ -97,6 +98,8 @@ def track_face(path: Path) -> TrackedFace | None:
         now.landmarks.append(found.landmarks[pick])
         if best is None or now.length > best.length:
             best = now
+    if now is not None and not now.misses:
+        now.tail = stream.facts.n_frames - 1 - now.looks[-1]  # nothing says that the face went before the clip was over
     return None if best is None else middle_of(best, stream.facts.n_frames)
 
 

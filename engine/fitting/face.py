@@ -238,10 +238,9 @@ def describe_textures(
         for number, clip in clips.items()
     }
     missing = [task for task in tasks.values() if not task.kept.is_file()]
-    made = run_in_workers(
-        keep_texture, missing, workers=workers_for(tasks, config), timeout_s=config.extraction.timeout_s
-    )
-    for _, _, failure in made if missing else ():
+    workers, limit_s = workers_for(tasks, config), config.extraction.timeout_s
+    made = run_in_workers(keep_texture, missing, workers=workers, timeout_s=limit_s) if missing else ()
+    for _, _, failure in made:
         if failure:
             raise WorkError(f"the texture of a face could not be described: {failure}")
     return {number: FaceMaterial(task.clip, task.rows, task.kept) for number, task in tasks.items()}

@@ -1,0 +1,40 @@
+"""The command that makes a training set of real clips alone."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from dataset.pseudo_fakes import forged_pictures
+from dataset.pseudo_fakes.face_autoencoder import FaceAutoencoders
+from tests.support import one_sentence, write_head, write_video
+from utils.make_pseudo_fakes import main
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("videos")
+    for number in range(2):
+        write_head(folder / f"{number}.mp4", number, frames=30)
+    return folder
+
+
+@pytest.mark.parametrize("modality", ["audio", "video", "both"])
+def test_it_writes_clips_and_labels_and_says_how_many(modality, videos, tmp_path, monkeypatch, capsys):
+    fit = FaceAutoencoders.fit
+    quick = classmethod(lambda _, faces, seed: fit(faces, seed=seed, steps=1))
+    monkeypatch.setattr(forged_pictures.FaceAutoencoders, "fit", quick)
+    arguments = ["--video_dir", str(videos), "--output", str(tmp_path / "set"), "--modality", modality]
+    assert main(arguments) == 0
+    assert capsys.readouterr().out.endswith("2 real and 2 forged clips\n")
+    labels = pd.read_csv(tmp_path / "set" / "trainset_label.txt")
+    assert labels["target"].tolist() == [0, 1, 0, 1] and labels["group"].nunique() == 2
+    assert all((tmp_path / "set" / "trainset" / name).is_file() for name in labels["video_name"])
+    assert "there is a" in one_sentence(main, arguments, capsys)
+
+
+def test_clips_that_do_not_serve_are_an_error(tmp_path, capsys):
+    write_video(tmp_path / "videos" / "noise.mp4", 0)
+    arguments = ["--video_dir", str(tmp_path / "videos"), "--output", str(tmp_path / "set"), "--modality", "video"]
+    assert "0 of 1 clips have a face" in one_sentence(main, arguments, capsys, code=1)
+    assert "--modality" in one_sentence(main, [*arguments[:-1], "smell"], capsys)
