@@ -162,8 +162,13 @@ def write_head(path: Path, identity: int = 0, *, frames: int = 40, audio: bool =
     return path
 
 
-def random_batch(has_mel: list[bool], has_covariance: list[bool], seed: int = 0, top_k: int = K) -> Batch:
-    """A batch with these masks; as the data set makes it, an absent modality's values are zeros. A mel picture means sound."""
+def random_batch(
+    has_mel: list[bool], has_covariance: list[bool], seed: int = 0, top_k: int = K, *, faces: bool = True
+) -> Batch:
+    """A batch with these masks; as the data set makes it, an absent modality's values are zeros.
+
+    A mel picture means sound, a covariance pictures with a face; without `faces` the batch's config asks for none.
+    """
     rng = torch.Generator().manual_seed(seed)
     count = len(has_mel)
     mel_mask, covariance_mask = torch.tensor(has_mel), torch.tensor(has_covariance)
@@ -180,8 +185,20 @@ def random_batch(has_mel: list[bool], has_covariance: list[bool], seed: int = 0,
         has_covariance=covariance_mask,
         voice=voice * (windows & mel_mask[:, None])[:, :, None],
         has_voice=windows & mel_mask[:, None],
-        **random_faces(covariance_mask, mel_mask, rng),
+        **(random_faces(covariance_mask, mel_mask, rng) if faces else no_faces(count)),
     )
+
+
+def no_faces(count: int) -> dict[str, torch.Tensor]:
+    """The face fields of a batch whose config asks for no faces."""
+    return {
+        "face_pairs": torch.zeros((count, 0, *PAIR_SHAPE), dtype=torch.uint8),
+        "has_face": torch.zeros(count, dtype=torch.bool),
+        "mouth": torch.zeros((count, 0, MOUTH_ROWS, MOUTH_COLUMNS), dtype=torch.uint8),
+        "mouth_frames": torch.zeros(count, dtype=torch.int64),
+        "speech": torch.zeros((count, 0, SPEECH_BANDS)),
+        "has_sync": torch.zeros(count, dtype=torch.bool),
+    }
 
 
 def random_faces(seen: torch.Tensor, heard: torch.Tensor, rng: torch.Generator) -> dict[str, torch.Tensor]:
