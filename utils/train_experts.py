@@ -1,6 +1,6 @@
 """Fit the experts of av_experts from real clips and pseudo-fakes made of them, calibrate them, and write a checkpoint.
 
-The real clips of trainset's label file are trained on; labelled fakes in it only calibrate and measure, out of fold.
+The real clips of trainset's label file are trained on; labelled fakes in it calibrate and measure, out of fold.
 An interrupted run goes on where it was: described clips, pseudo-fakes and finished fits are kept in --cache.
 """
 

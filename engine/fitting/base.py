@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
 
@@ -62,6 +62,9 @@ class ExpertFitter(ABC, Generic[E]):
 
     key: str
     """Text that differs whenever the material does; judged folds are kept under it."""
+
+    calibrates_on_stand_ins: ClassVar[bool] = False
+    """Whether stand-ins set the expert's calibration even where fakes are labelled, since those are seldom of its kind."""
 
     @classmethod
     @abstractmethod

@@ -1,4 +1,7 @@
-"""Fitting of `av_experts` from real clips and pseudo-fakes: no fake is trained on, those with labels calibrate and measure."""
+"""Fitting of `av_experts` from real clips and pseudo-fakes: labelled fakes calibrate and measure.
+
+Only the covariance expert, which is off by default, is trained on them.
+"""
 
 from __future__ import annotations
 
@@ -71,8 +74,8 @@ class FittedFusion:
 def fit_experts(config: RunConfig, options: FitOptions) -> RunFolder:
     """Fit the experts on the real clips of the training labels, calibrate them out of fold, and write a checkpoint.
 
-    Labelled fakes, where there are any, take part in calibration, threshold and figures only; without them pseudo-fakes that
-    the judging expert has not seen stand in.
+    Labelled fakes, where there are any, take part in calibration, threshold and figures (and teach the covariance expert, where
+    it is on); without them pseudo-fakes that the judging expert has not seen stand in.
 
     Args:
         config: `model`, `trainset`'s labels and clips, `extraction`, `eval` and `seed` are used.

@@ -34,13 +34,16 @@ class Fusion:
 
     @classmethod
     def fit(cls, judged: Mapping[str, Judged], target: np.ndarray, groups: np.ndarray, bound: float) -> Fusion:
-        """Calibrate on out-of-fold opinions (n,) of clips with these targets and groups; stand-ins where none is fake."""
+        """Calibrate on out-of-fold opinions (n,) of clips with these targets and groups.
+
+        Stand-ins take the place of fakes where none is labelled, and for experts that ask for it.
+        """
         scales = {}
         for name, said in judged.items():
             raw, is_fake, where = said.raw, target, groups
-            if not target.any():
-                raw = np.concatenate([raw, said.stand_ins])
-                is_fake = np.concatenate([target, np.ones(len(said.stand_ins))])
+            if said.calibrates_on_stand_ins or not target.any():
+                raw = np.concatenate([raw[target == 0], said.stand_ins])
+                is_fake = np.repeat([0.0, 1.0], [int((target == 0).sum()), len(said.stand_ins)])
                 where = np.full(len(raw), STAND_IN_GROUP)
             scales[name] = fit_slope_and_bias(raw, is_fake, where, bound)
         return cls(scales, bound)
@@ -71,9 +74,9 @@ def fuse_out_of_fold(
     chosen = {name: judged[name] for name in (judged if names is None else names)}
     evidence = {name: np.zeros(len(clips)) for name in chosen}
     for fold in np.unique(clips.folds):
-        held, rest = clips.folds == fold, clips.folds != fold
-        others = {name: Judged(said.raw[rest], said.stand_ins) for name, said in chosen.items()}
-        fusion = Fusion.fit(others, clips.target[rest], clips.groups[rest], bound)
+        held = clips.folds == fold
+        others = {name: said.without(held, int(fold)) for name, said in chosen.items()}
+        fusion = Fusion.fit(others, clips.target[~held], clips.groups[~held], bound)
         for name, said in chosen.items():
             evidence[name][held] = fusion.evidence(name, said.raw[held])
     known = np.any([~np.isnan(said.raw) for said in chosen.values()], axis=0)

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +55,21 @@ class Judged:
     Attributes:
         raw: (n,) raw log-odds of the labelled clips, NaN where it has no opinion.
         stand_ins: (m,) raw log-odds of held-out pseudo-fakes.
+        stand_in_folds: (m,) the folds whose real clips they were made of.
+        calibrates_on_stand_ins: see `ExpertFitter`.
     """
 
     raw: np.ndarray
     stand_ins: np.ndarray
+    stand_in_folds: np.ndarray
+    calibrates_on_stand_ins: bool = False
+
+    def without(self, held: np.ndarray, fold: int) -> Judged:
+        """What it says of clips and stand-ins outside a fold, whose clips `held` (n,) bool marks."""
+        kept = self.stand_in_folds != fold
+        return replace(
+            self, raw=self.raw[~held], stand_ins=self.stand_ins[kept], stand_in_folds=self.stand_in_folds[kept]
+        )
 
 
 def judge_out_of_fold(
@@ -81,12 +92,14 @@ def judge_out_of_fold(
     for seed in seeds:
         judged.append({})
         for name in fitters:
-            raw, stand_ins = np.full(len(clips), np.nan), []
+            raw, stand_ins, origin = np.full(len(clips), np.nan), [], []
             for task in (task for task in tasks if (task.seed, task.name) == (seed, name)):
                 with np.load(task.kept, allow_pickle=False) as kept:
                     raw[task.clips] = kept["raw"]
                     stand_ins.append(kept["stand_ins"])
-            judged[-1][name] = Judged(raw, np.concatenate(stand_ins))
+                    origin.append(np.full(len(kept["stand_ins"]), task.fold))
+            on_stand_ins = fitters[name].calibrates_on_stand_ins
+            judged[-1][name] = Judged(raw, np.concatenate(stand_ins), np.concatenate(origin), on_stand_ins)
     return judged
 
 

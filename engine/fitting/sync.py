@@ -28,6 +28,8 @@ SHIFT_FRAMES = 8
 class SyncFitter(ExpertFitter[SyncExpert]):
     """Fits the sync expert."""
 
+    calibrates_on_stand_ins = True
+
     def __init__(self, kept: list[KeptClip | None], is_real: np.ndarray, folds: np.ndarray, groups: np.ndarray) -> None:
         """Fit on the real ones of these clips: their descriptions, folds (n,) and groups (n,)."""
         self.kept = kept
