@@ -154,6 +154,8 @@ def random_batch(has_mel: list[bool], has_covariance: list[bool], seed: int = 0,
         has_covariance=covariance_mask,
         voice=voice * (windows & mel_mask[:, None])[:, :, None],
         has_voice=windows & mel_mask[:, None],
+        embedding=torch.zeros(count, 0, 0),
+        has_embedding=torch.zeros(count, 0, dtype=torch.bool),
         **random_faces(covariance_mask, mel_mask, rng),
     )
 

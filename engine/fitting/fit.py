@@ -19,6 +19,7 @@ from engine.fitting.base import ExpertFitter, FitOptions, LabelledClips
 from engine.fitting.covariance import CovarianceFitter
 from engine.fitting.fusion import Fusion, combination_table, fuse_out_of_fold
 from engine.fitting.judging import Judged, fit_on_everything, judge_out_of_fold
+from engine.fitting.speech_embedding import SpeechEmbeddingFitter
 from engine.fitting.sync import SyncFitter
 from engine.fitting.voice import VoiceFitter
 from engine.results import describe_run
@@ -31,7 +32,12 @@ from utils.metrics import Calibration, fit_calibration, summarise
 
 log = logging.getLogger(__name__)
 
-FITTERS: dict[str, type[ExpertFitter]] = {"voice": VoiceFitter, "sync": SyncFitter, "covariance": CovarianceFitter}
+FITTERS: dict[str, type[ExpertFitter]] = {
+    "voice": VoiceFitter,
+    "speech_embedding": SpeechEmbeddingFitter,
+    "sync": SyncFitter,
+    "covariance": CovarianceFitter,
+}
 """Who fits which expert."""
 
 FOLDS = 5
