@@ -37,7 +37,7 @@ class SpeechEmbeddingExpert(WindowExpert):
         weight: (E,) the discriminant's direction.
         offset: () what it adds.
 
-    How long an embedding is depends on the encoder, so E is 0, and there is no opinion, until it is fitted or loaded.
+    How long an embedding is depends on the encoder: until it is fitted or loaded, E is 1 and there is no opinion.
     """
 
     centre: Tensor
@@ -49,8 +49,8 @@ class SpeechEmbeddingExpert(WindowExpert):
         """Begin without an opinion."""
         super().__init__()
         self.ridge = config.ridge
-        for name in ("centre", "spread", "weight"):
-            self.register_buffer(name, torch.zeros(0))
+        for name, value in (("centre", 0.0), ("spread", 1.0), ("weight", 0.0)):
+            self.register_buffer(name, torch.full((1,), value))
         self.register_buffer("offset", torch.zeros(()))
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
@@ -68,7 +68,7 @@ class SpeechEmbeddingExpert(WindowExpert):
 
     def windows(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """See `WindowExpert.windows`."""
-        return batch.embedding, batch.has_embedding & bool(len(self.weight))
+        return batch.embedding, batch.has_embedding & self.weight.any()
 
     def score_windows(self, features: Tensor) -> Tensor:
         """The discriminant (N,) float64, log-odds where the features are normal with one scatter for both classes."""
