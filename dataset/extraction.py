@@ -31,8 +31,7 @@ from dataset.manifest import (
 from dataset.splits import Split
 from dataset.workers import default_workers, run_in_workers
 from utils.errors import WorkError
-from utils.features.extract import ClipFacts
-from utils.features.face.detector import require_weights
+from utils.features.extract import ClipFacts, require_parts
 from utils.features.store import COVARIANCES, FACES, KINDS, PICTURES, WAVES, normal_name, stem_of
 
 log = logging.getLogger(__name__)
@@ -86,12 +85,11 @@ def extract_split(
         quiet: no progress bar.
 
     Raises:
-        UsageError: a bad label file, features of another fingerprint while `overwrite` is off, or no face detector.
+        UsageError: a bad label file, features of another fingerprint while `overwrite` is off, or see `require_parts`.
         WorkError: the feature folder cannot be written.
     """
     started = time.monotonic()
-    if split.store.config.face:
-        require_weights()
+    require_parts(split.store.config)
     all_names = read_labels(split.labels)["video_name"].tolist()
     names = shard.select(all_names)
     folder = split.store.root
@@ -169,7 +167,16 @@ def extract_missing(
     scratch.mkdir(parents=True)
     features = split.store.config
     tasks = (
-        ExtractionTask(name, split.video_path(name), outputs.of(name), scratch, journal, features, config.max_frames)
+        ExtractionTask(
+            name,
+            split.video_path(name),
+            outputs.of(name),
+            scratch,
+            journal,
+            features,
+            config.max_frames,
+            split.store.embeddings,
+        )
         for name in names
     )
     workers = min(config.workers or default_workers(), len(names))

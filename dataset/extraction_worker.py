@@ -31,6 +31,7 @@ class ExtractionTask:
         outputs: final paths by kind (`picture`, `covariance`, `wave`, and `face` where the config asks for it).
         scratch: folder for unfinished files, on the same file system as the outputs.
         journal: file that gets the clip's row.
+        embeddings: where speech embeddings are kept, if anywhere.
     """
 
     name: str
@@ -40,6 +41,7 @@ class ExtractionTask:
     journal: Path
     config: FeatureConfig
     max_frames: int | None
+    embeddings: Path | None = None
 
 
 def extract_in_memory(task: tuple[Path, FeatureConfig, int | None]) -> ClipFeatures:
@@ -60,7 +62,13 @@ def extract_to_store(task: ExtractionTask) -> Row:
     started = time.perf_counter()
     scratch = {kind: task.scratch / f"{os.getpid()}{path.suffix}" for kind, path in task.outputs.items()}
     try:
-        features = extract_clip(task.video_path, task.config, max_frames=task.max_frames, wav_path=scratch["wave"])
+        features = extract_clip(
+            task.video_path,
+            task.config,
+            max_frames=task.max_frames,
+            wav_path=scratch["wave"],
+            embeddings=task.embeddings,
+        )
         written = write_features(features, scratch)
         row = Row(features.facts, time.perf_counter() - started)
         for path in task.outputs.values():

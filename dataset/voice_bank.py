@@ -1,4 +1,4 @@
-"""What the voice expert is trained on, kept on disk clip by clip so that an interrupted training goes on where it was."""
+"""What experts of the voice are trained on, kept on disk clip by clip so that an interrupted training goes on where it was."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ import numpy as np
 from dataset.pseudo_fakes.bank import BANK_VERSION, BankConfig, real_rows, synthetic_rows
 from dataset.workers import run_in_workers
 from utils.features.config import FEATURE_VERSION, FeatureConfig
+from utils.features.encoders import speech_encoder
 from utils.features.extract import clip_voice
-from utils.features.voice import VOICE_RATE_HZ, VOICE_VERSION, describe
+from utils.features.speech_embedding import encoder_fingerprint
+from utils.features.voice import VOICE_RATE_HZ, VOICE_VERSION, describe, voice_features
 from utils.files import atomic_path
 from utils.media.errors import MediaError
 
@@ -38,6 +40,7 @@ class VoiceTask:
         use: `real`: a real voice, which pseudo-fakes are made of; `synthetic`: a synthesiser's utterance; `scored`: only
             described as it is.
         folder: where its rows are kept.
+        encoder: the speech encoder that describes its windows; `None` for the voice features.
     """
 
     name: str
@@ -47,12 +50,15 @@ class VoiceTask:
     bank: BankConfig
     seed: int
     folder: Path
+    encoder: str | None = None
 
     @property
     def kept(self) -> Path:
         """The file of its rows; another one whenever the rows would differ."""
         size = self.path.stat().st_size if self.path.is_file() else 0
         recipe = [self.name, size, self.use, self.features.fingerprint(), asdict(self.bank), self.seed]
+        if self.encoder is not None:
+            recipe.append(encoder_fingerprint(speech_encoder(self.encoder)))
         text = json.dumps([*recipe, BANK_VERSION, VOICE_VERSION, FEATURE_VERSION], sort_keys=True)
         return self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.npz"
 
@@ -104,13 +110,14 @@ def make_rows(task: VoiceTask) -> str:
         waveform = clip_voice(task.path, task.features)
     except MediaError as error:
         return error.reason
-    windows = describe(waveform) if len(waveform) else np.zeros((0, 0), np.float32)
+    features = voice_features if task.encoder is None else speech_encoder(task.encoder).pooled
+    windows = describe(waveform, features) if len(waveform) else np.zeros((0, 0), np.float32)
     rows, kinds = np.zeros((0, 0), np.float32), np.zeros(0, "U1")
     if task.use != "scored" and len(waveform) >= SHORTEST_RECORDING_S * VOICE_RATE_HZ:
         digest = hashlib.sha256(task.name.encode()).digest()
         rng = np.random.default_rng((task.seed, int.from_bytes(digest[:8], "big")))
         make = real_rows if task.use == "real" else synthetic_rows
-        rows, names = make(waveform, rng, task.bank)
+        rows, names = make(waveform, rng, task.bank, features)
         kinds = np.array(names)
     with atomic_path(task.kept) as temporary, open(temporary, "wb") as file:
         np.savez(file, windows=windows, rows=rows, kinds=kinds)

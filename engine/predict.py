@@ -28,8 +28,7 @@ from engine.run_folder import write_csv
 from engine.scoring import EVIDENCE_PREFIX, score_batches
 from utils.errors import UsageError
 from utils.features.config import FeatureConfig
-from utils.features.extract import ClipFacts, failed
-from utils.features.face.detector import require_weights
+from utils.features.extract import ClipFacts, failed, require_parts
 from utils.files import write_text_atomic
 from utils.metrics import summarise
 
@@ -160,8 +159,7 @@ def samples_of(
     paths: list[Path], features: FeatureConfig, limits: ExtractionConfig, workers: int
 ) -> Iterator[tuple[Sample, ClipFacts]]:
     """The clips' samples in order, decoded in processes of their own: a decoder that dies costs its clip only."""
-    if features.face:
-        require_weights()
+    require_parts(features)
     tasks = [(path, features, limits.max_frames) for path in paths]
     results = run_in_workers(extract_in_memory, tasks, workers=workers, timeout_s=limits.timeout_s)
     for row, (_, clip, reason) in enumerate(results):
@@ -173,6 +171,7 @@ def samples_of(
             top_k=features.video.top_k,
             image_size_px=features.audio.image_size_px,
             face=features.face,
+            speech_encoder=features.speech_encoder,
         )
         yield sample, clip.facts
 

@@ -7,7 +7,7 @@ training and evaluation alike, and an absent modality is a learned vector instea
 
 from __future__ import annotations
 
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from dataset.batch import Batch
 from models.base import Detector, DetectorConfig, DetectorOutput
-from models.blocks.backbone import create_backbone
+from models.blocks.backbone import create_backbone, feature_size
 from models.blocks.picture import PictureInput
 from models.registry import MODELS
 from utils.features.config import FeatureConfig
@@ -65,9 +65,12 @@ class MelBranch(nn.Module):
         super().__init__()
         self.picture = PictureInput(config.image_size_px)
         self.backbone, self.initialisation = create_backbone(
-            config.backbone, pretrained=config.pretrained, weights=config.weights
+            config.backbone,
+            pretrained=config.pretrained,
+            weights=config.weights,
+            image_size_px=config.image_size_px,
         )
-        self.linear = nn.Linear(cast(int, self.backbone.num_features), width)
+        self.linear = nn.Linear(feature_size(self.backbone), width)
 
     def forward(self, mel: Tensor) -> Tensor:
         """(B, 1, H, W) uint8 -> (B, width)."""

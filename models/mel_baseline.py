@@ -32,7 +32,11 @@ class MelBaseline(Detector):
         super().__init__()
         self.picture = PictureInput(config.image_size_px)
         self.backbone, self.initialisation = create_backbone(
-            config.backbone, pretrained=config.pretrained, weights=config.weights, num_classes=1
+            config.backbone,
+            pretrained=config.pretrained,
+            weights=config.weights,
+            num_classes=1,
+            image_size_px=config.image_size_px,
         )
 
     def usable(self, batch: Batch) -> Tensor:

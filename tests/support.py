@@ -185,6 +185,8 @@ def random_batch(
         has_covariance=covariance_mask,
         voice=voice * (windows & mel_mask[:, None])[:, :, None],
         has_voice=windows & mel_mask[:, None],
+        embedding=torch.zeros(count, 0, 0),
+        has_embedding=torch.zeros(count, 0, dtype=torch.bool),
         **(random_faces(covariance_mask, mel_mask, rng) if faces else no_faces(count)),
     )
 

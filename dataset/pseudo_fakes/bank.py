@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,27 +41,39 @@ def random_crop(waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return waveform[start : start + CROP_S * VOICE_RATE_HZ]
 
 
-def one_window(waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+Describe = Callable[[np.ndarray], np.ndarray]
+"""Features (D,) of a window (S,) at 16 kHz."""
+
+
+def one_window(waveform: np.ndarray, rng: np.random.Generator, features: Describe) -> np.ndarray:
     """Features (D,) of a random window."""
     choices = voice_windows(waveform)
-    return voice_features(choices[int(rng.integers(len(choices)))])
+    return features(choices[int(rng.integers(len(choices)))])
 
 
-def real_rows(waveform: np.ndarray, rng: np.random.Generator, config: BankConfig) -> tuple[np.ndarray, list[str]]:
-    """Rows of a real recording (S,) at 16 kHz: features (N, D) float32, and what each is: `real` or a family's name."""
-    rows = [one_window(post_process(random_crop(waveform, rng), rng), rng) for _ in range(config.real_copies)]
-    kinds = [REAL] * config.real_copies
+def real_rows(
+    waveform: np.ndarray, rng: np.random.Generator, config: BankConfig, features: Describe = voice_features
+) -> tuple[np.ndarray, list[str]]:
+    """Rows of a real recording (S,) at 16 kHz: features (N, D) float32, and what each is: `real` or a family's name.
+
+    Whatever the features, the same `rng` gives the same forgeries.
+    """
+    copies = config.real_copies
+    rows = [one_window(post_process(random_crop(waveform, rng), rng), rng, features) for _ in range(copies)]
+    kinds = [REAL] * copies
     for family, forge in VOICE_FAKES.items():
         for _ in range(config.fake_copies):
-            rows.append(one_window(post_process(forge(random_crop(waveform, rng), rng), rng), rng))
+            rows.append(one_window(post_process(forge(random_crop(waveform, rng), rng), rng), rng, features))
             kinds.append(family)
     return np.stack(rows), kinds
 
 
-def synthetic_rows(waveform: np.ndarray, rng: np.random.Generator, config: BankConfig) -> tuple[np.ndarray, list[str]]:
+def synthetic_rows(
+    waveform: np.ndarray, rng: np.random.Generator, config: BankConfig, features: Describe = voice_features
+) -> tuple[np.ndarray, list[str]]:
     """Rows of a synthesiser's utterance (S,) at 16 kHz, as `real_rows` gives them, all `synthetic`."""
     rows = []
     for copy in range(config.synthetic_copies):
         crop = random_crop(waveform, rng)
-        rows.append(one_window(crop if copy == 0 else post_process(crop, rng), rng))
+        rows.append(one_window(crop if copy == 0 else post_process(crop, rng), rng, features))
     return np.stack(rows), [SYNTHETIC] * len(rows)

@@ -24,6 +24,7 @@ from engine.fitting.covariance import CovarianceFitter
 from engine.fitting.face import FaceFitter
 from engine.fitting.fusion import Fusion, combination_table, fuse_out_of_fold
 from engine.fitting.judging import Judged, fit_on_everything, judge_out_of_fold
+from engine.fitting.speech_embedding import SpeechEmbeddingFitter
 from engine.fitting.sync import SyncFitter
 from engine.fitting.voice import VoiceFitter
 from engine.results import describe_run
@@ -40,6 +41,7 @@ log = logging.getLogger(__name__)
 FITTERS: dict[str, type[ExpertFitter]] = {
     "voice": VoiceFitter,
     "face": FaceFitter,
+    "speech_embedding": SpeechEmbeddingFitter,
     "sync": SyncFitter,
     "covariance": CovarianceFitter,
 }

@@ -15,8 +15,9 @@ from dataset.voice_bank import Use, VoiceRows, VoiceTask, load_voices
 from dataset.workers import default_workers
 from engine.config import RunConfig
 from engine.fitting.base import ExpertFitter, FitOptions, LabelledClips
-from models.experts.voice import VoiceExpert
+from models.experts.windows import WindowExpert
 from utils.errors import UsageError, WorkError
+from utils.features.config import FeatureConfig
 from utils.features.store import files_below
 
 log = logging.getLogger(__name__)
@@ -85,13 +86,19 @@ def balanced_weights(kinds: np.ndarray, groups: np.ndarray) -> np.ndarray:
     return weights * len(weights)
 
 
-class VoiceFitter(ExpertFitter[VoiceExpert]):
-    """Fits the voice expert."""
+class VoiceFitter(ExpertFitter[WindowExpert]):
+    """Fits the voice expert, and whatever else judges voices window by window."""
 
     def __init__(self, material: VoiceMaterial) -> None:
         """Fit on this material."""
         self.material = material
         self.key = material.digest()
+
+    @classmethod
+    def encoder(cls, features: FeatureConfig) -> str | None:
+        """The speech encoder that describes windows; `None` for the voice features."""
+        del features
+        return None
 
     @classmethod
     def gather(cls, clips: LabelledClips, config: RunConfig, options: FitOptions) -> VoiceFitter:
@@ -103,7 +110,9 @@ class VoiceFitter(ExpertFitter[VoiceExpert]):
         """
 
         def task(name: str, path: Path, use: Use) -> VoiceTask:
-            return VoiceTask(name, path, use, config.features, BankConfig(), config.seed, options.cache)
+            return VoiceTask(name, path, use, config.features, BankConfig(), config.seed, options.cache, encoder)
+
+        encoder = cls.encoder(config.features)
 
         tasks = [
             task(name, clips.table.split.video_path(name), "scored" if target else "real")
@@ -114,7 +123,7 @@ class VoiceFitter(ExpertFitter[VoiceExpert]):
         found = [rows for _, rows in load_voices(tasks, workers=workers, timeout_s=config.extraction.timeout_s)]
         return cls(assemble(found, clips.folds, clips.groups))
 
-    def fit(self, expert: VoiceExpert, *, seed: int, without_fold: int | None = None) -> None:
+    def fit(self, expert: WindowExpert, *, seed: int, without_fold: int | None = None) -> None:
         """See `ExpertFitter.fit`."""
         material = self.material
         kept = np.ones(len(material.rows), bool) if without_fold is None else material.fold_of_row != without_fold
@@ -125,7 +134,7 @@ class VoiceFitter(ExpertFitter[VoiceExpert]):
         expert.fit(material.rows[kept], is_fake.astype(int), weights, seed=seed)
 
     @torch.inference_mode()
-    def judge(self, expert: VoiceExpert, clips: np.ndarray) -> np.ndarray:
+    def judge(self, expert: WindowExpert, clips: np.ndarray) -> np.ndarray:
         """See `ExpertFitter.judge`: the mean over a clip's windows, NaN where it has none."""
 
         def judged(windows: np.ndarray) -> float:
@@ -134,7 +143,7 @@ class VoiceFitter(ExpertFitter[VoiceExpert]):
         return np.array([judged(self.material.windows[clip]) for clip in clips])
 
     @torch.inference_mode()
-    def stand_ins(self, expert: VoiceExpert, fold: int) -> np.ndarray:
+    def stand_ins(self, expert: WindowExpert, fold: int) -> np.ndarray:
         """See `ExpertFitter.stand_ins`."""
         held = (self.material.fold_of_row == fold) & self.material.is_fake
         return expert.score_windows(torch.from_numpy(self.material.rows[held])).numpy()

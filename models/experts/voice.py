@@ -14,8 +14,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from dataset.batch import Batch
-from models.experts.base import EXPERTS, Expert, ExpertConfig
+from models.experts.base import EXPERTS, ExpertConfig
 from models.experts.forest import PackedForest
+from models.experts.windows import WindowExpert
 from utils.errors import UsageError
 from utils.features.config import FeatureConfig
 from utils.features.voice import BLOCK_SIZES
@@ -33,7 +34,7 @@ class VoiceConfig(ExpertConfig):
 
 
 @EXPERTS.register("voice", VoiceConfig)
-class VoiceExpert(Expert):
+class VoiceExpert(WindowExpert):
     """The voice expert."""
 
     def __init__(self, config: VoiceConfig) -> None:
@@ -48,16 +49,9 @@ class VoiceExpert(Expert):
         if not features.voice:
             raise UsageError("the voice expert needs features.voice=true")
 
-    def mask(self, batch: Batch) -> Tensor:
-        """(B,) bool: clips with a voice, that is with sound."""
-        return batch.has_voice.any(dim=1)
-
-    def raw(self, batch: Batch) -> Tensor:
-        """(B,) float32: the mean log-odds over each clip's own windows."""
-        own = batch.has_voice
-        scores = torch.zeros(own.shape, dtype=torch.float64, device=own.device)
-        scores[own] = self.score_windows(batch.voice[own])
-        return (scores.sum(dim=1) / own.sum(dim=1).clamp(min=1)).float()
+    def windows(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """See `WindowExpert.windows`."""
+        return batch.voice, batch.has_voice
 
     def score_windows(self, features: Tensor) -> Tensor:
         """Log-odds of fake (N,) float64 of windows (N, D) float32, the mean over the blocks."""
@@ -69,14 +63,7 @@ class VoiceExpert(Expert):
         return torch.stack(log_odds).mean(dim=0)
 
     def fit(self, features: np.ndarray, is_fake: np.ndarray, weights: np.ndarray, *, seed: int = 0) -> None:
-        """Grow the trees.
-
-        Args:
-            features: (N, D) float32 windows.
-            is_fake: (N,) 1 for a forged or synthetic voice, 0 for a real one; both occur.
-            weights: (N,) sample weights; the classes should weigh the same in sum.
-            seed: same rows and seed, same trees.
-        """
+        """Grow the trees; see `WindowExpert.fit`."""
         from sklearn.ensemble import ExtraTreesClassifier
 
         ends = np.cumsum(list(BLOCK_SIZES.values()))[:-1]

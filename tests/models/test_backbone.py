@@ -9,7 +9,8 @@ import torch
 
 from models.blocks import backbone
 from models.blocks.backbone import create_backbone
-from tests.support import BACKBONE
+from models.registry import build_model
+from tests.support import BACKBONE, FEATURE_CONFIG, SIZE_PX, random_batch, tiny_model
 from utils.errors import UsageError
 
 
@@ -54,3 +55,27 @@ def test_an_absent_weight_file_and_an_unknown_backbone_are_errors(tmp_path):
         create_backbone(BACKBONE, pretrained=True, weights=str(tmp_path / "absent.pth"))
     with pytest.raises(UsageError, match="resnet99"):
         create_backbone("resnet99", pretrained=False)
+
+
+@pytest.mark.parametrize("model", ["mel_baseline", "ffdv_cov"])
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "mobilenetv3_small_050"])
+def test_models_take_backbones_of_a_fixed_size_and_with_a_layer_behind_the_pooling(model, name):
+    torch.manual_seed(0)
+    detector = build_model(tiny_model(model, backbone=name, image_size_px=SIZE_PX), FEATURE_CONFIG).train()
+    logit = detector(random_batch([True] * 4, [True] * 4)).logit
+    assert logit.shape == (4,) and torch.isfinite(logit).all()
+    torch.nn.functional.binary_cross_entropy_with_logits(logit, torch.tensor([0.0, 1.0, 0.0, 1.0])).backward()
+    first = next(parameter for parameter in detector.parameters() if parameter.dim() == 4)
+    assert first.grad is not None and first.grad.abs().sum() > 0
+
+
+def test_a_transformers_local_weights_fit_another_picture_size(tmp_path):
+    source, _ = create_backbone("vit_tiny_patch16_224", pretrained=False)
+    path = tmp_path / "vit.pth"
+    torch.save(source.state_dict(), path)
+    loaded, initialisation = create_backbone(
+        "vit_tiny_patch16_224", pretrained=True, weights=str(path), image_size_px=SIZE_PX
+    )
+    assert "vit.pth" in initialisation
+    assert loaded.pos_embed.shape == (1, 1 + (SIZE_PX // 16) ** 2, 192)
+    assert torch.equal(loaded.state_dict()["blocks.0.attn.qkv.weight"], source.state_dict()["blocks.0.attn.qkv.weight"])

@@ -6,9 +6,11 @@ import hashlib
 import json
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from utils.config import Section
+from utils.errors import UsageError
+from utils.features.encoders import check_encoder_name
 
 FEATURE_VERSION = 1
 """Raise it when the same config would give other numbers than before: every cache then asks to be made again."""
@@ -54,15 +56,28 @@ class FeatureConfig(Section):
     video: VideoFeatureConfig = VideoFeatureConfig()
     audio: AudioFeatureConfig = AudioFeatureConfig()
     voice: bool = Field(False, description="also describe the voice; made from the waveform whenever it is needed")
+    speech_encoder: str | None = Field(
+        None, description="also embed the voice with this frozen encoder: its name, or transformers/<model>"
+    )
     face: bool = Field(False, description="also find the face in the clip's middle, its mouth and the speech beside it")
+
+    @field_validator("speech_encoder")
+    @classmethod
+    def _known_encoder(cls, name: str | None) -> str | None:
+        if name is not None:
+            try:
+                check_encoder_name(name)
+            except UsageError as error:
+                raise ValueError(str(error)) from None
+        return name
 
     def stored(self) -> dict:
         """The fields that decide what lies on disk.
 
-        `voice` is made from the stored waveform, so it is not among them. `face` adds files to those of the same clips without
-        it: it is among them only where it is on, by its version.
+        `voice` and speech embeddings are made from the stored waveform, so they are not among them. `face` adds files to
+        those of the same clips without it: it is among them only where it is on, by its version.
         """
-        fields = self.model_dump(exclude={"voice", "face"})
+        fields = self.model_dump(exclude={"voice", "speech_encoder", "face"})
         return {**fields, "face": FACE_VERSION} if self.face else fields
 
     def fingerprint(self) -> str:

@@ -12,10 +12,13 @@ import numpy as np
 
 from utils.features.config import FeatureConfig
 from utils.features.covariance import bin_covariance, frame_covariance
+from utils.features.encoders import speech_encoder
 from utils.features.face import FaceFeatures, FaceWindow, clip_faces, describe_faces
+from utils.features.face.detector import require_weights
 from utils.features.histogram import HistogramRows
 from utils.features.mel import MelSpectrogram, encode_picture, mel_image
 from utils.features.speech import LEAST_MOUTH_FRAMES, speech_of_pcm
+from utils.features.speech_embedding import embedding_of_pcm
 from utils.features.voice import VoiceSamples, voice_of_pcm, voice_waveform
 from utils.features.waveform import MonoResampler, WavWriter
 from utils.media.decode import AudioBlock, ClipStream, StreamFacts
@@ -57,6 +60,7 @@ class ClipFeatures:
         covariance: (K, K) float32 in [0, 1]; `None` without video.
         mel_jpeg: the mel picture's JPG bytes (one channel, square); `None` without audio.
         voice: (W, D) float32, see `voice_of_pcm`; `None` without audio, and unless the config asks for it.
+        embedding: (W, E) float32, see `embedding_of_pcm`; `None` without audio, and unless the config names an encoder.
         face: what the experts see of the face; `None` where none was found, and unless the config asks for it.
         speech: (T' + 2 PAD, 40) float32, see `speech_of_pcm`; `None` without a face or without sound beside it.
     """
@@ -65,6 +69,7 @@ class ClipFeatures:
     covariance: np.ndarray | None = None
     mel_jpeg: bytes | None = None
     voice: np.ndarray | None = None
+    embedding: np.ndarray | None = None
     face: FaceFeatures | None = None
     speech: np.ndarray | None = None
 
@@ -84,21 +89,43 @@ class ClipFeatures:
         return self.voice is not None and "silent" not in self.facts.reasons
 
     @property
+    def has_embedding(self) -> bool:
+        """Whether the speech embeddings say anything."""
+        return self.embedding is not None and "silent" not in self.facts.reasons
+
+    @property
     def has_sync(self) -> bool:
         """Whether mouth and speech can be compared."""
         return self.face is not None and self.speech is not None and len(self.face.mouth) >= LEAST_MOUTH_FRAMES
 
-    def with_sound(self, pcm: np.ndarray, rate_hz: int, config: FeatureConfig) -> ClipFeatures:
+    def with_sound(
+        self, pcm: np.ndarray, rate_hz: int, config: FeatureConfig, *, embeddings: Path | None = None
+    ) -> ClipFeatures:
         """The features with what the config asks for of the waveform: (S,) int16, as the wav file holds it.
 
-        The one function for it, so that features on disk and features on the fly are the same.
+        The one function for it, so that features on disk and features on the fly are the same. `embeddings` is where speech
+        embeddings are kept, if anywhere.
         """
-        voice, speech = None, None
+        voice, embedding, speech = None, None, None
         if config.voice:
             voice = voice_of_pcm(pcm, rate_hz)
+        if config.speech_encoder is not None:
+            embedding = embedding_of_pcm(pcm, rate_hz, config.speech_encoder, embeddings)
         if self.face is not None:
             speech = speech_of_pcm(pcm, rate_hz, self.face.start_s, len(self.face.mouth))
-        return replace(self, voice=voice, speech=speech)
+        return replace(self, voice=voice, embedding=embedding, speech=speech)
+
+
+def require_parts(config: FeatureConfig) -> None:
+    """Make sure, before any clip is read, that what the features need is on this machine.
+
+    Raises:
+        UsageError: the face detector's weights, or a package or model of the speech encoder are missing.
+    """
+    if config.face:
+        require_weights()
+    if config.speech_encoder is not None:
+        speech_encoder(config.speech_encoder)
 
 
 def failed(reason: str) -> ClipFeatures:
@@ -107,7 +134,12 @@ def failed(reason: str) -> ClipFeatures:
 
 
 def extract_clip(
-    path: Path, config: FeatureConfig, *, max_frames: int | None = None, wav_path: Path | None = None
+    path: Path,
+    config: FeatureConfig,
+    *,
+    max_frames: int | None = None,
+    wav_path: Path | None = None,
+    embeddings: Path | None = None,
 ) -> ClipFeatures:
     """Decode a clip once and make its features.
 
@@ -117,6 +149,7 @@ def extract_clip(
         max_frames: stop after this many frames (`too_long`).
         wav_path: also write the waveform here: mono 16-bit PCM at the config's sample rate. Nothing is written for a clip
             without audio.
+        embeddings: folder of speech embeddings that were made before.
 
     Returns:
         The features; a clip that cannot be used has status `failed` and its reason, it does not raise.
@@ -147,7 +180,7 @@ def extract_clip(
     features = replace(_assemble(stream.facts, covariance, sound.mel, config), face=face)
     if sound.samples is None or not features.facts.has_audio:
         return features
-    return features.with_sound(sound.samples.pcm, config.audio.sample_rate_hz, config)
+    return features.with_sound(sound.samples.pcm, config.audio.sample_rate_hz, config, embeddings=embeddings)
 
 
 def _face_of(path: Path, window: FaceWindow, facts: StreamFacts, max_frames: int | None) -> FaceFeatures | None:
@@ -168,7 +201,8 @@ class _SoundSinks(contextlib.ExitStack):
         self._rate_hz = config.audio.sample_rate_hz
         self._wav_path = wav_path
         self._wav: WavWriter | None = None
-        self.samples = VoiceSamples(self._rate_hz) if config.voice or config.face else None
+        keep = config.voice or config.face or config.speech_encoder is not None
+        self.samples = VoiceSamples(self._rate_hz) if keep else None
         self.mel = MelSpectrogram(config.audio)
 
     def take(self, blocks: Iterable[np.ndarray]) -> None:

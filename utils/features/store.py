@@ -19,6 +19,7 @@ from utils.features.voice import pcm_of_wav
 from utils.files import UNFINISHED_PREFIX, write_text_atomic
 
 PICTURES, COVARIANCES, WAVES, FACES = "audio_feature", "video_feature", "wav_file", "face_feature"
+EMBEDDINGS = "speech_embedding"
 KINDS = (PICTURES, COVARIANCES, WAVES, FACES)
 REDO = "extract again with --overwrite"
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
@@ -44,6 +45,11 @@ class FeatureStore:
     def face_path(self, name: str) -> Path:
         """The face of the clip `name`."""
         return self.root / FACES / f"{name}.npz"
+
+    @property
+    def embeddings(self) -> Path:
+        """Folder of speech embeddings, by encoder, version and recording."""
+        return self.root / EMBEDDINGS
 
     def wave_path(self, name: str, *, shared_stem: bool = False) -> Path:
         """The waveform of the clip `name`; the whole name is kept where two clips share a stem."""
@@ -139,9 +145,9 @@ class FeatureStore:
             mel_jpeg = self._load_picture(name) if facts.has_audio else None
             face = read_face(self.face_path(name)) if facts.n_frames and self.config.face else None
             features = ClipFeatures(facts, covariance, mel_jpeg, face=face)
-            if not facts.has_audio or not (self.config.voice or face):
+            if not facts.has_audio or not (self.config.voice or self.config.speech_encoder or face):
                 return features
-            return features.with_sound(*self._load_wave(name), self.config)
+            return features.with_sound(*self._load_wave(name), self.config, embeddings=self.embeddings)
         except FileNotFoundError:
             return failed("not_extracted")
         except (OSError, ValueError, EOFError, MemoryError, SyntaxError, TokenError):

@@ -8,6 +8,7 @@ rate, and at windows of a fixed length, whatever its duration.
 from __future__ import annotations
 
 import wave
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -56,9 +57,9 @@ def voice_of_pcm(samples: np.ndarray, rate_hz: int) -> np.ndarray:
     return describe(waveform)
 
 
-def describe(waveform: np.ndarray) -> np.ndarray:
-    """The features (W, D) float32 of a 16 kHz recording (S,)."""
-    return np.stack([voice_features(window) for window in voice_windows(waveform)])
+def describe(waveform: np.ndarray, features: Callable[[np.ndarray], np.ndarray] | None = None) -> np.ndarray:
+    """The features (W, D) float32 of a 16 kHz recording (S,): `voice_features`, or others, of its windows."""
+    return np.stack([(features or voice_features)(window) for window in voice_windows(waveform)])
 
 
 def voice_waveform(samples: np.ndarray, rate_hz: int, *, trim: bool = True) -> np.ndarray:

@@ -57,7 +57,9 @@ def test_faces_are_forged_in_their_span_and_the_sound_is_copied(clips, tmp_path)
             inside = np.zeros(FRAMES, bool)
             inside[round(row.start_s * 25) : round(row.end_s * 25)] = True
             assert changed[inside].mean() > 0
-            assert inside.all() or changed[inside].mean() > changed[~inside].mean()
+            # Not the frames after it: the encoder predicts them from forged ones.
+            before = changed[: round(row.start_s * 25)]
+            assert before.size == 0 or changed[inside].mean() > before.mean()
             np.testing.assert_array_equal(sound_of(path), sound)
 
 

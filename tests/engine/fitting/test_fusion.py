@@ -68,7 +68,10 @@ def test_a_clip_is_not_in_its_own_calibration(opinions):
     quiet = (clips.folds == 0) & (good.raw == loud)
     assert not quiet.any()
     others = Fusion.fit(
-        {"good": good.without(clips.folds == 0, 0)}, clips.target[clips.folds != 0], clips.groups[clips.folds != 0], BOUND
+        {"good": good.without(clips.folds == 0, 0)},
+        clips.target[clips.folds != 0],
+        clips.groups[clips.folds != 0],
+        BOUND,
     )
     np.testing.assert_allclose(after["logit"][:20], others.evidence("good", loud[:20]))
     assert not np.allclose(before["logit"][20:], after["logit"][20:])

@@ -1,0 +1,97 @@
+"""From real clips to a checkpoint of the speech-embedding expert; one score for a clip however it is read."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dataset.config import ExtractionConfig
+from dataset.extraction import extract_split
+from dataset.pseudo_fakes.bank import BankConfig, real_rows
+from dataset.pseudo_fakes.build import LABELS, build_pseudo_fakes
+from dataset.voice_bank import VoiceTask
+from engine.checkpoint import load_checkpoint
+from engine.evaluate import predict_split
+from engine.fitting import FitOptions, fit_experts, voice
+from engine.predict import PredictOptions, score_videos
+from engine.run import open_needed, split_of
+from tests.fake_encoder import FAKE, BandsEncoder, fake_encoder  # noqa: F401  (a fixture)
+from tests.support import FEATURE_CONFIG, tiny_config, write_video
+
+SMALL_BANK = BankConfig(real_copies=2, fake_copies=1)
+
+
+@pytest.fixture(scope="module")
+def fitted(fake_encoder, tmp_path_factory):  # noqa: F811
+    clips, root, work = (tmp_path_factory.mktemp(name) for name in ("real", "made", "fit"))
+    table = build_pseudo_fakes([write_video(clips / f"{n}.mp4", n) for n in range(3)], root, seed=1, fakes_per_clip=1)
+    config = tiny_config(
+        root,
+        output_dir=str(work / "runs"),
+        label_name={"trainset": LABELS},
+        features={"speech_encoder": FAKE},
+        model={"name": "av_experts", "experts": {"speech_embedding": {}}},
+        extraction={"workers": 1},
+        data={"source": "video", "workers": 0},
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(voice, "BankConfig", lambda: SMALL_BANK)
+        folder = fit_experts(config, FitOptions(cache=work / "bank"))
+    return config, load_checkpoint(folder.best), table
+
+
+def test_cached_on_the_fly_and_inference_give_one_score(fitted):
+    config, checkpoint, table = fitted
+    model = checkpoint.build()
+    split = split_of(config, "trainset", checkpoint.features)
+    extract_split(split, ExtractionConfig(workers=1), quiet=True)
+    assert len(list(split.store.embeddings.iterdir())) == len(table)
+
+    def evaluated(source):
+        sections = config.model_copy(update={"data": config.data.model_copy(update={"source": source})})
+        clips = open_needed(sections, "trainset", checkpoint.features, need_targets=False)
+        device = next(model.buffers()).device
+        scored = predict_split(
+            model, clips, checkpoint.features, config, device=device, calibration=checkpoint.calibration
+        )
+        return scored["logit"].to_numpy()
+
+    calls = BandsEncoder.calls
+    cached = evaluated("features")
+    assert BandsEncoder.calls == calls
+    on_the_fly = evaluated("video")
+    paths = [split.video_path(name) for name in table["video_name"]]
+    inferred = score_videos(paths, checkpoint, PredictOptions(workers=1, device="cpu", quiet=True))
+    assert np.isfinite(cached).all() and np.unique(cached).size > 1
+    np.testing.assert_array_equal(on_the_fly, cached)
+    np.testing.assert_array_equal(inferred["logit"], cached)
+
+
+def test_a_clip_without_sound_is_unscored(fitted, tmp_path):
+    mute = write_video(tmp_path / "mute.mp4", 0, audio=False)
+    scores = score_videos([mute], fitted[1], PredictOptions(workers=1, device="cpu", quiet=True))
+    assert scores["verdict"].tolist() == ["unscored"]
+
+
+def test_it_hears_the_voice_experts_own_forgeries():
+    heard: list[list[np.ndarray]] = []
+    waveform = np.random.default_rng(0).normal(size=32_000).astype(np.float32)
+    for _ in range(2):
+        windows: list[np.ndarray] = []
+        heard.append(windows)
+
+        def keep(window, windows=windows):
+            windows.append(window)
+            return np.zeros(len(windows) % 2 + 1)[:1]
+
+        real_rows(waveform, np.random.default_rng(5), SMALL_BANK, keep)
+    assert len(heard[0]) == 9
+    for one, other in zip(*heard, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.usefixtures("fake_encoder")
+def test_rows_of_another_encoder_are_kept_elsewhere(tmp_path):
+    plain = VoiceTask("a", tmp_path, "real", FEATURE_CONFIG, SMALL_BANK, 0, tmp_path)
+    heard = VoiceTask("a", tmp_path, "real", FEATURE_CONFIG, SMALL_BANK, 0, tmp_path, FAKE)
+    assert plain.kept != heard.kept

@@ -1,0 +1,59 @@
+"""A speech encoder that needs no package, for tests; the workers it is called from are this process."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import dataset.extraction
+import dataset.voice_bank
+import engine.fitting.judging
+import engine.predict
+from utils.config import Section
+from utils.features.encoders import SPEECH_ENCODERS, SpeechEncoder
+from utils.features.encoders import base as encoders_base
+
+FAKE = "test_bands"
+FRAME = 320
+
+
+class BandsEncoder(SpeechEncoder):
+    """Log energy of three bands every 20 ms."""
+
+    size = 3
+    version = "1"
+    calls = 0
+
+    def load(self) -> float:
+        return 1e-6
+
+    def run(self, model: float, waveform: np.ndarray) -> np.ndarray:
+        BandsEncoder.calls += 1
+        frames = waveform[: len(waveform) // FRAME * FRAME].reshape(-1, FRAME)
+        power = np.abs(np.fft.rfft(frames, axis=1))[:, 1:] ** 2
+        return np.log(np.stack([band.sum(axis=1) for band in np.array_split(power, 3, axis=1)], axis=1) + model)
+
+
+def in_this_process(function: Callable, tasks: Iterable[Any], **_: Any) -> Iterator[tuple[Any, Any, str]]:
+    """What `run_in_workers` does, without workers: they would not know an encoder that a test has registered."""
+    for task in tasks:
+        yield task, function(task), ""
+
+
+@pytest.fixture(scope="module")
+def fake_encoder():
+    """The name of a registered encoder; its calls are counted from 0."""
+    BandsEncoder.calls = 0
+    with contextlib.ExitStack() as undo:
+        patch = undo.enter_context(pytest.MonkeyPatch.context())
+        patch.setitem(SPEECH_ENCODERS._entries, FAKE, None)
+        del SPEECH_ENCODERS._entries[FAKE]
+        SPEECH_ENCODERS.register(FAKE, Section)(BandsEncoder)
+        for module in (dataset.extraction, dataset.voice_bank, engine.fitting.judging, engine.predict):
+            patch.setattr(module, "run_in_workers", in_this_process)
+        yield FAKE
+    encoders_base._made.cache_clear()

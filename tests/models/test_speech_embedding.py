@@ -1,0 +1,64 @@
+"""The speech-embedding expert: its discriminant, its size, and when it keeps silent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from models.experts.speech_embedding import SpeechEmbeddingConfig, SpeechEmbeddingExpert
+from tests.support import FEATURE_CONFIG, random_batch
+from utils.errors import UsageError
+
+SHIFT = np.array([2.0, 0.0, 0.0, -1.0])
+
+
+def fitted() -> SpeechEmbeddingExpert:
+    rng = np.random.default_rng(0)
+    is_fake = np.arange(400) % 4 != 0
+    rows = (rng.normal(size=(400, 4)) * [1, 5, 1, 0.1] + SHIFT * [1, 1, 1, 0.1] * is_fake[:, None]).astype(np.float32)
+    expert = SpeechEmbeddingExpert(SpeechEmbeddingConfig(ridge=1e-3))
+    expert.fit(rows, is_fake.astype(int), np.where(is_fake, 1.0, 3.0))
+    return expert.eval()
+
+
+def heard(expert: SpeechEmbeddingExpert, rows: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+    batch = replace(random_batch([True] * len(rows), [True] * len(rows)), embedding=rows, has_embedding=own)
+    return expert.raw(batch)
+
+
+def test_it_finds_the_log_odds_of_shifted_normal_rows():
+    expert = fitted()
+    scores = expert.score_windows(torch.from_numpy(np.stack([np.zeros(4), SHIFT * [1, 1, 1, 0.1]])))
+    # Half the squared Mahalanobis distance, 5 / 2, either side of even odds.
+    assert scores.tolist() == pytest.approx([-2.5, 2.5], abs=0.6)
+
+
+def test_a_clip_is_the_mean_of_its_own_windows():
+    expert, rows = fitted(), torch.randn(2, 3, 4)
+    own = torch.tensor([[True, True, False], [False, False, False]])
+    alone = expert.score_windows(rows[0, :2]).mean().float()
+    assert heard(expert, rows, own).tolist() == [pytest.approx(alone.item(), rel=1e-5), 0.0]
+
+
+def test_weights_of_any_size_load_into_a_new_expert():
+    expert = fitted()
+    other = SpeechEmbeddingExpert(SpeechEmbeddingConfig())
+    other.load_state_dict(expert.state_dict())
+    rows, own = torch.randn(3, 2, 4), torch.ones(3, 2, dtype=torch.bool)
+    assert torch.equal(heard(other, rows, own), heard(expert, rows, own))
+
+
+def test_before_it_is_fitted_it_has_no_opinion():
+    expert = SpeechEmbeddingExpert(SpeechEmbeddingConfig())
+    batch = replace(
+        random_batch([True], [True]), embedding=torch.randn(1, 2, 4), has_embedding=torch.ones(1, 2, dtype=torch.bool)
+    )
+    assert expert.mask(batch).tolist() == [False] and expert.raw(batch).tolist() == [0.0]
+
+
+def test_it_says_which_feature_it_needs():
+    with pytest.raises(UsageError, match="features.speech_encoder"):
+        SpeechEmbeddingExpert.check_features(FEATURE_CONFIG)

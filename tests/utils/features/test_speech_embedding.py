@@ -1,0 +1,73 @@
+"""Speech embeddings of clips: kept by content, made again when anything differs, and free where nobody asks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dataset.batch import collate, make_sample
+from tests.fake_encoder import FAKE, BandsEncoder, fake_encoder  # noqa: F401  (a fixture)
+from tests.support import FEATURE_CONFIG, FEATURES, SIZE_PX, K, write_video
+from utils.features.config import FeatureConfig
+from utils.features.encoders import speech_encoder
+from utils.features.extract import extract_clip
+from utils.features.speech_embedding import embedding_of_pcm, embedding_size
+from utils.features.voice import MAX_WINDOWS
+
+pytestmark = pytest.mark.usefixtures("fake_encoder")
+
+PCM = (8000 * np.random.default_rng(0).normal(size=48_000)).clip(-32767, 32767).astype(np.int16)
+
+
+def test_embeddings_are_kept_by_encoder_version_and_recording(tmp_path, monkeypatch):
+    folder = tmp_path / "kept"
+    first = embedding_of_pcm(PCM, 16_000, FAKE, folder)
+    assert first.shape == (2, 6) == (2, embedding_size(FAKE)) and embedding_size(None) == 0
+    calls = BandsEncoder.calls
+    np.testing.assert_array_equal(embedding_of_pcm(PCM, 16_000, FAKE, folder), first)
+    assert BandsEncoder.calls == calls
+    embedding_of_pcm(PCM[:-1], 16_000, FAKE, folder)
+    embedding_of_pcm(PCM, 22_050, FAKE, folder)
+    monkeypatch.setattr(speech_encoder(FAKE), "version", "2", raising=False)
+    embedding_of_pcm(PCM, 16_000, FAKE, folder)
+    assert len(list(folder.iterdir())) == 4 and BandsEncoder.calls > calls
+
+
+def test_a_damaged_or_unwritable_cache_is_no_obstacle(tmp_path):
+    first = embedding_of_pcm(PCM, 16_000, FAKE, tmp_path)
+    (kept,) = tmp_path.iterdir()
+    for content in (b"", kept.read_bytes()[:-3], b"no array"):
+        kept.write_bytes(content)
+        np.testing.assert_array_equal(embedding_of_pcm(PCM, 16_000, FAKE, tmp_path), first)
+    file = tmp_path / "file"
+    file.write_text("in the way")
+    np.testing.assert_array_equal(embedding_of_pcm(PCM, 16_000, FAKE, file / "below"), first)
+
+
+def test_a_config_with_an_encoder_is_served_by_the_same_stored_features():
+    assert (
+        FeatureConfig.model_validate({**FEATURES, "speech_encoder": FAKE}).fingerprint() == FEATURE_CONFIG.fingerprint()
+    )
+
+
+def test_nobody_pays_where_the_config_names_no_encoder(tmp_path):
+    calls = BandsEncoder.calls
+    clip = extract_clip(write_video(tmp_path / "a.mp4", 0), FEATURE_CONFIG)
+    sample = make_sample(0, 0.0, clip, top_k=K, image_size_px=SIZE_PX)
+    batch = collate([sample, sample])
+    assert clip.embedding is None and BandsEncoder.calls == calls
+    assert batch.embedding.shape == (2, 0, 0) and batch.has_embedding.shape == (2, 0)
+    assert len(batch.select(batch.has_mel)) == 2
+
+
+def test_clips_without_sound_have_zeros_and_no_window(tmp_path):
+    config = FeatureConfig.model_validate({**FEATURES, "speech_encoder": FAKE})
+    paths = [write_video(tmp_path / f"{audio}.mp4", 0, audio=audio) for audio in (True, False)]
+    samples = [
+        make_sample(0, 0.0, extract_clip(path, config), top_k=K, image_size_px=SIZE_PX, speech_encoder=FAKE)
+        for path in paths
+    ]
+    batch = collate(samples)
+    assert batch.embedding.shape == (2, MAX_WINDOWS, 6)
+    assert batch.has_embedding.sum(dim=1).tolist() == [1, 0]
+    assert batch.embedding[0, 0].any() and not batch.embedding[1].any() and not batch.embedding[0, 1:].any()

@@ -1,0 +1,6 @@
+"""Frozen speech encoders. Importing this package registers each: one import line per file; their packages load on first use."""
+
+from utils.features.encoders import packaged, transformer  # noqa: F401  (the import registers)
+from utils.features.encoders.base import SPEECH_ENCODERS, SpeechEncoder, check_encoder_name, speech_encoder
+
+__all__ = ["SPEECH_ENCODERS", "SpeechEncoder", "check_encoder_name", "speech_encoder"]

@@ -1,0 +1,141 @@
+"""What a frozen speech encoder is: sound in, a row of numbers per moment out."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import importlib.util
+import os
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from utils.config import Section
+from utils.errors import UsageError
+from utils.registry import Registry
+
+ENCODER_RATE_HZ = 16_000
+"""Sample rate of what every encoder hears."""
+
+
+class SpeechEncoder(ABC):
+    """A frozen encoder. Making one only looks whether its packages are there; its model loads on first use.
+
+    Attributes:
+        name: what configs call it.
+        size: D, the length of a moment's embedding.
+        version: text that differs whenever the same sound may give other numbers.
+    """
+
+    needs: ClassVar[Mapping[str, str]] = {}
+    """Modules that it imports -> how pip calls what brings them."""
+
+    shortest_s: ClassVar[float] = 0.1
+    """Shorter sound is padded with silence to this length."""
+
+    name: str
+    size: int
+
+    def __init__(self, name: str) -> None:
+        """Check that the packages are there.
+
+        Raises:
+            UsageError: names the one that is missing and how to get it.
+        """
+        self.name = name
+        for module, package in self.needs.items():
+            if importlib.util.find_spec(module) is None:
+                raise UsageError(
+                    f"the speech encoder {name} needs the package {package}, which is not installed; run `make encoders`"
+                )
+        self._model: Any = None
+
+    @cached_property
+    def version(self) -> str:
+        """See the class; by default the versions of the packages."""
+        names = [re.split("[=<>]", package)[0] for package in self.needs.values()]
+        return " ".join(f"{name}=={importlib.metadata.version(name)}" for name in names)
+
+    def encode(self, waveform: np.ndarray) -> np.ndarray:
+        """Encode sound.
+
+        Args:
+            waveform: (S,) float32 in about [-1, 1] at `ENCODER_RATE_HZ`, a few seconds long.
+
+        Returns:
+            (T, D) float32, T >= 1, in order of time.
+        """
+        if self._model is None:
+            self._model = self.load()
+        missing = int(self.shortest_s * ENCODER_RATE_HZ) - len(waveform)
+        padded = np.pad(waveform.astype(np.float32), (0, max(0, missing)))
+        return np.asarray(self.run(self._model, padded), np.float32).reshape(-1, self.size)
+
+    def pooled(self, waveform: np.ndarray) -> np.ndarray:
+        """Mean and standard deviation over time of the embeddings of a waveform (S,): (2 D,) float32."""
+        moments = self.encode(waveform).astype(np.float64)
+        return np.concatenate([moments.mean(axis=0), moments.std(axis=0)]).astype(np.float32)
+
+    @abstractmethod
+    def load(self) -> Any:
+        """The model; called once."""
+
+    @abstractmethod
+    def run(self, model: Any, waveform: np.ndarray) -> Any:
+        """Embeddings (T, D), with any axes of length 1, of a waveform (S,) float32 of at least `shortest_s`."""
+
+
+SPEECH_ENCODERS: Registry[Section, SpeechEncoder] = Registry("speech encoder")
+"""Encoders by name. What follows a `/` in a config is the encoder's own: `transformers/<model>`."""
+
+
+def check_encoder_name(name: str) -> None:
+    """Refuse a name that no encoder has.
+
+    Raises:
+        UsageError: it offers the nearest one and lists all.
+    """
+    SPEECH_ENCODERS.get(name.partition("/")[0])
+
+
+def speech_encoder(name: str) -> SpeechEncoder:
+    """The encoder of this name, made once per process.
+
+    Raises:
+        UsageError: there is none, or something that it needs is missing.
+    """
+    return _made(name, os.getpid())
+
+
+@lru_cache(maxsize=4)
+def _made(name: str, process: int) -> SpeechEncoder:
+    """By process as well: a model that runs threads does not survive a fork."""
+    del process
+    check_encoder_name(name)
+    return SPEECH_ENCODERS.get(name.partition("/")[0]).built_class(name)
+
+
+def folder_of(module: str) -> Path:
+    """Where an installed package lies; it is not imported."""
+    spec = importlib.util.find_spec(module)
+    assert spec is not None and spec.submodule_search_locations
+    return Path(spec.submodule_search_locations[0])
+
+
+@contextlib.contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Compute with one thread, so that the same sound gives the same bits in every process."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        torch.set_num_threads(before)

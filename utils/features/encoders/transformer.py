@@ -1,0 +1,95 @@
+"""Any speech encoder of the transformers package: WavLM, wav2vec 2.0, HuBERT and their like, from the hub or a local folder."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from utils.config import Section
+from utils.errors import UsageError
+from utils.features.encoders.base import ENCODER_RATE_HZ, SPEECH_ENCODERS, SpeechEncoder, one_torch_thread
+from utils.hub import hub_answers
+
+PIECE_BYTES = 1 << 20
+
+
+@SPEECH_ENCODERS.register("transformers", Section)
+class TransformersEncoder(SpeechEncoder):
+    """`transformers/<model>`: its last hidden states. The model is a local folder or the hub's name of one."""
+
+    needs = {"transformers": "transformers"}
+
+    def __init__(self, name: str) -> None:
+        """Read the model's config, from this machine where it is there, else from the hub.
+
+        Raises:
+            UsageError: no package, no such model, no hub, or a model that is no plain encoder of sound.
+        """
+        super().__init__(name)
+        self.model_name = name.partition("/")[2]
+        if not self.model_name:
+            raise UsageError("the speech encoder transformers needs a model: transformers/<hub id or folder>")
+        from transformers import AutoConfig
+
+        config = self._fetch(AutoConfig)
+        if getattr(config, "is_encoder_decoder", False) or not isinstance(getattr(config, "hidden_size", None), int):
+            raise UsageError(f"{self.model_name} is no plain speech encoder such as WavLM, wav2vec 2.0 or HuBERT")
+        self.size = config.hidden_size
+        self._commit = getattr(config, "_commit_hash", None)
+
+    @cached_property
+    def version(self) -> str:
+        """The package's version with the hub's commit, or with a hash of the folder's files."""
+        folder = Path(self.model_name)
+        model = hash_of_files(folder) if folder.is_dir() else self._commit
+        return f"{super().version} {model}"
+
+    def load(self) -> Any:
+        """What prepares the sound, and the network."""
+        from transformers import AutoFeatureExtractor, AutoModel
+
+        return self._fetch(AutoFeatureExtractor), self._fetch(AutoModel).eval()
+
+    def run(self, model: Any, waveform: np.ndarray) -> np.ndarray:
+        """See `SpeechEncoder.run`."""
+        prepare, network = model
+        with one_torch_thread():
+            inputs = prepare(waveform, sampling_rate=ENCODER_RATE_HZ, return_tensors="pt")
+            return network(**inputs).last_hidden_state[0].float().numpy()
+
+    def _fetch(self, kind: Any) -> Any:
+        """A part of the model, from this machine first."""
+        try:
+            return kind.from_pretrained(self.model_name, local_files_only=True)
+        except (OSError, ValueError) as error:
+            if Path(self.model_name).is_dir():
+                raise UsageError(f"{self.model_name} holds no usable model ({first_line(error)})") from error
+        if not hub_answers():
+            raise UsageError(
+                f"the speech encoder {self.name} is not on this machine and the hub cannot be reached: "
+                "give a local folder, or fetch it with `huggingface-cli download` where there is a network"
+            )
+        try:
+            return kind.from_pretrained(self.model_name)
+        except (OSError, ValueError) as error:
+            raise UsageError(f"the hub gives no {self.model_name} ({first_line(error)})") from error
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, in one line."""
+    return " ".join(str(error).split())[:200]
+
+
+def hash_of_files(folder: Path) -> str:
+    """16 hex digits that differ whenever a file of the folder does."""
+    content = hashlib.sha256()
+    for path in sorted(path for path in folder.iterdir() if path.is_file()):
+        content.update(path.name.encode())
+        with path.open("rb") as file:
+            while piece := file.read(PIECE_BYTES):
+                content.update(piece)
+    return content.hexdigest()[:16]

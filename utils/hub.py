@@ -1,0 +1,21 @@
+"""Whether the hub of pretrained models can be asked at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+
+HUB = ("huggingface.co", 443)
+HUB_TIMEOUT_S = 3.0
+
+
+def hub_answers() -> bool:
+    """Whether a connection to the hub opens at once; asked first, since the hub's own client retries for minutes."""
+    if os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0"):
+        return False
+    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "HF_ENDPOINT")):
+        return True
+    with contextlib.suppress(OSError), socket.create_connection(HUB, timeout=HUB_TIMEOUT_S):
+        return True
+    return False
