@@ -18,14 +18,11 @@ from utils.features.config import FEATURE_VERSION, FeatureConfig
 from utils.features.encoders import speech_encoder
 from utils.features.extract import clip_voice
 from utils.features.speech_embedding import encoder_fingerprint
-from utils.features.voice import VOICE_RATE_HZ, VOICE_VERSION, describe, voice_features
+from utils.features.voice import VOICE_VERSION, describe, long_enough, voice_features
 from utils.files import atomic_path
 from utils.media.errors import MediaError
 
 log = logging.getLogger(__name__)
-
-SHORTEST_RECORDING_S = 1.0
-"""A recording below this gives no training rows; it is scored all the same."""
 
 Use = Literal["real", "synthetic", "scored"]
 
@@ -111,9 +108,9 @@ def make_rows(task: VoiceTask) -> str:
     except MediaError as error:
         return error.reason
     features = voice_features if task.encoder is None else speech_encoder(task.encoder).pooled
-    windows = describe(waveform, features) if len(waveform) else np.zeros((0, 0), np.float32)
+    windows = describe(waveform, features) if long_enough(waveform) else np.zeros((0, 0), np.float32)
     rows, kinds = np.zeros((0, 0), np.float32), np.zeros(0, "U1")
-    if task.use != "scored" and len(waveform) >= SHORTEST_RECORDING_S * VOICE_RATE_HZ:
+    if task.use != "scored" and long_enough(waveform):
         digest = hashlib.sha256(task.name.encode()).digest()
         rng = np.random.default_rng((task.seed, int.from_bytes(digest[:8], "big")))
         make = real_rows if task.use == "real" else synthetic_rows

@@ -118,9 +118,9 @@ def check_output(path: str | Path, what: str) -> Path:
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
-    """Write a table atomically with enough digits to tell scores apart."""
+    """Write a table atomically with enough digits to tell scores apart; names that are no UTF-8 are escaped."""
     with atomic_path(path) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.9g", lineterminator="\n")
+        table.to_csv(temporary, index=False, float_format="%.9g", lineterminator="\n", errors="backslashreplace")
 
 
 def write_submission(predictions: pd.DataFrame, path: Path = PREDICTION_FILE) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -32,6 +33,10 @@ def run_command(main: Callable[[Sequence[str]], int | None], argv: Sequence[str]
     Returns:
         0 done, 1 the work could not be done, 2 wrong usage or configuration, 130 interrupted.
     """
+    for stream in (sys.stdout, sys.stderr):
+        # A file name may hold bytes that are no text in this locale: it is shown escaped, not a reason to stop.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         return main(sys.argv[1:] if argv is None else argv) or 0
     except FFDVError as error:

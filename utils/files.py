@@ -45,9 +45,9 @@ def current_umask() -> int:
 
 
 def write_text_atomic(path: Path, text: str) -> Path:
-    """Write UTF-8 `text` to `path` atomically and return the path."""
+    """Write UTF-8 `text` to `path` atomically and return the path; bytes of file names that are no UTF-8 are escaped."""
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
     return Path(path)
 
 

@@ -29,6 +29,7 @@ from utils.media.errors import MediaError
 log = logging.getLogger(__name__)
 
 CLIPS, LABELS = "trainset", "trainset_label.txt"
+MOST_STEM_BYTES = 120
 COLUMNS = ("video_name", "target", "type", "start_s", "end_s", "group")
 
 Modality = Literal["audio", "video", "both"]
@@ -57,6 +58,11 @@ class Originals:
         return PictureForger(trained_families(self.faces, self.seed)) if self.faces else None
 
 
+def shortened(stem: str) -> str:
+    """A stem that leaves room for what is added to it, since file systems take names of 255 bytes."""
+    return stem.encode("utf-8", errors="replace")[:MOST_STEM_BYTES].decode("utf-8", errors="ignore")
+
+
 def build_pseudo_fakes(
     paths: list[Path], output: Path, *, seed: int = 0, fakes_per_clip: int = 1, modality: Modality = "audio"
 ) -> pd.DataFrame:
@@ -83,7 +89,7 @@ def build_pseudo_fakes(
     forger, types = originals.forger, types_of(modality)
     rows = []
     for number, path in enumerate(originals.paths):
-        group = f"{number:05d}_{path.stem}"
+        group = f"{number:05d}_{shortened(path.stem)}"
         turn = number * fakes_per_clip
         for kind in [REAL, *(types[(turn + step) % len(types)] for step in range(fakes_per_clip))]:
             name = f"{group}__{kind}{MATROSKA.suffix}"

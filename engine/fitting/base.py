@@ -67,6 +67,14 @@ class ExpertFitter(ABC, Generic[E]):
     """Whether stand-ins set the expert's calibration even where fakes are labelled, since those are seldom of its kind."""
 
     @classmethod
+    def check(cls, config: RunConfig) -> None:  # noqa: B027  (an expert that needs nothing says nothing)
+        """Refuse what would fail later, before any clip is described.
+
+        Raises:
+            UsageError: something that the expert is fitted with cannot be had.
+        """
+
+    @classmethod
     @abstractmethod
     def gather(cls, clips: LabelledClips, config: RunConfig, options: FitOptions) -> ExpertFitter[E] | None:
         """Describe the clips and make what the expert is fitted on, kept below `options.cache`.

@@ -103,6 +103,12 @@ class FaceFitter(ExpertFitter[FaceExpert]):
         self.key = hashlib.sha256(recipe.encode()).hexdigest()[:16]
 
     @classmethod
+    def check(cls, config: RunConfig) -> None:
+        """See `ExpertFitter.check`: the backbone's weights are loaded once."""
+        section = FaceConfig.model_validate(config.model["experts"]["face"])
+        texture_of(section.backbone, section.weights)
+
+    @classmethod
     def gather(cls, clips: LabelledClips, config: RunConfig, options: FitOptions) -> FaceFitter | None:
         """See `ExpertFitter.gather`.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -29,7 +30,7 @@ from engine.fitting.sync import SyncFitter
 from engine.fitting.voice import VoiceFitter
 from engine.results import describe_run
 from engine.run import split_of
-from engine.run_folder import RunFolder, write_csv
+from engine.run_folder import RunFolder, check_output, write_csv
 from models import build_model
 from models.base import Detector
 from models.experts import Expert
@@ -87,6 +88,7 @@ def fit_experts(config: RunConfig, options: FitOptions) -> RunFolder:
         UsageError: the model is not one to be fitted, or the labels name no real clip.
         WorkError: too few clips could be read, or a fit failed.
     """
+    check_output(Path(config.output_dir) / EXPERTS_TABLE, "output_dir")
     clips = labelled_clips(config)
     fitters = gather(clips, config, options)
     config = with_experts(config, list(fitters))
@@ -121,8 +123,14 @@ def labelled_clips(config: RunConfig) -> LabelledClips:
     if not (labels["target"] == 0).any():
         raise UsageError(f"{split.labels} names no real clip (target 0): there is nothing to make pseudo-fakes of")
     groups = group_names(labels)
+    folds = fold_numbers(labels, groups)
+    if len(np.unique(folds[labels["target"].to_numpy(float) == 0])) < 2:
+        raise UsageError(
+            f"{split.labels}: all real clips are in one fold (by the columns fold, else {', '.join(GROUPING_COLUMNS)}); "
+            "judging a fold needs real clips outside it"
+        )
     table = ClipTable(split, labels, VideoFeatures(split, config.extraction.max_frames))
-    return LabelledClips(table, fold_numbers(labels, groups), groups)
+    return LabelledClips(table, folds, groups)
 
 
 def group_names(labels: pd.DataFrame) -> np.ndarray:
@@ -152,6 +160,8 @@ def gather(clips: LabelledClips, config: RunConfig, options: FitOptions) -> dict
     model = build_model(config.model, config.features)
     if not model.fitted_by:
         raise UsageError(f"model.name={config.model['name']} is trained by main.py; this command fits av_experts")
+    for name in config.model["experts"]:
+        FITTERS[name].check(config)
     fitters = {}
     for name in config.model["experts"]:
         fitter = FITTERS[name].gather(clips, config, options)

@@ -78,3 +78,8 @@ def test_hash_is_that_of_all_bytes(tmp_path: Path) -> None:
     content = os.urandom((1 << 20) + 17)
     (tmp_path / "a").write_bytes(content)
     assert file_sha256(tmp_path / "a") == hashlib.sha256(content).hexdigest()
+
+
+def test_bytes_of_a_name_that_are_no_text_are_escaped(tmp_path):
+    name = os.fsdecode(b"bad\xff.mp4")
+    assert write_text_atomic(tmp_path / "out.csv", f"{name},1\n").read_bytes() == b"bad\\udcff.mp4,1\n"

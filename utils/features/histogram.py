@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numba
 import numpy as np
 
@@ -10,7 +12,15 @@ N_PAIRS = N_BINS * N_BINS
 BYTES_PER_WORD = 8
 
 
-@numba.njit(cache=True, nogil=True)
+def _compiled(function: Callable[..., None]) -> Callable[..., None]:
+    try:
+        return numba.njit(cache=True, nogil=True)(function)
+    except RuntimeError:
+        # Nowhere to keep the machine code: neither this folder nor the home can be written. Compile it in every process.
+        return numba.njit(nogil=True)(function)
+
+
+@_compiled
 def _count_levels(words: np.ndarray, rest: np.ndarray, pairs: np.ndarray, counts: np.ndarray) -> None:
     # A processor makes about one increment in memory per clock, whatever its operand: counting pairs of neighbouring bytes,
     # then adding up the table's rows and columns, needs half as many as counting bytes.

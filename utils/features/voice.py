@@ -23,7 +23,7 @@ from utils.features.waveform import to_pcm16
 VOICE_RATE_HZ = 16_000
 """Sample rate of everything that is said about a voice."""
 
-VOICE_VERSION = 1
+VOICE_VERSION = 2
 """Raise it when the same sound would give other numbers than before."""
 
 LONGEST_VOICE_S = 600
@@ -32,6 +32,9 @@ LONGEST_VOICE_S = 600
 WINDOW_S = 2.0
 HOP_S = 1.0
 MAX_WINDOWS = 10
+LEAST_VOICE_S = 1.0
+"""Less sound than this is not judged, nor trained on: its features are mostly those of the padding."""
+
 SHORTEST_S = 0.3
 TRIM_DB = 35
 ACTIVE_DB = 30
@@ -51,10 +54,15 @@ def voice_of_pcm(samples: np.ndarray, rate_hz: int) -> np.ndarray:
         rate_hz: its sample rate.
 
     Returns:
-        (W, D) float32, 1 <= W <= `MAX_WINDOWS`.
+        (W, D) float32, W <= `MAX_WINDOWS`; W = 0 for less than `LEAST_VOICE_S` of sound.
     """
     waveform = voice_waveform(samples, rate_hz)
-    return describe(waveform)
+    return describe(waveform) if long_enough(waveform) else np.zeros((0, VOICE_SIZE), np.float32)
+
+
+def long_enough(waveform: np.ndarray) -> bool:
+    """Whether a 16 kHz recording (S,) has enough sound to be judged."""
+    return len(waveform) >= LEAST_VOICE_S * VOICE_RATE_HZ
 
 
 def describe(waveform: np.ndarray, features: Callable[[np.ndarray], np.ndarray] | None = None) -> np.ndarray:

@@ -18,6 +18,7 @@ from engine.fitting import FitOptions, fit_experts, judging, voice
 from engine.predict import PredictOptions, score_videos
 from engine.run import open_needed, split_of
 from tests.support import FEATURE_CONFIG, WITH_VOICE, tiny_config, write_video
+from utils.errors import UsageError
 from utils.features.extract import extract_clip
 
 SMALL_BANK = BankConfig(real_copies=2, fake_copies=1)
@@ -132,3 +133,21 @@ def test_kept_rows_are_not_made_again(real_clips, tmp_path, monkeypatch):
     monkeypatch.setattr(voice_bank, "run_in_workers", lambda *_, **__: pytest.fail("made again"))
     ((_, again),) = load_voices(tasks[:1], workers=1, timeout_s=60)
     np.testing.assert_array_equal(again.rows, first["a"].rows)
+
+
+def test_real_clips_of_one_fold_are_refused_before_anything_is_described(pseudo_root, tmp_path, monkeypatch):
+    root, table = pseudo_root
+    (tmp_path / LABELS).write_text(table.assign(fold="0").to_csv(index=False))
+    (tmp_path / "trainset").symlink_to(root / "trainset")
+    monkeypatch.setattr(voice, "load_voices", lambda *_, **__: pytest.fail("described"))
+    with pytest.raises(UsageError, match="one fold"):
+        fit_experts(fit_config(tmp_path, tmp_path), FitOptions(cache=tmp_path / "bank"))
+
+
+def test_an_output_folder_that_cannot_be_is_refused_first(pseudo_root, tmp_path, monkeypatch):
+    root, _ = pseudo_root
+    (tmp_path / "file").write_text("")
+    config = fit_config(root, tmp_path).model_copy(update={"output_dir": str(tmp_path / "file" / "runs")})
+    monkeypatch.setattr(voice, "load_voices", lambda *_, **__: pytest.fail("described"))
+    with pytest.raises(UsageError, match="output_dir"):
+        fit_experts(config, FitOptions(cache=tmp_path / "bank"))

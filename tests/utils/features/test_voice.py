@@ -93,3 +93,12 @@ def test_a_seven_second_recording_costs_less_than_a_second():
     started = time.process_time()
     describe(speech_like(7))
     assert time.process_time() - started < 1.0
+
+
+def test_less_than_a_second_of_sound_is_not_judged():
+    rate_hz = 22_050
+    noise = (np.random.default_rng(0).normal(size=2 * rate_hz) * 3000).astype(np.int16)
+    assert voice_of_pcm(noise[: int(0.9 * rate_hz)], rate_hz).shape == (0, VOICE_SIZE)
+    assert len(voice_of_pcm(noise[: int(1.1 * rate_hz)], rate_hz)) == 1
+    padded = np.concatenate([noise[: int(0.5 * rate_hz)], np.zeros(rate_hz, np.int16)])
+    assert len(voice_of_pcm(padded, rate_hz)) == 0
