@@ -45,6 +45,24 @@ class EvalConfig(Section):
     calibrate: bool = Field(True, description="fit temperature and bias on the validation scores")
 
 
+class FitConfig(Section):
+    """What the experts of `av_experts` are fitted with, beside the labelled clips."""
+
+    cache: str = Field(
+        "data/expert_bank", description="folder of what is made once: described clips, pseudo-fakes, fits"
+    )
+    bank_seed: int = Field(0, ge=0, lt=2**32, description="seed of the pseudo-fakes; the run's own is that of the fits")
+    synthetic_voices: str | None = Field(
+        None, description="folder of utterances of speech synthesisers, learnt as fakes"
+    )
+    labelled_fakes: bool = Field(False, description="learn from the labelled fakes too, not from pseudo-fakes alone")
+
+    @property
+    def cache_dir(self) -> Path:
+        """The cache as a path."""
+        return Path(self.cache)
+
+
 class SplitConfig(Section):
     """How the clips are divided, and what is done about clips that both sides share."""
 
@@ -85,6 +103,7 @@ class RunConfig(Section):
     model: dict[str, Any] = Field(default_factory=lambda: {"name": "ffdv_cov"})
     split: SplitConfig = SplitConfig()
     train: TrainConfig = TrainConfig()
+    fit: FitConfig = FitConfig()
     eval: EvalConfig = EvalConfig()
 
     @property

@@ -21,7 +21,9 @@ class DetectorConfig(Section):
     pretrained: bool | Literal["auto"] = Field(
         "auto", description="ImageNet weights: auto: if they can be had; true: fail without; false: random start"
     )
-    weights: str | None = Field(None, description="file with the backbone's weights; null: timm's own source")
+    weights: str | None = Field(
+        None, description="weight file; package: requirements-weights.txt; null: timm's own source"
+    )
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 python utils/run_experiments.py cfg/experiments/*.yml --seeds 0 1 2 --set extract_path=data
 python utils/run_experiments.py cfg/experiments/*.yml --set extract_path=data split.folds=folds.csv
+Fitted detectors (cfg/av_experts.yml) stand beside trained ones, on the same folds.
 Finished runs are taken over, a killed one goes on from its last epoch. The first config is what the others are tested against.
 """
 
@@ -30,6 +31,9 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--set", nargs="+", action="extend", default=[], metavar="A.B=C", help="override in every config"
     )
+    parser.add_argument(
+        "--controls", action="store_true", help="add rows without any detector (duration, face size, container facts)"
+    )
     arguments = parser.parse_args(argv)
     seeds = arguments.seeds
     if min(seeds) < 0 or len(set(seeds)) < len(seeds):
@@ -45,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
 
     experiments = plan_experiments(arguments.configs, arguments.set)
     output = Path(arguments.output)
-    outcomes = run_experiments(experiments, arguments.seeds, output)
+    outcomes = run_experiments(experiments, arguments.seeds, output, controls=arguments.controls)
     print((output / TABLE_FILE).read_text(encoding="utf-8"), end="")
     if not any(outcome.runs for outcome in outcomes):
         raise WorkError(f"not one run finished; the reasons are in {output / TABLE_FILE}")

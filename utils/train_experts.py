@@ -1,12 +1,14 @@
 """Fit the experts of av_experts from real clips and pseudo-fakes made of them, calibrate them, and write a checkpoint.
 
-The real clips of trainset's label file are trained on; labelled fakes in it calibrate and measure, out of fold.
+The real clips of trainset's label file are trained on; labelled fakes in it calibrate and measure, out of fold, and teach
+only with --labelled_fakes.
 An interrupted run goes on where it was: described clips, pseudo-fakes and finished fits are kept in --cache.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,12 +30,11 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     )
     add(
         "--cache",
-        type=Path,
-        default=Path("data/expert_bank"),
         metavar="DIR",
-        help="what is made once (default: %(default)s)",
+        help="what is made once (default: fit.cache of the config, data/expert_bank)",
     )
-    add("--synthetic_voices", type=Path, metavar="DIR", help="utterances of speech synthesisers, trained on as fakes")
+    add("--synthetic_voices", metavar="DIR", help="utterances of speech synthesisers, learnt as fakes")
+    add("--labelled_fakes", action="store_true", help="learn from the labelled fakes too, not from pseudo-fakes alone")
     add("--seeds", type=int, default=1, help="out-of-fold figures for this many seeds (default: %(default)s)")
     add("--controls", action="store_true", help="add rows without any expert (duration, face size, ...) to experts.csv")
     add("--output", type=Path, metavar="FILE", help="also write the checkpoint here")
@@ -44,6 +45,13 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     return arguments
 
 
+def fit_settings(arguments: argparse.Namespace) -> list[str]:
+    """The flags that stand for settings of the config's section `fit`, as `a.b=c` texts."""
+    places = {"cache": arguments.cache, "synthetic_voices": arguments.synthetic_voices}
+    settings = [f"fit.{name}={json.dumps(value)}" for name, value in places.items() if value is not None]
+    return settings + ["fit.labelled_fakes=true"] * arguments.labelled_fakes
+
+
 def main(argv: Sequence[str]) -> int:
     """Fit by the command line."""
     arguments = parse_arguments(argv)
@@ -51,16 +59,14 @@ def main(argv: Sequence[str]) -> int:
 
     from engine.checkpoint import load_checkpoint
     from engine.config import load_run_config
-    from engine.fitting import FitOptions, fit_experts
+    from engine.fitting import fit_experts
     from engine.run_folder import check_output
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    config = load_run_config(arguments.config, arguments.set, check_model=True)
+    config = load_run_config(arguments.config, [*arguments.set, *fit_settings(arguments)], check_model=True)
     if arguments.output is not None:
         check_output(arguments.output, "--output")
-    folder = fit_experts(
-        config, FitOptions(arguments.cache, arguments.synthetic_voices, arguments.seeds, arguments.controls)
-    )
+    folder = fit_experts(config, seeds=arguments.seeds, controls=arguments.controls)
     if arguments.output is not None:
         load_checkpoint(folder.best).save(arguments.output)
     return 0

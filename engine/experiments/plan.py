@@ -11,6 +11,7 @@ from typing import Any
 
 from dataset.labels import label_path
 from engine.config import RunConfig, load_run_config
+from models.blocks.packaged_weights import PACKAGE
 from utils.errors import UsageError
 from utils.files import file_sha256
 
@@ -72,7 +73,10 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
     if isinstance(config.split.folds, str):
         folds = str(Path(config.split.folds).resolve())
         changes["split"] = config.split.model_copy(update={"folds": folds})
-    if config.model.get("weights"):
+    places = (config.fit.cache, config.fit.synthetic_voices)
+    cache, voices = (None if place is None else str(Path(place).resolve()) for place in places)
+    changes["fit"] = config.fit.model_copy(update={"cache": cache, "synthetic_voices": voices})
+    if config.model.get("weights") not in (None, PACKAGE):
         changes["model"] = {**config.model, "weights": str(Path(config.model["weights"]).resolve())}
     return config.model_copy(update=changes)
 
@@ -91,5 +95,6 @@ def config_key(config: RunConfig, data: str) -> str:
     """Hex digits of everything that decides a run's result but the seed."""
     settings = {key: value for key, value in config.model_dump(mode="json").items() if key not in IRRELEVANT}
     settings["data"].pop("workers")
+    settings["fit"].pop("cache")
     content = {"config": settings, "features": config.features.fingerprint(), "data": data}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:KEY_DIGITS]

@@ -14,9 +14,11 @@ from pathlib import Path
 from engine.config import RunConfig
 from engine.cross_validation import run_cross_validation
 from engine.experiments.plan import Experiment
+from engine.fitting import fit_experts
 from engine.provenance import git_state
 from engine.run import run_training
 from engine.run_folder import RunFolder
+from models import MODELS
 from utils.files import write_text_atomic
 
 log = logging.getLogger(__name__)
@@ -37,6 +39,7 @@ class FinishedRun:
         split: what the figures are about: `valset`, `testset` or `out_of_fold`.
         auc: AUC on that split; `None` when it has none.
         seconds: time that the run took, over all its sessions.
+        same_source: AUC within sources on that split; `None` when no source has both classes.
     """
 
     folder: Path
@@ -46,6 +49,7 @@ class FinishedRun:
     split: str
     auc: float | None
     seconds: float
+    same_source: float | None = None
 
     @property
     def predictions(self) -> Path:
@@ -83,6 +87,7 @@ def run_or_reuse(experiment: Experiment, seed: int, output: Path) -> FinishedRun
         split=metrics["split"],
         auc=metrics["auc"]["value"],
         seconds=round(before_s + time.monotonic() - started, 1),
+        same_source=metrics["same_source"]["value"],
     )
     record = asdict(finished) | {"folder": folder.path.name, "key": experiment.key, "data": experiment.data}
     write_text_atomic(place / RECORD_FILE, json.dumps(record, indent=2) + "\n")
@@ -93,6 +98,8 @@ def run(config: RunConfig, place: Path, unfinished: Path | None) -> RunFolder:
     """Run a config from a folder of its own, where `prediction.txt.csv` then lies."""
     with working_in(place), own_logging():
         try:
+            if MODELS.get(config.model["name"]).built_class.fitted_by:
+                return fit_experts(config, checkpoint=False)
             if config.split.folds is not None:
                 return run_cross_validation(config)
             return run_training(config, resume=None if unfinished is None else str(unfinished))
@@ -105,10 +112,10 @@ def read_record(place: Path) -> FinishedRun | None:
     """The finished run in a seed's folder, if there is one."""
     try:
         record = json.loads((place / RECORD_FILE).read_text(encoding="utf-8"))
-        values = {name: record[name] for name in FinishedRun.__dataclass_fields__}
-    except (OSError, ValueError, KeyError):
+        values = {name: record[name] for name in FinishedRun.__dataclass_fields__ if name in record}
+        finished = FinishedRun(**values | {"folder": place / values["folder"]})
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    finished = FinishedRun(**values | {"folder": place / values["folder"]})
     return finished if finished.predictions.is_file() else None
 
 

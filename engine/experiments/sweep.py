@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from engine.config import RunConfig
 from engine.experiments.plan import Experiment
 from engine.experiments.runs import run_or_reuse
-from engine.experiments.table import Outcome, comparison_rows, markdown_table
+from engine.experiments.table import Outcome, Row, comparison_rows, control_rows, markdown_table
+from engine.fitting import LabelledClips, labelled_clips
+from engine.fitting.controls import control_table
+from engine.run import split_of
 from engine.run_folder import write_csv
 from utils.errors import FFDVError, UsageError
 from utils.files import write_text_atomic
@@ -20,20 +24,26 @@ log = logging.getLogger(__name__)
 TABLE_FILE, CSV_FILE = "experiments.md", "experiments.csv"
 
 
-def run_experiments(experiments: Sequence[Experiment], seeds: Sequence[int], output: Path) -> list[Outcome]:
+def run_experiments(
+    experiments: Sequence[Experiment], seeds: Sequence[int], output: Path, *, controls: bool = False
+) -> list[Outcome]:
     """Run or take over every experiment with every seed; the table is written anew after each experiment.
 
     Args:
         experiments: the first is what the others are compared with.
         seeds: each config is run once with each.
         output: gets `<name>-<key>/seed_<n>/`, `experiments.md` and `experiments.csv`.
+        controls: add rows of systems that look at no forgery (duration, face size, container facts, ...), on the first config's
+            clips and folds.
 
     Returns:
         One outcome per experiment.
 
     Raises:
-        UsageError: the output folder cannot be written.
+        UsageError: the output folder cannot be written, or the controls lack folds.
     """
+    reference = experiments[0]
+    control_clips = clips_for_controls(reference.config) if controls else None
     output = output.resolve()
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -54,10 +64,31 @@ def run_experiments(experiments: Sequence[Experiment], seeds: Sequence[int], out
             if outcome.failures:
                 log.warning("%s: %s", experiment.name, outcome.failures[-1])
         outcomes.append(outcome)
-        rows = comparison_rows(outcomes)
-        write_csv(pd.DataFrame(rows), output / CSV_FILE)
-        write_text_atomic(output / TABLE_FILE, markdown_table(rows))
+        write_table(comparison_rows(outcomes), output)
+    if control_clips is not None:
+        log.info("controls")
+        controls_found = control_table(control_clips, reference.config)
+        write_table([*comparison_rows(outcomes), *control_rows(controls_found, reference.data)], output)
     return outcomes
+
+
+def write_table(rows: list[Row], output: Path) -> None:
+    """Write the table as CSV and as Markdown."""
+    write_csv(pd.DataFrame(rows), output / CSV_FILE)
+    write_text_atomic(output / TABLE_FILE, markdown_table(rows))
+
+
+def clips_for_controls(config: RunConfig) -> LabelledClips:
+    """The clips that a config is cross-validated on.
+
+    Raises:
+        UsageError: it is not cross-validated, or on clips of two label files.
+    """
+    if config.split.folds is None:
+        raise UsageError("--controls are out-of-fold figures: they need split.folds in the first config")
+    if split_of(config, "valset", config.features).labels.is_file():
+        raise UsageError("--controls need all clips in trainset's label file; this data root has one for valset too")
+    return labelled_clips(config)
 
 
 def first_line(error: Exception, limit: int = 200) -> str:

@@ -11,11 +11,20 @@ import pandas as pd
 
 from engine.experiments.plan import Experiment
 from engine.experiments.runs import FinishedRun
-from utils.metrics import bootstrap_auc, bootstrap_auc_over_groups, holm, same_source_auc
-from utils.metrics.clips import evaluated_clips
+from utils.metrics import holm, summarise, summary_row
 from utils.metrics.comparison import compare
 
 Row = dict[str, Any]
+
+COLUMNS: Row = {
+    **dict.fromkeys(("config", "seeds", "split", "n", "coverage")),
+    **dict.fromkeys(("same_source", "same_source_low", "same_source_high", "n_sources")),
+    **dict.fromkeys(("same_source_seed_mean", "same_source_seed_sd")),
+    **dict.fromkeys(("auc", "auc_low", "auc_high", "auc_group_low", "auc_group_high", "auc_seed_mean", "auc_seed_sd")),
+    **dict.fromkeys(("macro", "delta", "delta_low", "delta_high", "p", "p_holm")),
+    **dict.fromkeys(("start", "commit", "data", "key", "minutes_per_run", "reason")),
+}
+"""What every row has, in order; `type_<name>`, the AUC of one type of fake against all real clips, comes after them."""
 
 
 @dataclass
@@ -31,6 +40,9 @@ class Outcome:
     experiment: Experiment
     runs: list[FinishedRun] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+
+
+CONTROL_SPLIT = "out_of_fold"
 
 
 def comparison_rows(outcomes: Sequence[Outcome]) -> list[Row]:
@@ -68,13 +80,9 @@ def seed_average(runs: Sequence[FinishedRun]) -> pd.DataFrame:
 def outcome_row(outcome: Outcome, table: pd.DataFrame | None) -> Row:
     """An experiment's own figures."""
     experiment, runs = outcome.experiment, outcome.runs
-    row: Row = {
+    row = COLUMNS | {
         "config": experiment.name,
         "seeds": " ".join(str(run.seed) for run in runs),
-        **dict.fromkeys(("split", "n", "coverage", "auc", "auc_low", "auc_high")),
-        **dict.fromkeys(("auc_group_low", "auc_group_high", "auc_seed_mean", "auc_seed_sd")),
-        **dict.fromkeys(("same_source", "same_source_low", "same_source_high", "n_sources")),
-        **dict.fromkeys(("delta", "delta_low", "delta_high", "p", "p_holm")),
         "start": ", ".join(dict.fromkeys(run.initialisation for run in runs)),
         "commit": ", ".join(dict.fromkeys(run.commit for run in runs)),
         "data": experiment.data,
@@ -85,41 +93,39 @@ def outcome_row(outcome: Outcome, table: pd.DataFrame | None) -> Row:
     if table is None:
         return row
     row["split"] = runs[0].split
-    aucs = [run.auc for run in runs if run.auc is not None]
-    row["auc_seed_mean"] = float(np.mean(aucs)) if aucs else None
-    row["auc_seed_sd"] = float(np.std(aucs, ddof=1)) if len(aucs) > 1 else None
-    return row | figures(table, experiment.config.eval.bootstrap)
+    row.update(
+        over_seeds("auc", [run.auc for run in runs]), **over_seeds("same_source", [run.same_source for run in runs])
+    )
+    return row | summary_row(summarise(table, split=runs[0].split, bootstrap=experiment.config.eval.bootstrap))
 
 
-def figures(table: pd.DataFrame, resamples: int) -> Row:
-    """AUC with its limits over clips and over groups, and the AUC within sources, of a predictions table."""
-    clips = evaluated_clips(table, None)
-    row: Row = {"n": len(clips.scored), "coverage": float(clips.scored.mean())}
-    scored = clips.scored
-    if clips.no_targets or not scored.any():
-        return row
-    target, logit = clips.is_fake[scored], clips.ranking[scored]
-    over_clips = bootstrap_auc(target, logit, resamples=resamples)
-    row.update(auc=over_clips.value, auc_low=over_clips.low, auc_high=over_clips.high)
-    groups, sources = clips.groups(), clips.labels("source")
-    if groups is not None:
-        over_groups = bootstrap_auc_over_groups(target, logit, groups[scored], resamples=resamples)
-        row.update(auc_group_low=over_groups.low, auc_group_high=over_groups.high)
-    if sources is not None:
-        within = same_source_auc(target, logit, sources[scored], resamples=resamples)
-        row.update(same_source=within.value, same_source_low=within.low, same_source_high=within.high)
-        row["n_sources"] = within.units
-    return row
+def over_seeds(figure: str, values: Sequence[float | None]) -> Row:
+    """Mean and standard deviation of a figure over the seeds that have it."""
+    known = [value for value in values if value is not None]
+    return {
+        f"{figure}_seed_mean": float(np.mean(known)) if known else None,
+        f"{figure}_seed_sd": float(np.std(known, ddof=1)) if len(known) > 1 else None,
+    }
+
+
+def control_rows(controls: pd.DataFrame, data: str) -> list[Row]:
+    """Rows of `control_table`: systems that look at neither face nor voice, for comparison."""
+    named = controls.drop(columns="seed").rename(columns={"experts": "config"})
+    figures = named.astype(object).where(named.notna(), None)
+    rows = [dict(zip(figures.columns, values, strict=True)) for values in figures.to_numpy().tolist()]
+    return [COLUMNS | {"split": CONTROL_SPLIT, "data": data} | row for row in rows]
 
 
 def markdown_table(rows: Sequence[Row]) -> str:
     """The rows as a Markdown table with what one has to know to read it."""
     header = [
         "config",
-        "AUC [95 %]",
-        "AUC per seed",
         "same-source AUC [95 %]",
-        f"difference to {rows[0]['config']} [95 %]",
+        "per seed",
+        "AUC [95 %]",
+        "per seed",
+        "macro",
+        f"AUC less {rows[0]['config']}'s [95 %]",
         "p (Holm)",
         "seeds",
         "coverage",
@@ -136,21 +142,20 @@ def cells_of(row: Row) -> list[str]:
     """A row's cells as text; a run that failed says so in place of its AUC."""
     if row["auc"] is None:
         reason = row["reason"] or "no AUC: the labels hold one class, or no clip was scored"
-        return [row["config"], f"failed: {reason}", *["-"] * 7, row["commit"] or "-", row["data"]]
-    seeds = "-" if row["auc_seed_mean"] is None else f"{row['auc_seed_mean']:.4f}"
-    if row["auc_seed_sd"] is not None:
-        seeds += f" ± {row['auc_seed_sd']:.4f}"
+        return [row["config"], f"failed: {reason}", *["-"] * 9, row["commit"] or "-", row["data"]]
     return [
         row["config"],
-        with_limits(row["auc"], row["auc_low"], row["auc_high"]),
-        seeds,
         with_limits(row["same_source"], row["same_source_low"], row["same_source_high"]),
+        with_spread(row["same_source_seed_mean"], row["same_source_seed_sd"]),
+        with_limits(row["auc"], row["auc_low"], row["auc_high"]),
+        with_spread(row["auc_seed_mean"], row["auc_seed_sd"]),
+        with_limits(row["macro"]),
         with_limits(row["delta"], row["delta_low"], row["delta_high"], sign="+"),
         "-" if row["p_holm"] is None else f"{row['p_holm']:.3g}",
-        row["seeds"],
+        row["seeds"] or "-",
         f"{row['coverage']:.3f}",
-        f"{row['minutes_per_run']:.1f}",
-        row["commit"],
+        "-" if row["minutes_per_run"] is None else f"{row['minutes_per_run']:.1f}",
+        row["commit"] or "-",
         row["data"],
     ]
 
@@ -165,22 +170,33 @@ def notes_on(rows: Sequence[Row]) -> list[str]:
         if split == "valset":
             notes.append("valset: the epoch was chosen on these very clips, so the figures are optimistic.")
     if done:
-        notes.append("AUC, interval (bootstrap over clips) and test are of the logits averaged over the seeds.")
+        notes.append(
+            "AUC, interval (bootstrap over clips), same-source AUC (interval: bootstrap over sources), macro (mean over the "
+            "fakes' types) and test are of the logits averaged over the seeds; per seed: mean and standard deviation."
+        )
     if any(row["p_holm"] is not None for row in done):
         notes.append(
             "p: DeLong's test against the first config on the same clips, corrected for the number of tests. It takes the "
             "clips for independent; clips of one source are not, so it errs towards significance."
         )
+    if any(not row["seeds"] for row in done):
+        notes.append("control: systems that look at no forgery, trained on the labels of the other folds.")
     notes += [f"{row['config']}, failed: {row['reason']}." for row in done if row["reason"]]
     return notes
 
 
 def starts_of(rows: Sequence[Row]) -> str:
     """How the weights of all runs began."""
-    return ", ".join(dict.fromkeys(row["start"] for row in rows))
+    return ", ".join(dict.fromkeys(row["start"] for row in rows if row["start"]))
 
 
-def with_limits(value: float | None, low: float | None, high: float | None, sign: str = "") -> str:
+def with_spread(mean: float | None, deviation: float | None) -> str:
+    """`0.9123 ± 0.0040`, as far as it is known."""
+    spread = "" if deviation is None else f" ± {deviation:.4f}"
+    return f"{with_limits(mean)}{spread}"
+
+
+def with_limits(value: float | None, low: float | None = None, high: float | None = None, sign: str = "") -> str:
     """`0.9123 [0.8801, 0.9402]`, as far as it is known."""
     if value is None:
         return "-"

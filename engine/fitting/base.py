@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 
@@ -15,22 +14,7 @@ from models.experts.base import Expert
 
 E = TypeVar("E", bound=Expert)
 
-
-@dataclass(frozen=True)
-class FitOptions:
-    """What a fit needs beside the run's configuration.
-
-    Attributes:
-        cache: folder of what is made once (described recordings, pseudo-fakes, judged folds); what is there is not made again.
-        synthetic_voices: folder of utterances of speech synthesisers (any format that libav reads), or `None`.
-        seeds: how many seeds the out-of-fold figures are made with; the first one's experts are kept.
-        controls: also put rows without any expert (duration, face size, container facts, ...) into the table of experts.
-    """
-
-    cache: Path
-    synthetic_voices: Path | None = None
-    seeds: int = 1
-    controls: bool = False
+Part = Literal["audio", "video"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +30,17 @@ class LabelledClips:
     table: ClipTable
     folds: np.ndarray
     groups: np.ndarray
+
+    def teaching_fakes(self, part: Part) -> np.ndarray:
+        """(n,) bool: fakes that can teach what a forged picture or sound is.
+
+        The labels' `modality` (RVRA, RVFA, FVRA, FVFA) says which part of a clip is forged; without it every fake counts.
+        """
+        fake = self.target == 1
+        if "modality" not in self.table.labels:
+            return fake
+        forged = {"video": ("FVRA", "FVFA"), "audio": ("RVFA", "FVFA")}[part]
+        return fake & self.table.labels["modality"].isin(forged).to_numpy()
 
     @property
     def target(self) -> np.ndarray:
@@ -76,14 +71,14 @@ class ExpertFitter(ABC, Generic[E]):
 
     @classmethod
     @abstractmethod
-    def gather(cls, clips: LabelledClips, config: RunConfig, options: FitOptions) -> ExpertFitter[E] | None:
-        """Describe the clips and make what the expert is fitted on, kept below `options.cache`.
+    def gather(cls, clips: LabelledClips, config: RunConfig) -> ExpertFitter[E] | None:
+        """Describe the clips and make what the expert is fitted on, kept below `config.fit.cache`.
 
         Returns:
             The fitter; `None`, with a line in the log, when these clips cannot teach the expert, which then stays out.
 
         Raises:
-            UsageError: the labels or options cannot be used.
+            UsageError: the labels or settings cannot be used.
             WorkError: too few clips can be read.
         """
 

@@ -24,10 +24,9 @@ from engine.audit.probes import PROBES, fact_matrix
 from engine.audit.random_encoder import random_features
 from engine.config import RunConfig
 from engine.fitting.base import LabelledClips
-from engine.fitting.fusion import figures
 from utils.features.face import clip_faces
 from utils.media.errors import MediaError
-from utils.metrics import summarise
+from utils.metrics import summarise, summary_row
 
 ALL_CONTAINER_FACTS = PROBES[0]
 SINGLE_FACTS = ("duration", "face size", "sharpness", "loudness")
@@ -135,4 +134,4 @@ def row_of(name: str, logit: np.ndarray, clips: LabelledClips, config: RunConfig
     """A control's figures."""
     predictions = clips.table.labels.assign(logit=logit, status="ok", reason="")
     metrics = summarise(predictions, split=name, bootstrap=config.eval.bootstrap, seed=config.seed)
-    return {"seed": config.seed, "experts": f"{PREFIX}{name}", **figures(metrics)}
+    return {"seed": config.seed, "experts": f"{PREFIX}{name}", **summary_row(metrics)}

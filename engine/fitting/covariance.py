@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from engine.config import RunConfig
-from engine.fitting.base import ExpertFitter, FitOptions, LabelledClips
+from engine.fitting.base import ExpertFitter, LabelledClips
 from engine.fitting.described import describe_labelled
 from models.experts.covariance import PROFILE_SIZE, CovarianceExpert, profiles
 from utils.errors import WorkError
@@ -33,7 +33,7 @@ class CovarianceFitter(ExpertFitter[CovarianceExpert]):
         self.key = content.hexdigest()[:16]
 
     @classmethod
-    def gather(cls, clips: LabelledClips, config: RunConfig, options: FitOptions) -> CovarianceFitter | None:
+    def gather(cls, clips: LabelledClips, config: RunConfig) -> CovarianceFitter | None:
         """See `ExpertFitter.gather`."""
         if (clips.target == 1).sum() < LEAST_PER_CLASS:
             log.warning(
@@ -43,7 +43,7 @@ class CovarianceFitter(ExpertFitter[CovarianceExpert]):
             )
             return None
         features = np.full((len(clips), PROFILE_SIZE), np.nan)
-        for row, kept in zip(features, describe_labelled(clips, config, options), strict=True):
+        for row, kept in zip(features, describe_labelled(clips, config), strict=True):
             covariance = None if kept is None else kept.covariance()
             if covariance is not None:
                 row[:] = profiles(torch.from_numpy(covariance)[None])[0].numpy()

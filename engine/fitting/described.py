@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataset.clip_bank import ClipTask, KeptClip, describe_clips
 from dataset.workers import default_workers
 from engine.config import RunConfig
-from engine.fitting.base import FitOptions, LabelledClips
+from engine.fitting.base import LabelledClips
 
 
-def describe_labelled(clips: LabelledClips, config: RunConfig, options: FitOptions) -> list[KeptClip | None]:
-    """The descriptions of the labelled clips in order, kept below `options.cache`; `None` for one that cannot be read."""
+def describe_labelled(clips: LabelledClips, config: RunConfig) -> list[KeptClip | None]:
+    """The descriptions of the labelled clips in order, kept below `config.fit.cache`; `None` for one that cannot be read."""
     tasks = [
         ClipTask(
             name,
             clips.table.split.video_path(name),
             config.features,
             config.extraction.max_frames,
-            options.cache / "clips",
+            config.fit.cache_dir / "clips",
         )
         for name in clips.table.names
     ]

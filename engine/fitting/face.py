@@ -6,10 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,61 +15,23 @@ from dataset.clip_bank import KeptClip
 from dataset.face_bank import FaceTask, load_faces, read_rows, train_autoencoders
 from dataset.pseudo_fakes.bank import REAL
 from dataset.pseudo_fakes.face_rows import FaceBankConfig, FaceRows
-from dataset.workers import default_workers, run_in_workers
 from engine.config import RunConfig
-from engine.fitting.base import ExpertFitter, FitOptions, LabelledClips
+from engine.fitting.base import ExpertFitter, LabelledClips
 from engine.fitting.described import describe_labelled
 from engine.fitting.place_net import Couples, fit_place_net
+from engine.fitting.texture import FaceMaterial, describe_textures, pairs_of, texture_of, workers_for
 from models.blocks.fisher import FisherDirection
-from models.blocks.region_texture import RegionTexture, Weights
+from models.blocks.region_texture import RegionTexture
 from models.experts.face import FaceConfig, FaceExpert
 from utils.errors import WorkError
-from utils.files import atomic_path
 
 log = logging.getLogger(__name__)
 
+LABELLED = "labelled"
+"""Family of the labelled fakes among those of the pseudo-fakes."""
+
 LEAST_CLIPS = 2
 """Real faces that must be left when a fold is held out."""
-
-TEXTURE_VERSION = 1
-"""Raise it when the same frames and weights would give other statistics."""
-
-
-@dataclass(frozen=True)
-class FaceMaterial:
-    """What is kept of a real clip.
-
-    Attributes:
-        clip: its description.
-        rows: file of its sequences and pseudo-fakes, see `read_rows`.
-        texture: file of the texture statistics of both.
-    """
-
-    clip: KeptClip
-    rows: Path
-    texture: Path
-
-    def statistics(self) -> tuple[np.ndarray, np.ndarray]:
-        """Texture of the clip as it is (D,), and of its rows (N, D)."""
-        with np.load(self.texture, allow_pickle=False) as kept:
-            return kept["clip"], kept["rows"]
-
-
-@dataclass(frozen=True)
-class TextureTask:
-    """Texture statistics to compute."""
-
-    clip: KeptClip
-    rows: Path
-    backbone: str
-    weights: Weights
-    folder: Path
-
-    @property
-    def kept(self) -> Path:
-        """The file of the statistics."""
-        recipe = [TEXTURE_VERSION, self.clip.path.name, self.rows.name, self.backbone, self.weights]
-        return self.folder / f"texture_{hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:24]}.npz"
 
 
 class FaceFitter(ExpertFitter[FaceExpert]):
@@ -84,6 +43,7 @@ class FaceFitter(ExpertFitter[FaceExpert]):
         material: dict[int, FaceMaterial],
         folds: np.ndarray,
         groups: np.ndarray,
+        fakes: Sequence[int] = (),
     ) -> None:
         """Fit on this material of real clips, and judge these descriptions.
 
@@ -92,14 +52,16 @@ class FaceFitter(ExpertFitter[FaceExpert]):
             material: of those real ones that have a face, by their number.
             folds: (n,) of all labelled clips.
             groups: (n,) text.
+            fakes: numbers of labelled fakes with a face that the texture's direction learns from too.
         """
         self.described = described
+        self.fakes = list(fakes)
         self.material = material
         self.folds = folds
         self.groups = groups
         files = {number: [one.rows.name, one.texture.name] for number, one in material.items()}
         names = [kept.path.name if kept else "" for kept in described]
-        recipe = json.dumps([names, files, folds.tolist(), groups.tolist()])
+        recipe = json.dumps([names, files, folds.tolist(), groups.tolist(), *([self.fakes] if self.fakes else [])])
         self.key = hashlib.sha256(recipe.encode()).hexdigest()[:16]
 
     @classmethod
@@ -109,7 +71,7 @@ class FaceFitter(ExpertFitter[FaceExpert]):
         texture_of(section.backbone, section.weights)
 
     @classmethod
-    def gather(cls, clips: LabelledClips, config: RunConfig, options: FitOptions) -> FaceFitter | None:
+    def gather(cls, clips: LabelledClips, config: RunConfig) -> FaceFitter | None:
         """See `ExpertFitter.gather`.
 
         Raises:
@@ -118,7 +80,7 @@ class FaceFitter(ExpertFitter[FaceExpert]):
         """
         section = FaceConfig.model_validate(config.model["experts"]["face"])
         log.info("face: texture of %s, weights %s", section.backbone, texture_of(section.backbone, section.weights)[1])
-        described = describe_labelled(clips, config, options)
+        described = describe_labelled(clips, config)
         real = {
             number: kept
             for number, kept in enumerate(described)
@@ -128,24 +90,26 @@ class FaceFitter(ExpertFitter[FaceExpert]):
         if fewest < LEAST_CLIPS:
             log.warning("the face expert stays out: %d real clips with a face, %d without a fold", len(real), fewest)
             return None
-        rows = cls._make_rows(clips, real, config, options)
-        material = describe_textures({number: real[number] for number in rows}, rows, section, config, options)
+        rows = cls._make_rows(clips, real, config)
+        material = describe_textures({number: real[number] for number in rows}, rows, section, config)
         log.info("face: pseudo-fakes of %d real clips", len(material))
-        return cls(described, material, clips.folds, clips.groups)
+        teaching = np.flatnonzero(clips.teaching_fakes("video")).tolist() if config.fit.labelled_fakes else []
+        fakes = [number for number in teaching if (kept := described[number]) and kept.face_pairs() is not None]
+        return cls(described, material, clips.folds, clips.groups, fakes)
 
     @staticmethod
-    def _make_rows(
-        clips: LabelledClips, real: dict[int, KeptClip], config: RunConfig, options: FitOptions
-    ) -> dict[int, Path]:
+    def _make_rows(clips: LabelledClips, real: dict[int, KeptClip], config: RunConfig) -> dict[int, Path]:
         """The rows of the real clips by their number; a face that is too short for any is left out."""
-        folder = options.cache / "faces"
+        folder = config.fit.cache_dir / "faces"
         bank = FaceBankConfig()
-        autoencoders = train_autoencoders(list(real.values()), folder, seed=config.seed, steps=bank.autoencoder_steps)
+        autoencoders = train_autoencoders(
+            list(real.values()), folder, seed=config.fit.bank_seed, steps=bank.autoencoder_steps
+        )
         tasks = {}
         for number in real:
             name = clips.table.names[number]
             path, frames = clips.table.split.video_path(name), config.extraction.max_frames
-            tasks[number] = FaceTask(name, path, frames, bank, autoencoders, config.seed, folder)
+            tasks[number] = FaceTask(name, path, frames, bank, autoencoders, config.fit.bank_seed, folder)
         files = load_faces(
             list(tasks.values()), workers=workers_for(tasks, config), timeout_s=config.extraction.timeout_s
         )
@@ -165,7 +129,9 @@ class FaceFitter(ExpertFitter[FaceExpert]):
         expert.texture.start(expert.weights)
         rows = [read_rows(self.material[number].rows) for number in members]
         statistics = [self.material[number].statistics() for number in members]
-        fit_direction(expert.direction, rows, statistics, groups)
+        reals = np.stack([own for own, _ in statistics])
+        steps = self.labelled_steps(expert.texture, reals, groups, without_fold)
+        fit_direction(expert.direction, rows, statistics, groups, *steps)
         for number, net in enumerate(expert.places):
             own_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
             trained = fit_place_net(Couples(rows, groups), seed=own_seed, steps=expert.place_steps)
@@ -174,6 +140,27 @@ class FaceFitter(ExpertFitter[FaceExpert]):
             textures = [float(expert.direction(torch.from_numpy(own))) for own, _ in statistics]
             places = [float(expert.place(pairs_of(self.material[number].clip))) for number in members]
         expert.level(textures, places)
+
+    @torch.inference_mode()
+    def labelled_steps(
+        self, texture: RegionTexture, reals: np.ndarray, groups: np.ndarray, without_fold: int | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Labelled fakes beside the real clips of their own group, outside a fold, so that publishers do not pass for forgery.
+
+        Returns:
+            Texture of the fakes and of the real clips, (G, D) each: the means of every group that holds both, so that a group
+            with many fakes says no more than another.
+        """
+        fakes = [fake for fake in self.fakes if self.folds[fake] != without_fold]
+        forged, partners = [], []
+        for group in np.unique(groups):
+            faces = [self.described[fake] for fake in fakes if self.groups[fake] == group]
+            own = [texture(pairs_of(clip)[:, 0]).numpy() for clip in faces if clip is not None]
+            if own:
+                forged.append(np.mean(own, axis=0))
+                partners.append(reals[groups == group].mean(axis=0))
+        shape = (len(forged), reals.shape[1])
+        return np.reshape(forged, shape), np.reshape(partners, shape)
 
     @torch.inference_mode()
     def judge(self, expert: FaceExpert, clips: np.ndarray) -> np.ndarray:
@@ -192,26 +179,25 @@ class FaceFitter(ExpertFitter[FaceExpert]):
         return np.array(scores)
 
 
-def workers_for(tasks: dict[Any, Any], config: RunConfig) -> int:
-    """How many processes to use."""
-    return max(1, min(config.extraction.workers or default_workers(), len(tasks)))
-
-
-def pairs_of(clip: KeptClip) -> torch.Tensor:
-    """The pairs of a clip that has a face."""
-    pairs = clip.face_pairs()
-    assert pairs is not None
-    return torch.from_numpy(pairs)
-
-
 def fit_direction(
     direction: FisherDirection,
     rows: Sequence[FaceRows],
     statistics: Sequence[tuple[np.ndarray, np.ndarray]],
     groups: np.ndarray,
+    labelled: np.ndarray,
+    beside: np.ndarray,
 ) -> None:
-    """Fit the texture direction on clips (n,): their rows, their statistics (`FaceMaterial.statistics`) and groups."""
-    forged, partners, families = [], [], []
+    """Fit the texture direction.
+
+    Args:
+        direction: to be fitted.
+        rows: of real clips (n,).
+        statistics: of the same clips, see `FaceMaterial.statistics`.
+        groups: (n,) text.
+        labelled: (G, D) texture of labelled fakes, one more family beside the pseudo-fakes.
+        beside: (G, D) of the real clips that they are compared with.
+    """
+    forged, partners, families = [labelled], [beside], [np.full(len(labelled), LABELLED)]
     for one, (_, textures) in zip(rows, statistics, strict=True):
         made = one.families != REAL
         real_of = {turn: row for row, turn in enumerate(one.turns) if not made[row]}
@@ -222,41 +208,3 @@ def fit_direction(
     direction.fit(
         np.concatenate(forged), np.concatenate(partners), np.concatenate(families), reals.astype(np.float64), groups
     )
-
-
-@lru_cache(maxsize=2)
-def texture_of(backbone: str, weights: Weights) -> tuple[RegionTexture, str]:
-    """The texture statistics of a backbone, and where its weights came from; once per process."""
-    texture = RegionTexture(backbone).eval()
-    return texture, texture.start(weights)
-
-
-def describe_textures(
-    clips: dict[int, KeptClip], rows: dict[int, Path], section: FaceConfig, config: RunConfig, options: FitOptions
-) -> dict[int, FaceMaterial]:
-    """The material of real clips, by their number: texture statistics are made in worker processes unless they are kept.
-
-    Raises:
-        WorkError: the statistics of a clip could not be made.
-    """
-    tasks = {
-        number: TextureTask(clip, rows[number], section.backbone, section.weights, options.cache / "faces")
-        for number, clip in clips.items()
-    }
-    missing = [task for task in tasks.values() if not task.kept.is_file()]
-    workers, limit_s = workers_for(tasks, config), config.extraction.timeout_s
-    made = run_in_workers(keep_texture, missing, workers=workers, timeout_s=limit_s) if missing else ()
-    for _, _, failure in made:
-        if failure:
-            raise WorkError(f"the texture of a face could not be described: {failure}")
-    return {number: FaceMaterial(task.clip, task.rows, task.kept) for number, task in tasks.items()}
-
-
-@torch.inference_mode()
-def keep_texture(task: TextureTask) -> None:
-    """Compute one clip's texture statistics and keep them."""
-    texture, _ = texture_of(task.backbone, task.weights)
-    own = texture(pairs_of(task.clip)[:, 0]).numpy()
-    rows = [texture(torch.from_numpy(np.array(pairs[:, 0]))).numpy() for pairs in read_rows(task.rows).pairs]
-    with atomic_path(task.kept) as temporary, open(temporary, "wb") as file:
-        np.savez(file, clip=own, rows=np.stack(rows))

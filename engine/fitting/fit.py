@@ -1,6 +1,6 @@
 """Fitting of `av_experts` from real clips and pseudo-fakes: labelled fakes calibrate and measure.
 
-Only the covariance expert, which is off by default, is trained on them.
+They teach the covariance expert, which is off by default, and the others only where `fit.labelled_fakes` asks for it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from dataset.folds import assign_groups, column_values
 from dataset.labels import read_labels
 from engine.checkpoint import Checkpoint
 from engine.config import RunConfig
-from engine.fitting.base import ExpertFitter, FitOptions, LabelledClips
+from engine.cross_validation import divide
+from engine.fitting.base import ExpertFitter, LabelledClips
 from engine.fitting.controls import control_table
 from engine.fitting.covariance import CovarianceFitter
 from engine.fitting.face import FaceFitter
@@ -74,15 +75,17 @@ class FittedFusion:
     metrics: dict[str, Any]
 
 
-def fit_experts(config: RunConfig, options: FitOptions) -> RunFolder:
+def fit_experts(config: RunConfig, *, seeds: int = 1, controls: bool = False, checkpoint: bool = True) -> RunFolder:
     """Fit the experts on the real clips of the training labels, calibrate them out of fold, and write a checkpoint.
 
-    Labelled fakes, where there are any, take part in calibration, threshold and figures (and teach the covariance expert, where
-    it is on); without them pseudo-fakes that the judging expert has not seen stand in.
+    Labelled fakes, where there are any, take part in calibration, threshold and figures, teach the covariance expert where it
+    is on, and teach all experts with `fit.labelled_fakes`. Without them pseudo-fakes unseen by the judging expert stand in.
 
     Args:
-        config: `model`, `trainset`'s labels and clips, `extraction`, `eval` and `seed` are used.
-        options: see there.
+        config: `model`, `trainset`'s labels and clips, `split.folds`, `extraction`, `fit`, `eval` and `seed` are used.
+        seeds: how many seeds the out-of-fold figures are made with; the experts of the first one are kept.
+        controls: also put rows without any expert (duration, face size, container facts, ...) into the table of experts.
+        checkpoint: also fit the experts on all clips and write them; without, the run is its out-of-fold figures.
 
     Raises:
         UsageError: the model is not one to be fitted, or the labels name no real clip.
@@ -90,25 +93,26 @@ def fit_experts(config: RunConfig, options: FitOptions) -> RunFolder:
     """
     check_output(Path(config.output_dir) / EXPERTS_TABLE, "output_dir")
     clips = labelled_clips(config)
-    fitters = gather(clips, config, options)
+    fitters = gather(clips, config)
     config = with_experts(config, list(fitters))
     folder = RunFolder.create(config.output_dir, config.name)
     folder.log_to_file()
     folder.write_config(config.to_yaml())
 
-    by_seed = judge_out_of_fold(fitters, clips, config, options)
+    by_seed = judge_out_of_fold(fitters, clips, config, seeds=seeds)
     fits = [fuse(clips, judged, config) for judged in by_seed]
     tables = [combination_table(clips, by_seed, config)]
-    if options.controls:
+    if controls:
         tables.append(control_table(clips, config))
     write_csv(pd.concat(tables, ignore_index=True), folder.path / EXPERTS_TABLE)
-    checkpoint = finished(fits[0], fit_on_everything(fitters, clips, config, options), clips, config)
-    checkpoint.save(folder.best)
+    if checkpoint:
+        finished(fits[0], fit_on_everything(fitters, clips, config), clips, config).save(folder.best)
     folder.write_predictions(fits[0].predictions)
     folder.write_metrics({**fits[0].metrics, "seeds": [fit.metrics for fit in fits]})
     log.info("%s", headline([fit.metrics for fit in fits]))
     threshold = fits[0].calibration
-    log.info("checkpoint: %s (threshold %.3f: %s)", folder.best, threshold.threshold, threshold.threshold_rule)
+    kept = f"checkpoint: {folder.best}" if checkpoint else "no checkpoint asked for"
+    log.info("%s (threshold %.3f: %s)", kept, threshold.threshold, threshold.threshold_rule)
     return folder
 
 
@@ -123,7 +127,7 @@ def labelled_clips(config: RunConfig) -> LabelledClips:
     if not (labels["target"] == 0).any():
         raise UsageError(f"{split.labels} names no real clip (target 0): there is nothing to make pseudo-fakes of")
     groups = group_names(labels)
-    folds = fold_numbers(labels, groups)
+    folds = fold_numbers(labels, groups, config)
     if len(np.unique(folds[labels["target"].to_numpy(float) == 0])) < 2:
         raise UsageError(
             f"{split.labels}: all real clips are in one fold (by the columns fold, else {', '.join(GROUPING_COLUMNS)}); "
@@ -142,8 +146,10 @@ def group_names(labels: pd.DataFrame) -> np.ndarray:
     return labels["video_name"].to_numpy(str)
 
 
-def fold_numbers(labels: pd.DataFrame, groups: np.ndarray) -> np.ndarray:
-    """(clips,) fold of each clip: the column `fold` where the labels have one, else whole groups dealt out in `FOLDS`."""
+def fold_numbers(labels: pd.DataFrame, groups: np.ndarray, config: RunConfig) -> np.ndarray:
+    """(clips,) fold of each clip: what `split.folds` says, else the labels' column `fold`, else groups dealt out in `FOLDS`."""
+    if config.split.folds is not None:
+        return pd.factorize(divide(labels, config).fold)[0]
     if "fold" in labels:
         return pd.factorize(column_values(labels, "fold"))[0]
     numbers = pd.factorize(groups)[0]
@@ -151,7 +157,7 @@ def fold_numbers(labels: pd.DataFrame, groups: np.ndarray) -> np.ndarray:
     return assign_groups(labels, numbers, [1 / count] * count)
 
 
-def gather(clips: LabelledClips, config: RunConfig, options: FitOptions) -> dict[str, ExpertFitter]:
+def gather(clips: LabelledClips, config: RunConfig) -> dict[str, ExpertFitter]:
     """A fitter for every expert of the config that these clips can teach.
 
     Raises:
@@ -164,7 +170,7 @@ def gather(clips: LabelledClips, config: RunConfig, options: FitOptions) -> dict
         FITTERS[name].check(config)
     fitters = {}
     for name in config.model["experts"]:
-        fitter = FITTERS[name].gather(clips, config, options)
+        fitter = FITTERS[name].gather(clips, config)
         if fitter is not None:
             fitters[name] = fitter
     if not fitters:
@@ -214,7 +220,9 @@ def finished(
     load_experts(model, weights, fit.fusion)
     model.initialisation = "fitted on real clips and pseudo-fakes"
     own = RunConfig()
-    plain = config.model_copy(update={"extract_path": own.extract_path, "output_dir": own.output_dir})
+    fit_section = config.fit.model_copy(update={"cache": own.fit.cache, "synthetic_voices": None})
+    places = {"extract_path": own.extract_path, "output_dir": own.output_dir, "split": own.split, "fit": fit_section}
+    plain = config.model_copy(update=places)
     kept = ("n", "coverage", "auc", "same_source", "macro_auc")
     return Checkpoint(
         model=config.model,

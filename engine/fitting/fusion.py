@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +14,7 @@ from engine.fitting.base import LabelledClips
 from engine.fitting.calibration import evidence_of, fit_slope_and_bias
 from engine.fitting.judging import Judged
 from engine.scoring import EVIDENCE_PREFIX, MISSING_MODALITY
-from utils.metrics import summarise
+from utils.metrics import summarise, summary_row
 
 STAND_IN_GROUP = "pseudo-fakes"
 
@@ -104,19 +103,5 @@ def combination_table(clips: LabelledClips, by_seed: list[dict[str, Judged]], co
                 metrics = summarise(
                     predictions, split="+".join(names), bootstrap=config.eval.bootstrap, seed=config.seed
                 )
-                rows.append({"seed": config.seed + number, "experts": "+".join(names), **figures(metrics)})
+                rows.append({"seed": config.seed + number, "experts": "+".join(names), **summary_row(metrics)})
     return pd.DataFrame(rows)
-
-
-def figures(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns of a row: coverage, AUC within sources, over all clips, their intervals, the macro average, each type."""
-    row: dict[str, Any] = {"coverage": metrics["coverage"]}
-    for name in ("same_source", "auc"):
-        row |= {
-            name: metrics[name]["value"],
-            f"{name}_low": metrics[name]["low"],
-            f"{name}_high": metrics[name]["high"],
-        }
-    row["macro"] = metrics["macro_auc"]
-    row |= {f"type_{kind}": cells["auc"] for kind, cells in metrics["per_type"].items()}
-    return row

@@ -15,7 +15,7 @@ import torch
 
 from dataset.workers import default_workers, run_in_workers
 from engine.config import RunConfig
-from engine.fitting.base import ExpertFitter, FitOptions, LabelledClips
+from engine.fitting.base import ExpertFitter, LabelledClips
 from models.experts import EXPERTS, Expert
 from utils.errors import WorkError
 from utils.files import atomic_path
@@ -73,23 +73,23 @@ class Judged:
 
 
 def judge_out_of_fold(
-    fitters: Mapping[str, ExpertFitter], clips: LabelledClips, config: RunConfig, options: FitOptions
+    fitters: Mapping[str, ExpertFitter], clips: LabelledClips, config: RunConfig, *, seeds: int
 ) -> list[dict[str, Judged]]:
-    """Judge every clip by experts that were fitted without its fold; one dict of experts per seed.
+    """Judge every clip by experts that were fitted without its fold; one dict of experts per seed, from `config.seed` on.
 
     Raises:
         WorkError: a fit failed; the log says why.
     """
-    seeds = range(config.seed, config.seed + options.seeds)
+    numbers = range(config.seed, config.seed + seeds)
     tasks = [
-        make_task(name, fitter, seed, int(fold), clips, config, options)
-        for seed in seeds
+        make_task(name, fitter, seed, int(fold), clips, config)
+        for seed in numbers
         for name, fitter in fitters.items()
         for fold in np.unique(clips.folds)
     ]
     run_missing(tasks, config)
     judged: list[dict[str, Judged]] = []
-    for seed in seeds:
+    for seed in numbers:
         judged.append({})
         for name in fitters:
             raw, stand_ins, origin = np.full(len(clips), np.nan), [], []
@@ -104,14 +104,14 @@ def judge_out_of_fold(
 
 
 def fit_on_everything(
-    fitters: Mapping[str, ExpertFitter], clips: LabelledClips, config: RunConfig, options: FitOptions
+    fitters: Mapping[str, ExpertFitter], clips: LabelledClips, config: RunConfig
 ) -> dict[str, dict[str, torch.Tensor]]:
     """The weights of every expert, fitted on all real clips with the first seed.
 
     Raises:
         WorkError: a fit failed; the log says why.
     """
-    tasks = [make_task(name, fitter, config.seed, None, clips, config, options) for name, fitter in fitters.items()]
+    tasks = [make_task(name, fitter, config.seed, None, clips, config) for name, fitter in fitters.items()]
     run_missing(tasks, config)
     return {task.name: torch.load(task.kept, weights_only=True) for task in tasks}
 
@@ -123,14 +123,13 @@ def make_task(
     fold: int | None,
     clips: LabelledClips,
     config: RunConfig,
-    options: FitOptions,
 ) -> FitTask:
     """The task of one fit; its file has another name whenever the outcome would differ."""
     section = config.model["experts"][name]
     members = np.arange(0) if fold is None else np.flatnonzero(clips.folds == fold)
     recipe = json.dumps([name, section, fitter.key, seed, fold, members.tolist()], sort_keys=True)
     digest = hashlib.sha256(recipe.encode()).hexdigest()[:24]
-    return FitTask(name, section, fitter, seed, fold, members, options.cache / "fits" / f"{digest}.bin")
+    return FitTask(name, section, fitter, seed, fold, members, config.fit.cache_dir / "fits" / f"{digest}.bin")
 
 
 def run_missing(tasks: list[FitTask], config: RunConfig) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.config import RunConfig
-from engine.fitting.base import FitOptions, LabelledClips
+from engine.fitting.base import LabelledClips
 from engine.fitting.voice import VoiceFitter
 from utils.features.config import FeatureConfig
 from utils.features.extract import require_parts
@@ -18,11 +18,11 @@ class SpeechEmbeddingFitter(VoiceFitter):
         return features.speech_encoder
 
     @classmethod
-    def gather(cls, clips: LabelledClips, config: RunConfig, options: FitOptions) -> VoiceFitter:
+    def gather(cls, clips: LabelledClips, config: RunConfig) -> VoiceFitter:
         """See `VoiceFitter.gather`.
 
         Raises:
             UsageError: the encoder cannot be had here.
         """
         require_parts(config.features)
-        return super().gather(clips, config, options)
+        return super().gather(clips, config)

@@ -10,7 +10,7 @@ import torch
 
 from dataset.clip_bank import KeptClip
 from engine.config import RunConfig
-from engine.fitting.base import ExpertFitter, FitOptions, LabelledClips
+from engine.fitting.base import ExpertFitter, LabelledClips
 from engine.fitting.described import describe_labelled
 from models.experts.sync import SyncExpert
 from utils.errors import WorkError
@@ -41,9 +41,9 @@ class SyncFitter(ExpertFitter[SyncExpert]):
         self.key = hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @classmethod
-    def gather(cls, clips: LabelledClips, config: RunConfig, options: FitOptions) -> SyncFitter | None:
+    def gather(cls, clips: LabelledClips, config: RunConfig) -> SyncFitter | None:
         """See `ExpertFitter.gather`."""
-        fitter = cls(describe_labelled(clips, config, options), clips.target == 0, clips.folds, clips.groups)
+        fitter = cls(describe_labelled(clips, config), clips.target == 0, clips.folds, clips.groups)
         usable = list(fitter.real_pairs(np.ones(len(clips), bool)))
         fewest = min((clips.folds[usable] != fold).sum() for fold in np.unique(clips.folds))
         if fewest < LEAST_CLIPS:

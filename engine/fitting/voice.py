@@ -14,7 +14,7 @@ from dataset.pseudo_fakes.bank import REAL, SYNTHETIC, BankConfig
 from dataset.voice_bank import Use, VoiceRows, VoiceTask, load_voices
 from dataset.workers import default_workers
 from engine.config import RunConfig
-from engine.fitting.base import ExpertFitter, FitOptions, LabelledClips
+from engine.fitting.base import ExpertFitter, LabelledClips
 from models.experts.windows import WindowExpert
 from utils.errors import UsageError, WorkError
 from utils.features.config import FeatureConfig
@@ -101,7 +101,7 @@ class VoiceFitter(ExpertFitter[WindowExpert]):
         return None
 
     @classmethod
-    def gather(cls, clips: LabelledClips, config: RunConfig, options: FitOptions) -> VoiceFitter:
+    def gather(cls, clips: LabelledClips, config: RunConfig) -> VoiceFitter:
         """See `ExpertFitter.gather`.
 
         Raises:
@@ -110,15 +110,20 @@ class VoiceFitter(ExpertFitter[WindowExpert]):
         """
 
         def task(name: str, path: Path, use: Use) -> VoiceTask:
-            return VoiceTask(name, path, use, config.features, BankConfig(), config.seed, options.cache, encoder)
+            return VoiceTask(
+                name, path, use, config.features, bank, config.fit.bank_seed, config.fit.cache_dir, encoder
+            )
 
-        encoder = cls.encoder(config.features)
-
+        encoder, bank = cls.encoder(config.features), BankConfig()
+        uses: list[Use] = ["scored" if target else "real" for target in clips.target]
+        if config.fit.labelled_fakes:
+            for number in np.flatnonzero(clips.teaching_fakes("audio")):
+                uses[number] = "synthetic"
         tasks = [
-            task(name, clips.table.split.video_path(name), "scored" if target else "real")
-            for name, target in zip(clips.table.names, clips.target, strict=True)
+            task(name, clips.table.split.video_path(name), use)
+            for name, use in zip(clips.table.names, uses, strict=True)
         ]
-        tasks += [task(f"synthetic/{path.name}", path, "synthetic") for path in utterances(options.synthetic_voices)]
+        tasks += [task(f"synthetic/{path.name}", path, "synthetic") for path in utterances(config.fit.synthetic_voices)]
         workers = min(config.extraction.workers or default_workers(), len(tasks))
         found = [rows for _, rows in load_voices(tasks, workers=workers, timeout_s=config.extraction.timeout_s)]
         return cls(assemble(found, clips.folds, clips.groups))
@@ -149,7 +154,7 @@ class VoiceFitter(ExpertFitter[WindowExpert]):
         return expert.score_windows(torch.from_numpy(self.material.rows[held])).numpy()
 
 
-def utterances(folder: Path | None) -> list[Path]:
+def utterances(folder: str | None) -> list[Path]:
     """The files of a folder of synthetic voices in path order.
 
     Raises:
@@ -157,12 +162,13 @@ def utterances(folder: Path | None) -> list[Path]:
     """
     if folder is None:
         return []
-    if not folder.is_dir():
-        raise UsageError(f"--synthetic_voices is not a folder: {folder}")
-    names = sorted(name for name in files_below(folder) if not Path(name).name.startswith("."))
+    place = Path(folder)
+    if not place.is_dir():
+        raise UsageError(f"--synthetic_voices is not a folder: {place}")
+    names = sorted(name for name in files_below(place) if not Path(name).name.startswith("."))
     if not names:
-        raise UsageError(f"--synthetic_voices {folder}: no file in it")
-    return [folder / name for name in names]
+        raise UsageError(f"--synthetic_voices {place}: no file in it")
+    return [place / name for name in names]
 
 
 def assemble(found: list[VoiceRows | None], folds: np.ndarray, groups: np.ndarray) -> VoiceMaterial:

@@ -9,6 +9,7 @@ from typing import Any, Literal, cast
 import timm
 from torch import nn
 
+from models.blocks.packaged_weights import PACKAGE, packaged_state
 from utils.errors import UsageError
 from utils.hub import hub_answers
 
@@ -28,7 +29,8 @@ def create_backbone(
     Args:
         name: any timm architecture.
         pretrained: `True` fails without weights, `"auto"` warns and starts at random, `False` never looks.
-        weights: a local weight file in timm's format; looked at unless `pretrained` is false.
+        weights: a local weight file in timm's format, or `package`: those that a Python package brings (`packaged_weights`);
+            looked at unless `pretrained` is false.
         num_classes: outputs of the head; 0 gives pooled features, see `feature_size`.
         image_size_px: side of the pictures; an architecture that is built for one size (a transformer) is built for this one.
 
@@ -62,6 +64,8 @@ def feature_size(backbone: nn.Module) -> int:
 
 def _create_pretrained(name: str, weights: str | None, options: dict[str, Any]) -> tuple[nn.Module, str]:
     overlay = None
+    if weights == PACKAGE:
+        return _create_from_package(name, options), f"imagenet ({PACKAGE})"
     if weights is not None:
         if not Path(weights).is_file():
             raise UsageError(f"model.weights does not exist: {weights}")
@@ -78,6 +82,15 @@ def _create_pretrained(name: str, weights: str | None, options: dict[str, Any]) 
     except Exception as error:  # timm, the hub client and urllib raise many kinds; each means: no weights
         raise UsageError(" ".join(str(error).split())[:200] or type(error).__name__) from error
     return model, f"imagenet ({origin})"
+
+
+def _create_from_package(name: str, options: dict[str, Any]) -> nn.Module:
+    model = timm.create_model(name, pretrained=False, **options)
+    own = model.state_dict()
+    state = {key: value for key, value in packaged_state(name).items() if key in own and own[key].shape == value.shape}
+    # The package's classifier has ImageNet's classes: a head of another size, or none, keeps its random start.
+    model.load_state_dict(state, strict=False)
+    return model
 
 
 def _in_cache(hub_id: str | None) -> bool:

@@ -11,6 +11,9 @@ from torch import Tensor
 
 from utils.errors import UsageError
 
+PACKAGE = "package"
+"""What a config says in place of a weight file to have these."""
+
 NOT_WEIGHTS = "num_batches_tracked"
 """Counters that the packages may lack, and that evaluation does not use."""
 

@@ -202,7 +202,7 @@ def test_the_figures_of_the_table(root, tmp_path):
     assert rows[1]["n_sources"] == 2 and rows[1]["same_source"] == 1.0
     assert rows[1]["auc_seed_sd"] is None and rows[0]["seeds"] == "0 1"
     text = markdown_table(rows)
-    assert "difference to a [95 %]" in text and "testset: 8 clips; weights start: random." in text
+    assert "AUC less a's [95 %]" in text and "testset: 8 clips; weights start: random." in text
 
 
 def test_without_targets_there_is_no_figure(root, tmp_path):

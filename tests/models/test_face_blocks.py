@@ -11,6 +11,7 @@ import timm
 import torch
 
 from models.blocks import packaged_weights
+from models.blocks.backbone import create_backbone
 from models.blocks.fisher import FisherDirection, covariance_within
 from models.blocks.packaged_weights import packaged_state
 from models.blocks.place_net import PlaceNet, fine
@@ -78,6 +79,13 @@ def test_weights_of_a_package_get_timms_names(weight_package):
     texture = RegionTexture(LITE)
     assert texture.start("package") == "imagenet (package)"
     assert torch.equal(texture.trunk.conv_stem.weight, state["conv_stem.weight"])
+
+
+def test_a_packages_weights_start_a_backbone_with_a_head_of_its_own(weight_package):
+    state, _ = weight_package
+    backbone, origin = create_backbone(LITE, pretrained=True, weights="package", num_classes=1)
+    assert origin == "imagenet (package)" and backbone.classifier.weight.shape[0] == 1
+    assert torch.equal(backbone.blocks[0][0].conv_dw.weight, state["blocks.0.0.conv_dw.weight"])
 
 
 def test_a_package_with_other_weights_is_refused(weight_package):

@@ -17,6 +17,7 @@ from utils.metrics.ranking import (
     tpr_at_fpr,
 )
 from utils.metrics.reliability import ReliabilityBin, brier_score, expected_calibration_error, reliability_table
+from utils.metrics.row import summary_row
 from utils.metrics.summary import summarise
 from utils.metrics.thresholds import DEFAULT_THRESHOLD, best_balanced_threshold, threshold_at_fpr
 
@@ -51,6 +52,7 @@ __all__ = [
     "roc_curve",
     "same_source_auc",
     "summarise",
+    "summary_row",
     "threshold_at_fpr",
     "tpr_at_fpr",
 ]

@@ -77,7 +77,8 @@ def evaluated_clips(predictions: pd.DataFrame, calibration: Calibration | None) 
     if not given:
         raise UsageError("the predictions have neither a score nor a logit column")
     scored = np.any(~np.isnan(given), axis=0)
-    if logit is not None and (np.isnan(logit[scored]).any() or not scored.any()):
+    nothing_to_rank_by = not scored.any() and score is not None
+    if logit is not None and (np.isnan(logit[scored]).any() or nothing_to_rank_by):
         logit = None
     if logit is not None and (score is None or calibration is not None or np.isnan(score[scored]).any()):
         score = expit(logit) if calibration is None else calibration.score(logit)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dataset.clips import ClipTable
-from engine.fitting import FitOptions, LabelledClips
+from engine.fitting import LabelledClips
 from engine.fitting import covariance as covariance_module
 from engine.fitting.covariance import CovarianceFitter
 from models.experts.covariance import PROFILE_SIZE, CovarianceConfig, CovarianceExpert
@@ -43,7 +43,7 @@ def gathered(target: np.ndarray, folds: np.ndarray, monkeypatch, tmp_path) -> Co
     names = [f"{clip}.mp4" for clip in range(len(target))]
     table = ClipTable(None, pd.DataFrame({"video_name": names, "target": target}), None)  # type: ignore[arg-type]
     clips = LabelledClips(table, folds, np.array(names))
-    return CovarianceFitter.gather(clips, tiny_config(tmp_path), FitOptions(cache=tmp_path))
+    return CovarianceFitter.gather(clips, tiny_config(tmp_path, fit={"cache": str(tmp_path)}))
 
 
 def test_held_out_clips_are_told_apart_and_unknown_ones_have_no_opinion(fitter: CovarianceFitter) -> None:

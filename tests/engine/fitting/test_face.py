@@ -13,7 +13,7 @@ from dataset.face_bank import read_rows
 from dataset.pseudo_fakes.bank import REAL
 from dataset.pseudo_fakes.face_rows import FaceBankConfig, FaceRows
 from dataset.splits import Split
-from engine.fitting import FitOptions, LabelledClips, face
+from engine.fitting import LabelledClips, face
 from engine.fitting.face import FaceFitter
 from engine.fitting.place_net import Couples, fit_place_net, place_loss
 from engine.run import split_of
@@ -43,7 +43,9 @@ def root(tmp_path_factory):
 def config(root):
     features = {"face": True}
     model = {"name": "av_experts", "experts": {"face": SECTION}}
-    return tiny_config(root, features=features, model=model, extraction={"workers": 1})
+    return tiny_config(
+        root, features=features, model=model, extraction={"workers": 1}, fit={"cache": str(root / "cache")}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -58,15 +60,10 @@ def labelled(split: Split, target: list[int]) -> LabelledClips:
 
 
 @pytest.fixture(scope="module")
-def options(root):
-    return FitOptions(root / "cache")
-
-
-@pytest.fixture(scope="module")
-def fitter(clips, config, options):
+def fitter(clips, config):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(face, "FaceBankConfig", lambda: BANK)
-        return FaceFitter.gather(clips, config, options)
+        return FaceFitter.gather(clips, config)
 
 
 @pytest.fixture(scope="module")
@@ -85,11 +82,11 @@ def test_pseudo_fakes_are_made_of_the_real_faces_only(fitter):
         assert rows.shape == (3, len(own)) and np.isfinite(rows).all() and np.isfinite(own).all()
 
 
-def test_nothing_is_made_twice(fitter, clips, config, options, monkeypatch):
+def test_nothing_is_made_twice(fitter, clips, config, monkeypatch):
     monkeypatch.setattr(face, "FaceBankConfig", lambda: BANK)
-    for module in ("dataset.face_bank", "engine.fitting.face"):
+    for module in ("dataset.face_bank", "engine.fitting.texture"):
         monkeypatch.setattr(f"{module}.run_in_workers", lambda *_, **__: pytest.fail("made again"))
-    assert FaceFitter.gather(clips, config, options).key == fitter.key
+    assert FaceFitter.gather(clips, config).key == fitter.key
 
 
 def test_the_same_seed_gives_the_same_expert(fitter, expert):
@@ -125,20 +122,57 @@ def test_stand_ins_are_the_forged_rows_of_the_fold(fitter, expert):
     assert np.isfinite(fitter.stand_ins(expert, 1)).all()
 
 
-def test_too_few_faces_leave_the_expert_out(clips, config, options, fitter, caplog):
+def test_labelled_fakes_teach_beside_the_reals_of_their_group_only_where_asked(
+    fitter, expert, clips, config, monkeypatch
+):
+    assert fitter.fakes == []
+    asking = config.model_copy(update={"fit": config.fit.model_copy(update={"labelled_fakes": True})})
+    monkeypatch.setattr(face, "FaceBankConfig", lambda: BANK)
+    taught = FaceFitter.gather(clips, asking)
+    assert taught.fakes == [5] and taught.key != fitter.key
+    members = taught.members(None)
+    reals = np.stack([taught.material[number].statistics()[0] for number in members])
+    forged, beside = taught.labelled_steps(expert.texture, reals, clips.groups[members], without_fold=0)
+    assert forged.shape == (1, reals.shape[1]) and np.isfinite(forged).all()
+    np.testing.assert_allclose(beside[0], reals[members.index(4)])
+    assert taught.labelled_steps(expert.texture, reals, clips.groups[members], without_fold=2)[0].shape == (
+        0,
+        reals.shape[1],
+    )
+    again = FaceExpert(FaceConfig(**SECTION))
+    taught.fit(again, seed=0, without_fold=0)
+    assert not torch.equal(again.direction.weight, expert.direction.weight)
+    for mine, theirs in zip(again.places.parameters(), expert.places.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+def test_the_modality_says_which_part_of_a_fake_can_teach(clips):
+    assert (
+        clips.teaching_fakes("video").tolist()
+        == clips.teaching_fakes("audio").tolist()
+        == [False] * 5 + [True] + [False] * 2
+    )
+    labels = clips.table.labels.assign(target=[0, 1, 1, 1, 0, 0, 0, 0])
+    labels["modality"] = ["RVRA", "FVRA", "RVFA", "FVFA", *["RVRA"] * 4]
+    told = LabelledClips(ClipTable(clips.table.split, labels, None), FOLDS, clips.groups)  # type: ignore[arg-type]
+    assert np.flatnonzero(told.teaching_fakes("video")).tolist() == [1, 3]
+    assert np.flatnonzero(told.teaching_fakes("audio")).tolist() == [2, 3]
+
+
+def test_too_few_faces_leave_the_expert_out(clips, config, fitter, caplog):
     few = labelled(clips.table.split, [0, 0, 1, 1, 1, 1, 0, 0])
-    assert FaceFitter.gather(few, config, options) is None
+    assert FaceFitter.gather(few, config) is None
     assert "face expert stays out" in caplog.text
     lonely = FaceFitter(fitter.described, {0: fitter.material[0], 1: fitter.material[1]}, FOLDS, clips.groups)
     with pytest.raises(WorkError, match="left to fit on"):
         lonely.fit(FaceExpert(FaceConfig(**SECTION)), seed=0, without_fold=0)
 
 
-def test_weights_that_cannot_be_had_are_named_before_anything_is_made(clips, config, options):
+def test_weights_that_cannot_be_had_are_named_before_anything_is_made(clips, config):
     section = {**SECTION, "weights": "package"}
     asking = config.model_copy(update={"model": {**config.model, "experts": {"face": section}}})
     with pytest.raises(UsageError, match="no package has weights"):
-        FaceFitter.gather(clips, asking, options)
+        FaceFitter.gather(clips, asking)
 
 
 def marked_rows(seed: int) -> FaceRows:

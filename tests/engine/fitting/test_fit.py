@@ -9,12 +9,13 @@ import pytest
 from dataset import voice_bank
 from dataset.config import ExtractionConfig
 from dataset.extraction import extract_split
-from dataset.pseudo_fakes.bank import BankConfig
+from dataset.pseudo_fakes.bank import SYNTHETIC, BankConfig
 from dataset.pseudo_fakes.build import LABELS, build_pseudo_fakes
 from dataset.voice_bank import VoiceTask, load_voices
 from engine.checkpoint import load_checkpoint
 from engine.evaluate import predict_split
-from engine.fitting import FitOptions, fit_experts, judging, voice
+from engine.experiments import CSV_FILE, TABLE_FILE, plan_experiments, run_experiments
+from engine.fitting import fit_experts, judging, labelled_clips, voice
 from engine.predict import PredictOptions, score_videos
 from engine.run import open_needed, split_of
 from tests.support import FEATURE_CONFIG, WITH_VOICE, tiny_config, write_video
@@ -44,7 +45,7 @@ def fitted(pseudo_root, tmp_path_factory):
     config = fit_config(root, work)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(voice, "BankConfig", lambda: SMALL_BANK)
-        folder = fit_experts(config, FitOptions(cache=work / "bank"))
+        folder = fit_experts(config)
     return config, folder, work, table
 
 
@@ -52,6 +53,7 @@ def fit_config(root, work):
     return tiny_config(
         root,
         output_dir=str(work / "runs"),
+        fit={"cache": str(work / "bank")},
         label_name={"trainset": LABELS},
         features={"voice": True},
         model={"name": "av_experts", "experts": {"voice": {"trees": 5}}},
@@ -89,8 +91,40 @@ def test_a_second_fit_takes_what_the_first_one_left(fitted, monkeypatch):
     config, _, work, _ = fitted
     monkeypatch.setattr(voice, "BankConfig", lambda: SMALL_BANK)
     monkeypatch.setattr(judging, "run_in_workers", lambda _, tasks, **__: (pytest.fail("fitted again") for _ in tasks))
-    again = fit_experts(config, FitOptions(cache=work / "bank"))
+    again = fit_experts(config)
     assert load_checkpoint(again.best).calibration == load_checkpoint(fitted[1].best).calibration
+
+
+def test_a_fitted_detector_stands_in_the_table_of_experiments_beside_controls(fitted, tmp_path, monkeypatch):
+    config, folder, _, table = fitted
+    file, folds = tmp_path / "experts.yml", tmp_path / "folds.csv"
+    file.write_text(config.to_yaml())
+    table.assign(fold=[row // 3 % 2 for row in range(len(table))]).to_csv(folds, index=False)
+    monkeypatch.setattr(voice, "BankConfig", lambda: SMALL_BANK)
+    experiments = plan_experiments([file], [f"split.folds={folds}"])
+    (outcome,) = run_experiments(experiments, [0, 1], tmp_path / "out", controls=True)
+    assert not outcome.failures and not (outcome.runs[0].folder / "best.pth").exists()
+    rows = pd.read_csv(tmp_path / "out" / CSV_FILE)
+    assert rows["config"][0] == config.name and {"control: duration", "control: container facts"} <= set(rows["config"])
+    assert rows["n"].eq(len(table)).all() and rows["split"].eq("out_of_fold").all()
+    predictions = pd.read_csv(outcome.runs[0].predictions).merge(
+        pd.read_csv(folder.path / "predictions.csv"), on="video_name"
+    )
+    assert not np.allclose(predictions["logit_x"], predictions["logit_y"]), "other folds give other opinions"
+    assert "control: duration" in (tmp_path / "out" / TABLE_FILE).read_text()
+    with pytest.raises(UsageError, match=r"--controls .* need split\.folds"):
+        run_experiments(plan_experiments([file]), [0], tmp_path / "out", controls=True)
+
+
+def test_labelled_fakes_teach_the_voice_expert_only_where_asked(fitted, monkeypatch):
+    config, _, _, table = fitted
+    monkeypatch.setattr(voice, "BankConfig", lambda: SMALL_BANK)
+    asking = config.model_copy(update={"fit": config.fit.model_copy(update={"labelled_fakes": True})})
+    kinds = [voice.VoiceFitter.gather(labelled_clips(each), each).material for each in (config, asking)]
+    assert (kinds[0].kinds == SYNTHETIC).sum() == 0
+    taught = kinds[1].kinds == SYNTHETIC
+    assert taught.sum() == 3 * (table["target"] == 1).sum()
+    assert (kinds[1].fold_of_row[taught] >= 0).all(), "a fake is held out with its fold"
 
 
 def test_cached_on_the_fly_and_inference_give_one_score(fitted):
@@ -141,7 +175,7 @@ def test_real_clips_of_one_fold_are_refused_before_anything_is_described(pseudo_
     (tmp_path / "trainset").symlink_to(root / "trainset")
     monkeypatch.setattr(voice, "load_voices", lambda *_, **__: pytest.fail("described"))
     with pytest.raises(UsageError, match="one fold"):
-        fit_experts(fit_config(tmp_path, tmp_path), FitOptions(cache=tmp_path / "bank"))
+        fit_experts(fit_config(tmp_path, tmp_path))
 
 
 def test_an_output_folder_that_cannot_be_is_refused_first(pseudo_root, tmp_path, monkeypatch):
@@ -150,4 +184,4 @@ def test_an_output_folder_that_cannot_be_is_refused_first(pseudo_root, tmp_path,
     config = fit_config(root, tmp_path).model_copy(update={"output_dir": str(tmp_path / "file" / "runs")})
     monkeypatch.setattr(voice, "load_voices", lambda *_, **__: pytest.fail("described"))
     with pytest.raises(UsageError, match="output_dir"):
-        fit_experts(config, FitOptions(cache=tmp_path / "bank"))
+        fit_experts(config)

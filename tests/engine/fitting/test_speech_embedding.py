@@ -12,7 +12,7 @@ from dataset.pseudo_fakes.build import LABELS, build_pseudo_fakes
 from dataset.voice_bank import VoiceTask
 from engine.checkpoint import load_checkpoint
 from engine.evaluate import predict_split
-from engine.fitting import FitOptions, fit_experts, voice
+from engine.fitting import fit_experts, voice
 from engine.predict import PredictOptions, score_videos
 from engine.run import open_needed, split_of
 from tests.fake_encoder import FAKE, BandsEncoder, fake_encoder  # noqa: F401  (a fixture)
@@ -28,6 +28,7 @@ def fitted(fake_encoder, tmp_path_factory):  # noqa: F811
     config = tiny_config(
         root,
         output_dir=str(work / "runs"),
+        fit={"cache": str(work / "bank")},
         label_name={"trainset": LABELS},
         features={"speech_encoder": FAKE},
         model={"name": "av_experts", "experts": {"speech_embedding": {}}},
@@ -36,7 +37,7 @@ def fitted(fake_encoder, tmp_path_factory):  # noqa: F811
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(voice, "BankConfig", lambda: SMALL_BANK)
-        folder = fit_experts(config, FitOptions(cache=work / "bank"))
+        folder = fit_experts(config)
     return config, load_checkpoint(folder.best), table
 
 

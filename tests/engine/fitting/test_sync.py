@@ -11,7 +11,7 @@ import torch
 
 from dataset.clip_bank import KeptClip
 from dataset.clips import ClipTable
-from engine.fitting import FitOptions, LabelledClips
+from engine.fitting import LabelledClips
 from engine.fitting import sync as sync_module
 from engine.fitting.sync import SyncFitter, moved
 from models.experts.sync import SyncConfig, SyncExpert
@@ -95,7 +95,7 @@ def test_too_few_real_clips_leave_the_expert_out(
 ) -> None:
     monkeypatch.setattr(sync_module, "describe_labelled", lambda *_: fitter.kept)
     clips = labelled(fitter, (np.arange(N) >= real).astype(float))
-    found = SyncFitter.gather(clips, tiny_config(tmp_path), FitOptions(cache=tmp_path))
+    found = SyncFitter.gather(clips, tiny_config(tmp_path, fit={"cache": str(tmp_path)}))
     assert (found is not None) == stays
     assert ("stays out" in caplog.text) != stays
 

@@ -250,6 +250,14 @@ def test_bad_values_are_named(changes: dict[str, list], message: str) -> None:
         summarise(table.assign(**changes), split="x")
 
 
+def test_nothing_scored_is_no_figure_whatever_the_columns() -> None:
+    table = pd.DataFrame({"video_name": ["a.mp4", "b.mp4"], "target": [0, 1]})
+    for columns in ("logit",), ("score",), ("score", "logit"):
+        summary = summarise(table.assign(**dict.fromkeys(columns, np.nan)), split="x", bootstrap=0)
+        assert summary["auc"]["value"] is None and summary["coverage"] == 0
+        assert summary["reasons"]["auc"] == "no clip was scored"
+
+
 def test_a_missing_column_and_an_unknown_policy_are_named() -> None:
     with pytest.raises(UsageError, match="neither a score nor a logit"):
         summarise(pd.DataFrame({"target": [0, 1]}), split="x")
