@@ -4,7 +4,7 @@
     python inference.py --video_dir folder --output scores.csv
 
 Prints a table and writes it to the output file. A score is the probability of fake; clips that cannot be judged are
-`unscored` and say why.
+`unscored` and say why. An interrupted run leaves what it has scored; clips that it did not reach are `pending`.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def main(argv: Sequence[str]) -> int:
     print(f"checkpoint: {checkpoint_path}", flush=True)
     options = PredictOptions(arguments.workers, arguments.batch_size, arguments.tta, arguments.device, arguments.quiet)
     output = check_output(arguments.output, "--output")
-    table = score_videos(paths, checkpoint, options)
+    table = score_videos(paths, checkpoint, options, keep=lambda unfinished: write_scores(unfinished, output))
     write_scores(table, output)
     print(format_scores(table))
     if arguments.report:

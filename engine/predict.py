@@ -6,7 +6,8 @@ import json
 import logging
 import shlex
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,12 +26,12 @@ from engine.device import pick_device
 from engine.provenance import git_state, package_versions
 from engine.report import ReportInputs, write_report
 from engine.run_folder import write_csv
-from engine.scoring import EVIDENCE_PREFIX, score_batches
+from engine.scoring import EVIDENCE_PREFIX, scored_parts
 from utils.errors import UsageError
 from utils.features.config import FeatureConfig
 from utils.features.extract import ClipFacts, failed, require_parts
 from utils.files import write_text_atomic
-from utils.metrics import summarise
+from utils.metrics import Calibration, summarise
 
 log = logging.getLogger(__name__)
 
@@ -117,29 +118,80 @@ def default_checkpoint() -> Path:
     return trained[-1]
 
 
-def score_videos(paths: list[Path], checkpoint: Checkpoint, options: PredictOptions) -> pd.DataFrame:
+def score_videos(
+    paths: list[Path], checkpoint: Checkpoint, options: PredictOptions, keep: Keep | None = None
+) -> pd.DataFrame:
     """Score clips.
 
     Args:
         paths: the clips; each gets one row, in this order.
         checkpoint: model, features and calibration.
         options: workers, batch size, device.
+        keep: gets the table as it stands every `KEEP_EVERY_S` seconds and at Ctrl-C, clips not reached yet being `pending`.
 
     Returns:
         `video, score, logit, verdict, threshold, status, reason` and a column per evidence term; score and logit are NaN
         for a clip that could not be scored (`unscored`).
+
+    Raises:
+        KeyboardInterrupt: after what is decoded has been scored and kept.
     """
     device = pick_device(options.device)
     model = checkpoint.build().to(device)
     workers = min(options.workers or default_workers(), len(paths))
     limits = ExtractionConfig.model_validate(checkpoint.run_config.get("extraction", {}))
-    samples = samples_of(paths, checkpoint.features, limits, workers)
+    samples = UntilInterrupted(samples_of(paths, checkpoint.features, limits, workers))
     progress = tqdm(samples, total=len(paths), unit="clip", desc="scoring", disable=options.quiet, dynamic_ncols=True)
     batches = batches_of(progress, options.batch_size)
-    calibration = checkpoint.calibration
-    scored = score_batches(model, batches, device=device, calibration=calibration, tta=options.tta)
+    parts: list[pd.DataFrame] = []
+    kept_at = time.monotonic()
+    try:
+        for part in scored_parts(model, batches, device=device, calibration=checkpoint.calibration, tta=options.tta):
+            parts.append(part)
+            if keep is not None and time.monotonic() - kept_at > KEEP_EVERY_S:
+                keep(score_table(paths, parts, checkpoint.calibration, model.terms))
+                kept_at = time.monotonic()
+    except KeyboardInterrupt:
+        samples.interrupted = True
+    table = score_table(paths, parts, checkpoint.calibration, model.terms)
+    if samples.interrupted:
+        if keep is not None:
+            keep(table)
+        raise KeyboardInterrupt
+    return table
+
+
+Keep = Callable[[pd.DataFrame], object]
+"""What takes a table of scores that is not complete yet."""
+
+KEEP_EVERY_S = 30.0
+
+
+class UntilInterrupted:
+    """A stream that Ctrl-C ends like its last item, so that what came before it is still worked on."""
+
+    def __init__(self, samples: Iterable[tuple[Sample, ClipFacts]]) -> None:
+        """Pass these on."""
+        self.samples = samples
+        self.interrupted = False
+
+    def __iter__(self) -> Iterator[tuple[Sample, ClipFacts]]:
+        """The samples up to the interruption."""
+        try:
+            yield from self.samples
+        except KeyboardInterrupt:
+            self.interrupted = True
+
+
+def score_table(
+    paths: list[Path], parts: list[pd.DataFrame], calibration: Calibration, terms: tuple[str, ...]
+) -> pd.DataFrame:
+    """The rows of all clips, in order, from what `scored_parts` gave; a clip that it did not reach is `pending`."""
+    columns = ["score", "logit", "status", "reason", *(f"{EVIDENCE_PREFIX}{term}" for term in terms)]
+    scored = pd.concat(parts) if parts else pd.DataFrame(columns=["index", *columns])
+    scored = scored.set_index("index").reindex(range(len(paths)))[columns]
     logit = scored["logit"].to_numpy(float)
-    verdict = np.where(calibration.is_fake(scored["score"]), "fake", "real")
+    verdict = np.where(calibration.is_fake(scored["score"].to_numpy(float)), "fake", "real")
     table = pd.DataFrame(
         {
             "video": [str(path) for path in paths],
@@ -147,12 +199,11 @@ def score_videos(paths: list[Path], checkpoint: Checkpoint, options: PredictOpti
             "logit": logit,
             "verdict": np.where(np.isnan(logit), "unscored", verdict),
             "threshold": calibration.threshold,
-            "status": scored["status"],
-            "reason": scored["reason"],
+            "status": scored["status"].fillna("pending"),
+            "reason": scored["reason"].fillna(""),
         }
     )
-    evidence = [name for name in scored.columns if name.startswith(EVIDENCE_PREFIX)]
-    return pd.concat([table, scored[evidence]], axis=1)
+    return pd.concat([table, scored[columns[4:]]], axis=1)
 
 
 def samples_of(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -36,38 +36,36 @@ def batch_terms(model: Detector, batch: Batch, tta: int) -> DetectorOutput:
     return DetectorOutput({name: torch.stack([view[name] for view in views]).mean(dim=0) for name in views[0]})
 
 
-def score_batches(
+def scored_parts(
     model: Detector,
     batches: Iterable[tuple[Batch, list[ClipFacts]]],
     *,
     device: torch.device,
     calibration: Calibration,
     tta: int = 1,
-) -> pd.DataFrame:
-    """Score every clip of a stream of batches.
+) -> Iterator[pd.DataFrame]:
+    """Score a stream of batches, one table for each.
 
     The model runs in evaluation mode on each clip's own inputs: a score never depends on the other clips.
 
-    Returns:
+    Yields:
         One row per clip: `index` (row in the label table), `logit` and `score` (NaN when unscored), `status`, `reason`
         (`missing_modality` where nothing else says why the model cannot judge a clip, `non_finite` is added where its logit
         is not a finite number), and a column `evidence_<term>` per term.
     """
-    was_training = model.training
     model.eval()
-    rows: list[dict] = []
     for batch, facts in batches:
         batch = batch.to(device)
         usable = model.usable(batch)
         numbers = usable.cpu().numpy()
         logit = np.full(len(batch), np.nan)
-        evidence: dict[str, np.ndarray] = {}
+        evidence = {name: np.full(len(batch), np.nan) for name in model.terms}
         if numbers.any():
             output = batch_terms(model, batch.select(usable), tta)
             logit[numbers] = finite_or_nan(output.logit)
             for name, term in output.terms.items():
-                evidence[name] = np.full(len(batch), np.nan)
                 evidence[name][numbers] = finite_or_nan(term)
+        rows: list[dict] = []
         for row, (index, fact) in enumerate(zip(batch.index.tolist(), facts, strict=True)):
             reason = fact.reason
             if not numbers[row]:
@@ -76,10 +74,24 @@ def score_batches(
                 reason = join_reasons({*fact.reasons, NON_FINITE})
             cells = {"index": index, "logit": logit[row], "status": fact.status, "reason": reason}
             rows.append(cells | {EVIDENCE_PREFIX + name: values[row] for name, values in evidence.items()})
+        table = pd.DataFrame(rows)
+        table.insert(1, "score", calibration.score(table["logit"].to_numpy(float)))
+        yield table
+
+
+def score_batches(
+    model: Detector,
+    batches: Iterable[tuple[Batch, list[ClipFacts]]],
+    *,
+    device: torch.device,
+    calibration: Calibration,
+    tta: int = 1,
+) -> pd.DataFrame:
+    """Score every clip of a stream of batches: the tables of `scored_parts` as one."""
+    was_training = model.training
+    parts = list(scored_parts(model, batches, device=device, calibration=calibration, tta=tta))
     model.train(was_training)
-    table = pd.DataFrame(rows)
-    table.insert(1, "score", calibration.score(table["logit"].to_numpy(float)))
-    return table
+    return pd.concat(parts, ignore_index=True)
 
 
 def finite_or_nan(values: torch.Tensor) -> np.ndarray:

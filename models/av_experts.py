@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal, cast
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, field_validator
 from torch import Tensor, nn
 
 from dataset.batch import Batch
@@ -13,6 +13,7 @@ from models.base import Detector, DetectorConfig, DetectorOutput
 from models.experts import EXPERTS, Expert
 from models.experts.evidence import clip_evidence
 from models.registry import MODELS
+from utils.config import describe_problems
 from utils.features.config import FeatureConfig
 
 
@@ -35,7 +36,20 @@ class AvExpertsConfig(DetectorConfig):
         unknown = sorted(set(experts) - set(EXPERTS))
         if unknown:
             raise ValueError(f"unknown expert {unknown[0]!r} (there are: {', '.join(EXPERTS)})")
-        return {name: EXPERTS.get(name).config_class(**section).model_dump() for name, section in experts.items()}
+        return {name: checked_section(name, section) for name, section in experts.items()}
+
+
+def checked_section(name: str, section: dict[str, Any]) -> dict[str, Any]:
+    """An expert's section with its defaults.
+
+    Raises:
+        ValueError: names the expert, the keys and what is wrong with each.
+    """
+    config_class = EXPERTS.get(name).config_class
+    try:
+        return config_class.model_validate(section).model_dump()
+    except ValidationError as error:
+        raise ValueError("; ".join(describe_problems(error, config_class, f"{name}."))) from None
 
 
 @MODELS.register("av_experts", AvExpertsConfig)
@@ -65,6 +79,11 @@ class AvExperts(Detector):
     def masks(self, batch: Batch) -> Tensor:
         """(experts, B) bool: who judges which clip."""
         return torch.stack([expert.mask(batch) for expert in self._judges.values()])
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """See `Detector.terms`: the experts' names."""
+        return tuple(self._judges)
 
     def usable(self, batch: Batch) -> Tensor:
         """(B,) bool: clips that at least one expert can judge."""

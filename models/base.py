@@ -52,6 +52,11 @@ class Detector(nn.Module, ABC):
     initialisation: str = "random"
     fitted_by: ClassVar[str] = ""
 
+    @property
+    @abstractmethod
+    def terms(self) -> tuple[str, ...]:
+        """The names of its terms, known before any clip is judged."""
+
     @abstractmethod
     def usable(self, batch: Batch) -> Tensor:
         """(B,) bool: which clips have the modalities that this detector needs; the others stay unscored."""

@@ -98,6 +98,11 @@ class FFDVCov(Detector):
             self.absent_covariance = nn.Parameter(torch.zeros(width))
         self.head = nn.Linear(width * (2 if both else 1), 1)
 
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """See `Detector.terms`."""
+        return ("head", "cosine") if self.uses_cosine else ("head",)
+
     def usable(self, batch: Batch) -> Tensor:
         """(B,) bool: at least one of the modalities that have a branch."""
         usable = torch.zeros_like(batch.has_mel)

@@ -39,6 +39,11 @@ class MelBaseline(Detector):
             image_size_px=config.image_size_px,
         )
 
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """See `Detector.terms`."""
+        return ("mel",)
+
     def usable(self, batch: Batch) -> Tensor:
         """(B,) bool: clips with audio."""
         return batch.has_mel

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import os
 import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 import engine.predict
 import inference
+from engine.checkpoint import load_checkpoint
 from tests.support import REPOSITORY, one_sentence, random_checkpoint, tiny_model, write_video
 from utils.command import run_command
 
@@ -152,6 +155,38 @@ def test_wrong_usage_is_one_sentence_and_exit_2(shelf, checkpoint, tmp_path, cap
     (tmp_path / "folder.csv").mkdir()
     arguments = [*clip, *given, "--output", "folder.csv"]
     assert "--output is a folder" in one_sentence(inference.main, arguments, capsys)
+
+
+def test_ctrl_c_leaves_the_scores_so_far_and_names_the_clips_that_are_pending(shelf, checkpoint, monkeypatch, capsys):
+    decode = engine.predict.run_in_workers
+
+    def cut_short(*arguments, **options):
+        yield from itertools.islice(decode(*arguments, **options), 2)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine.predict, "run_in_workers", cut_short)
+    assert call("--video_dir", shelf, "--checkpoint", checkpoint) == 130
+    message = capsys.readouterr().err
+    assert "everything finished so far is kept" in message and "Traceback" not in message
+    rows = rows_of()
+    assert [row["status"] for row in rows] == ["partial", "ok", "pending", "pending", "pending"]
+    assert [row["verdict"] == "unscored" for row in rows] == [False, False, True, True, True]
+
+
+def test_a_killed_run_leaves_what_was_scored_some_time_before(shelf, checkpoint, monkeypatch):
+    monkeypatch.setattr(engine.predict, "KEEP_EVERY_S", 0.0)
+    seen = []
+    paths = engine.predict.find_videos(shelf)
+    options = engine.predict.PredictOptions(workers=1, batch_size=2, device="cpu", quiet=True)
+    whole = engine.predict.score_videos(paths, load_checkpoint(checkpoint), options, keep=seen.append)
+    assert [int((table["status"] == "pending").sum()) for table in seen] == [3, 1, 0]
+    pd.testing.assert_frame_equal(seen[-1], whole)
+
+
+def test_a_clip_that_cannot_be_scored_has_the_columns_of_all_others(shelf, checkpoint):
+    assert call("--video_path", shelf / "empty.mp4", "--checkpoint", checkpoint, "--output", "scores.json") == 1
+    (row,) = json.loads(Path("scores.json").read_text())
+    assert list(row)[:7] == COLUMNS and row["evidence_head"] is None and row["evidence_cosine"] is None
 
 
 def test_an_output_that_cannot_be_written_is_told_before_the_work(shelf, checkpoint, tmp_path, monkeypatch, capsys):
