@@ -16,7 +16,7 @@ from utils.features.config import FEATURE_VERSION, FeatureConfig
 from utils.features.extract import ClipFeatures, extract_clip
 from utils.features.face.features import PAIR_SHAPE
 from utils.features.speech import SPEECH_VERSION
-from utils.files import atomic_path
+from utils.files import atomic_path, is_whole_archive
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ def describe_clips(tasks: Iterable[ClipTask], *, workers: int, timeout_s: float)
         One per task; `None` for a clip that cannot be read: the log says why.
     """
     tasks = list(tasks)
-    missing = [task for task in tasks if not task.kept.is_file()]
+    missing = [task for task in tasks if not is_whole_archive(task.kept)]
     for folder in {task.folder for task in missing}:
         folder.mkdir(parents=True, exist_ok=True)
     made = run_in_workers(keep_clip, missing, workers=workers, timeout_s=timeout_s) if missing else ()
@@ -84,7 +84,7 @@ def describe_clips(tasks: Iterable[ClipTask], *, workers: int, timeout_s: float)
         log.info("%d of %d clips described", number, len(missing))
         if reason or failure:
             log.warning("%s is left out: %s", task.name, reason or failure)
-    return [KeptClip(task.kept) if task.kept.is_file() else None for task in tasks]
+    return [KeptClip(task.kept) if is_whole_archive(task.kept) else None for task in tasks]
 
 
 def keep_clip(task: ClipTask) -> str:

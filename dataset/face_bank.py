@@ -19,7 +19,7 @@ from dataset.workers import run_in_workers
 from utils.errors import WorkError
 from utils.features.config import FACE_VERSION
 from utils.features.face import clip_faces
-from utils.files import atomic_path
+from utils.files import atomic_path, is_whole_archive
 from utils.media.errors import MediaError
 
 log = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ def train_autoencoders(clips: Sequence[KeptClip], folder: Path, *, seed: int, st
     every = -(-len(clips) // MOST_AUTOENCODER_CLIPS)
     chosen = tuple(clips[::every])
     kept = kept_autoencoders(folder, [clip.path.name for clip in chosen], seed, steps)
-    if not kept.is_file():
+    if not is_whole_archive(kept):
         folder.mkdir(parents=True, exist_ok=True)
         log.info("training two small autoencoders on the faces of %d real clips", len(chosen))
         task = AutoencoderTask(chosen, seed, steps, kept)
@@ -117,7 +117,7 @@ def load_faces(tasks: Sequence[FaceTask], *, workers: int, timeout_s: float) -> 
     Returns:
         One file per task; `None` for a clip that cannot be read: the log says why.
     """
-    missing = [task for task in tasks if not task.kept.is_file()]
+    missing = [task for task in tasks if not whole_rows(task.kept)]
     for folder in {task.folder for task in missing}:
         folder.mkdir(parents=True, exist_ok=True)
     made = run_in_workers(make_rows, missing, workers=workers, timeout_s=timeout_s) if missing else ()
@@ -125,7 +125,7 @@ def load_faces(tasks: Sequence[FaceTask], *, workers: int, timeout_s: float) -> 
         log.info("pseudo-fakes of %d of %d faces", number, len(missing))
         if reason or failure:
             log.warning("%s is left out: %s", task.name, reason or failure)
-    return [task.kept if task.kept.is_file() else None for task in tasks]
+    return [task.kept if whole_rows(task.kept) else None for task in tasks]
 
 
 def make_rows(task: FaceTask) -> str:
@@ -149,6 +149,15 @@ def make_rows(task: FaceTask) -> str:
 def pairs_beside(kept: Path) -> Path:
     """The file of the pairs that belong to kept rows."""
     return kept.with_suffix(".npy")
+
+
+def whole_rows(kept: Path) -> bool:
+    """Whether both files of kept rows are there, and neither was cut short."""
+    try:
+        np.load(pairs_beside(kept), mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError):
+        return False
+    return is_whole_archive(kept)
 
 
 def read_rows(kept: Path) -> FaceRows:

@@ -19,7 +19,7 @@ from utils.features.encoders import speech_encoder
 from utils.features.extract import clip_voice
 from utils.features.speech_embedding import encoder_fingerprint
 from utils.features.voice import VOICE_VERSION, describe, long_enough, voice_features
-from utils.files import atomic_path
+from utils.files import atomic_path, is_whole_archive
 from utils.media.errors import MediaError
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ def load_voices(
         (task, rows), or (task, `None`) for a recording that cannot be read; the log says why.
     """
     tasks = list(tasks)
-    missing = [task for task in tasks if not task.kept.is_file()]
+    missing = [task for task in tasks if not is_whole_archive(task.kept)]
     for folder in {task.folder for task in missing}:
         folder.mkdir(parents=True, exist_ok=True)
     reasons: dict[Path, str] = {}

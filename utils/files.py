@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -49,6 +50,11 @@ def write_text_atomic(path: Path, text: str) -> Path:
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
     return Path(path)
+
+
+def is_whole_archive(path: Path) -> bool:
+    """Whether a file is there that numpy or torch saved (`.npz`, `.pth`: ZIP archives) and that was not cut short."""
+    return path.is_file() and zipfile.is_zipfile(path)
 
 
 def unsafe_name(name: str) -> str | None:

@@ -18,7 +18,7 @@ from engine.config import RunConfig
 from engine.fitting.base import ExpertFitter, LabelledClips
 from models.experts import EXPERTS, Expert
 from utils.errors import WorkError
-from utils.files import atomic_path
+from utils.files import atomic_path, is_whole_archive
 
 log = logging.getLogger(__name__)
 
@@ -134,7 +134,7 @@ def make_task(
 
 def run_missing(tasks: list[FitTask], config: RunConfig) -> None:
     """Do the tasks whose outcome is not there yet."""
-    missing = [task for task in tasks if not task.kept.is_file()]
+    missing = [task for task in tasks if not is_whole_archive(task.kept)]
     for folder in {task.kept.parent for task in missing}:
         folder.mkdir(parents=True, exist_ok=True)
     workers = max(1, min(config.extraction.workers or default_workers(), len(missing)))

@@ -18,7 +18,7 @@ class SpeechEmbeddingFitter(VoiceFitter):
         return features.speech_encoder
 
     @classmethod
-    def gather(cls, clips: LabelledClips, config: RunConfig) -> VoiceFitter:
+    def gather(cls, clips: LabelledClips, config: RunConfig) -> VoiceFitter | None:
         """See `VoiceFitter.gather`.
 
         Raises:

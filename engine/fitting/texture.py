@@ -19,7 +19,7 @@ from engine.config import RunConfig
 from models.blocks.region_texture import RegionTexture, Weights
 from models.experts.face import FaceConfig
 from utils.errors import WorkError
-from utils.files import atomic_path
+from utils.files import atomic_path, is_whole_archive
 
 TEXTURE_VERSION = 1
 """Raise it when the same frames and weights would give other statistics."""
@@ -93,7 +93,7 @@ def describe_textures(
         number: TextureTask(clip, rows[number], section.backbone, section.weights, config.fit.cache_dir / "faces")
         for number, clip in clips.items()
     }
-    missing = [task for task in tasks.values() if not task.kept.is_file()]
+    missing = [task for task in tasks.values() if not is_whole_archive(task.kept)]
     workers, limit_s = workers_for(tasks, config), config.extraction.timeout_s
     made = run_in_workers(keep_texture, missing, workers=workers, timeout_s=limit_s) if missing else ()
     for _, _, failure in made:

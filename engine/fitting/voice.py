@@ -101,12 +101,11 @@ class VoiceFitter(ExpertFitter[WindowExpert]):
         return None
 
     @classmethod
-    def gather(cls, clips: LabelledClips, config: RunConfig) -> VoiceFitter:
+    def gather(cls, clips: LabelledClips, config: RunConfig) -> VoiceFitter | None:
         """See `ExpertFitter.gather`.
 
         Raises:
             UsageError: no file in `synthetic_voices`.
-            WorkError: fewer than two real recordings can be used.
         """
 
         def task(name: str, path: Path, use: Use) -> VoiceTask:
@@ -126,7 +125,8 @@ class VoiceFitter(ExpertFitter[WindowExpert]):
         tasks += [task(f"synthetic/{path.name}", path, "synthetic") for path in utterances(config.fit.synthetic_voices)]
         workers = min(config.extraction.workers or default_workers(), len(tasks))
         found = [rows for _, rows in load_voices(tasks, workers=workers, timeout_s=config.extraction.timeout_s)]
-        return cls(assemble(found, clips.folds, clips.groups))
+        material = assemble(found, clips.folds, clips.groups)
+        return None if material is None else cls(material)
 
     def fit(self, expert: WindowExpert, *, seed: int, without_fold: int | None = None) -> None:
         """See `ExpertFitter.fit`."""
@@ -171,11 +171,11 @@ def utterances(folder: str | None) -> list[Path]:
     return [place / name for name in names]
 
 
-def assemble(found: list[VoiceRows | None], folds: np.ndarray, groups: np.ndarray) -> VoiceMaterial:
+def assemble(found: list[VoiceRows | None], folds: np.ndarray, groups: np.ndarray) -> VoiceMaterial | None:
     """Put the rows of labelled clips (the first ones) and of utterances together.
 
-    Raises:
-        WorkError: fewer than two real recordings have rows.
+    Returns:
+        The material; `None`, with a line in the log, when a fold holds nearly all real recordings that can be used.
     """
     windows, parts = [], []
     for number, recording in enumerate(found):
@@ -186,9 +186,16 @@ def assemble(found: list[VoiceRows | None], folds: np.ndarray, groups: np.ndarra
             fold, group = (folds[number], groups[number]) if is_clip else (NO_FOLD, SYNTHETIC)
             count = len(recording.rows)
             parts.append((recording.rows, recording.kinds, np.full(count, fold), np.full(count, group, object)))
-    n_real = sum(part[1][0] == REAL for part in parts)
-    if n_real < LEAST_RECORDINGS:
-        raise WorkError(f"{n_real} real recordings can be used; at least {LEAST_RECORDINGS} are needed")
+    fold_of_real = np.array([part[2][0] for part in parts if part[1][0] == REAL])
+    n_real, fewest = len(fold_of_real), min((fold_of_real != fold).sum() for fold in np.unique(folds))
+    if n_real < LEAST_RECORDINGS or fewest == 0:
+        log.warning(
+            "the voice stays out: %d real recordings can be used, %d without one of the folds; it needs %d",
+            n_real,
+            fewest,
+            LEAST_RECORDINGS,
+        )
+        return None
     rows, kinds, fold_of_row, group_of_row = (np.concatenate(column) for column in zip(*parts, strict=True))
     log.info("%d training rows of %d real recordings; %d synthetic", len(rows), n_real, (kinds == SYNTHETIC).sum())
     return VoiceMaterial(windows, folds, rows, kinds, fold_of_row, group_of_row)

@@ -9,7 +9,7 @@ import torch
 
 from dataset.batch import collate, make_sample
 from dataset.clips import ClipTable
-from dataset.face_bank import read_rows
+from dataset.face_bank import pairs_beside, read_rows
 from dataset.pseudo_fakes.bank import REAL
 from dataset.pseudo_fakes.face_rows import FaceBankConfig, FaceRows
 from dataset.splits import Split
@@ -87,6 +87,18 @@ def test_nothing_is_made_twice(fitter, clips, config, monkeypatch):
     for module in ("dataset.face_bank", "engine.fitting.texture"):
         monkeypatch.setattr(f"{module}.run_in_workers", lambda *_, **__: pytest.fail("made again"))
     assert FaceFitter.gather(clips, config).key == fitter.key
+
+
+def test_rows_and_textures_that_were_cut_short_are_made_anew(fitter, clips, config, monkeypatch):
+    monkeypatch.setattr(face, "FaceBankConfig", lambda: BANK)
+    one = fitter.material[2]
+    before = [read_rows(one.rows).pairs.copy(), one.statistics()[1]]
+    for file in (pairs_beside(one.rows), one.texture, one.clip.path):
+        file.write_bytes(file.read_bytes()[:200])
+    again = FaceFitter.gather(clips, config)
+    assert again.key == fitter.key
+    np.testing.assert_array_equal(read_rows(one.rows).pairs, before[0])
+    np.testing.assert_array_equal(one.statistics()[1], before[1])
 
 
 def test_the_same_seed_gives_the_same_expert(fitter, expert):

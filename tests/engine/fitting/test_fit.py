@@ -21,6 +21,7 @@ from engine.run import open_needed, split_of
 from tests.support import FEATURE_CONFIG, WITH_VOICE, tiny_config, write_video
 from utils.errors import UsageError
 from utils.features.extract import extract_clip
+from utils.files import is_whole_archive
 
 SMALL_BANK = BankConfig(real_copies=2, fake_copies=1)
 
@@ -167,6 +168,26 @@ def test_kept_rows_are_not_made_again(real_clips, tmp_path, monkeypatch):
     monkeypatch.setattr(voice_bank, "run_in_workers", lambda *_, **__: pytest.fail("made again"))
     ((_, again),) = load_voices(tasks[:1], workers=1, timeout_s=60)
     np.testing.assert_array_equal(again.rows, first["a"].rows)
+
+
+def test_what_was_cut_short_in_the_cache_is_made_anew(fitted, monkeypatch):
+    config, folder, work, _ = fitted
+    monkeypatch.setattr(voice, "BankConfig", lambda: SMALL_BANK)
+    described, fits = sorted((work / "bank").glob("*.npz")), sorted((work / "bank" / "fits").iterdir())
+    for kept in (described[0], fits[0]):
+        kept.write_bytes(kept.read_bytes()[: kept.stat().st_size // 2])
+    again = fit_experts(config)
+    assert load_checkpoint(again.best).calibration == load_checkpoint(folder.best).calibration
+    assert all(is_whole_archive(kept) for kept in (described[0], fits[0]))
+
+
+def test_too_few_voices_leave_the_expert_out(real_clips, tmp_path, caplog):
+    labels = [f"{clip},{int(number > 0)},{number}" for number, clip in enumerate(["0.mp4", "1.mp4", "2.mp4"])]
+    (tmp_path / LABELS).write_text("\n".join(["video_name,target,fold", *labels, "absent.mp4,0,4"]) + "\n")
+    (tmp_path / "trainset").symlink_to(real_clips[0].parent)
+    with pytest.raises(UsageError, match="none of the experts voice can be fitted"):
+        fit_experts(fit_config(tmp_path, tmp_path))
+    assert "1 real recordings can be used, 0 without one of the folds" in caplog.text
 
 
 def test_real_clips_of_one_fold_are_refused_before_anything_is_described(pseudo_root, tmp_path, monkeypatch):
