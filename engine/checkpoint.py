@@ -97,9 +97,10 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the file's making; what matters to the user is said below
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # the restricted unpickler meets a foreign file with any kind of exception
-        reason = str(error).strip().splitlines()
-        raise UsageError(f"{not_ours} ({reason[0][:120] if reason else type(error).__name__})") from None
+    except PermissionError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    except Exception:  # the restricted unpickler meets a foreign or damaged file with any kind of exception
+        raise UsageError(f"{not_ours}, or it is damaged") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UsageError(f"{not_ours}: it holds other tensors or settings")
     if content.get("version") != FORMAT_VERSION:

@@ -153,9 +153,10 @@ def run_evaluation(
         submission = read_submission(merge_into)
         merged_path = check_output(output or MERGED_FILE, "the merged submission")
     make_repeatable()
-    folder = RunFolder.create(config.output_dir, f"{config.name}_evaluation")
+    name = checkpoint.run_config.get("name", config.name) if config.name == RunConfig().name else config.name
+    config = config.model_copy(update={"name": name, "model": checkpoint.model, "features": checkpoint.features})
+    folder = RunFolder.create(config.output_dir, f"{name}_evaluation")
     folder.log_to_file()
-    config = config.model_copy(update={"model": checkpoint.model, "features": checkpoint.features})
     folder.write_config(config.to_yaml())
     log.info("run folder %s; device %s; checkpoint %s", folder.path, device, checkpoint_path)
     results = {table.split.name: evaluate_split(model, checkpoint, config, table, device) for table in tables}

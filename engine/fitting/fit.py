@@ -92,6 +92,7 @@ def fit_experts(config: RunConfig, *, seeds: int = 1, controls: bool = False, ch
         WorkError: too few clips could be read, or a fit failed.
     """
     check_output(Path(config.output_dir) / EXPERTS_TABLE, "output_dir")
+    check_output(config.fit.cache_dir / "fits" / EXPERTS_TABLE, "fit.cache (--cache)")
     clips = labelled_clips(config)
     fitters = gather(clips, config)
     config = with_experts(config, list(fitters))
