@@ -68,7 +68,7 @@ def main(argv: Sequence[str]) -> int:
     write_scores(table, output)
     print(format_scores(table))
     if arguments.report:
-        print(f"report: {write_scores_report(table, checkpoint, Path(arguments.report))}")
+        print(f"report: {write_scores_report(table, checkpoint, checkpoint_path, Path(arguments.report))}")
     print(f"{len(table)} clips, {(table['verdict'] != 'unscored').sum()} scored -> {arguments.output}")
     if (table["verdict"] == "unscored").all():
         raise WorkError(f"no clip could be scored; the reasons are in {arguments.output}")

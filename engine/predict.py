@@ -24,14 +24,14 @@ from engine.checkpoint import Checkpoint
 from engine.config import EMPTY_DATA_HINT
 from engine.device import pick_device
 from engine.provenance import git_state, package_versions
-from engine.report import ReportInputs, write_report
+from engine.report import ScreeningInputs, write_screening_report
 from engine.run_folder import write_csv
 from engine.scoring import EVIDENCE_PREFIX, scored_parts
 from utils.errors import UsageError
 from utils.features.config import FeatureConfig
 from utils.features.extract import ClipFacts, failed, require_parts
 from utils.files import write_text_atomic
-from utils.metrics import Calibration, summarise
+from utils.metrics import Calibration
 
 log = logging.getLogger(__name__)
 
@@ -236,34 +236,31 @@ def write_scores(table: pd.DataFrame, path: Path) -> None:
         write_csv(table, path)
 
 
-def write_scores_report(table: pd.DataFrame, checkpoint: Checkpoint, folder: Path) -> Path:
-    """Write `report.html` about scored clips nobody labelled: scores, verdicts and coverage, and no claim of accuracy.
+def write_scores_report(table: pd.DataFrame, checkpoint: Checkpoint, checkpoint_path: Path, folder: Path) -> Path:
+    """Write `report.html` about scored clips nobody labelled: scores, evidence, coverage, and no claim of accuracy.
 
     Args:
         table: what `score_videos` returned.
         checkpoint: what scored them.
+        checkpoint_path: where it lies.
         folder: gets the report.
     """
-    predictions = table.rename(columns={"video": "video_name"}).assign(target=np.nan)
-    initialisation = checkpoint.provenance.get("initialisation", "unknown")
-    metrics = summarise(
-        predictions, split="inference", calibration=checkpoint.calibration, initialisation=initialisation, bootstrap=0
-    )
-    inputs = ReportInputs(
-        title="Scored clips",
-        metrics={"inference": metrics},
-        predictions={"inference": predictions},
+    inputs = ScreeningInputs(
+        scores=table,
+        evidence_prefix=EVIDENCE_PREFIX,
+        calibration=checkpoint.calibration,
+        measured=checkpoint.metrics,
         provenance={
             "command": shlex.join(["python", *sys.argv]),
+            "checkpoint": str(checkpoint_path),
+            "model": checkpoint.model["name"],
             **git_state(),
             "versions": package_versions(),
             "trained_at_commit": checkpoint.provenance.get("commit", "unknown"),
-            "initialisation": initialisation,
+            "initialisation": checkpoint.provenance.get("initialisation", "unknown"),
         },
-        evidence_columns=tuple(name for name in predictions.columns if name.startswith(EVIDENCE_PREFIX)),
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    return write_report(folder / "report.html", inputs)
+    return write_screening_report(folder / "report.html", inputs)
 
 
 def format_scores(table: pd.DataFrame) -> str:

@@ -1,4 +1,4 @@
-"""The small AUC bar that stands in a table's row."""
+"""The small bars that stand in a table's row: AUC, score, evidence."""
 
 from __future__ import annotations
 
@@ -22,6 +22,26 @@ def auc_bar(auc: Estimate, name: str) -> Markup:
     plot.rule("axis", x=0.5)
     label = f"{name}: AUC {fixed(auc.value)}" if auc.value is not None else f"{name}: no AUC"
     return plot.render_mini(label)
+
+
+def score_bar(score: float | None, threshold: float) -> Markup:
+    """A small bar from 0 to the score, with the threshold as a line."""
+    plot = Plot(Scale(0, 1, 2.0, 118.0), Scale(0, 1, 15.0, 1.0), width=120, height=16)
+    plot.rect(0, 1, 0.3, 0.7, "rail")
+    if score is not None:
+        plot.rect(0, score, 0.12, 0.88, "bar fake" if score >= threshold else "bar real")
+    plot.rule("axis", x=threshold)
+    return plot.render_mini("no score" if score is None else f"score {fixed(score)}, threshold {fixed(threshold)}")
+
+
+def evidence_bar(value: float | None, scale: float, name: str) -> Markup:
+    """A small bar from the middle (no evidence) to a term's log-odds, of which `scale` reaches the edge."""
+    plot = Plot(Scale(-scale, scale, 2.0, 118.0), Scale(0, 1, 15.0, 1.0), width=120, height=16)
+    plot.rect(-scale, scale, 0.3, 0.7, "rail")
+    if value is not None:
+        plot.rect(0, value, 0.12, 0.88, "bar fake" if value > 0 else "bar real")
+    plot.rule("axis", x=0)
+    return plot.render_mini(f"{name}: none" if value is None else f"{name}: {fixed(value, 2)}")
 
 
 def headline_bar(auc: Estimate) -> Markup:

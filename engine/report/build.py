@@ -57,6 +57,11 @@ def write_report(path: str | Path, inputs: ReportInputs) -> Path:
 
 def render_report(inputs: ReportInputs) -> str:
     """The report as HTML text."""
+    return page("template.html.j2", _context(inputs))
+
+
+def page(template: str, context: Mapping[str, Any]) -> str:
+    """A template of this folder, filled."""
     environment = Environment(
         loader=PackageLoader("engine.report", "."),
         autoescape=True,
@@ -68,7 +73,7 @@ def render_report(inputs: ReportInputs) -> str:
     environment.filters.update(
         fixed=fixed, percent=percent, count=count, isolate=isolate, visible=visible, plural=plural
     )
-    return environment.get_template("template.html.j2").render(**_context(inputs))
+    return environment.get_template(template).render(**context)
 
 
 def _context(inputs: ReportInputs) -> dict[str, Any]:
@@ -117,10 +122,10 @@ def _context(inputs: ReportInputs) -> dict[str, Any]:
         "robustness": None if inputs.robustness is None else tables.robustness_grid(inputs.robustness, auc.value),
         "leakage": None if inputs.leakage is None else list(_leakage(inputs.leakage)),
         "limits": limits.limits(inputs),
-        "provenance": list(_provenance(inputs.provenance)),
+        "provenance": list(provenance_rows(inputs.provenance)),
         "command": str(inputs.provenance.get("command") or ""),
         "config_yaml": str(inputs.provenance.get("config_yaml") or ""),
-        "versions": _versions(inputs.provenance),
+        "versions": versions_of(inputs.provenance),
         "audit_command": AUDIT_COMMAND,
         "robustness_command": ROBUSTNESS_COMMAND,
     }
@@ -213,7 +218,8 @@ def _leakage(leakage: Mapping[str, Any]) -> Iterator[tuple[str, int | None, list
             yield (words, int(found), []) if found is not None else (words, None, [str(entry)])
 
 
-def _provenance(provenance: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def provenance_rows(provenance: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """(name, value) of what the page tells about how it was made, less what has a place of its own."""
     commit = provenance.get("commit")
     if commit is not None or "dirty" in provenance:
         words = str(commit or "unknown")
@@ -228,7 +234,8 @@ def _provenance(provenance: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield label, str(value) if value not in (None, "") else "not recorded"
 
 
-def _versions(provenance: Mapping[str, Any]) -> str:
+def versions_of(provenance: Mapping[str, Any]) -> str:
+    """Packages and their versions in one line."""
     versions = provenance.get("versions")
     if isinstance(versions, Mapping):
         return ", ".join(f"{name}\u00a0{version}" for name, version in versions.items())

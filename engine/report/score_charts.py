@@ -62,6 +62,36 @@ def score_chart(scored: Scored, threshold: float | None, split: str, bins: int =
     )  # fmt: skip
 
 
+def unlabelled_chart(score: np.ndarray, threshold: float, bins: int = 25) -> Chart:
+    """How many clips got which score (N,), NaN for those without; right of the threshold they are called fake."""
+    known = score[~np.isnan(score)]
+    if not len(known):
+        return Chart("scores", "Scores", missing="No clip was scored, so there is nothing to draw.")
+    counts, edges = np.histogram(known, np.linspace(0, 1, bins + 1))
+    top = float(counts.max()) * 1.08
+    plot = Plot(Scale(0, 1, LEFT, RIGHT), Scale(0, top, BOTTOM, TOP))
+    ticks = [value for value in nice_ticks(0, top, 5) if value == int(value)]
+    plot.axes(UNIT_TICKS, [(value, count(value)) for value in ticks], "score, probability of fake", "clips")
+    for index, height in enumerate(counts):
+        side = "fake" if edges[index] >= threshold else "real"
+        plot.rect(edges[index] + 0.12 / bins, edges[index + 1] - 0.12 / bins, 0, float(height), f"bar {side}")
+    plot.rule("threshold", x=threshold)
+    side = "start" if threshold < 0.15 else "end" if threshold > 0.85 else "middle"
+    plot.text(plot.x(threshold), TOP - 6, f"threshold {threshold:.3f}", "t strong", side)
+    above = int((known >= threshold).sum())
+    caption = f"{plural(above, 'clip')} right of the threshold, {plural(len(known) - above, 'clip')} left of it."
+    rows = [
+        (f"{edges[index]:.2f}\u2013{edges[index + 1]:.2f}", count(height))
+        for index, height in enumerate(counts)
+        if height
+    ]
+    data = zip(edges[:-1].round(4), edges[1:].round(4), counts, strict=True)
+    return Chart(
+        "scores", "Scores", svg=plot.render("scores", "Histogram of scores", caption), caption=caption,
+        csv=csv_uri(("score_from", "score_to", "n"), data), header=("Score", "Clips"), rows=rows,
+    )  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Bin:
     """A filled bin of the reliability diagram: mean score, share of fakes, and number of clips."""
