@@ -27,7 +27,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--checkpoint", help="default: checkpoint/default.pth, else the newest checkpoint/*/best.pth")
     parser.add_argument("--output", default="scores.csv", help="scores.csv or scores.json (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=0, help="decoding processes (default: one per core)")
-    parser.add_argument("--batch_size", type=int, default=32, help="clips per forward pass (default: %(default)s)")
+    parser.add_argument("--batch_size", type=int, default=8, help="clips per forward pass (default: %(default)s)")
     parser.add_argument("--tta", type=int, default=1, choices=(1, 2, 4), help="views of the mel picture per clip")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default: %(default)s)")
     parser.add_argument("--report", metavar="DIR", help="also write DIR/report.html about the scored clips")

@@ -59,7 +59,7 @@ class PredictOptions:
     """
 
     workers: int = 0
-    batch_size: int = 32
+    batch_size: int = 8
     tta: int = 1
     device: str = "auto"
     quiet: bool = False

@@ -216,3 +216,12 @@ def test_help_imports_no_heavy_library(tmp_path):
         script = code.format(root=str(REPOSITORY), command=command)
         done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
         assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_judging_loads_nothing_that_only_decoding_or_fitting_needs():
+    script = (
+        f"import sys; sys.path.insert(0, {str(REPOSITORY)!r}); import engine.predict\n"
+        "print(sorted({'numba', 'sklearn', 'scipy.stats', 'scipy.optimize'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]", "each costs the judging process tens of megabytes"

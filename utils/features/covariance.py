@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
+N_BINS = 256
+"""Levels of a frame's histogram."""
+
 FRAMES_PER_BLOCK = 4096
 FLOAT64_ROUND_OFF = 1e-12
 FLOAT32_ROUND_OFF = 4 * float(np.finfo(np.float32).eps)

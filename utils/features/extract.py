@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -15,7 +15,6 @@ from utils.features.covariance import bin_covariance, frame_covariance
 from utils.features.encoders import speech_encoder
 from utils.features.face import FaceFeatures, FaceWindow, clip_faces, describe_faces
 from utils.features.face.detector import require_weights
-from utils.features.histogram import HistogramRows
 from utils.features.mel import MelSpectrogram, encode_picture, mel_image
 from utils.features.speech import LEAST_MOUTH_FRAMES, speech_of_pcm
 from utils.features.speech_embedding import embedding_of_pcm
@@ -23,6 +22,9 @@ from utils.features.voice import VoiceSamples, voice_of_pcm, voice_waveform
 from utils.features.waveform import MonoResampler, WavWriter
 from utils.media.decode import AudioBlock, ClipStream, StreamFacts
 from utils.media.errors import MediaError, join_reasons
+
+if TYPE_CHECKING:
+    from utils.features.histogram import HistogramRows
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,7 @@ def extract_clip(
         The features; a clip that cannot be used has status `failed` and its reason, it does not raise.
     """
     stream = ClipStream(path, max_frames=max_frames)
-    histograms = HistogramRows()
+    histograms = new_histograms()
     window = FaceWindow(stream.facts, max_frames=max_frames) if config.face else None
     resampler = MonoResampler(config.audio.sample_rate_hz, stream.facts, match_clip=config.audio.length == "clip")
     with _SoundSinks(config, wav_path) as sound:
@@ -268,13 +270,20 @@ def clip_voice(path: Path, config: FeatureConfig, *, trim: bool = True) -> np.nd
     return voice_waveform(voice.pcm, config.audio.sample_rate_hz, trim=trim)
 
 
+def new_histograms() -> HistogramRows:
+    """Room for a clip's histograms. What counts them loads a compiler (50 MB) that only a decoding process should pay for."""
+    from utils.features.histogram import HistogramRows
+
+    return HistogramRows()
+
+
 def frame_histograms(path: Path, max_frames: int | None = None) -> np.ndarray:
     """The colour histogram of every frame of a clip, (T, 256) int32; T = 0 for a clip without video.
 
     Raises:
         MediaError: `missing_file` or `unreadable`.
     """
-    histograms = HistogramRows()
+    histograms = new_histograms()
     # Without audio the stream yields frames only.
     for frame in cast(Iterable[np.ndarray], ClipStream(path, audio=False, max_frames=max_frames)):
         histograms.add(frame)

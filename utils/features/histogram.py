@@ -8,7 +8,8 @@ from typing import Any
 import numba
 import numpy as np
 
-N_BINS = 256
+from utils.features.covariance import N_BINS
+
 N_PAIRS = N_BINS * N_BINS
 BYTES_PER_WORD = 8
 

@@ -11,10 +11,9 @@ import numpy as np
 
 from utils.errors import UsageError
 from utils.features.config import FACE_VERSION, FEATURE_VERSION, FeatureConfig
-from utils.features.covariance import smaller_block
+from utils.features.covariance import N_BINS, smaller_block
 from utils.features.extract import ClipFacts, ClipFeatures, failed
 from utils.features.face.features import read_face
-from utils.features.histogram import N_BINS
 from utils.features.voice import pcm_of_wav
 from utils.files import UNFINISHED_PREFIX, write_text_atomic
 

@@ -11,9 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import minimize
 from scipy.special import expit
-from sklearn.isotonic import IsotonicRegression
 
 from utils.metrics.estimate import Estimate, as_target_and_score
 from utils.metrics.thresholds import DEFAULT_THRESHOLD, best_balanced_threshold, threshold_at_fpr
@@ -240,6 +238,10 @@ def _fit_scale(is_fake: np.ndarray, logit: np.ndarray, method: Method) -> tuple[
     if logit[is_fake].mean() <= logit[~is_fake].mean():
         return Calibration(), "not calibrated: the fakes do not have the higher mean logit"
     if method == "isotonic" and len(logit) >= ISOTONIC_LEAST_CLIPS:
+        from sklearn.isotonic import (
+            IsotonicRegression,  # 60 MB that scoring, which only applies a calibration, need not load
+        )
+
         fit = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(logit, is_fake)
         knots = (tuple(fit.X_thresholds_.tolist()), tuple(fit.y_thresholds_.tolist()))
         return Calibration(method="isotonic", isotonic=knots), ""
@@ -272,6 +274,8 @@ def fit_platt(target: ArrayLike, logit: ArrayLike) -> tuple[float, float]:
     def hessian(weights: np.ndarray) -> np.ndarray:
         p = expit(design @ weights)
         return (design.T * (p * (1 - p))) @ design / len(p)
+
+    from scipy.optimize import minimize  # loaded by fits alone, as above
 
     options = {"gtol": 1e-10}
     fit = minimize(loss_and_gradient, np.zeros(2), jac=True, hess=hessian, method="trust-exact", options=options)
