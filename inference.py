@@ -10,11 +10,10 @@ Prints a table and writes it to the output file. A score is the probability of f
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from utils.command import OneLineParser, run_command
+from utils.command import OneLineParser, leave, run_command
 from utils.errors import UsageError, WorkError
 
 
@@ -76,4 +75,4 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main))
+    leave(run_command(main))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import atexit
+import contextlib
 import io
 import os
 import sys
@@ -21,6 +23,18 @@ class OneLineParser(argparse.ArgumentParser):
         """Print `message` and the way to the help, then leave with exit code 2."""
         print(f"error: {message} (see {self.prog} --help)", file=sys.stderr)
         raise SystemExit(2)
+
+
+def leave(exit_code: int) -> NoReturn:
+    """End the process as `sys.exit` does, less the taking down of the interpreter and of its libraries.
+
+    With torch in memory that takes a second and, to unload them, touches 130 MB of libraries that the process never used.
+    """
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(BrokenPipeError):
+            stream.flush()
+    os._exit(exit_code)
 
 
 def run_command(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None = None) -> int:
