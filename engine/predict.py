@@ -151,13 +151,13 @@ def score_videos(
             if keep is not None and time.monotonic() - kept_at > KEEP_EVERY_S:
                 keep(score_table(paths, parts, checkpoint.calibration, model.terms))
                 kept_at = time.monotonic()
-    except KeyboardInterrupt:
-        samples.interrupted = True
+    except KeyboardInterrupt as interruption:
+        samples.interrupted = interruption
     table = score_table(paths, parts, checkpoint.calibration, model.terms)
-    if samples.interrupted:
+    if samples.interrupted is not None:
         if keep is not None:
             keep(table)
-        raise KeyboardInterrupt
+        raise samples.interrupted
     return table
 
 
@@ -173,14 +173,14 @@ class UntilInterrupted:
     def __init__(self, samples: Iterable[tuple[Sample, ClipFacts]]) -> None:
         """Pass these on."""
         self.samples = samples
-        self.interrupted = False
+        self.interrupted: KeyboardInterrupt | None = None
 
     def __iter__(self) -> Iterator[tuple[Sample, ClipFacts]]:
         """The samples up to the interruption."""
         try:
             yield from self.samples
-        except KeyboardInterrupt:
-            self.interrupted = True
+        except KeyboardInterrupt as interruption:
+            self.interrupted = interruption
 
 
 def score_table(

@@ -7,13 +7,37 @@ import atexit
 import contextlib
 import io
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
 from utils.errors import FFDVError
 
-EXIT_INTERRUPTED = 130
+EXIT_INTERRUPTED, EXIT_TERMINATED = 130, 143
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came, as schedulers send it: to be ended like Ctrl-C, workers and all, instead of on the spot."""
+
+
+@contextlib.contextmanager
+def sigterm_raises() -> Iterator[None]:
+    """Within the block SIGTERM raises `Terminated`; a second one ends the process on the spot."""
+
+    def handle(number: int, frame: object) -> NoReturn:
+        signal.signal(number, signal.SIG_DFL)
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's alone
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -45,14 +69,20 @@ def run_command(main: Callable[[Sequence[str]], int | None], argv: Sequence[str]
         argv: the arguments; the process's own when left out.
 
     Returns:
-        0 done, 1 the work could not be done, 2 wrong usage or configuration, 130 interrupted.
+        0 done, 1 the work could not be done, 2 wrong usage or configuration, 130 interrupted, 143 terminated.
     """
     for stream in (sys.stdout, sys.stderr):
         # A file name may hold bytes that are no text in this locale: it is shown escaped, not a reason to stop.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    with sigterm_raises():
+        return ended(main, sys.argv[1:] if argv is None else argv)
+
+
+def ended(main: Callable[[Sequence[str]], int | None], arguments: Sequence[str]) -> int:
+    """The exit code of a command's `main`, after a sentence about an unhappy end."""
     try:
-        return main(sys.argv[1:] if argv is None else argv) or 0
+        return main(arguments) or 0
     except FFDVError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -64,6 +94,9 @@ def run_command(main: Callable[[Sequence[str]], int | None], argv: Sequence[str]
         # Disk full, no permission, a drive that went away: the system's own words say it best.
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except Terminated:
+        print("terminated: everything finished so far is kept", file=sys.stderr)
+        return EXIT_TERMINATED
     except KeyboardInterrupt:
         print("interrupted: everything finished so far is kept", file=sys.stderr)
         return EXIT_INTERRUPTED

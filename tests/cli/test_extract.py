@@ -208,12 +208,17 @@ def test_a_kill_midway_costs_nothing_that_was_whole(many: Path, tmp_path: Path) 
     assert listing == ["audio_feature", "extraction.csv", "features.json", "video_feature", "wav_file"]
 
 
-def test_ctrl_c_keeps_what_is_finished(many: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_a_signal_keeps_what_is_finished(
+    many: Path, number: int, code: int, word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     process = start(many, ready=10)
-    os.killpg(process.pid, signal.SIGINT)
+    (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
     _, message = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "interrupted: everything finished so far is kept" in message and "Traceback" not in message
+    assert process.returncode == code
+    assert f"{word}: everything finished so far is kept" in message and "Traceback" not in message
     rows = rows_of(many)
     assert len(rows) == MANY and {row["status"] for row in rows} == {"ok", "pending"}
     done = [row["video_name"] for row in rows if row["status"] == "ok"]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from utils.command import OneLineParser, run_command
+from utils.command import OneLineParser, Terminated, run_command
 from utils.errors import UsageError, WorkError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -21,6 +24,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
         (UsageError("no such file: a"), 2, "error: no such file: a\n"),
         (WorkError("coverage is too low"), 1, "error: coverage is too low\n"),
         (KeyboardInterrupt(), 130, "interrupted: everything finished so far is kept\n"),
+        (Terminated(), 143, "terminated: everything finished so far is kept\n"),
     ],
 )
 def test_an_unhappy_end_is_one_sentence(
@@ -31,6 +35,21 @@ def test_an_unhappy_end_is_one_sentence(
 
     assert run_command(main, []) == code
     assert capsys.readouterr() == ("", line)
+
+
+def test_sigterm_ends_a_command_like_ctrl_c_and_is_given_back(capsys: pytest.CaptureFixture[str]) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    tidied = []
+
+    def main(_: Sequence[str]) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        finally:
+            tidied.append(True)
+
+    assert run_command(main, []) == 143 and tidied
+    assert "terminated" in capsys.readouterr().err and signal.getsignal(signal.SIGTERM) is before
 
 
 def test_codes_of_a_happy_end() -> None:
