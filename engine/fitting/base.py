@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Generic, Literal, TypeVar
@@ -11,6 +12,8 @@ import numpy as np
 from dataset.clips import ClipTable
 from engine.config import RunConfig
 from models.experts.base import Expert
+
+log = logging.getLogger(__name__)
 
 E = TypeVar("E", bound=Expert)
 
@@ -40,7 +43,10 @@ class LabelledClips:
         if "modality" not in self.table.labels:
             return fake
         forged = {"video": ("FVRA", "FVFA"), "audio": ("RVFA", "FVFA")}[part]
-        return fake & self.table.labels["modality"].isin(forged).to_numpy()
+        teaching = fake & self.table.labels["modality"].isin(forged).to_numpy()
+        if fake.any() and not teaching.any():
+            log.warning("no labelled fake can teach a forged %s: no modality in the labels is one of %s", part, forged)
+        return teaching
 
     @property
     def target(self) -> np.ndarray:

@@ -158,7 +158,7 @@ def test_labelled_fakes_teach_beside_the_reals_of_their_group_only_where_asked(
         assert torch.equal(mine, theirs)
 
 
-def test_the_modality_says_which_part_of_a_fake_can_teach(clips):
+def test_the_modality_says_which_part_of_a_fake_can_teach(clips, caplog):
     assert (
         clips.teaching_fakes("video").tolist()
         == clips.teaching_fakes("audio").tolist()
@@ -168,7 +168,9 @@ def test_the_modality_says_which_part_of_a_fake_can_teach(clips):
     labels["modality"] = ["RVRA", "FVRA", "RVFA", "FVFA", *["RVRA"] * 4]
     told = LabelledClips(ClipTable(clips.table.split, labels, None), FOLDS, clips.groups)  # type: ignore[arg-type]
     assert np.flatnonzero(told.teaching_fakes("video")).tolist() == [1, 3]
-    assert np.flatnonzero(told.teaching_fakes("audio")).tolist() == [2, 3]
+    assert np.flatnonzero(told.teaching_fakes("audio")).tolist() == [2, 3] and not caplog.text
+    told.table.labels["modality"] = "both"
+    assert not told.teaching_fakes("audio").any() and "no labelled fake can teach a forged audio" in caplog.text
 
 
 def test_too_few_faces_leave_the_expert_out(clips, config, fitter, caplog):
