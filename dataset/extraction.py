@@ -100,7 +100,7 @@ def extract_split(
     seen: set[str] = set()
     try:
         prepare_folder(split, [manifest, journal] if shard.count > 1 else None, overwrite=overwrite)
-        known = {} if overwrite else read_rows(folder)
+        known = {} if overwrite else rows_within(read_rows(folder), config.max_frames)
         rows, missing = outputs.known_rows(names, known)
         if missing or manifest_files(folder) != [manifest] or list(known) != names:
             # From here on a kill leaves the full list of clips behind, and the journal says which of them are done.
@@ -130,6 +130,17 @@ def extract_split(
         if facts.reason:
             summary.reasons[facts.reason] += 1
     return summary
+
+
+def rows_within(rows: dict[str, Row], max_frames: int | None) -> dict[str, Row]:
+    """The rows of clips that would be read as far today: one that another `max_frames` cut, or left whole, is made anew."""
+
+    def holds(facts: ClipFacts) -> bool:
+        if "too_long" in facts.reasons:
+            return facts.n_frames == max_frames
+        return max_frames is None or facts.n_frames <= max_frames
+
+    return {name: row for name, row in rows.items() if holds(row.facts)}
 
 
 def prepare_folder(split: Split, own_manifests: list[Path] | None, *, overwrite: bool) -> None:

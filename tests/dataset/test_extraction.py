@@ -300,6 +300,19 @@ def test_frame_cap_and_timeout_are_reasons(data_root: Path, media) -> None:
     assert "video_feature/long.mp4.npy" not in contents(data_root)
 
 
+def test_another_frame_cap_makes_the_clips_anew_that_it_reads_differently(data_root: Path, media) -> None:
+    media.clip(data_root / "trainset" / "short.mp4", 0.3)
+    label(data_root, "t7.mp4", "short.mp4")
+    whole = extract(data_root, config=ExtractionConfig(workers=1))
+    frames = [int(row["n_frames"]) for row in manifest(data_root)]
+    assert whole.n_new == 2 and min(frames) < max(frames)
+    capped = ExtractionConfig(workers=1, max_frames=max(frames) - 1)
+    assert (extract(data_root, config=capped).n_new, extract(data_root, config=capped).n_new) == (1, 0)
+    assert sorted(row["reason"] for row in manifest(data_root)) == ["", "too_long"]
+    assert extract(data_root, config=ExtractionConfig(workers=1)).n_new == 1
+    assert [int(row["n_frames"]) for row in manifest(data_root)] == frames
+
+
 def test_a_kill_between_two_files_of_a_clip_is_seen(data_root: Path) -> None:
     """Whatever is there of a clip at a kill, it counts as whole only with the files of its own row."""
     extract(data_root)
