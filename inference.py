@@ -13,7 +13,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from utils.command import OneLineParser, leave, run_command
+from utils.command import OneLineParser, leave, run_command, say
 from utils.errors import UsageError, WorkError
 
 
@@ -46,30 +46,24 @@ def main(argv: Sequence[str]) -> int:
 
     warm_up()
     from engine.checkpoint import load_checkpoint
-    from engine.predict import (
-        PredictOptions,
-        chosen_videos,
-        default_checkpoint,
-        format_scores,
-        score_videos,
-        write_scores,
-        write_scores_report,
-    )
+    from engine.predict import PredictOptions, chosen_videos, default_checkpoint, format_scores, score_to_files
     from engine.run_folder import check_output
 
     paths = chosen_videos(arguments.video_path, arguments.video_dir)
     checkpoint_path = Path(arguments.checkpoint or default_checkpoint())
     checkpoint = load_checkpoint(checkpoint_path)
-    print(f"checkpoint: {checkpoint_path}", flush=True)
+    say(f"checkpoint: {checkpoint_path}")
     options = PredictOptions(arguments.workers, arguments.batch_size, arguments.tta, arguments.device, arguments.quiet)
     output = check_output(arguments.output, "--output")
-    table = score_videos(paths, checkpoint, options, keep=lambda unfinished: write_scores(unfinished, output))
-    write_scores(table, output)
-    print(format_scores(table))
-    if arguments.report:
-        print(f"report: {write_scores_report(table, checkpoint, checkpoint_path, Path(arguments.report))}")
-    print(f"{len(table)} clips, {(table['verdict'] != 'unscored').sum()} scored -> {arguments.output}")
-    if (table["verdict"] == "unscored").all():
+    report = check_output(Path(arguments.report) / "report.html", "--report") if arguments.report else None
+
+    table = score_to_files(paths, checkpoint, checkpoint_path, options, output, report)
+    scored = int((table["verdict"] != "unscored").sum())
+    say(format_scores(table))
+    if report is not None:
+        say(f"report: {report}")
+    say(f"{len(table)} clips, {scored} scored -> {arguments.output}")
+    if not scored:
         raise WorkError(f"no clip could be scored; the reasons are in {arguments.output}")
     return 0
 

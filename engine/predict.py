@@ -91,7 +91,7 @@ def find_videos(folder: Path) -> list[Path]:
         path
         for path in folder.rglob("*")
         if path.suffix.lower() in VIDEO_SUFFIXES
-        and path.is_file()
+        and (path.is_file() or (path.is_symlink() and not path.exists()))
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
     if not found:
@@ -227,6 +227,26 @@ def samples_of(
         yield sample, clip.facts
 
 
+def score_to_files(
+    paths: list[Path],
+    checkpoint: Checkpoint,
+    checkpoint_path: Path,
+    options: PredictOptions,
+    output: Path,
+    report: Path | None = None,
+) -> pd.DataFrame:
+    """`score_videos`, with the table (and a report) on disk at the end, at an interruption and now and then before."""
+
+    def write(table: pd.DataFrame) -> None:
+        write_scores(table, output)
+        if report is not None:
+            write_scores_report(table, checkpoint, checkpoint_path, report)
+
+    table = score_videos(paths, checkpoint, options, keep=write)
+    write(table)
+    return table
+
+
 def write_scores(table: pd.DataFrame, path: Path) -> None:
     """Write scores as CSV, or as a JSON list when the name ends in .json; unknown values are empty, or null."""
     if path.suffix.lower() == ".json":
@@ -236,14 +256,14 @@ def write_scores(table: pd.DataFrame, path: Path) -> None:
         write_csv(table, path)
 
 
-def write_scores_report(table: pd.DataFrame, checkpoint: Checkpoint, checkpoint_path: Path, folder: Path) -> Path:
-    """Write `report.html` about scored clips nobody labelled: scores, evidence, coverage, and no claim of accuracy.
+def write_scores_report(table: pd.DataFrame, checkpoint: Checkpoint, checkpoint_path: Path, path: Path) -> Path:
+    """Write a report about scored clips nobody labelled: scores, evidence, coverage, and no claim of accuracy.
 
     Args:
         table: what `score_videos` returned.
         checkpoint: what scored them.
         checkpoint_path: where it lies.
-        folder: gets the report.
+        path: the HTML file.
     """
     inputs = ScreeningInputs(
         scores=table,
@@ -260,7 +280,7 @@ def write_scores_report(table: pd.DataFrame, checkpoint: Checkpoint, checkpoint_
             "initialisation": checkpoint.provenance.get("initialisation", "unknown"),
         },
     )
-    return write_screening_report(folder / "report.html", inputs)
+    return write_screening_report(path, inputs)
 
 
 def format_scores(table: pd.DataFrame) -> str:

@@ -32,8 +32,11 @@ MISSING_MODALITY, NON_FINITE = "missing_modality", "non_finite"
 @torch.inference_mode()
 def batch_terms(model: Detector, batch: Batch, tta: int) -> DetectorOutput:
     """The terms of B usable clips, averaged over `tta` fixed views."""
-    views = [model(batch.flipped(time=time, frequency=frequency)).terms for time, frequency in FLIPS[tta]]
-    return DetectorOutput({name: torch.stack([view[name] for view in views]).mean(dim=0) for name in views[0]})
+    views = [model(batch.flipped(time=time, frequency=frequency)) for time, frequency in FLIPS[tta]]
+    names = views[0].terms
+    return DetectorOutput(
+        {name: torch.stack([view.terms[name] for view in views]).mean(dim=0) for name in names}, views[0].silent
+    )
 
 
 def scored_parts(
@@ -51,7 +54,8 @@ def scored_parts(
     Yields:
         One row per clip: `index` (row in the label table), `logit` and `score` (NaN when unscored), `status`, `reason`
         (`missing_modality` where nothing else says why the model cannot judge a clip, `non_finite` is added where its logit
-        is not a finite number), and a column `evidence_<term>` per term.
+        is not a finite number), and a column `evidence_<term>` per term,
+        NaN where the term has nothing to say of the clip.
     """
     model.eval()
     for batch, facts in batches:
@@ -64,7 +68,8 @@ def scored_parts(
             output = batch_terms(model, batch.select(usable), tta)
             logit[numbers] = finite_or_nan(output.logit)
             for name, term in output.terms.items():
-                evidence[name][numbers] = finite_or_nan(term)
+                heard = output.silent.get(name, torch.zeros_like(usable[usable])).logical_not()
+                evidence[name][numbers] = finite_or_nan(torch.where(heard, term, torch.nan))
         rows: list[dict] = []
         for row, (index, fact) in enumerate(zip(batch.index.tolist(), facts, strict=True)):
             reason = fact.reason

@@ -91,8 +91,9 @@ class AvExperts(Detector):
 
     def forward(self, batch: Batch) -> DetectorOutput:
         """See `Detector.forward`."""
-        terms = {}
+        terms, silent = {}, {}
         for (name, expert), mask in zip(self._judges.items(), self.masks(batch), strict=True):
             evidence = clip_evidence(expert(batch), self.bound)
             terms[name] = torch.where(mask, evidence, torch.zeros_like(evidence))
-        return DetectorOutput(terms)
+            silent[name] = ~mask
+        return DetectorOutput(terms, silent)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import torch
@@ -32,9 +32,11 @@ class DetectorOutput:
 
     Attributes:
         terms: name -> (B,) float32; they add up to the logit, and each is written out as an evidence column.
+        silent: name -> (B,) bool, the clips that a term has nothing to say of: it is 0 there, and its evidence stays empty.
     """
 
     terms: dict[str, Tensor]
+    silent: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def logit(self) -> Tensor:

@@ -49,6 +49,12 @@ class OneLineParser(argparse.ArgumentParser):
         raise SystemExit(2)
 
 
+def say(text: str) -> None:
+    """Print a line at once; a reader who has left (`head`, a closed pager) ends neither the work nor its exit code."""
+    with contextlib.suppress(BrokenPipeError):
+        print(text, flush=True)
+
+
 def leave(exit_code: int) -> NoReturn:
     """End the process as `sys.exit` does, less the taking down of the interpreter and of its libraries.
 

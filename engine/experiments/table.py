@@ -121,9 +121,9 @@ def markdown_table(rows: Sequence[Row]) -> str:
     header = [
         "config",
         "same-source AUC [95 %]",
-        "per seed",
+        "same-source AUC per seed",
         "AUC [95 %]",
-        "per seed",
+        "AUC per seed",
         "macro",
         f"AUC less {rows[0]['config']}'s [95 %]",
         "p (Holm)",

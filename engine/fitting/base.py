@@ -12,12 +12,16 @@ import numpy as np
 from dataset.clips import ClipTable
 from engine.config import RunConfig
 from models.experts.base import Expert
+from utils.errors import UsageError
 
 log = logging.getLogger(__name__)
 
 E = TypeVar("E", bound=Expert)
 
 Part = Literal["audio", "video"]
+
+MODALITIES = ("RVFA", "FVRA", "FVFA")
+"""What can be forged of a fake: the voice, the picture, or both."""
 
 
 @dataclass(frozen=True)
@@ -37,15 +41,22 @@ class LabelledClips:
     def teaching_fakes(self, part: Part) -> np.ndarray:
         """(n,) bool: fakes that can teach what a forged picture or sound is.
 
-        The labels' `modality` (RVRA, RVFA, FVRA, FVFA) says which part of a clip is forged; without it every fake counts.
+        The labels' `modality` (`MODALITIES`, in any case) says which part of a clip is forged; without the column every fake
+        counts, and a fake whose cell is empty teaches nothing.
+
+        Raises:
+            UsageError: a fake's modality is something else.
         """
         fake = self.target == 1
         if "modality" not in self.table.labels:
             return fake
-        forged = {"video": ("FVRA", "FVFA"), "audio": ("RVFA", "FVFA")}[part]
-        teaching = fake & self.table.labels["modality"].isin(forged).to_numpy()
-        if fake.any() and not teaching.any():
-            log.warning("no labelled fake can teach a forged %s: no modality in the labels is one of %s", part, forged)
+        modality = self.table.labels["modality"].fillna("").astype(str).str.strip().str.upper().to_numpy()
+        for clip in np.flatnonzero(fake & ~np.isin(modality, ["", *MODALITIES])):
+            raise UsageError(
+                f"the modality of {self.table.names[clip]} is {modality[clip]!r}; a fake's is one of {', '.join(MODALITIES)}"
+            )
+        teaching = fake & np.isin(modality, {"video": ["FVRA", "FVFA"], "audio": ["RVFA", "FVFA"]}[part])
+        log.info("%d of %d labelled fakes can teach a forged %s", teaching.sum(), fake.sum(), part)
         return teaching
 
     @property

@@ -36,7 +36,7 @@ from models import build_model
 from models.base import Detector
 from models.experts import Expert
 from utils.errors import UsageError
-from utils.metrics import Calibration, fit_calibration, summarise
+from utils.metrics import Calibration, fit_calibration, roc_auc, summarise
 
 log = logging.getLogger(__name__)
 
@@ -193,13 +193,19 @@ def fuse(clips: LabelledClips, judged: Mapping[str, Judged], config: RunConfig) 
     known = predictions["logit"].notna().to_numpy()
     target, logit = clips.target[known], predictions["logit"].to_numpy(float)[known]
     groups = clips.groups[known]
-    if not target.any():
-        forged = fusion.stand_in_logits(judged)
+    against_stand_ins = not target.any()
+    if against_stand_ins:
+        forged, origin = as_many_as(len(target), *fusion.stand_in_logits(judged), seed=config.seed)
         target, logit = np.concatenate([target, np.ones(len(forged))]), np.concatenate([logit, forged])
-        groups = np.concatenate([groups, np.full(len(forged), "pseudo-fakes")])
+        groups = np.concatenate([groups, [f"pseudo-fakes of fold {fold}" for fold in origin]])
+        log.info(
+            "no labelled fake: %d held-out pseudo-fakes take their place, AUC %s", len(forged), auc_words(target, logit)
+        )
     calibration = fit_calibration(
         target, logit, fitted_on=OUT_OF_FOLD, target_fpr=config.eval.target_fpr, groups=groups, seed=config.seed
     )
+    if calibration.reason:
+        log.warning("calibration and threshold: %s", calibration.reason)
     predictions.insert(2, "score", calibration.score(predictions["logit"].to_numpy(float)))
     metrics = summarise(
         predictions,
@@ -210,7 +216,21 @@ def fuse(clips: LabelledClips, judged: Mapping[str, Judged], config: RunConfig) 
         bootstrap=config.eval.bootstrap,
         seed=config.seed,
     )
+    if against_stand_ins:
+        metrics["pseudo_fakes"] = {"n": len(forged), "auc": roc_auc(target, logit).value}
     return FittedFusion(fusion, calibration, predictions, metrics)
+
+
+def as_many_as(count: int, logits: np.ndarray, folds: np.ndarray, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A draw of pseudo-fakes, as many as there are real clips: else their number would pass for how frequent fakes are."""
+    chosen = np.random.default_rng(seed).permutation(len(logits))[:count]
+    return logits[chosen], folds[chosen]
+
+
+def auc_words(target: np.ndarray, logit: np.ndarray) -> str:
+    """AUC with three digits, or why there is none."""
+    found = roc_auc(target, logit)
+    return found.reason if found.value is None else f"{found.value:.3f}"
 
 
 def finished(

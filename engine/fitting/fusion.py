@@ -51,9 +51,10 @@ class Fusion:
         """What an expert's raw log-odds (n,) add to the fused logit; 0 for NaN."""
         return evidence_of(raw, *self.scales[name], self.bound)
 
-    def stand_in_logits(self, judged: Mapping[str, Judged]) -> np.ndarray:
-        """Fused logits of pseudo-fakes: each forges one modality, so the other experts say nothing of it."""
-        return np.concatenate([self.evidence(name, said.stand_ins) for name, said in judged.items()])
+    def stand_in_logits(self, judged: Mapping[str, Judged]) -> tuple[np.ndarray, np.ndarray]:
+        """Fused logits of pseudo-fakes, and their folds: each forges one modality, so the other experts say nothing of it."""
+        logits = [self.evidence(name, said.stand_ins) for name, said in judged.items()]
+        return np.concatenate(logits), np.concatenate([said.stand_in_folds for said in judged.values()])
 
 
 def fuse_out_of_fold(
@@ -78,13 +79,14 @@ def fuse_out_of_fold(
         fusion = Fusion.fit(others, clips.target[~held], clips.groups[~held], bound)
         for name, said in chosen.items():
             evidence[name][held] = fusion.evidence(name, said.raw[held])
-    known = np.any([~np.isnan(said.raw) for said in chosen.values()], axis=0)
+    silent = {name: np.isnan(said.raw) for name, said in chosen.items()}
+    known = ~np.all(list(silent.values()), axis=0)
     logit = np.where(known, np.sum(list(evidence.values()), axis=0), np.nan)
     return clips.table.labels.assign(
         logit=logit,
         status=np.where(known, "ok", "partial"),
         reason=np.where(known, "", MISSING_MODALITY),
-        **{f"{EVIDENCE_PREFIX}{name}": values for name, values in evidence.items()},
+        **{f"{EVIDENCE_PREFIX}{name}": np.where(silent[name], np.nan, values) for name, values in evidence.items()},
     )
 
 

@@ -66,7 +66,8 @@ def write_screening_report(path: str | Path, inputs: ScreeningInputs) -> Path:
 def screening_context(inputs: ScreeningInputs) -> dict[str, Any]:
     """What the template shows."""
     table, calibration = inputs.scores, inputs.calibration
-    terms = [name for name in map(str, table) if name.startswith(inputs.evidence_prefix)]
+    prefix = inputs.evidence_prefix
+    terms = [name.removeprefix(prefix) for name in map(str, table) if name.startswith(prefix)]
     order = np.argsort(-numeric_column(table, "score"), kind="stable")  # NaN, the unscored ones, sort last
     ranked = table.iloc[order].reset_index(drop=True)
     counts = {verdict: int((table["verdict"] == verdict).sum()) for verdict in ("fake", "real", "unscored")}
@@ -76,8 +77,8 @@ def screening_context(inputs: ScreeningInputs) -> dict[str, Any]:
         "figures": list(_figures(table, counts, calibration)),
         "chart": unlabelled_chart(numeric_column(table, "score"), calibration.threshold),
         "cautions": list(_cautions(inputs, counts)),
-        "terms": [term.removeprefix(inputs.evidence_prefix) for term in terms],
-        "clips": list(_clips(ranked.head(MAX_CLIPS), terms, calibration.threshold)),
+        "terms": terms,
+        "clips": list(_clips(ranked.head(MAX_CLIPS), prefix, terms, calibration.threshold)),
         "csv": csv_uri(list(map(str, ranked)), ranked.itertuples(index=False)),
         "provenance": list(provenance_rows(inputs.provenance)),
         "command": str(inputs.provenance.get("command") or ""),
@@ -140,7 +141,8 @@ def _limits(found: Any) -> str:
     return f"{fixed(found.value)}{interval}"
 
 
-def _clips(table: pd.DataFrame, terms: Sequence[str], threshold: float) -> Iterator[ScreenedClip]:
+def _clips(table: pd.DataFrame, prefix: str, labels: Sequence[str], threshold: float) -> Iterator[ScreenedClip]:
+    terms = [f"{prefix}{label}" for label in labels]
     values = {term: numeric_column(table, term) for term in terms}
     largest = [np.abs(value[np.isfinite(value)]).max() for value in values.values() if np.isfinite(value).any()]
     scale = max([LEAST_SCALE, *largest])
@@ -149,7 +151,9 @@ def _clips(table: pd.DataFrame, terms: Sequence[str], threshold: float) -> Itera
     ):
         score = number(clip["score"])
         bars = [evidence_bar(number(values[term][row]), scale, term) for term in terms]
-        note = ", ".join(str(clip[key]) for key in ("status", "reason") if clip[key] and clip[key] != "ok")
+        said = [str(clip[key]) for key in ("status", "reason") if clip[key] and clip[key] != "ok"]
+        absent = [name for name in labels if score is not None and np.isnan(values[f"{prefix}{name}"][row])]
+        note = ", ".join([*said, *(f"not judged by {name}" for name in absent)])
         yield ScreenedClip(name, str(clip["verdict"]), score, score_bar(score, threshold), bars, note)
 
 

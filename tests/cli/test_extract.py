@@ -69,6 +69,8 @@ def start(root: Path, ready: int) -> subprocess.Popen:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # What was started in the background of a shell ignores Ctrl-C, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     folder = root / "trainset_raw" / "video_feature"
     deadline = time.monotonic() + 120

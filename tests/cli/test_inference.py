@@ -189,6 +189,34 @@ def test_a_clip_that_cannot_be_scored_has_the_columns_of_all_others(shelf, check
     assert list(row)[:7] == COLUMNS and row["evidence_head"] is None and row["evidence_cosine"] is None
 
 
+def test_a_report_is_checked_first_and_written_whoever_stops_reading(shelf, checkpoint, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    given = ["--video_path", str(shelf / "empty.mp4"), "--checkpoint", str(checkpoint)]
+    assert "--report cannot be written" in one_sentence(inference.main, [*given, "--report", "file"], capsys)
+    command = [
+        sys.executable,
+        str(REPOSITORY / "inference.py"),
+        *given,
+        "--workers",
+        "1",
+        "--quiet",
+        "--report",
+        "page",
+    ]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        assert "no clip could be scored" in process.stderr.read()
+    assert process.returncode == 1 and (tmp_path / "page" / "report.html").is_file()
+
+
+def test_a_link_that_leads_nowhere_keeps_its_row(shelf, checkpoint, tmp_path):
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips" / "gone.mp4").symlink_to(tmp_path / "absent.mp4")
+    shutil.copy(shelf / "b.mp4", tmp_path / "clips")
+    assert call("--video_dir", tmp_path / "clips", "--checkpoint", checkpoint) == 0
+    assert [row["reason"] for row in rows_of()] == ["", "missing_file"]
+
+
 def test_an_output_that_cannot_be_written_is_told_before_the_work(shelf, checkpoint, tmp_path, monkeypatch, capsys):
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(engine.predict, "score_videos", lambda *_: pytest.fail("the work had begun"))

@@ -168,9 +168,14 @@ def test_the_modality_says_which_part_of_a_fake_can_teach(clips, caplog):
     labels["modality"] = ["RVRA", "FVRA", "RVFA", "FVFA", *["RVRA"] * 4]
     told = LabelledClips(ClipTable(clips.table.split, labels, None), FOLDS, clips.groups)  # type: ignore[arg-type]
     assert np.flatnonzero(told.teaching_fakes("video")).tolist() == [1, 3]
-    assert np.flatnonzero(told.teaching_fakes("audio")).tolist() == [2, 3] and not caplog.text
+    caplog.set_level("INFO")
+    assert np.flatnonzero(told.teaching_fakes("audio")).tolist() == [2, 3]
+    assert "2 of 3 labelled fakes can teach a forged audio" in caplog.text
+    told.table.labels["modality"] = ["", "", " rvfa", "fvfa ", *[""] * 4]
+    assert np.flatnonzero(told.teaching_fakes("audio")).tolist() == [2, 3]
     told.table.labels["modality"] = "both"
-    assert not told.teaching_fakes("audio").any() and "no labelled fake can teach a forged audio" in caplog.text
+    with pytest.raises(UsageError, match="the modality of 1.mp4 is 'BOTH'"):
+        told.teaching_fakes("audio")
 
 
 def test_too_few_faces_leave_the_expert_out(clips, config, fitter, caplog):

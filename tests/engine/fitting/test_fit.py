@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -180,6 +182,24 @@ def test_what_was_cut_short_in_the_cache_is_made_anew(fitted, monkeypatch):
     again = fit_experts(config)
     assert load_checkpoint(again.best).calibration == load_checkpoint(folder.best).calibration
     assert sum(map(is_whole_archive, described)) >= len(table) and any(map(is_whole_archive, fits))
+
+
+def test_real_clips_alone_are_enough_and_pseudo_fakes_count_as_many_as_they(real_clips, tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    rows = [f"{clip.name},0,{number}" for number, clip in enumerate(real_clips)]
+    (tmp_path / LABELS).write_text("\n".join(["video_name,target,fold", *rows]) + "\n")
+    (tmp_path / "trainset").symlink_to(real_clips[0].parent)
+    monkeypatch.setattr(voice, "BankConfig", lambda: SMALL_BANK)
+    folder = fit_experts(fit_config(tmp_path, tmp_path))
+    metrics = json.loads((folder.path / "metrics.json").read_text())
+    assert (
+        metrics["auc"]["value"] is None
+        and metrics["pseudo_fakes"]["n"] == 3
+        and metrics["pseudo_fakes"]["auc"] is not None
+    )
+    told = (folder.path / "run.log").read_text()
+    assert "3 held-out pseudo-fakes take their place, AUC" in told and "calibration and threshold: " in told
+    assert load_checkpoint(folder.best).calibration.n == 6
 
 
 def test_too_few_voices_leave_the_expert_out(real_clips, tmp_path, caplog):

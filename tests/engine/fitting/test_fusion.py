@@ -49,7 +49,8 @@ def test_stand_ins_take_over_where_no_fake_is_labelled(opinions):
     reals = labelled(np.zeros(N))
     fusion = Fusion.fit({"good": good}, reals.target, reals.groups, BOUND)
     assert fusion.scales["good"][0] > 0
-    assert fusion.stand_in_logits({"good": good}).shape == (30,)
+    logits, folds = fusion.stand_in_logits({"good": good})
+    assert logits.shape == folds.shape == (30,)
 
 
 def test_a_silent_expert_neither_helps_nor_hurts(opinions):

@@ -33,7 +33,7 @@ def scored(**columns: list) -> pd.DataFrame:
             "verdict": ["real", "fake", "unscored", "real"],
             "status": ["ok", "ok", "failed", "partial"],
             "reason": ["", "", "unreadable", "no_audio"],
-            "evidence_voice": [-0.4, 2.5, np.nan, 0.0],
+            "evidence_voice": [-0.4, 2.5, np.nan, np.nan],
         }
     )
     return table.assign(**columns)
@@ -47,7 +47,12 @@ def inputs(table: pd.DataFrame, calibration: Calibration = FITTED, measured: dic
 def test_the_most_suspicious_clip_comes_first_and_no_clip_is_lost() -> None:
     shown = screening_context(inputs(scored()))
     assert [clip.name for clip in shown["clips"]] == ["sub/high.mp4", "<b>&middle.mp4", "low.mp4", "mute.mp4"]
-    assert [clip.note for clip in shown["clips"]] == ["", "partial, no_audio", "", "failed, unreadable"]
+    assert [clip.note for clip in shown["clips"]] == [
+        "",
+        "partial, no_audio, not judged by voice",
+        "",
+        "failed, unreadable",
+    ]
     assert shown["counts"] == {"fake": 1, "real": 2, "unscored": 1} and shown["terms"] == ["voice"]
     assert "voice: 2.50" in shown["clips"][0].evidence[0] and "voice: none" in shown["clips"][3].evidence[0]
     lines = base64.b64decode(shown["csv"].partition("base64,")[2]).decode().splitlines()
