@@ -29,7 +29,7 @@ from dataset.manifest import (
     write_manifest,
 )
 from dataset.splits import Split
-from dataset.workers import default_workers, run_in_workers
+from dataset.workers import run_in_workers, worker_count
 from utils.errors import WorkError
 from utils.features.extract import ClipFacts, require_parts
 from utils.features.store import COVARIANCES, FACES, KINDS, PICTURES, WAVES, normal_name, stem_of
@@ -190,7 +190,7 @@ def extract_missing(
         )
         for name in names
     )
-    workers = min(config.workers or default_workers(), len(names))
+    workers = worker_count(config.workers, len(names))
     progress = tqdm(total=len(names), desc=split.name, unit="clip", disable=quiet, smoothing=0.05, dynamic_ncols=True)
     results = run_in_workers(extract_to_store, tasks, workers=workers, timeout_s=config.timeout_s, ordered=False)
     with progress, contextlib.closing(results):

@@ -29,6 +29,11 @@ def default_workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
+def worker_count(asked: int, tasks: int) -> int:
+    """As many processes as asked for (0: one per core), but no more than there are tasks, and at least one."""
+    return max(1, min(asked or default_workers(), tasks))
+
+
 def prepare_worker() -> None:
     """Make a worker use one core, and leave Ctrl-C to the parent, which then ends its workers in order."""
     import cv2

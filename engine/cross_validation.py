@@ -38,6 +38,8 @@ GROUPING_COLUMNS = ("group", "source", "identity", "person")
 """Columns that relate clips when only a number of folds is given; those that the labels have are used."""
 
 OUT_OF_FOLD = "out_of_fold"
+"""Name of figures for which each clip was judged, and calibrated, by what was fitted without its fold."""
+
 CERTAIN = 1e-12
 
 

@@ -19,7 +19,7 @@ from dataset.batch import Sample, make_sample
 from dataset.clips import batches_of
 from dataset.config import ExtractionConfig
 from dataset.extraction_worker import extract_in_memory
-from dataset.workers import default_workers, run_in_workers
+from dataset.workers import run_in_workers, worker_count
 from engine.checkpoint import Checkpoint
 from engine.config import EMPTY_DATA_HINT
 from engine.device import pick_device
@@ -138,7 +138,7 @@ def score_videos(
     """
     device = pick_device(options.device)
     model = checkpoint.build().to(device)
-    workers = min(options.workers or default_workers(), len(paths))
+    workers = worker_count(options.workers, len(paths))
     limits = ExtractionConfig.model_validate(checkpoint.run_config.get("extraction", {}))
     samples = UntilInterrupted(samples_of(paths, checkpoint.features, limits, workers))
     progress = tqdm(samples, total=len(paths), unit="clip", desc="scoring", disable=options.quiet, dynamic_ncols=True)
@@ -187,7 +187,8 @@ def score_table(
     paths: list[Path], parts: list[pd.DataFrame], calibration: Calibration, terms: tuple[str, ...]
 ) -> pd.DataFrame:
     """The rows of all clips, in order, from what `scored_parts` gave; a clip that it did not reach is `pending`."""
-    columns = ["score", "logit", "status", "reason", *(f"{EVIDENCE_PREFIX}{term}" for term in terms)]
+    evidence = [f"{EVIDENCE_PREFIX}{term}" for term in terms]
+    columns = ["score", "logit", "status", "reason", *evidence]
     scored = pd.concat(parts) if parts else pd.DataFrame(columns=["index", *columns])
     scored = scored.set_index("index").reindex(range(len(paths)))[columns]
     logit = scored["logit"].to_numpy(float)
@@ -203,7 +204,7 @@ def score_table(
             "reason": scored["reason"].fillna(""),
         }
     )
-    return pd.concat([table, scored[columns[4:]]], axis=1)
+    return pd.concat([table, scored[evidence]], axis=1)
 
 
 def samples_of(

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from dataset.config import ExtractionConfig
 from dataset.degradations import Degradation, degrade_clip, find_family
-from dataset.workers import default_workers, run_in_workers
+from dataset.workers import run_in_workers, worker_count
 from engine.checkpoint import Checkpoint, load_checkpoint
 from engine.predict import PredictOptions, score_videos
 from engine.provenance import git_state, package_versions, table_fingerprint
@@ -213,7 +213,7 @@ class Suite:
                     return
                 yield waiting.popleft(), scratch / str(number)
 
-        workers = min(self.options.workers or default_workers(), len(waiting))
+        workers = worker_count(self.options.workers, len(waiting))
         results = run_in_workers(degrade_in_worker, tasks(), workers=workers, timeout_s=limits.timeout_s)
         for (job, _), degraded, reason in results:
             degraded = degraded or Degraded(job, None, reason)

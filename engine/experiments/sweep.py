@@ -64,11 +64,12 @@ def run_experiments(
             if outcome.failures:
                 log.warning("%s: %s", experiment.name, outcome.failures[-1])
         outcomes.append(outcome)
-        write_table(comparison_rows(outcomes), output)
+        rows = comparison_rows(outcomes)
+        write_table(rows, output)
     if control_clips is not None:
         log.info("controls")
         controls_found = control_table(control_clips, reference.config)
-        write_table([*comparison_rows(outcomes), *control_rows(controls_found, reference.data)], output)
+        write_table([*rows, *control_rows(controls_found, reference.data)], output)
     return outcomes
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from engine.cross_validation import OUT_OF_FOLD
 from engine.experiments.plan import Experiment
 from engine.experiments.runs import FinishedRun
 from utils.metrics import holm, summarise, summary_row
@@ -40,9 +41,6 @@ class Outcome:
     experiment: Experiment
     runs: list[FinishedRun] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
-
-
-CONTROL_SPLIT = "out_of_fold"
 
 
 def comparison_rows(outcomes: Sequence[Outcome]) -> list[Row]:
@@ -113,7 +111,7 @@ def control_rows(controls: pd.DataFrame, data: str) -> list[Row]:
     named = controls.drop(columns="seed").rename(columns={"experts": "config"})
     figures = named.astype(object).where(named.notna(), None)
     rows = [dict(zip(figures.columns, values, strict=True)) for values in figures.to_numpy().tolist()]
-    return [COLUMNS | {"split": CONTROL_SPLIT, "data": data} | row for row in rows]
+    return [COLUMNS | {"split": OUT_OF_FOLD, "data": data} | row for row in rows]
 
 
 def markdown_table(rows: Sequence[Row]) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from dataset.workers import default_workers, run_in_workers
+from dataset.workers import run_in_workers, worker_count
 from engine.audit.cross_validation import CLASSIFIERS
 from engine.audit.measure import Measurements, MeasureTask, measure_clip
 from engine.audit.probes import PROBES, fact_matrix
@@ -70,7 +70,7 @@ def control_table(clips: LabelledClips, config: RunConfig) -> pd.DataFrame:
 def gather_facts(clips: LabelledClips, config: RunConfig) -> list[ControlFacts]:
     """Measure every clip, in worker processes; a clip that cannot be measured has no facts."""
     paths = [clips.table.split.video_path(name) for name in clips.table.names]
-    workers = min(config.extraction.workers or default_workers(), len(paths))
+    workers = worker_count(config.extraction.workers, len(paths))
     nothing = ControlFacts(dict.fromkeys(SINGLE_FACTS, math.nan), Measurements(reason="unreadable"))
     timeout_s = config.extraction.timeout_s
     return [found or nothing for _, found, _ in run_in_workers(facts_of, paths, workers=workers, timeout_s=timeout_s)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataset.clip_bank import ClipTask, KeptClip, describe_clips
-from dataset.workers import default_workers
+from dataset.workers import worker_count
 from engine.config import RunConfig
 from engine.fitting.base import LabelledClips
 
@@ -20,5 +20,5 @@ def describe_labelled(clips: LabelledClips, config: RunConfig) -> list[KeptClip 
         )
         for name in clips.table.names
     ]
-    workers = min(config.extraction.workers or default_workers(), len(tasks))
+    workers = worker_count(config.extraction.workers, len(tasks))
     return describe_clips(tasks, workers=workers, timeout_s=config.extraction.timeout_s)

@@ -15,11 +15,12 @@ from dataset.clip_bank import KeptClip
 from dataset.face_bank import FaceTask, load_faces, read_rows, train_autoencoders
 from dataset.pseudo_fakes.bank import REAL
 from dataset.pseudo_fakes.face_rows import FaceBankConfig, FaceRows
+from dataset.workers import worker_count
 from engine.config import RunConfig
 from engine.fitting.base import ExpertFitter, LabelledClips
 from engine.fitting.described import describe_labelled
 from engine.fitting.place_net import Couples, fit_place_net
-from engine.fitting.texture import FaceMaterial, describe_textures, pairs_of, texture_of, workers_for
+from engine.fitting.texture import FaceMaterial, describe_textures, pairs_of, texture_of
 from models.blocks.fisher import FisherDirection
 from models.blocks.region_texture import RegionTexture
 from models.experts.face import FaceConfig, FaceExpert
@@ -80,6 +81,7 @@ class FaceFitter(ExpertFitter[FaceExpert]):
         """
         section = FaceConfig.model_validate(config.model["experts"]["face"])
         log.info("face: texture of %s, weights %s", section.backbone, texture_of(section.backbone, section.weights)[1])
+        teaching = np.flatnonzero(clips.teaching_fakes("video")).tolist() if config.fit.labelled_fakes else []
         described = describe_labelled(clips, config)
         real = {
             number: kept
@@ -93,7 +95,6 @@ class FaceFitter(ExpertFitter[FaceExpert]):
         rows = cls._make_rows(clips, real, config)
         material = describe_textures({number: real[number] for number in rows}, rows, section, config)
         log.info("face: pseudo-fakes of %d real clips", len(material))
-        teaching = np.flatnonzero(clips.teaching_fakes("video")).tolist() if config.fit.labelled_fakes else []
         fakes = [number for number in teaching if (kept := described[number]) and kept.face_pairs() is not None]
         return cls(described, material, clips.folds, clips.groups, fakes)
 
@@ -110,9 +111,8 @@ class FaceFitter(ExpertFitter[FaceExpert]):
             name = clips.table.names[number]
             path, frames = clips.table.split.video_path(name), config.extraction.max_frames
             tasks[number] = FaceTask(name, path, frames, bank, autoencoders, config.fit.bank_seed, folder)
-        files = load_faces(
-            list(tasks.values()), workers=workers_for(tasks, config), timeout_s=config.extraction.timeout_s
-        )
+        workers = worker_count(config.extraction.workers, len(tasks))
+        files = load_faces(list(tasks.values()), workers=workers, timeout_s=config.extraction.timeout_s)
         made = {number: file for number, file in zip(tasks, files, strict=True) if file is not None}
         return {number: file for number, file in made.items() if len(read_rows(file).families)}
 
@@ -131,7 +131,7 @@ class FaceFitter(ExpertFitter[FaceExpert]):
         statistics = [self.material[number].statistics() for number in members]
         reals = np.stack([own for own, _ in statistics])
         steps = self.labelled_steps(expert.texture, reals, groups, without_fold)
-        fit_direction(expert.direction, rows, statistics, groups, *steps)
+        fit_direction(expert.direction, rows, [made for _, made in statistics], reals, groups, *steps)
         for number, net in enumerate(expert.places):
             own_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
             trained = fit_place_net(Couples(rows, groups), seed=own_seed, steps=expert.place_steps)
@@ -182,7 +182,8 @@ class FaceFitter(ExpertFitter[FaceExpert]):
 def fit_direction(
     direction: FisherDirection,
     rows: Sequence[FaceRows],
-    statistics: Sequence[tuple[np.ndarray, np.ndarray]],
+    textures: Sequence[np.ndarray],
+    reals: np.ndarray,
     groups: np.ndarray,
     labelled: np.ndarray,
     beside: np.ndarray,
@@ -192,19 +193,19 @@ def fit_direction(
     Args:
         direction: to be fitted.
         rows: of real clips (n,).
-        statistics: of the same clips, see `FaceMaterial.statistics`.
+        textures: of those rows, (N, D) a clip.
+        reals: (n, D) texture of the clips as they are.
         groups: (n,) text.
         labelled: (G, D) texture of labelled fakes, one more family beside the pseudo-fakes.
         beside: (G, D) of the real clips that they are compared with.
     """
     forged, partners, families = [labelled], [beside], [np.full(len(labelled), LABELLED)]
-    for one, (_, textures) in zip(rows, statistics, strict=True):
+    for one, made_textures in zip(rows, textures, strict=True):
         made = one.families != REAL
         real_of = {turn: row for row, turn in enumerate(one.turns) if not made[row]}
-        forged.append(textures[made])
-        partners.append(textures[[real_of[turn] for turn in one.turns[made]]])
+        forged.append(made_textures[made])
+        partners.append(made_textures[[real_of[turn] for turn in one.turns[made]]])
         families.append(one.families[made])
-    reals = np.stack([own for own, _ in statistics])
     direction.fit(
         np.concatenate(forged), np.concatenate(partners), np.concatenate(families), reals.astype(np.float64), groups
     )

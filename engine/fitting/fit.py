@@ -19,7 +19,7 @@ from dataset.folds import assign_groups, column_values
 from dataset.labels import read_labels
 from engine.checkpoint import Checkpoint
 from engine.config import RunConfig
-from engine.cross_validation import divide
+from engine.cross_validation import GROUPING_COLUMNS, OUT_OF_FOLD, divide
 from engine.fitting.base import ExpertFitter, LabelledClips
 from engine.fitting.controls import control_table
 from engine.fitting.covariance import CovarianceFitter
@@ -50,11 +50,6 @@ FITTERS: dict[str, type[ExpertFitter]] = {
 """Who fits which expert."""
 
 FOLDS = 5
-GROUPING_COLUMNS = ("group", "source", "identity", "person")
-
-OUT_OF_FOLD = "out_of_fold"
-"""Name of the figures: each clip is judged by experts, and calibrated by figures, that were fitted without its fold."""
-
 EXPERTS_TABLE = "experts.csv"
 
 
@@ -198,9 +193,9 @@ def fuse(clips: LabelledClips, judged: Mapping[str, Judged], config: RunConfig) 
         forged, origin = as_many_as(len(target), *fusion.stand_in_logits(judged), seed=config.seed)
         target, logit = np.concatenate([target, np.ones(len(forged))]), np.concatenate([logit, forged])
         groups = np.concatenate([groups, [f"pseudo-fakes of fold {fold}" for fold in origin]])
-        log.info(
-            "no labelled fake: %d held-out pseudo-fakes take their place, AUC %s", len(forged), auc_words(target, logit)
-        )
+        against = roc_auc(target, logit)
+        found = against.reason if against.value is None else f"{against.value:.3f}"
+        log.info("no labelled fake: %d held-out pseudo-fakes take their place, AUC %s", len(forged), found)
     calibration = fit_calibration(
         target, logit, fitted_on=OUT_OF_FOLD, target_fpr=config.eval.target_fpr, groups=groups, seed=config.seed
     )
@@ -217,7 +212,7 @@ def fuse(clips: LabelledClips, judged: Mapping[str, Judged], config: RunConfig) 
         seed=config.seed,
     )
     if against_stand_ins:
-        metrics["pseudo_fakes"] = {"n": len(forged), "auc": roc_auc(target, logit).value}
+        metrics["pseudo_fakes"] = {"n": len(forged), "auc": against.value}
     return FittedFusion(fusion, calibration, predictions, metrics)
 
 
@@ -225,12 +220,6 @@ def as_many_as(count: int, logits: np.ndarray, folds: np.ndarray, *, seed: int) 
     """A draw of pseudo-fakes, as many as there are real clips: else their number would pass for how frequent fakes are."""
     chosen = np.random.default_rng(seed).permutation(len(logits))[:count]
     return logits[chosen], folds[chosen]
-
-
-def auc_words(target: np.ndarray, logit: np.ndarray) -> str:
-    """AUC with three digits, or why there is none."""
-    found = roc_auc(target, logit)
-    return found.reason if found.value is None else f"{found.value:.3f}"
 
 
 def finished(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from dataset.workers import default_workers, run_in_workers
+from dataset.workers import run_in_workers, worker_count
 from engine.config import RunConfig
 from engine.fitting.base import ExpertFitter, LabelledClips
 from models.experts import EXPERTS, Expert
@@ -137,7 +137,7 @@ def run_missing(tasks: list[FitTask], config: RunConfig) -> None:
     missing = [task for task in tasks if not is_whole_archive(task.kept)]
     for folder in {task.kept.parent for task in missing}:
         folder.mkdir(parents=True, exist_ok=True)
-    workers = max(1, min(config.extraction.workers or default_workers(), len(missing)))
+    workers = worker_count(config.extraction.workers, len(missing))
     failed = []
     for number, (task, outcome, reason) in enumerate(
         run_in_workers(do_fit, missing, workers=workers, timeout_s=LONGEST_FIT_S), start=1

@@ -7,14 +7,13 @@ import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from dataset.clip_bank import KeptClip
 from dataset.face_bank import read_rows
-from dataset.workers import default_workers, run_in_workers
+from dataset.workers import run_in_workers, worker_count
 from engine.config import RunConfig
 from models.blocks.region_texture import RegionTexture, Weights
 from models.experts.face import FaceConfig
@@ -62,11 +61,6 @@ class TextureTask:
         return self.folder / f"texture_{hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:24]}.npz"
 
 
-def workers_for(tasks: dict[Any, Any], config: RunConfig) -> int:
-    """How many processes to use."""
-    return max(1, min(config.extraction.workers or default_workers(), len(tasks)))
-
-
 def pairs_of(clip: KeptClip) -> torch.Tensor:
     """The pairs of a clip that has a face."""
     pairs = clip.face_pairs()
@@ -94,7 +88,7 @@ def describe_textures(
         for number, clip in clips.items()
     }
     missing = [task for task in tasks.values() if not is_whole_archive(task.kept)]
-    workers, limit_s = workers_for(tasks, config), config.extraction.timeout_s
+    workers, limit_s = worker_count(config.extraction.workers, len(tasks)), config.extraction.timeout_s
     made = run_in_workers(keep_texture, missing, workers=workers, timeout_s=limit_s) if missing else ()
     for _, _, failure in made:
         if failure:

@@ -12,7 +12,7 @@ import torch
 
 from dataset.pseudo_fakes.bank import REAL, SYNTHETIC, BankConfig
 from dataset.voice_bank import Use, VoiceRows, VoiceTask, load_voices
-from dataset.workers import default_workers
+from dataset.workers import worker_count
 from engine.config import RunConfig
 from engine.fitting.base import ExpertFitter, LabelledClips
 from models.experts.windows import WindowExpert
@@ -123,7 +123,7 @@ class VoiceFitter(ExpertFitter[WindowExpert]):
             for name, use in zip(clips.table.names, uses, strict=True)
         ]
         tasks += [task(f"synthetic/{path.name}", path, "synthetic") for path in utterances(config.fit.synthetic_voices)]
-        workers = min(config.extraction.workers or default_workers(), len(tasks))
+        workers = worker_count(config.extraction.workers, len(tasks))
         found = [rows for _, rows in load_voices(tasks, workers=workers, timeout_s=config.extraction.timeout_s)]
         material = assemble(found, clips.folds, clips.groups)
         return None if material is None else cls(material)

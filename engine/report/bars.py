@@ -9,10 +9,16 @@ from engine.report.svg import Plot, Scale
 from engine.report.text import fixed
 
 
+def rail(low: float, high: float) -> Plot:
+    """The ground of a small bar from `low` to `high`."""
+    plot = Plot(Scale(low, high, 2.0, 118.0), Scale(0, 1, 15.0, 1.0), width=120, height=16)
+    plot.rect(low, high, 0.3, 0.7, "rail")
+    return plot
+
+
 def auc_bar(auc: Estimate, name: str) -> Markup:
     """A small bar from chance (0.5, the middle) to the AUC, with its interval as a whisker."""
-    plot = Plot(Scale(0, 1, 2.0, 118.0), Scale(0, 1, 15.0, 1.0), width=120, height=16)
-    plot.rect(0, 1, 0.3, 0.7, "rail")
+    plot = rail(0, 1)
     if auc.value is not None:
         plot.rect(0.5, auc.value, 0.12, 0.88, "bar below" if auc.value < 0.5 else "bar main")
     if auc.low is not None and auc.high is not None:
@@ -26,8 +32,7 @@ def auc_bar(auc: Estimate, name: str) -> Markup:
 
 def score_bar(score: float | None, threshold: float) -> Markup:
     """A small bar from 0 to the score, with the threshold as a line."""
-    plot = Plot(Scale(0, 1, 2.0, 118.0), Scale(0, 1, 15.0, 1.0), width=120, height=16)
-    plot.rect(0, 1, 0.3, 0.7, "rail")
+    plot = rail(0, 1)
     if score is not None:
         plot.rect(0, score, 0.12, 0.88, "bar fake" if score >= threshold else "bar real")
     plot.rule("axis", x=threshold)
@@ -36,8 +41,7 @@ def score_bar(score: float | None, threshold: float) -> Markup:
 
 def evidence_bar(value: float | None, scale: float, name: str) -> Markup:
     """A small bar from the middle (no evidence) to a term's log-odds, of which `scale` reaches the edge."""
-    plot = Plot(Scale(-scale, scale, 2.0, 118.0), Scale(0, 1, 15.0, 1.0), width=120, height=16)
-    plot.rect(-scale, scale, 0.3, 0.7, "rail")
+    plot = rail(-scale, scale)
     if value is not None:
         plot.rect(0, value, 0.12, 0.88, "bar fake" if value > 0 else "bar real")
     plot.rule("axis", x=0)

@@ -41,11 +41,7 @@ def score_chart(scored: Scored, threshold: float | None, split: str, bins: int =
     plot.text(RIGHT - 6, BOTTOM - 7, f"real ({count(real.sum())})", "t strong real", "end")
     caption = "Fakes above the line, real clips below it."
     if threshold is not None and 0 <= threshold <= 1:
-        plot.rule("threshold", x=threshold)
-        plot.text(
-            plot.x(threshold), TOP - 6, f"threshold {threshold:.3f}", "t strong",
-            "start" if threshold < 0.15 else "end" if threshold > 0.85 else "middle",
-        )  # fmt: skip
+        mark_threshold(plot, threshold)
         missed = float((scored.score[known & (scored.target == 1)] < threshold).sum())
         alarms = float((scored.score[known & (scored.target == 0)] >= threshold).sum())
         caption += f" Left of the threshold above: {plural(int(missed), 'missed fake')}; right of it below: "
@@ -62,6 +58,13 @@ def score_chart(scored: Scored, threshold: float | None, split: str, bins: int =
     )  # fmt: skip
 
 
+def mark_threshold(plot: Plot, threshold: float) -> None:
+    """A line at the threshold, its value above it."""
+    plot.rule("threshold", x=threshold)
+    side = "start" if threshold < 0.15 else "end" if threshold > 0.85 else "middle"
+    plot.text(plot.x(threshold), TOP - 6, f"threshold {threshold:.3f}", "t strong", side)
+
+
 def unlabelled_chart(score: np.ndarray, threshold: float, bins: int = 25) -> Chart:
     """How many clips got which score (N,), NaN for those without; right of the threshold they are called fake."""
     known = score[~np.isnan(score)]
@@ -75,9 +78,7 @@ def unlabelled_chart(score: np.ndarray, threshold: float, bins: int = 25) -> Cha
     for index, height in enumerate(counts):
         side = "fake" if edges[index] >= threshold else "real"
         plot.rect(edges[index] + 0.12 / bins, edges[index + 1] - 0.12 / bins, 0, float(height), f"bar {side}")
-    plot.rule("threshold", x=threshold)
-    side = "start" if threshold < 0.15 else "end" if threshold > 0.85 else "middle"
-    plot.text(plot.x(threshold), TOP - 6, f"threshold {threshold:.3f}", "t strong", side)
+    mark_threshold(plot, threshold)
     above = int((known >= threshold).sum())
     caption = f"{plural(above, 'clip')} right of the threshold, {plural(len(known) - above, 'clip')} left of it."
     rows = [

@@ -142,18 +142,17 @@ def _limits(found: Any) -> str:
 
 
 def _clips(table: pd.DataFrame, prefix: str, labels: Sequence[str], threshold: float) -> Iterator[ScreenedClip]:
-    terms = [f"{prefix}{label}" for label in labels]
-    values = {term: numeric_column(table, term) for term in terms}
+    values = {label: numeric_column(table, f"{prefix}{label}") for label in labels}
     largest = [np.abs(value[np.isfinite(value)]).max() for value in values.values() if np.isfinite(value).any()]
     scale = max([LEAST_SCALE, *largest])
     for row, (name, clip) in enumerate(
         zip(short_names(table["video"].tolist()), table.to_dict("records"), strict=True)
     ):
         score = number(clip["score"])
-        bars = [evidence_bar(number(values[term][row]), scale, term) for term in terms]
+        bars = [evidence_bar(number(column[row]), scale, label) for label, column in values.items()]
         said = [str(clip[key]) for key in ("status", "reason") if clip[key] and clip[key] != "ok"]
-        absent = [name for name in labels if score is not None and np.isnan(values[f"{prefix}{name}"][row])]
-        note = ", ".join([*said, *(f"not judged by {name}" for name in absent)])
+        absent = [label for label, column in values.items() if score is not None and np.isnan(column[row])]
+        note = ", ".join([*said, *(f"not judged by {label}" for label in absent)])
         yield ScreenedClip(name, str(clip["verdict"]), score, score_bar(score, threshold), bars, note)
 
 

@@ -238,9 +238,8 @@ def _fit_scale(is_fake: np.ndarray, logit: np.ndarray, method: Method) -> tuple[
     if logit[is_fake].mean() <= logit[~is_fake].mean():
         return Calibration(), "not calibrated: the fakes do not have the higher mean logit"
     if method == "isotonic" and len(logit) >= ISOTONIC_LEAST_CLIPS:
-        from sklearn.isotonic import (
-            IsotonicRegression,  # 60 MB that scoring, which only applies a calibration, need not load
-        )
+        # 60 MB that scoring, which only applies a calibration, need not load.
+        from sklearn.isotonic import IsotonicRegression
 
         fit = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(logit, is_fake)
         knots = (tuple(fit.X_thresholds_.tolist()), tuple(fit.y_thresholds_.tolist()))
