@@ -18,7 +18,7 @@ from models.base import Detector
 from utils.errors import UsageError
 from utils.features.config import FeatureConfig
 from utils.files import existing_file
-from utils.metrics import Calibration, fit_calibration, summarise
+from utils.metrics import Calibration, DecisionRule, fit_calibration, summarise
 
 FIRST_COLUMNS = ["video_name", "target", "score", "logit", "status", "reason"]
 
@@ -90,8 +90,7 @@ def summarise_split(
     return summarise(
         predictions,
         split=split,
-        calibration=calibration,
-        in_sample=calibration.is_fitted and calibration.fitted_on == split,
+        rule=DecisionRule(calibration, in_sample=calibration.is_fitted and calibration.fitted_on == split),
         initialisation=initialisation,
         bootstrap=config.eval.bootstrap,
         seed=config.seed,

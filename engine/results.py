@@ -15,7 +15,7 @@ import pandas as pd
 from dataset.clips import ClipTable
 from dataset.splits import SPLITS
 from dataset.workers import default_workers
-from engine.audit import run_audit
+from engine.audit import AuditOptions, run_audit
 from engine.checkpoint import Checkpoint
 from engine.config import RunConfig
 from engine.evaluate import SplitResult, split_of
@@ -126,7 +126,7 @@ def audit_of(
     if not config.eval.audit:
         return None
     workers = config.extraction.workers or default_workers()
-    probes = run_audit(predictions, split.videos, workers=workers, seed=config.seed)
+    probes = run_audit(predictions, split.videos, AuditOptions(workers=workers, seed=config.seed))
     write_text_atomic(path, json.dumps({"labels": labels, "probes": probes}, indent=2, allow_nan=False) + "\n")
     return probes
 

@@ -1,4 +1,4 @@
-"""Audit a labelled set of clips: how far can one get without looking at the forgery?
+"""Audit a labelled set of clips: how well can it be classified without looking at the forgery?
 
 python utils/audit_dataset.py --labels FILE --video_dir DIR [--group COL] [--remedy NAME ...] [--output audit.json]
 """
@@ -24,8 +24,8 @@ def main(argv: Sequence[str]) -> int:
 
     from dataset.labels import read_labels
     from dataset.workers import default_workers
-    from engine.audit import run_audit
-    from engine.audit.table import format_audit
+    from engine.audit import AuditOptions, run_audit
+    from engine.audit.audit_text import format_audit
     from utils.errors import UsageError
     from utils.files import write_text_atomic
 
@@ -33,16 +33,15 @@ def main(argv: Sequence[str]) -> int:
     labels = read_labels(arguments.labels)
     if not arguments.video_dir.is_dir():
         raise UsageError(f"--video_dir is not a folder: {arguments.video_dir}")
-    rows = run_audit(
-        labels,
-        arguments.video_dir,
+    options = AuditOptions(
         group=arguments.group,
-        remedies=arguments.remedy,
+        mitigations=tuple(arguments.remedy),
         workers=arguments.workers or default_workers(),
         seed=arguments.seed,
         max_clips=arguments.max_clips,
         quiet=arguments.quiet,
     )
+    rows = run_audit(labels, arguments.video_dir, options)
     print(format_audit(rows))
     if arguments.output is not None:
         write_text_atomic(arguments.output, json.dumps(rows, indent=2, allow_nan=False) + "\n")

@@ -25,10 +25,11 @@ def main(argv: Sequence[str]) -> int:
 
     from utils.errors import WorkError
     from utils.files import existing_file, write_text_atomic
-    from utils.metrics.comparison import compare
+    from utils.metrics.decisions import DecisionRule
+    from utils.metrics.delong import compare
     from utils.metrics.predictions import join_labels, lend_labels, read_labels, read_predictions
     from utils.metrics.summary import summarise
-    from utils.metrics.table import format_comparison, format_summary
+    from utils.metrics.summary_text import format_comparison, format_summary
 
     paths = list(filter(None, (arguments.predictions, arguments.other)))
     tables = [read_predictions(existing_file(path, "the predictions file")) for path in paths]
@@ -42,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
         summary = summarise(
             table,
             split=arguments.split or path.stem,
-            threshold=arguments.threshold,
+            rule=DecisionRule(threshold=arguments.threshold),
             coverage_policy=arguments.policy,
             bootstrap=arguments.bootstrap,
             seed=arguments.seed,

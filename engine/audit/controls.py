@@ -1,4 +1,4 @@
-"""Controls: questions whose answer must be "at chance". Where it is not, the audit's other figures are not to be believed."""
+"""Control probes, whose AUC must be at chance. If one is not, the other results of the audit cannot be trusted."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from sklearn.decomposition import PCA
 
-from engine.audit.cross_validation import Evidence, held_out_scores
 from engine.audit.measure import Measurements
+from engine.audit.probe_evaluation import ProbeData, out_of_fold_scores
 from engine.audit.probes import FACT_MODELS
 from engine.audit.random_encoder import random_features
 from utils.metrics.ranking import roc_auc
@@ -17,18 +17,19 @@ PERMUTATIONS = 20
 COMPONENTS = 6
 
 
-def permuted_aucs(evidence: Evidence, seed: int, permutations: int = PERMUTATIONS) -> np.ndarray:
-    """AUCs of a probe when the labels mean nothing: (permutations,).
+def permuted_aucs(data: ProbeData, seed: int, permutations: int = PERMUTATIONS) -> np.ndarray:
+    """Return the AUCs of a probe under permuted labels: (permutations,).
 
-    Labels are dealt out anew in runs: the groups' clips, in one random order of the groups, get the labels of the groups in
-    another. Clips of one group so tend to share a class as much as they do in the data, which makes the honest, wider null.
+    Labels are permuted in runs: the clips are ordered by group in one random order and receive the labels of the clips
+    in another. Clips of one group therefore share a class about as often as in the data, which gives the correct, wider
+    null distribution.
     """
     rng = np.random.default_rng(seed)
     aucs = []
     for number in range(permutations):
-        target = permute_labels(evidence.target, evidence.group, rng)
-        null = Evidence(evidence.inputs, target, evidence.group, evidence.models)
-        score = held_out_scores(null, seed + number, grouped=True, repeats=1)
+        target = permute_labels(data.target, data.group, rng)
+        null = ProbeData(data.inputs, target, data.group, data.models)
+        score = out_of_fold_scores(null, seed + number, grouped=True, repeats=1)
         auc = None if score is None else roc_auc(target, score).value
         if auc is not None:
             aucs.append(auc)
@@ -36,7 +37,7 @@ def permuted_aucs(evidence: Evidence, seed: int, permutations: int = PERMUTATION
 
 
 def permute_labels(target: np.ndarray, group: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
-    """The same labels on other clips, in runs as long as the groups: (n,)."""
+    """Permute the labels, keeping runs of labels that are as long as the groups: (n,)."""
     if group is None:
         return rng.permutation(target)
     permuted = np.empty_like(target)
@@ -45,21 +46,21 @@ def permute_labels(target: np.ndarray, group: np.ndarray | None, rng: np.random.
 
 
 def _in_groups(group: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Indices of the clips, group by group, the groups and the clips inside each in random order."""
+    """Return clip indices ordered by group; groups, and clips within a group, are in random order."""
     _, number = np.unique(group, return_inverse=True)
     return np.lexsort((rng.random(len(group)), rng.permutation(number.max() + 1)[number]))
 
 
-def swap_partners(group: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Pair real clips, inside their group where it can be.
+def swap_audio_pairs(group: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Assign each real clip the audio of another, within its group if possible.
 
     Args:
-        group: (n,) the clips' groups, n of at least 2.
-        rng: decides who is paired with whom.
+        group: (n,) group of each clip, n >= 2.
+        rng: Source of randomness.
 
     Returns:
-        (n,) whose sound each clip is given, never its own, every clip's once; and (n,) the block that each clip belongs to:
-        groups that exchange sounds are one block.
+        (n,) index of the clip that supplies the audio, a permutation without fixed points; and (n,) block of each clip.
+        Groups that exchange audio form one block.
     """
     order = _in_groups(group, rng)
     pairs: list[list[int]] = []
@@ -80,20 +81,20 @@ def swap_partners(group: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarr
     return partner, block
 
 
-def swapped_audio(clips: Sequence[Measurements], group: np.ndarray | None, seed: int) -> Evidence | None:
-    """Real clips with their own sound against the same clips with the sound of another real.
+def swapped_audio(clips: Sequence[Measurements], group: np.ndarray | None, seed: int) -> ProbeData | None:
+    """Return data that contrasts real clips with the same clips given the audio of another real clip.
 
-    Every picture and every sound occurs once on either side, so neither tells anything alone; only whether the two belong
-    together could. Random encoders cannot know that from speech and lips. If they can, sounds and pictures are tied by
-    something else (the recording, the source), and a detector that claims to use synchrony may live on it.
+    Each video and each waveform occurs once in either class, so neither is informative alone; only their match is.
+    Random encoders cannot assess lip synchrony. If they tell the classes apart, audio and video are linked by something
+    else (the recording session, the source), and a detector meant to use synchrony may rely on it.
 
     Args:
-        clips: real clips.
-        group: their groups, or `None`.
-        seed: of the encoders and the pairing.
+        clips: Real clips.
+        group: (n,) group of each clip, or `None`.
+        seed: Seed of the encoders and the pairing.
 
     Returns:
-        `None` when fewer than 4 clips have both sound and pictures.
+        The data, with swapped pairs as class 1; `None` if fewer than 4 clips have both audio and video.
     """
     both = [
         (index, clip.mel, clip.frames)
@@ -104,22 +105,22 @@ def swapped_audio(clips: Sequence[Measurements], group: np.ndarray | None, seed:
         return None
     indices, mels, frames = zip(*both, strict=True)
     names = np.arange(len(both)) if group is None else np.unique(group[list(indices)], return_inverse=True)[1]
-    partner, block = swap_partners(names, np.random.default_rng(seed))
-    sound, picture = (
+    partner, block = swap_audio_pairs(names, np.random.default_rng(seed))
+    audio, video = (
         _standard_components(np.concatenate(random_features(np.stack(arrays), seed), axis=1))
         for arrays in (mels, frames)
     )
-    features = np.concatenate([_together(sound, picture), _together(sound[partner], picture)])
+    features = np.concatenate([_interactions(audio, video), _interactions(audio[partner], video)])
     target = np.repeat([0, 1], len(both))
-    return Evidence([features], target, np.tile(block, 2), FACT_MODELS)
+    return ProbeData([features], target, np.tile(block, 2), FACT_MODELS)
 
 
 def _standard_components(features: np.ndarray) -> np.ndarray:
-    """The strongest directions, each with variance 1; made without labels, so that nothing leaks through them."""
+    """Project onto the leading principal components, scaled to unit variance. Labels are not used."""
     return PCA(min(COMPONENTS, len(features) - 1), whiten=True, random_state=0).fit_transform(features)
 
 
-def _together(sound: np.ndarray, picture: np.ndarray) -> np.ndarray:
-    """Both, and all products of one with the other, in which a linear model can see whether they agree."""
-    products = sound[:, :, None] * picture[:, None, :]
-    return np.concatenate([sound, picture, products.reshape(len(sound), -1)], axis=1)
+def _interactions(audio: np.ndarray, video: np.ndarray) -> np.ndarray:
+    """Concatenate both feature sets and their pairwise products, which let a linear model use their agreement."""
+    products = audio[:, :, None] * video[:, None, :]
+    return np.concatenate([audio, video, products.reshape(len(audio), -1)], axis=1)

@@ -1,4 +1,4 @@
-"""What one clip gives to the probes: one visit by one worker, a few kilobytes back."""
+"""Measurements of one clip for the probes, made in a worker process; the result is about 100 KB."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import cv2
 import numpy as np
 import soxr
 
-from engine.audit.remedies import re_encode, treat_audio
-from engine.audit.sound import MAX_AUDIO_S, band_facts, level_facts, read_sound, silence_facts
+from engine.audit.mitigations import mitigate_audio, re_encode
+from engine.audit.waveform_facts import MAX_AUDIO_S, band_facts, level_facts, read_audio, silence_facts
 from utils.features.config import FeatureConfig
 from utils.features.mel import MelSpectrogram, mel_image
 from utils.media.decode import AudioBlock, ClipStream
 from utils.media.errors import MediaError
 from utils.media.probe import ContainerProbe, probe_container
 
-PICTURE_PX = 128
+MEL_IMAGE_PX = 128
 FRAME_PX = 64
 FRAME_STEPS = (0, 8, 16, 32)
-"""Which frames are looked at: early ones, so that a long clip costs no more than a short one."""
+"""Indices of the sampled frames. They are early frames, so a long clip takes no longer than a short one."""
 
 THUMBNAIL_PX = 8
 
@@ -36,31 +36,31 @@ class MeasureTask:
     """One clip to measure.
 
     Attributes:
-        path: where it lies.
-        remedies: names of `REMEDIES` to apply first.
-        window_s: length of the window for `fixed_window`.
+        path: Media file.
+        mitigations: Names of `MITIGATIONS` to apply first.
+        window_s: Window length for `fixed_window`.
     """
 
     path: Path
-    remedies: frozenset[str] = frozenset()
+    mitigations: frozenset[str] = frozenset()
     window_s: float = 0.0
 
 
 @dataclass(frozen=True)
 class Measurements:
-    """One clip's measurements.
+    """Measurements of one clip.
 
     Attributes:
-        container: family -> fact -> number or text; what the file says, and by decoding only the sound's length.
-        sound: family -> fact -> number; empty without sound.
-        mel: (PICTURE_PX, PICTURE_PX) uint8, the picture that the detectors are given; `None` without sound.
+        container: Family -> fact -> number or text, read from the container; only the audio duration needs decoding.
+        audio: Family -> fact -> number; empty without audio.
+        mel: (MEL_IMAGE_PX, MEL_IMAGE_PX) uint8 mel-spectrogram image, as used by the detectors; `None` without audio.
         frames: (K, FRAME_PX, FRAME_PX, 3) uint8 with K = len(FRAME_STEPS); `None` without video.
-        first_frame: (F,) float32; `None` without video.
-        reason: reason code when the clip could not be measured; everything else is then empty.
+        first_frame: (F,) float32 features of the first frame; `None` without video.
+        reason: Reason code if the clip could not be measured; all other fields are then empty.
     """
 
     container: Facts = field(default_factory=dict)
-    sound: Facts = field(default_factory=dict)
+    audio: Facts = field(default_factory=dict)
     mel: np.ndarray | None = None
     frames: np.ndarray | None = None
     first_frame: np.ndarray | None = None
@@ -68,9 +68,9 @@ class Measurements:
 
 
 def measure_clip(task: MeasureTask) -> Measurements:
-    """Measure a clip; one that cannot be read gives its reason, it does not raise."""
+    """Measure a clip. An unreadable clip yields its reason code instead of an exception."""
     try:
-        if "re_encode" not in task.remedies:
+        if "re_encode" not in task.mitigations:
             return _measure(task.path, task)
         with tempfile.TemporaryDirectory(prefix="audit-") as folder:
             copy = Path(folder) / "clip.mp4"
@@ -84,27 +84,30 @@ def measure_clip(task: MeasureTask) -> Measurements:
 
 def _measure(path: Path, task: MeasureTask) -> Measurements:
     probe = probe_container(path)
-    samples, rate_hz = read_sound(path)
+    samples, rate_hz = read_audio(path)
     container = container_facts(probe, len(samples) / rate_hz if rate_hz else 0.0)
-    if "fixed_window" in task.remedies:
-        _show_one_window(container, task.window_s)
-    sound: Facts = {}
+    if "fixed_window" in task.mitigations:
+        _set_window_duration(container, task.window_s)
+    audio: Facts = {}
     mel = None
     if len(samples):
-        samples, rate_hz = treat_audio(samples, rate_hz, task.remedies, task.window_s)
+        samples, rate_hz = mitigate_audio(samples, rate_hz, task.mitigations, task.window_s)
     if len(samples):
-        sound = {
+        audio = {
             **silence_facts(samples, rate_hz),
             **level_facts(samples),
             "band limit": band_facts(samples, rate_hz),
         }
-        mel = _mel_picture(samples, rate_hz)
-    pictures, first = _pictures(path)
-    return Measurements(container, sound, mel, pictures, first)
+        mel = _mel_image(samples, rate_hz)
+    frames, first = _sample_frames(path)
+    return Measurements(container, audio, mel, frames, first)
 
 
 def container_facts(probe: ContainerProbe, decoded_audio_s: float) -> Facts:
-    """A container's facts by family. Numbers whose name ends in `_bytes`, `_bps` or `_px` span orders of magnitude."""
+    """Return the facts of a container by family.
+
+    Facts whose name ends in `_bytes`, `_bps` or `_px` span orders of magnitude.
+    """
     video, audio = probe.video, probe.audio
     nan = float("nan")
     gap_s = probe.audio_minus_video_s
@@ -172,22 +175,22 @@ def _bit_rate_facts(probe: ContainerProbe, length_s: float) -> FactRow:
     return facts
 
 
-def _show_one_window(container: Facts, window_s: float) -> None:
-    """With fixed windows a model no longer sees how long a clip is, only its frame rate."""
+def _set_window_duration(container: Facts, window_s: float) -> None:
+    """Replace duration and frame count: with a fixed window, a model sees only the frame rate, not the duration."""
     fps = container["rates"]["fps"]
     container["duration"] = {"duration_s": window_s}
     container["frame count"] = {"n_frames": float(np.round(window_s * float(fps)))}
 
 
-def _mel_picture(samples: np.ndarray, rate_hz: int) -> np.ndarray:
+def _mel_image(samples: np.ndarray, rate_hz: int) -> np.ndarray:
     config = FeatureConfig().audio
     mel = MelSpectrogram(config)
     mel.feed(soxr.resample(samples, rate_hz, config.sample_rate_hz, quality="HQ"))
-    return mel_image(mel.power(), PICTURE_PX)
+    return mel_image(mel.power(), MEL_IMAGE_PX)
 
 
-def _pictures(path: Path) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """A few small frames and the facts of the first one; a short clip repeats its last frame."""
+def _sample_frames(path: Path) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Return a few small frames and the features of the first one. A short clip repeats its last frame."""
     small, first = [], None
     frames = itertools.islice(ClipStream(path, audio=False), FRAME_STEPS[-1] + 1)
     for index, frame in enumerate(frames):
@@ -203,7 +206,7 @@ def _pictures(path: Path) -> tuple[np.ndarray | None, np.ndarray | None]:
 
 
 def first_frame_facts(frame: np.ndarray) -> np.ndarray:
-    """A thumbnail in grey, colour histograms, and the sharpness of one (H, W, 3) uint8 frame: (F,) float32."""
+    """Return a grey thumbnail, colour histograms, sharpness and brightness of an (H, W, 3) uint8 frame: (F,) float32."""
     grey = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY)
     thumbnail = cv2.resize(grey, (THUMBNAIL_PX, THUMBNAIL_PX), interpolation=cv2.INTER_AREA).ravel() / 255
     histograms = [np.histogram(frame[..., channel], 8, (0, 256))[0] / grey.size for channel in range(3)]

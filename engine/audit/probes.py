@@ -1,4 +1,4 @@
-"""The probes: which measurements each is given, and what the project offers against what it finds."""
+"""The probes: which measurements each one uses, and which mitigations counter what it finds."""
 
 from __future__ import annotations
 
@@ -8,44 +8,42 @@ from math import isfinite
 
 import numpy as np
 
-from engine.audit.cross_validation import Evidence
 from engine.audit.measure import FactRow, Measurements
+from engine.audit.probe_evaluation import ProbeData
 from engine.audit.random_encoder import random_features
 
 FACT_MODELS = ("logistic", "tree")
 HEAD_MODELS = ("linear_head",)
 ALL_FACTS = ("size", "rates", "codecs", "bit rate", "durations", "audio minus video duration", "frame count")
 LOGARITHMIC = ("_bytes", "_bps", "_px")
-STILL = "a frame shows the forgery too, so this may be the forgery seen by a crude eye"
-HEARD = "where voices are forged, this may be the forgery heard by a crude ear"
+FRAME_CAVEAT = "a frame also shows the forgery, so the probe may detect the forgery itself"
+AUDIO_CAVEAT = "if voices are forged, the probe may detect the forgery itself"
 
 
 @dataclass(frozen=True)
 class Probe:
-    """One question to the data: about facts of some families, or about one array per clip.
+    """A shortcut test, based either on facts of some families or on one array per clip.
 
     Attributes:
-        name: what the probe looks at.
-        remedies: names of `REMEDIES` that should close this shortcut.
-        families: families of `Measurements.container` or `Measurements.sound`; empty for a probe of arrays.
-        array: attribute of `Measurements` that holds the array; empty for a probe of facts.
-        encode: from stacked arrays and a seed to feature matrices.
-        models: names of `CLASSIFIERS`.
-        caveat: what to keep in mind when the probe finds something.
+        name: Name shown in reports.
+        mitigations: Names of `MITIGATIONS` that should remove this shortcut.
+        families: Keys of `Measurements.container` or `Measurements.audio`; empty for an array probe.
+        array: Attribute of `Measurements` that holds the array; empty for a fact probe.
+        encode: Function from stacked arrays and a seed to feature matrices.
+        models: Names of `CLASSIFIERS`.
+        caveat: Caution added to a finding of this probe.
     """
 
     name: str
-    remedies: tuple[str, ...]
+    mitigations: tuple[str, ...]
     families: tuple[str, ...] = ()
     array: str = ""
     encode: Callable[[np.ndarray, int], list[np.ndarray]] = lambda array, seed: [array]
     models: tuple[str, ...] = FACT_MODELS
     caveat: str = ""
 
-    def evidence(
-        self, clips: Sequence[Measurements], target: np.ndarray, group: np.ndarray | None, seed: int
-    ) -> Evidence:
-        """The probe's features of the clips that have them, with their targets and groups."""
+    def data(self, clips: Sequence[Measurements], target: np.ndarray, group: np.ndarray | None, seed: int) -> ProbeData:
+        """Return features, targets and groups of the clips that have this probe's measurements."""
         if self.families:
             rows = [self.facts(clip) for clip in clips]
             usable = np.array([row is not None for row in rows], dtype=bool)
@@ -57,17 +55,17 @@ class Probe:
             matrices = (
                 self.encode(np.stack([array for array in arrays if array is not None]), seed) if usable.any() else []
             )
-        return Evidence(matrices, target[usable], None if group is None else group[usable], self.models)
+        return ProbeData(matrices, target[usable], None if group is None else group[usable], self.models)
 
     def facts(self, clip: Measurements) -> FactRow | None:
-        """The clip's facts of the probe's families; `None` when it lacks one of them (no sound)."""
-        known = clip.container | clip.sound
+        """Return the clip's facts of the probe's families; `None` if a family is missing (a clip without audio)."""
+        known = clip.container | clip.audio
         if not all(family in known for family in self.families):
             return None
         return {fact: value for family in self.families for fact, value in known[family].items()}
 
     def medians(self, clips: Sequence[Measurements], target: np.ndarray) -> dict[str, dict[str, float]]:
-        """The median of each numeric fact among the reals and among the fakes that have it."""
+        """Return the median of each numeric fact among the reals and among the fakes that have it."""
         rows = (
             [(self.facts(clip) or {}, kind) for clip, kind in zip(clips, target, strict=True)] if self.families else []
         )
@@ -88,10 +86,10 @@ class Probe:
 
 
 def fact_matrix(rows: Sequence[FactRow]) -> np.ndarray:
-    """Facts as finite numbers: (n, F) float64.
+    """Encode facts as a finite matrix: (n, F) float64.
 
-    Text becomes one column per value. Numbers whose name ends in one of `LOGARITHMIC` are taken as logarithms; where one is
-    absent the median stands in and a column says so, since absence is a fact as well.
+    Text is one-hot encoded. Facts whose name ends in one of `LOGARITHMIC` are log-transformed. A missing number is
+    replaced by the median and flagged in an extra column, since a missing value may itself be informative.
     """
     columns = []
     for name in sorted(set().union(*rows)):
@@ -124,7 +122,7 @@ PROBES: tuple[Probe, ...] = (
     Probe("leading silence", ("trim_silence",), ("leading silence",)),
     Probe("trailing silence", ("trim_silence",), ("trailing silence",)),
     Probe("loudness", ("level",), ("loudness",)),
-    Probe("crest factor", (), ("crest factor",), caveat=HEARD),
+    Probe("crest factor", (), ("crest factor",), caveat=AUDIO_CAVEAT),
     Probe("band limit", ("band_limit", "resample"), ("band limit",)),
     Probe(
         "random encoder on mel",
@@ -132,7 +130,7 @@ PROBES: tuple[Probe, ...] = (
         array="mel",
         encode=random_features,
         models=HEAD_MODELS,
-        caveat=f"a trained network that reaches no more has learned no more; {HEARD}",
+        caveat=f"a trained network with no higher AUC has learned nothing more; {AUDIO_CAVEAT}",
     ),
     Probe(
         "random encoder on frames",
@@ -140,7 +138,7 @@ PROBES: tuple[Probe, ...] = (
         array="frames",
         encode=random_features,
         models=HEAD_MODELS,
-        caveat=STILL,
+        caveat=FRAME_CAVEAT,
     ),
-    Probe("first frame only", ("re_encode",), array="first_frame", caveat=STILL),
+    Probe("first frame only", ("re_encode",), array="first_frame", caveat=FRAME_CAVEAT),
 )

@@ -13,7 +13,7 @@ from engine.cross_validation import OUT_OF_FOLD
 from engine.experiments.plan import Experiment
 from engine.experiments.runs import FinishedRun
 from utils.metrics import holm, summarise, summary_row
-from utils.metrics.comparison import compare
+from utils.metrics.delong import compare
 
 Row = dict[str, Any]
 

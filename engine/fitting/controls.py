@@ -18,8 +18,8 @@ import pandas as pd
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from dataset.workers import run_in_workers, worker_count
-from engine.audit.cross_validation import CLASSIFIERS
 from engine.audit.measure import Measurements, MeasureTask, measure_clip
+from engine.audit.probe_evaluation import CLASSIFIERS
 from engine.audit.probes import PROBES, fact_matrix
 from engine.audit.random_encoder import random_features
 from engine.config import RunConfig
@@ -87,7 +87,7 @@ def facts_of(path: Path) -> ControlFacts:
         "duration": number_of(measured.container.get("duration", {}), "duration_s"),
         "face size": math.nan if face is None else face.eye_px,
         "sharpness": math.nan if face is None else sharpness(face.crops),
-        "loudness": number_of(measured.sound.get("loudness", {}), "rms_db"),
+        "loudness": number_of(measured.audio.get("loudness", {}), "rms_db"),
     }
     return ControlFacts(single, measured)
 

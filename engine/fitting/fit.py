@@ -36,7 +36,7 @@ from models import build_model
 from models.base import Detector
 from models.experts import Expert
 from utils.errors import UsageError
-from utils.metrics import Calibration, fit_calibration, roc_auc, summarise
+from utils.metrics import Calibration, DecisionRule, fit_calibration, roc_auc, summarise
 
 log = logging.getLogger(__name__)
 
@@ -205,8 +205,7 @@ def fuse(clips: LabelledClips, judged: Mapping[str, Judged], config: RunConfig) 
     metrics = summarise(
         predictions,
         split=OUT_OF_FOLD,
-        calibration=calibration,
-        in_sample=calibration.is_fitted,
+        rule=DecisionRule(calibration, in_sample=calibration.is_fitted),
         initialisation="fitted",
         bootstrap=config.eval.bootstrap,
         seed=config.seed,

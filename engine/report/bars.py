@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
-from engine.report.inputs import Estimate
+from engine.report.inputs import ReportedMetric
 from engine.report.svg import Plot, Scale
 from engine.report.text import fixed
 
@@ -16,7 +16,7 @@ def rail(low: float, high: float) -> Plot:
     return plot
 
 
-def auc_bar(auc: Estimate, name: str) -> Markup:
+def auc_bar(auc: ReportedMetric, name: str) -> Markup:
     """A small bar from chance (0.5, the middle) to the AUC, with its interval as a whisker."""
     plot = rail(0, 1)
     if auc.value is not None:
@@ -48,7 +48,7 @@ def evidence_bar(value: float | None, scale: float, name: str) -> Markup:
     return plot.render_mini(f"{name}: none" if value is None else f"{name}: {fixed(value, 2)}")
 
 
-def headline_bar(auc: Estimate) -> Markup:
+def headline_bar(auc: ReportedMetric) -> Markup:
     """The headline AUC on a scale from 0 to 1 with chance marked; its interval as a band."""
     plot = Plot(Scale(0, 1, 12.0, 348.0), Scale(0, 1, 34.0, 16.0), width=360, height=54)
     plot.rect(0, 1, 0.36, 0.64, "rail")

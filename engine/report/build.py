@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from engine.report import bars, history_charts, limits, ranking_charts, score_charts, tables
-from engine.report.inputs import Estimate, ReportInputs, estimate, group_estimate, number, scored_rows
+from engine.report.inputs import ReportedMetric, ReportInputs, number, read_group_auc, read_metric, scored_rows
 from engine.report.text import count, fixed, isolate, percent, plural, visible, writable
 from utils.files import write_text_atomic
 
@@ -37,8 +37,8 @@ class SplitRow:
     n_fake: int | None
     n_real: int | None
     coverage: float | None
-    auc: Estimate
-    eer: Estimate
+    auc: ReportedMetric
+    eer: ReportedMetric
     bar: Any
 
 
@@ -81,7 +81,7 @@ def _context(inputs: ReportInputs) -> dict[str, Any]:
     metrics = inputs.metrics.get(split, {})
     frame = inputs.predictions.get(split)
     scored = scored_rows(frame)
-    auc = estimate(metrics, "auc")
+    auc = read_metric(metrics, "auc")
     threshold = number(metrics.get("threshold"))
     other = ranking_charts.comparison_curve(inputs.predictions, split)
     name = visible(split, 24)
@@ -106,11 +106,11 @@ def _context(inputs: ReportInputs) -> dict[str, Any]:
         "ranking": [
             ranking_charts.roc_chart(scored, name, other),
             ranking_charts.low_fpr_chart(scored, name, other),
-            ranking_charts.det_chart(scored, name, other, estimate(metrics, "eer")),
+            ranking_charts.det_chart(scored, name, other, read_metric(metrics, "eer")),
         ],
         "scores": [
             score_charts.score_chart(scored, threshold, name),
-            score_charts.reliability_chart(metrics, scored, estimate(metrics, "ece"), name),
+            score_charts.reliability_chart(metrics, scored, read_metric(metrics, "ece"), name),
         ],
         "history": history_charts.history_charts(inputs.history),
         "groups": tables.auc_tables(metrics),
@@ -145,7 +145,7 @@ def _subtitle(inputs: ReportInputs) -> Iterator[str]:
 
 
 def _figure(metrics: Mapping[str, Any], key: str, label: str, as_percent: bool = False, note: str = "") -> Figure:
-    found = estimate(metrics, key)
+    found = read_metric(metrics, key)
     printer = percent if as_percent else fixed
     if found.value is None:
         return Figure(label, printer(None), found.reason)
@@ -158,7 +158,7 @@ def _figures(metrics: Mapping[str, Any]) -> Iterator[Figure]:
     rates = metrics.get("tpr_at_fpr")
     rates = rates if isinstance(rates, Mapping) else {}
     for rate in ("0.01", "0.005", "0.001"):
-        found = estimate(metrics, f"tpr_at_fpr.{rate}", rates.get(rate))
+        found = read_metric(metrics, f"tpr_at_fpr.{rate}", rates.get(rate))
         yield Figure(f"Fakes found at {100 * float(rate):g}\u00a0% false alarms", percent(found.value), found.reason)
     yield _figure(metrics, "eer", "Equal error rate", as_percent=True)
     yield _figure(metrics, "ap", "Average precision")
@@ -181,18 +181,18 @@ def _figures(metrics: Mapping[str, Any]) -> Iterator[Figure]:
     yield _figure(metrics, "threshold", "Threshold on the score", note="; ".join(filter(None, (note, cross))))
 
 
-def _policies(metrics: Mapping[str, Any]) -> Iterator[tuple[str, Estimate]]:
+def _policies(metrics: Mapping[str, Any]) -> Iterator[tuple[str, ReportedMetric]]:
     policies = metrics.get("policies")
     if isinstance(policies, Mapping):
         for name in policies:
             words = {"exclude": "left out (the headline's way)"}.get(name, str(name).replace("-", " "))
-            yield words, group_estimate(metrics, "policies", name)
+            yield words, read_group_auc(metrics, "policies", name)
 
 
 def _split_row(inputs: ReportInputs, split: str) -> SplitRow:
     metrics = inputs.metrics[split]
     scored = scored_rows(inputs.predictions[split]) if split in inputs.predictions else None
-    auc = estimate(metrics, "auc")
+    auc = read_metric(metrics, "auc")
     size = number(metrics.get("n"))
     return SplitRow(
         name=split,
@@ -201,7 +201,7 @@ def _split_row(inputs: ReportInputs, split: str) -> SplitRow:
         n_real=scored.n_real if scored else None,
         coverage=number(metrics.get("coverage")),
         auc=auc,
-        eer=estimate(metrics, "eer"),
+        eer=read_metric(metrics, "eer"),
         bar=bars.auc_bar(auc, split),
     )
 

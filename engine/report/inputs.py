@@ -57,7 +57,7 @@ class ReportInputs:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class ReportedMetric:
     """A metric with its interval. `value` is None where it could not be computed, and `reason` then says why."""
 
     value: float | None
@@ -94,7 +94,7 @@ def reason_for(metrics: Mapping[str, Any], key: str) -> str:
     return "not recorded in metrics.json"
 
 
-def estimate(metrics: Mapping[str, Any], key: str, entry: object = None) -> Estimate:
+def read_metric(metrics: Mapping[str, Any], key: str, entry: object = None) -> ReportedMetric:
     """The metric at `key` (or `entry`, already looked up): a plain number, or a mapping with value, low and high."""
     entry = metrics.get(key) if entry is None else entry
     low = high = None
@@ -103,19 +103,19 @@ def estimate(metrics: Mapping[str, Any], key: str, entry: object = None) -> Esti
         value = number(entry.get("value", entry.get("auc")))
     else:
         value = number(entry)
-    return Estimate(value, low, high, "" if value is not None else reason_for(metrics, key))
+    return ReportedMetric(value, low, high, "" if value is not None else reason_for(metrics, key))
 
 
-def group_estimate(metrics: Mapping[str, Any], table: str, name: str) -> Estimate:
+def read_group_auc(metrics: Mapping[str, Any], table: str, name: str) -> ReportedMetric:
     """The AUC of one row of a per-type, per-source or per-modality table: `{"n", "auc": number or mapping, ...}`."""
     entry = metrics[table][name]
     key = f"{table}.{name}.auc"
     if not isinstance(entry, Mapping):
-        return estimate(metrics, key, entry)
+        return read_metric(metrics, key, entry)
     auc = entry.get("auc", entry)
     if not isinstance(auc, Mapping):
         auc = {"value": auc, "low": entry.get("low"), "high": entry.get("high")}
-    return estimate(metrics, key, auc)
+    return read_metric(metrics, key, auc)
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ from typing import Any
 import pandas as pd
 
 from engine.report.inputs import (
-    Estimate,
+    ReportedMetric,
     ReportInputs,
     Scored,
-    estimate,
-    group_estimate,
     number,
     numeric_column,
+    read_group_auc,
+    read_metric,
     scored_rows,
 )
 from engine.report.text import count, fixed, percent, plural, visible
@@ -31,7 +31,7 @@ def limits(inputs: ReportInputs) -> list[str]:
     split = inputs.headline_split
     metrics = inputs.metrics.get(split, {})
     scored = scored_rows(inputs.predictions.get(split))
-    auc = estimate(metrics, "auc")
+    auc = read_metric(metrics, "auc")
     found: list[str] = []
     found += _about_weights(inputs, metrics)
     found += _about_size(metrics, scored, auc, known=split in inputs.predictions)
@@ -63,7 +63,7 @@ def _about_weights(inputs: ReportInputs, metrics: Mapping[str, Any]) -> Iterator
         )
 
 
-def _about_size(metrics: Mapping[str, Any], scored: Scored, auc: Estimate, *, known: bool) -> Iterator[str]:
+def _about_size(metrics: Mapping[str, Any], scored: Scored, auc: ReportedMetric, *, known: bool) -> Iterator[str]:
     total = scored.n_fake + scored.n_real
     if auc.value is None:
         yield f"There is no AUC: {auc.reason}."
@@ -123,7 +123,7 @@ def _about_blind_spots(metrics: Mapping[str, Any]) -> Iterator[str]:
     types = metrics.get("per_type")
     if not isinstance(types, Mapping):
         return
-    weak = {str(name): group_estimate(metrics, "per_type", name).value for name in types}
+    weak = {str(name): read_group_auc(metrics, "per_type", name).value for name in types}
     blind = sorted((value, name) for name, value in weak.items() if value is not None and value < BLIND_AUC)
     if blind:
         named = ", ".join(f"{visible(name, 60)} ({fixed(value, 2)})" for value, name in blind[:6])
@@ -151,7 +151,7 @@ def _about_sources(inputs: ReportInputs, split: str) -> Iterator[str]:
         )
 
 
-def _about_shortcuts(inputs: ReportInputs, auc: Estimate) -> Iterator[str]:
+def _about_shortcuts(inputs: ReportInputs, auc: ReportedMetric) -> Iterator[str]:
     if inputs.audit is None:
         yield "The shortcut audit was not run: how far one gets without looking at the forgery is not known."
     else:
@@ -172,7 +172,7 @@ def _about_shortcuts(inputs: ReportInputs, auc: Estimate) -> Iterator[str]:
         yield "The robustness suite was not run: how the score holds after re-encoding, scaling or noise is not known."
 
 
-def _about_selection(inputs: ReportInputs, metrics: Mapping[str, Any], auc: Estimate) -> Iterator[str]:
+def _about_selection(inputs: ReportInputs, metrics: Mapping[str, Any], auc: ReportedMetric) -> Iterator[str]:
     split = inputs.headline_split
     if inputs.history and split.lower().startswith("val"):
         yield (
@@ -180,7 +180,7 @@ def _about_selection(inputs: ReportInputs, metrics: Mapping[str, Any], auc: Esti
             "Evaluate on a test split."
         )
     for name, other in inputs.metrics.items():
-        value = estimate(other, "auc").value
+        value = read_metric(other, "auc").value
         if name != split and value is not None and auc.high is not None and value > auc.high:
             yield (
                 f"The AUC on {visible(name, 40)} ({fixed(value)}) lies above this split's interval: "

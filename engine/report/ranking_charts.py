@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from engine.report.chart import BOTTOM, LEFT, PERCENT_TICKS, RIGHT, TOP, Chart
-from engine.report.inputs import Estimate, Scored, scored_rows
+from engine.report.inputs import ReportedMetric, Scored, scored_rows
 from engine.report.svg import Plot, Scale, Ticks, staircase
 from engine.report.text import csv_uri, percent, plural
 from utils.metrics.ranking import RocCurve, resolves_fpr, roc_curve
@@ -111,7 +111,7 @@ def low_fpr_chart(scored: Scored, split: str, other: tuple[str, RocCurve] | None
     return Chart("roc-low-fpr", "ROC at low false positive rates", svg=svg, caption=caption, csv=data)
 
 
-def det_chart(scored: Scored, split: str, other: tuple[str, RocCurve] | None, eer: Estimate) -> Chart:
+def det_chart(scored: Scored, split: str, other: tuple[str, RocCurve] | None, eer: ReportedMetric) -> Chart:
     """Detection error trade-off on normal-deviate axes, with the equal error rate marked."""
     curve = roc_of(scored)
     if curve is None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from engine.report.chart import BOTTOM, LEFT, RIGHT, TOP, UNIT_TICKS, Chart
-from engine.report.inputs import Estimate, Scored, number
+from engine.report.inputs import ReportedMetric, Scored, number
 from engine.report.svg import Plot, Scale, nice_ticks
 from engine.report.text import count, csv_uri, fixed, plural
 from utils.metrics.reliability import reliability_table
@@ -116,7 +116,7 @@ def reliability_bins(metrics: Mapping[str, Any], scored: Scored) -> list[Bin]:
     return found
 
 
-def reliability_chart(metrics: Mapping[str, Any], scored: Scored, ece: Estimate, split: str) -> Chart:
+def reliability_chart(metrics: Mapping[str, Any], scored: Scored, ece: ReportedMetric, split: str) -> Chart:
     """Reliability diagram: observed share of fakes against mean predicted probability; area of a dot = clips."""
     bins = reliability_bins(metrics, scored)
     if not bins:

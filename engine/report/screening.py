@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from engine.report.bars import evidence_bar, score_bar
 from engine.report.build import Figure, page, provenance_rows, versions_of
-from engine.report.inputs import estimate, number, numeric_column
+from engine.report.inputs import number, numeric_column, read_metric
 from engine.report.score_charts import unlabelled_chart
 from engine.report.text import csv_uri, fixed, percent, plural, writable
 from utils.files import write_text_atomic
@@ -115,7 +115,7 @@ def _cautions(inputs: ScreeningInputs, counts: Mapping[str, int]) -> Iterator[st
         "what each evidence bar says, and have a person decide."
     )
     for split, metrics in inputs.measured.items():
-        within, overall = estimate(metrics, "same_source"), estimate(metrics, "auc")
+        within, overall = read_metric(metrics, "same_source"), read_metric(metrics, "auc")
         size = number(metrics.get("n"))
         if overall.value is None:
             continue

@@ -11,7 +11,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from engine.report.bars import auc_bar
-from engine.report.inputs import LABEL_COLUMNS, Estimate, group_estimate, number, numeric_column
+from engine.report.inputs import LABEL_COLUMNS, ReportedMetric, number, numeric_column, read_group_auc
 from engine.report.text import csv_uri, fixed
 
 MAX_ROWS = 60
@@ -29,7 +29,7 @@ class AucRow:
 
     name: str
     n: int | None
-    auc: Estimate
+    auc: ReportedMetric
     bar: Markup
 
 
@@ -53,7 +53,7 @@ def auc_tables(metrics: Mapping[str, Any]) -> list[AucTable]:
         groups = metrics.get(key)
         if not isinstance(groups, Mapping) or not groups:
             continue
-        estimates = {str(name): group_estimate(metrics, key, name) for name in groups}
+        estimates = {str(name): read_group_auc(metrics, key, name) for name in groups}
         sizes = {str(name): _size(entry) for name, entry in groups.items()}
         worst_first = {name: (auc.value is None, auc.value or 0.0, name) for name, auc in estimates.items()}
         ordered = sorted(estimates, key=worst_first.__getitem__)
@@ -170,7 +170,7 @@ class Probe:
     """One probe of the shortcut audit, with its bar."""
 
     name: str
-    auc: Estimate
+    auc: ReportedMetric
     bar: Markup
     verdict: str
     remedy: str
@@ -181,7 +181,7 @@ def audit_probes(audit: Sequence[Mapping[str, Any]]) -> list[Probe]:
     probes = []
     for row in audit:
         name = str(row.get("probe", ""))
-        auc = Estimate(number(row.get("auc")), number(row.get("low")), number(row.get("high")), "not computed")
+        auc = ReportedMetric(number(row.get("auc")), number(row.get("low")), number(row.get("high")), "not computed")
         probes.append(Probe(name, auc, auc_bar(auc, name), str(row.get("verdict") or ""), str(row.get("remedy") or "")))
     return sorted(probes, key=lambda probe: -(probe.auc.value if probe.auc.value is not None else -1.0))
 
@@ -196,7 +196,7 @@ def audit_csv(audit: Sequence[Mapping[str, Any]]) -> str:
 class Cell:
     """One cell of the robustness heat map. `shade` in [0, 1] is 0 at AUC 0.5 or below and 1 at AUC 1."""
 
-    auc: Estimate
+    auc: ReportedMetric
     coverage: float | None
     shade: float
 
@@ -231,7 +231,7 @@ def robustness_grid(frame: pd.DataFrame, clean_auc: float | None) -> RobustnessG
     for index, key in enumerate(zip(frame["family"].astype(str), labels, strict=True)):
         auc, low, high, coverage = (number(values[name][index]) for name in ("auc", "low", "high", "coverage"))
         shade = 0.0 if auc is None else min(max((auc - 0.5) * 2, 0.0), 1.0)
-        cells[key] = Cell(Estimate(auc, low, high, "not computed"), coverage, shade)
+        cells[key] = Cell(ReportedMetric(auc, low, high, "not computed"), coverage, shade)
     rows = []
     for family in families:
         row = [cells.get((family, column)) for column in columns]

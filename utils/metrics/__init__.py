@@ -1,7 +1,8 @@
-"""Metrics that can be believed: ranking figures, intervals, tests, calibration and the summary of a split."""
+"""Evaluation metrics: ranking metrics, confidence intervals, significance tests, calibration, and a split summary."""
 
 from utils.metrics.calibration import Calibration, CrossFit, cross_fit, fit_calibration
 from utils.metrics.coverage import POLICIES, CoveragePolicy
+from utils.metrics.decisions import DecisionRule
 from utils.metrics.delong import DeLongTest, delong_interval, delong_test, holm
 from utils.metrics.estimate import Estimate, Interval
 from utils.metrics.intervals import bootstrap_auc, bootstrap_auc_over_groups, same_source_auc
@@ -17,8 +18,7 @@ from utils.metrics.ranking import (
     tpr_at_fpr,
 )
 from utils.metrics.reliability import ReliabilityBin, brier_score, expected_calibration_error, reliability_table
-from utils.metrics.row import summary_row
-from utils.metrics.summary import summarise
+from utils.metrics.summary import summarise, summary_row
 from utils.metrics.thresholds import DEFAULT_THRESHOLD, best_balanced_threshold, threshold_at_fpr
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "CoveragePolicy",
     "CrossFit",
     "DeLongTest",
+    "DecisionRule",
     "DetCurve",
     "Estimate",
     "Interval",

@@ -1,7 +1,7 @@
-"""From a model's logit to a probability of fake and an operating threshold, and how well that probability holds.
+"""Calibration: conversion of a logit to a probability of fake, and the operating threshold.
 
-The calibration is fitted on validation clips and travels in the checkpoint as plain numbers. It never reverses two
-clips (the slope is positive; isotonic steps only tie neighbours), so ranking by logit and by score agree.
+The calibration is fitted on validation clips and stored in the checkpoint as plain numbers. It is non-decreasing (the
+slope is positive; isotonic steps only create ties), so ranking by logit and by score agree.
 """
 
 from __future__ import annotations
@@ -20,27 +20,28 @@ Method = Literal["none", "platt", "isotonic"]
 ThresholdRule = Literal["default", "target_fpr", "balanced_accuracy"]
 
 DEFAULT_TARGET_FPR = 0.01
-# Fewer clips than this make isotonic steps so coarse that most scores tie (Niculescu-Mizil and Caruana, 2005).
+# With fewer clips, isotonic steps are so coarse that most scores tie (Niculescu-Mizil and Caruana, 2005).
 ISOTONIC_LEAST_CLIPS = 1000
 LEAST_CLIPS_PER_CLASS = 2
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """How a logit becomes a score, and at which score a clip is called fake.
+    """Conversion of a logit to a score, and the score at which a clip is called fake.
 
     Attributes:
-        method: ``platt``: ``score = sigmoid(slope * logit + bias)``; ``isotonic``: a non-decreasing line through
-            ``isotonic``; ``none``: ``score = sigmoid(logit)``.
+        method: ``platt``: ``score = sigmoid(slope * logit + bias)``; ``isotonic``: linear interpolation
+            between the knots of ``isotonic``; ``none``: ``score = sigmoid(logit)``.
         slope: Inverse temperature, greater than 0.
-        bias: Added after scaling, in logits.
-        threshold: Score in [0, 1] from which a clip is called fake.
-        threshold_rule: How the threshold was chosen: at ``target_fpr``, at the best balanced accuracy, or not at all.
-        target_fpr: The false-positive rate that was asked for, whether or not it could be resolved.
-        fitted_on: Name of the split that the figures were fitted on.
-        n: Number of clips they were fitted on.
-        reason: Why the fit or the threshold is not the one asked for; empty when both are.
-        isotonic: Logits and scores of the knots, both ascending; ``None`` unless ``method`` is ``isotonic``.
+        bias: Added after scaling, in logit units.
+        threshold: Score in [0, 1] at or above which a clip is called fake.
+        threshold_rule: How the threshold was chosen: at ``target_fpr``, at the best balanced accuracy, or 0.5 by default.
+        target_fpr: Requested false-positive rate, whether or not the number of reals could resolve it.
+        fitted_on: Name of the split that the calibration was fitted on.
+        n: Number of clips it was fitted on.
+        reason: Why the method or the threshold rule differs from the requested one; empty if neither does.
+        isotonic: Logits and scores of the knots, both ascending; ``None`` unless ``method`` is
+            ``isotonic``.
     """
 
     method: Method = "none"
@@ -55,11 +56,11 @@ class Calibration:
     isotonic: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a slope that would reverse the order of the clips, and an isotonic method without knots."""
+        """Reject a slope that would reverse the order of the clips, and an isotonic method without knots."""
         if not (np.isfinite(self.slope) and self.slope > 0):
-            raise ValueError(f"the slope of a calibration is a positive number, got {self.slope}")
+            raise ValueError(f"the slope of a calibration must be a positive number, got {self.slope}")
         if (self.method == "isotonic") != (self.isotonic is not None):
-            raise ValueError("an isotonic calibration has knots, any other has none")
+            raise ValueError("an isotonic calibration needs knots; other methods must not have any")
 
     @property
     def is_fitted(self) -> bool:
@@ -67,25 +68,25 @@ class Calibration:
         return self.method != "none" or self.threshold_rule != "default"
 
     def score(self, logit: ArrayLike) -> np.ndarray:
-        """Probability of fake in [0, 1] for logits of any shape, non-decreasing in the logit."""
+        """Return the probability of fake in [0, 1] for logits of any shape."""
         logit = np.asarray(logit, dtype=np.float64)
         if self.isotonic is not None:
             return np.interp(logit, *self.isotonic)
         return expit(self.slope * logit + self.bias)
 
     def is_fake(self, score: ArrayLike) -> np.ndarray:
-        """Whether scores of any shape reach the operating threshold."""
+        """Return whether scores of any shape reach the operating threshold."""
         return np.asarray(score, dtype=np.float64) >= self.threshold
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain numbers, strings and lists, fit for JSON and for a checkpoint loaded with ``weights_only``."""
+        """Return plain numbers, strings and lists, suitable for JSON and for checkpoints loaded with ``weights_only``."""
         plain = asdict(self)
         plain["isotonic"] = None if self.isotonic is None else [list(knots) for knots in self.isotonic]
         return plain
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> Calibration:
-        """Rebuild what ``to_dict`` returned.
+        """Rebuild a calibration from the output of ``to_dict``.
 
         Raises:
             ValueError: A key is unknown, or a value is out of range.
@@ -99,12 +100,12 @@ class Calibration:
 
 @dataclass(frozen=True)
 class CrossFit:
-    """What a calibration says of clips that it was not fitted on.
+    """Out-of-fold scores and decisions of a calibration.
 
     Attributes:
-        score: (n,) probability of fake, or ``None`` when the clips cannot be divided.
-        called_fake: (n,) whether the clip reached the threshold of its fold, or ``None``.
-        reason: Why the others are ``None``; empty otherwise.
+        score: (n,) probability of fake, or ``None`` if the clips cannot be divided into folds.
+        called_fake: (n,) whether the score reaches the threshold of its fold, or ``None``.
+        reason: Why the arrays are ``None``; empty otherwise.
     """
 
     score: np.ndarray | None
@@ -122,22 +123,22 @@ def fit_calibration(
     groups: ArrayLike | None = None,
     seed: int = 0,
 ) -> Calibration:
-    """Fit scores and an operating threshold on validation clips.
+    """Fit a calibration and an operating threshold on validation clips.
 
-    The threshold is set at ``target_fpr`` when there are reals enough to resolve it; else where balanced accuracy is
-    best on cross-fitted scores; else it stays at 0.5. Every step back is told in ``reason``.
+    The threshold is set at ``target_fpr`` if there are enough reals to resolve that rate, otherwise at the best balanced
+    accuracy on cross-fitted scores, otherwise at 0.5. Each fallback is recorded in ``reason``.
 
     Args:
         target: (n,) 1 for fake, 0 for real.
         logit: (n,) finite logits, higher means more likely fake.
-        fitted_on: Name of the split, kept with the result.
-        target_fpr: Share of the reals in (0, 1) that may be called fake.
-        method: ``platt`` (temperature and bias), ``isotonic`` (1,000 clips or more, else ``platt``) or ``none``.
-        groups: (n,) groups that cross-fitting keeps whole.
-        seed: Seed of the folds.
+        fitted_on: Name of the split, stored in the result.
+        target_fpr: False-positive rate in (0, 1) to allow.
+        method: ``platt`` (temperature and bias), ``isotonic`` (``platt`` for fewer than 1,000 clips) or ``none``.
+        groups: (n,) groups that cross-fitting must not divide between folds.
+        seed: Seed of the cross-fitting folds.
 
     Raises:
-        ValueError: A column or ``target_fpr`` is out of range.
+        ValueError: An array or ``target_fpr`` is out of range.
     """
     is_fake, logit = as_target_and_score(target, logit)
     scale, scale_reason = _fit_scale(is_fake, logit, method)
@@ -162,18 +163,18 @@ def cross_fit(
     folds: int = 5,
     seed: int = 0,
 ) -> CrossFit:
-    """Score and judge each clip with a calibration and a threshold fitted on the other folds.
+    """Score and classify each clip with a calibration and a threshold fitted on the other folds.
 
-    This keeps figures honest on the very clips that a calibration was fitted on. Folds are stratified by class, and
-    keep groups whole when groups are given.
+    This gives unbiased metrics on the clips that a calibration was fitted on. Folds are stratified by class and do not
+    divide groups.
 
     Args:
         target: (n,) 1 for fake, 0 for real.
         logit: (n,) finite logits.
-        like: Its method, threshold rule and false-positive rate are followed in each fold.
-        groups: (n,) groups that are kept whole; every clip is its own when omitted.
-        folds: Most folds to use; fewer when a class has fewer clips or groups.
-        seed: Seed of the folds.
+        like: Calibration whose method, threshold rule and false-positive rate are used in each fold.
+        groups: (n,) group of each clip; by default every clip is its own group.
+        folds: Maximum number of folds; reduced to the number of clips or groups of the rarer class.
+        seed: Seed of the cross-fitting folds.
     """
     is_fake, logit = as_target_and_score(target, logit)
     noun = "clip" if groups is None else "group"
@@ -181,14 +182,14 @@ def cross_fit(
     fewest = min(len(np.unique(groups[~is_fake])), len(np.unique(groups[is_fake])))
     if fewest < LEAST_CLIPS_PER_CLASS:
         return CrossFit(None, None, f"cross-fitting needs 2 {noun}s of each class, one class has {fewest}")
-    fold_of = _assign_folds(is_fake, groups, min(folds, fewest), seed)
+    fold_of = assign_folds(is_fake, groups, min(folds, fewest), seed)
     score = np.empty(len(logit))
     called_fake = np.empty(len(logit), dtype=bool)
     for fold in np.unique(fold_of):
-        held, rest = fold_of == fold, fold_of != fold
-        scale, _ = _fit_scale(is_fake[rest], logit[rest], like.method)
-        score[held] = scale.score(logit[held])
-        called_fake[held] = score[held] >= _threshold_like(like, is_fake[rest], scale.score(logit[rest]))
+        test, train = fold_of == fold, fold_of != fold
+        scale, _ = _fit_scale(is_fake[train], logit[train], like.method)
+        score[test] = scale.score(logit[test])
+        called_fake[test] = score[test] >= _threshold_like(like, is_fake[train], scale.score(logit[train]))
     return CrossFit(score, called_fake)
 
 
@@ -200,7 +201,7 @@ def _choose_threshold(
     groups: ArrayLike | None,
     seed: int,
 ) -> tuple[float, ThresholdRule, str]:
-    """Operating threshold on the scores of ``scale``, the rule that gave it, and why it is not the first choice."""
+    """Return a threshold on the scores of ``scale``, the rule that set it, and why a fallback was used, if so."""
     at_fpr = threshold_at_fpr(is_fake, scale.score(logit), target_fpr)
     if at_fpr.value is not None:
         return at_fpr.value, "target_fpr", ""
@@ -210,15 +211,19 @@ def _choose_threshold(
     if crossed.score is not None:
         balanced = best_balanced_threshold(is_fake, crossed.score)
     if balanced.value is not None:
-        return balanced.value, "balanced_accuracy", f"{fallback}; best balanced accuracy on cross-fitted scores instead"
-    return DEFAULT_THRESHOLD, "default", f"{fallback}; it stays at {DEFAULT_THRESHOLD}: {balanced.reason}"
+        return (
+            balanced.value,
+            "balanced_accuracy",
+            f"{fallback}; using the best balanced accuracy on cross-fitted scores instead",
+        )
+    return DEFAULT_THRESHOLD, "default", f"{fallback}; using {DEFAULT_THRESHOLD}: {balanced.reason}"
 
 
 def _threshold_like(like: Calibration, is_fake: np.ndarray, score: np.ndarray) -> float:
-    """Choose a threshold on these clips by the rule that gave the one of ``like``."""
+    """Choose a threshold on these clips with the threshold rule of ``like``."""
     chosen = Estimate(None)
     if like.threshold_rule == "target_fpr":
-        # A fold may hold too few reals to resolve the rate; falling back on another rule would judge another threshold.
+        # A fold may have too few reals to resolve the rate, but a fallback would evaluate a different rule.
         chosen = threshold_at_fpr(is_fake, score, like.target_fpr, must_resolve=False)
     elif like.threshold_rule == "balanced_accuracy":
         chosen = best_balanced_threshold(is_fake, score)
@@ -226,7 +231,7 @@ def _threshold_like(like: Calibration, is_fake: np.ndarray, score: np.ndarray) -
 
 
 def _fit_scale(is_fake: np.ndarray, logit: np.ndarray, method: Method) -> tuple[Calibration, str]:
-    """Fit the map from logit to score; return it without a threshold, and why it is not the method asked for."""
+    """Fit the conversion from logit to score; also return why the requested method was not used, if so."""
     if method == "none":
         return Calibration(), ""
     n_fake = int(is_fake.sum())
@@ -238,22 +243,22 @@ def _fit_scale(is_fake: np.ndarray, logit: np.ndarray, method: Method) -> tuple[
     if logit[is_fake].mean() <= logit[~is_fake].mean():
         return Calibration(), "not calibrated: the fakes do not have the higher mean logit"
     if method == "isotonic" and len(logit) >= ISOTONIC_LEAST_CLIPS:
-        # 60 MB that scoring, which only applies a calibration, need not load.
+        # Imported here: 60 MB that scoring, which only applies a calibration, does not need.
         from sklearn.isotonic import IsotonicRegression
 
         fit = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(logit, is_fake)
         knots = (tuple(fit.X_thresholds_.tolist()), tuple(fit.y_thresholds_.tolist()))
         return Calibration(method="isotonic", isotonic=knots), ""
     slope, bias = fit_platt(is_fake, logit)
-    too_few = f"isotonic needs {ISOTONIC_LEAST_CLIPS} clips, there are {len(logit)}; temperature and bias instead"
+    too_few = f"isotonic needs {ISOTONIC_LEAST_CLIPS} clips, there are {len(logit)}; using temperature and bias instead"
     return Calibration(method="platt", slope=slope, bias=bias), too_few if method == "isotonic" else ""
 
 
 def fit_platt(target: ArrayLike, logit: ArrayLike) -> tuple[float, float]:
-    """Slope and bias of ``sigmoid(slope * logit + bias)`` by maximum likelihood (Platt, 1999).
+    """Fit slope and bias of ``sigmoid(slope * logit + bias)`` by maximum likelihood (Platt, 1999).
 
-    The targets are smoothed as Platt proposes, ``(n_fake + 1) / (n_fake + 2)`` and ``1 / (n_real + 2)``, so the fit
-    stays finite when the classes are separated. The slope is positive exactly if the fakes have the higher mean logit.
+    As Platt proposes, the targets are smoothed to ``(n_fake + 1) / (n_fake + 2)`` and ``1 / (n_real + 2)``, so the fit
+    is finite for separated classes. The slope is positive if and only if the fakes have the higher mean logit.
 
     Args:
         target: (n,) 1 for fake, 0 for real.
@@ -274,7 +279,7 @@ def fit_platt(target: ArrayLike, logit: ArrayLike) -> tuple[float, float]:
         p = expit(design @ weights)
         return (design.T * (p * (1 - p))) @ design / len(p)
 
-    from scipy.optimize import minimize  # loaded by fits alone, as above
+    from scipy.optimize import minimize  # imported here for the same reason
 
     options = {"gtol": 1e-10}
     fit = minimize(loss_and_gradient, np.zeros(2), jac=True, hess=hessian, method="trust-exact", options=options)
@@ -282,8 +287,12 @@ def fit_platt(target: ArrayLike, logit: ArrayLike) -> tuple[float, float]:
     return float(slope), float(fit.x[1] - slope * centre)
 
 
-def _assign_folds(is_fake: np.ndarray, group: np.ndarray, folds: int, seed: int) -> np.ndarray:
-    """Fold of each clip: groups dealt out in turn, larger first within each mix of classes, ties in random order."""
+def assign_folds(is_fake: np.ndarray, group: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """Assign each clip a fold, keeping groups whole: (n,) int.
+
+    Groups are sorted by class content (real, mixed, fake) and then by descending size, with ties in random order, and
+    assigned to the folds in turn.
+    """
     size = np.bincount(group)
     fakes = np.bincount(group, is_fake)
     mix = np.where(fakes == 0, 0, np.where(fakes == size, 1, 2))

@@ -1,18 +1,21 @@
-"""DeLong's variance of an AUC, the paired test of two AUCs on the same clips, and Holm's correction for many tests."""
+"""DeLong's variance of an AUC, the paired test of two AUCs on the same clips, and Holm's correction."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.special import expit, ndtr
 
+from utils.metrics.clips import evaluated_clips
 from utils.metrics.estimate import Interval, as_target_and_score, missing_class
 from utils.metrics.intervals import Z_95, newcombe_interval
+from utils.metrics.predictions import pair
 
-# Differences of placements are zero or at least 1 / (2 n^2); anything below this is rounding.
+# A non-zero difference of placements is at least 1 / (2 n^2); a smaller variance is rounding error.
 ROUNDING = 1e-20
 
 
@@ -41,10 +44,9 @@ class DeLongTest(NamedTuple):
 
 
 def delong_covariance(target: ArrayLike, scores: Sequence[ArrayLike]) -> tuple[np.ndarray, np.ndarray]:
-    """AUCs of several scores of the same clips and their covariance (DeLong et al., 1988).
+    """Return the AUCs of several scores of the same clips and their covariance (DeLong et al., 1988).
 
-    The placement of each clip among those of the other class is read off mid-ranks, as Sun and Xu (2014) showed, in
-    O(n log n) instead of comparing all pairs.
+    Placements are computed from mid-ranks (Sun and Xu, 2014), which takes O(n log n) instead of comparing all pairs.
 
     Args:
         target: (n,) 1 for fake, 0 for real, at least two of each.
@@ -69,10 +71,11 @@ def delong_covariance(target: ArrayLike, scores: Sequence[ArrayLike]) -> tuple[n
 
 
 def delong_interval(target: ArrayLike, score: ArrayLike) -> Interval:
-    """AUC with a 95 % interval from DeLong's variance on the logit scale (Pepe, 2003), so it stays within [0, 1].
+    """Return an AUC with a 95 % interval from DeLong's variance.
 
-    Costs one sort, which suits tables of many rows. Where the variance is zero (perfect separation), the limits are
-    Newcombe's and the reason says so.
+    The interval is computed on the logit scale (Pepe, 2003), so it stays within [0, 1]. If the variance is zero
+    (perfect separation), Newcombe's limits are used and ``reason`` says so. The cost is one sort, which suits tables
+    with many rows.
     """
     is_fake, score = as_target_and_score(target, score)
     n_fake = int(is_fake.sum())
@@ -109,7 +112,7 @@ def delong_test(target: ArrayLike, score_a: ArrayLike, score_b: ArrayLike) -> De
         return DeLongTest(None, None, None, None, None, None, n, f"{reason} scored by both")
     placed_a, placed_b = _placements(is_fake, score_a), _placements(is_fake, score_b)
     auc_a, auc_b = float(placed_a[is_fake].mean()), float(placed_b[is_fake].mean())
-    # The variance of the difference from the differences: exactly zero for equal orders, with no cancellation.
+    # Computed from the differences: no cancellation, and exactly zero if both scores order the clips alike.
     gap = placed_a - placed_b
     delta = float(gap[is_fake].mean())
     variance = gap[is_fake].var(ddof=1) / n_fake + gap[~is_fake].var(ddof=1) / (n - n_fake)
@@ -122,14 +125,42 @@ def delong_test(target: ArrayLike, score_a: ArrayLike, score_b: ArrayLike) -> De
     return DeLongTest(auc_a, auc_b, delta, delta - Z_95 * error, delta + Z_95 * error, p, n)
 
 
+def compare(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, Any]:
+    """Test the difference between the AUCs of two predictions tables on the clips that both scored.
+
+    Args:
+        first: Predictions with targets, as returned by ``read_predictions``, ``join_labels`` or ``lend_labels``.
+        second: Predictions of the other system.
+
+    Returns:
+        ``delta`` (AUC of the first minus AUC of the second), ``low``, ``high``, ``p``, ``auc_a``, ``auc_b``, ``n``
+        (clips scored by both), ``n_one_only`` (labelled clips scored by only one) and ``reason``, which says why a
+        figure is ``None``.
+
+    Raises:
+        UsageError: The tables give a clip different targets, or hold a value outside its range.
+    """
+    a, b = evaluated_clips(first, None), evaluated_clips(second, None)
+    shared = pair(a.table, b.table)
+    rows_a, rows_b = shared["a"].to_numpy(), shared["b"].to_numpy()
+    both = a.scored[rows_a] & b.scored[rows_b]
+    rows_a, rows_b = rows_a[both], rows_b[both]
+    test = delong_test(a.is_fake[rows_a], a.ranking[rows_a], b.ranking[rows_b])
+    figures = test._asdict() | {"n_one_only": int(a.scored.sum() + b.scored.sum()) - 2 * int(both.sum())}
+    without_targets = a.no_targets or b.no_targets
+    if without_targets:
+        figures |= dict.fromkeys(("auc_a", "auc_b", "delta", "low", "high", "p"), None) | {"reason": without_targets}
+    return figures
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Correct several p-values for their number (Holm, 1979).
+    """Correct p-values for multiple testing (Holm, 1979).
 
     Args:
         p_values: (k,) p-values of k tests.
 
     Returns:
-        (k,) corrected p-values in the same order; a test is significant where its own is below the level.
+        (k,) corrected p-values in the same order.
     """
     p = np.asarray(p_values, dtype=np.float64)
     order = np.argsort(p)
@@ -140,8 +171,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _placements(is_fake: np.ndarray, score: np.ndarray) -> np.ndarray:
-    """(n,) share of the other class that each clip is ordered correctly against, ties counting one half."""
-    from scipy.stats import rankdata  # 60 MB that scoring need not load
+    """Return for each clip the share of the other class that it is ordered correctly against; ties count one half."""
+    from scipy.stats import rankdata  # imported here: 60 MB that scoring does not need
 
     overall = rankdata(score)
     placed = np.empty(len(score))

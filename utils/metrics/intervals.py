@@ -1,8 +1,7 @@
-"""Bootstrap intervals for the AUC: over clips, over groups of clips, and over sources.
+"""Bootstrap intervals for the AUC, resampling clips, groups of clips, or sources.
 
-All are percentile intervals from seeded resampling. The AUC of a resample is computed from the multiplicity with which
-each clip was drawn, on an order that is sorted once, so one resample costs a few passes over the clips and no sorting;
-nothing is subsampled.
+All are percentile intervals from seeded resampling. The clips are sorted once. The AUC of a resample is computed from
+how often each clip was drawn, so a resample needs no sorting. The clips are never subsampled.
 """
 
 from __future__ import annotations
@@ -19,17 +18,17 @@ from utils.metrics.ranking import roc_auc
 RESAMPLES = 2000
 Z_95 = 1.959963984540054
 PERCENTILES_95 = (2.5, 97.5)
-# Cells of the resample-by-clip tables worked on at once: small enough to stay in the processor's cache.
+# Largest resample-by-clip table computed at once; small enough for the processor's cache.
 CELLS_AT_ONCE = 1 << 17
-# A percentile from fewer valid resamples than this share is conditioned on too much luck to be reported.
+# Limits are reported only if at least this share of the resamples contains both classes.
 LEAST_VALID_SHARE = 0.5
 
-# Given a generator and R, how often each sorted real and each sorted fake is drawn: (R, n_real) and (R, n_fake).
+# Function from a generator and R to the draw counts of the sorted reals and fakes: (R, n_real) and (R, n_fake).
 _Draw = Callable[[np.random.Generator, int], tuple[np.ndarray, np.ndarray]]
 
 
 class _Units(NamedTuple):
-    """What a bootstrap draws: the noun, how many there are, and how many are or hold reals and fakes."""
+    """Units that a bootstrap resamples: their name, their number, and how many contain reals and fakes."""
 
     noun: str
     n: int
@@ -37,10 +36,16 @@ class _Units(NamedTuple):
     n_fake: int
 
 
-class _PairOrder:
-    """The sorted reals and fakes, and for each fake how many reals lie below it and how many not above it."""
+class PairOrder:
+    """Sorted reals and fakes, with the number of reals below, and not above, each fake.
+
+    Attributes:
+        real: (n_real,) indices of the reals in ascending order of score.
+        fake: (n_fake,) indices of the fakes in ascending order of score.
+    """
 
     def __init__(self, target: ArrayLike, score: ArrayLike) -> None:
+        """Sort the (n,) scores by class; `target` is 1 for fake, 0 for real."""
         is_fake, score = as_target_and_score(target, score)
         order = np.argsort(score, kind="stable")
         self.real = order[~is_fake[order]]
@@ -49,11 +54,11 @@ class _PairOrder:
         self._not_above = np.searchsorted(score[self.real], score[self.fake], side="right")
 
     def auc(self, real_counts: np.ndarray, fake_counts: np.ndarray) -> np.ndarray:
-        """AUC of R resamples; NaN where a class was not drawn.
+        """Return the AUCs (R,) of R resamples; NaN if a class was not drawn.
 
         Args:
-            real_counts: (R, n_real) times each real was drawn, in the order of ``real``.
-            fake_counts: (R, n_fake) times each fake was drawn, in the order of ``fake``.
+            real_counts: (R, n_real) number of times each real was drawn, in the order of ``real``.
+            fake_counts: (R, n_fake) number of times each fake was drawn, in the order of ``fake``.
         """
         drawn = np.zeros((len(real_counts), real_counts.shape[1] + 1), dtype=np.int64)
         np.cumsum(real_counts, axis=1, out=drawn[:, 1:])
@@ -64,19 +69,19 @@ class _PairOrder:
 
 
 def bootstrap_auc(target: ArrayLike, score: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
-    """AUC with a 95 % interval from a bootstrap over clips, stratified by class.
+    """Return the AUC with a 95 % interval from a bootstrap over clips, stratified by class.
 
-    Each resample draws as many reals from the reals, and fakes from the fakes, as there are. Where resampling shows no
-    spread at all (every fake above every real, say), the limits are Newcombe's instead and the reason says so: ten
-    clips ranked without an error do not prove an AUC of 1.
+    Each resample draws n_real reals and n_fake fakes with replacement. If all resamples have the same AUC (for example
+    because every fake scores above every real), Newcombe's limits are used and ``reason`` says so: ten perfectly ranked
+    clips do not prove an AUC of 1.
 
     Args:
         target: (n,) 1 for fake, 0 for real.
         score: (n,) higher means more likely fake.
-        resamples: Number of resamples; 0 gives the AUC without limits.
+        resamples: Number of resamples; 0 omits the limits.
         seed: Seed of the random draws.
     """
-    order = _PairOrder(target, score)
+    order = PairOrder(target, score)
     n_real, n_fake = len(order.real), len(order.fake)
 
     def draw(rng: np.random.Generator, rows: int) -> tuple[np.ndarray, np.ndarray]:
@@ -89,19 +94,19 @@ def bootstrap_auc(target: ArrayLike, score: ArrayLike, *, resamples: int = RESAM
 def bootstrap_auc_over_groups(
     target: ArrayLike, score: ArrayLike, groups: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Interval:
-    """AUC with a 95 % interval from a bootstrap over whole groups of clips (a cluster bootstrap).
+    """Return the AUC with a 95 % interval from a bootstrap over whole groups of clips (cluster bootstrap).
 
-    Clips of one person, source or original video are not independent; drawing whole groups keeps their dependence and
-    gives the honest, wider interval. Resamples in which a class is absent are left out.
+    Clips of one person, source or original video are not independent. Drawing whole groups preserves the dependence and
+    gives a correct, wider interval. Resamples that lack a class are discarded.
 
     Args:
         target: (n,) 1 for fake, 0 for real.
         score: (n,) higher means more likely fake.
         groups: (n,) label of each clip's group.
-        resamples: Number of resamples; 0 gives the AUC without limits.
+        resamples: Number of resamples; 0 omits the limits.
         seed: Seed of the random draws.
     """
-    order = _PairOrder(target, score)
+    order = PairOrder(target, score)
     names, group = np.unique(np.asarray(groups), return_inverse=True)
     if group.shape != np.shape(target):
         raise ValueError("groups must hold one label per clip")
@@ -118,16 +123,16 @@ def bootstrap_auc_over_groups(
 def same_source_auc(
     target: ArrayLike, score: ArrayLike, sources: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Interval:
-    """Mean of the AUCs within each source that holds both classes, with a 95 % interval from a bootstrap over sources.
+    """Return the mean of the AUCs within each source that holds both classes, with a bootstrap interval over sources.
 
-    An AUC pooled over sources also rewards telling the sources apart (by face size or codec, say); within one source
-    only the forgery is left to find. Every source weighs the same.
+    An AUC pooled over sources also rewards telling the sources apart, for example by face size or codec. Within a
+    source, only the forgery distinguishes the classes. All sources have equal weight; the interval is a 95 % one.
 
     Args:
         target: (n,) 1 for fake, 0 for real.
         score: (n,) higher means more likely fake.
         sources: (n,) label of each clip's source.
-        resamples: Number of resamples; 0 gives the mean without limits.
+        resamples: Number of resamples; 0 omits the limits.
         seed: Seed of the random draws.
 
     Returns:
@@ -138,7 +143,7 @@ def same_source_auc(
         return Interval(None, reason="no source holds both real and fake clips")
     mean = float(aucs.mean())
     if resamples == 0:
-        return Interval(mean, units=len(aucs), reason="no resampling was asked for")
+        return Interval(mean, units=len(aucs), reason="no resampling was requested")
     if len(aucs) == 1:
         return Interval(mean, units=1, reason="only 1 source holds both classes")
     if np.ptp(aucs) == 0:
@@ -149,7 +154,7 @@ def same_source_auc(
 
 
 def auc_within_sources(target: ArrayLike, score: ArrayLike, sources: ArrayLike) -> dict[str, float]:
-    """AUC within each source that holds both classes, by the source's name in sorted order."""
+    """Return the AUC within each source that holds both classes, keyed by source name in sorted order."""
     is_fake, score = as_target_and_score(target, score)
     names, source = np.unique(np.asarray(sources), return_inverse=True)
     order = np.argsort(source, kind="stable")
@@ -159,9 +164,9 @@ def auc_within_sources(target: ArrayLike, score: ArrayLike, sources: ArrayLike) 
 
 
 def newcombe_interval(auc: float, n_real: int, n_fake: int) -> tuple[float, float]:
-    """95 % score interval for an AUC known only by its value and the class sizes (Newcombe, 2006, method 5).
+    """Return a 95 % score interval for an AUC from its value and the class sizes (Newcombe, 2006, method 5).
 
-    Unlike a bootstrap it keeps a width when the classes are perfectly separated.
+    Unlike a bootstrap interval, it has a non-zero width if the classes are perfectly separated.
 
     Args:
         auc: The observed AUC.
@@ -178,7 +183,7 @@ def newcombe_interval(auc: float, n_real: int, n_fake: int) -> tuple[float, floa
 
 
 def _outermost_root(deviation: Callable[[float], float], outer: float, inner: float) -> float:
-    """Bisect for where ``deviation`` turns from positive (outside the interval) to non-positive (inside)."""
+    """Find by bisection where ``deviation`` changes from positive (outside the interval) to non-positive (inside)."""
     if outer == inner:
         return outer
     for _ in range(60):
@@ -191,18 +196,18 @@ def _outermost_root(deviation: Callable[[float], float], outer: float, inner: fl
 
 
 def _multiplicities(rng: np.random.Generator, rows: int, n: int) -> np.ndarray:
-    """How often each of n units is drawn in each of ``rows`` draws of n with replacement, shaped (rows, n)."""
+    """Draw n of n units with replacement ``rows`` times and count how often each unit is drawn: (rows, n)."""
     drawn = rng.integers(0, n, size=(rows, n))
     drawn += n * np.arange(rows)[:, None]
     return np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n)
 
 
-def _bootstrap(order: _PairOrder, auc: float | None, units: _Units, draw: _Draw, resamples: int, seed: int) -> Interval:
-    """Turn a way of drawing clips into a percentile interval around ``auc``."""
+def _bootstrap(order: PairOrder, auc: float | None, units: _Units, draw: _Draw, resamples: int, seed: int) -> Interval:
+    """Compute a percentile interval around ``auc`` from the resamples of ``draw``."""
     if auc is None:
         return Interval(None, units=units.n, reason=missing_class(units.n_real, units.n_fake))
     if resamples == 0:
-        return Interval(auc, units=units.n, reason="no resampling was asked for")
+        return Interval(auc, units=units.n, reason="no resampling was requested")
     for number, kind in ((units.n_real, "real"), (units.n_fake, "fake")):
         if number == 1:
             return Interval(auc, units=units.n, reason=f"only 1 {units.noun} is or holds {kind} clips")

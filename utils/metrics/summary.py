@@ -1,8 +1,9 @@
-"""Every figure that the project reports about a split, from its predictions table: the content of ``metrics.json``."""
+"""All metrics of a split, computed from its predictions table: the content of ``metrics.json``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -12,8 +13,6 @@ from scipy.special import expit
 
 from utils.errors import UsageError
 from utils.metrics.breakdown import fakes_against_all_reals, macro_average, within_sources
-from utils.metrics.calibration import Calibration
-from utils.metrics.claims import Claims
 from utils.metrics.clips import EvaluatedClips, evaluated_clips
 from utils.metrics.coverage import (
     POLICIES,
@@ -24,22 +23,60 @@ from utils.metrics.coverage import (
     coverage_counts,
     interval_under,
 )
+from utils.metrics.decisions import DecisionRule, Decisions, decide_clips
 from utils.metrics.estimate import Estimate, Interval, missing_class
 from utils.metrics.intervals import RESAMPLES, bootstrap_auc, bootstrap_auc_over_groups, same_source_auc
 from utils.metrics.ranking import average_precision, balanced_accuracy, equal_error_rate, tpr_at_fpr
 from utils.metrics.reliability import brier_score, expected_calibration_error, reliability_table
-from utils.metrics.verdicts import Verdicts, reach_verdicts
 
 LOW_FPRS = (0.001, 0.005, 0.01)
+_NO_RULE = DecisionRule()
+
+
+@dataclass
+class _FigureLog:
+    """Reasons and notes collected while the figures of a summary are computed.
+
+    Attributes:
+        no_metrics: Why no metric can be computed; empty if some can.
+        reasons: Reason for each figure that is ``None``, by dotted path.
+        notes: Remarks on figures that have a value, by dotted path.
+    """
+
+    no_metrics: str
+    reasons: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+
+    def value(self, path: str, compute: Callable[[], Estimate]) -> float | None:
+        """Compute a figure; if it is ``None``, record the reason under ``path``."""
+        value, reason = Estimate(None, self.no_metrics) if self.no_metrics else compute()
+        if value is None:
+            self.reasons[path] = reason
+        return value
+
+    def interval(self, path: str, compute: Callable[[], Interval], units: str = "") -> dict[str, Any]:
+        """Compute a figure with its limits; if ``units`` is given, include the number of resampled units."""
+        interval = Interval(None, reason=self.no_metrics) if self.no_metrics else compute()
+        if interval.value is None:
+            self.reasons[path] = interval.reason
+        elif interval.low is None:
+            self.reasons[f"{path}.low"] = self.reasons[f"{path}.high"] = interval.reason
+        elif interval.reason:
+            self.notes[path] = interval.reason
+        shown = {"value": interval.value, "low": interval.low, "high": interval.high}
+        return shown | {units: interval.units} if units else shown
+
+    def table(self, path: str, table: dict[str, Any], reasons: dict[str, str]) -> dict[str, Any]:
+        """Record the reasons of a finished table under ``path`` and return the table."""
+        self.reasons.update({f"{path}.{below}": reason for below, reason in reasons.items()})
+        return table
 
 
 def summarise(
     predictions: pd.DataFrame,
     *,
     split: str,
-    calibration: Calibration | None = None,
-    threshold: float | None = None,
-    in_sample: bool = False,
+    rule: DecisionRule = _NO_RULE,
     initialisation: str | None = None,
     coverage_policy: CoveragePolicy = "exclude",
     bootstrap: int = RESAMPLES,
@@ -47,56 +84,82 @@ def summarise(
 ) -> dict[str, Any]:
     """Compute every metric of a split.
 
-    Ranking metrics order the clips by ``logit`` when every scored clip has one, else by ``score``. The threshold is
-    ``threshold``, else the calibration's, else 0.5. The headline AUC has bootstrap limits, the tables DeLong's. Brier
-    score and calibration error are over the scored clips whatever the policy.
+    Ranking metrics order the clips by ``logit`` if every scored clip has one, otherwise by ``score``. The headline AUC
+    has bootstrap limits; the AUCs in the tables have DeLong limits. The Brier score and the calibration error always
+    use the scored clips only, whatever the policy.
 
     Args:
         predictions: One row per clip with ``video_name``, ``target`` (1 fake, 0 real, empty or a placeholder),
-            ``score`` and/or ``logit`` (empty where unscored) and, where known, ``reason``, ``type``, ``source``,
+            ``score`` and/or ``logit`` (empty if unscored) and optionally ``reason``, ``type``, ``source``,
             ``modality`` and ``group``.
         split: Name of the split.
-        calibration: Computes the score from the logit and gives the threshold.
-        threshold: Score from which a clip is called fake.
-        in_sample: The calibration was fitted on these very clips; what depends on it is then cross-fitted.
-        initialisation: How the model's weights began, kept with the figures.
+        rule: Calibration and threshold.
+        initialisation: How the model's weights were initialised; copied to the result.
         coverage_policy: How unscored clips count in the ranking metrics and in the balanced accuracy.
-        bootstrap: Number of bootstrap resamples; 0 leaves the limits out.
-        seed: Seed of the resampling and of the folds.
+        bootstrap: Number of bootstrap resamples; 0 omits the limits.
+        seed: Seed of the resampling and of the cross-fitting folds.
 
     Returns:
-        Plain JSON values. A figure that cannot be computed is ``None``, with its reason under ``reasons`` by dotted
-        path; the reason of an absent AUC also stands for its limits.
+        Plain JSON values. A figure that cannot be computed is ``None`` and has an entry in ``reasons``, keyed by dotted
+        path. The reason for a missing AUC also covers its limits.
 
     Raises:
-        UsageError: The table lacks a needed column or holds a value outside its range, or the policy is unknown.
+        UsageError: The table lacks a required column or holds a value outside its range, or the policy is unknown.
     """
     if coverage_policy not in POLICIES:
         raise UsageError(f"the coverage policy {coverage_policy!r} is not one of {', '.join(POLICIES)}")
-    clips = evaluated_clips(predictions, calibration)
-    claims = Claims(_nothing_to_claim(clips))
-    verdicts = reach_verdicts(clips, calibration, threshold, in_sample and not claims.nothing, seed)
+    clips = evaluated_clips(predictions, rule.calibration)
+    log = _FigureLog(_no_metrics_reason(clips))
+    fold_rule = DecisionRule(rule.calibration, rule.threshold, rule.in_sample and not log.no_metrics)
+    decisions = decide_clips(clips, fold_rule, seed)
     return {
         "split": split,
         **_counts(clips, coverage_policy),
-        **_ranking_metrics(clips, coverage_policy, bootstrap, seed, claims),
-        **_threshold_metrics(clips, verdicts, coverage_policy, claims),
-        **_probability_metrics(clips, verdicts, claims),
-        "in_sample": in_sample,
+        **_ranking_metrics(clips, coverage_policy, bootstrap, seed, log),
+        **_threshold_metrics(clips, decisions, coverage_policy, log),
+        **_probability_metrics(clips, decisions, log),
+        "in_sample": rule.in_sample,
         "initialisation": initialisation,
-        **_tables(clips, bootstrap, seed, claims),
+        **_tables(clips, bootstrap, seed, log),
         "policies": {
-            policy: {"auc": claims.value(f"policies.{policy}.auc", partial(auc_under, clips, policy))}
+            policy: {"auc": log.value(f"policies.{policy}.auc", partial(auc_under, clips, policy))}
             for policy in POLICIES
         },
-        "calibration": None if calibration is None else calibration.to_dict(),
+        "calibration": None if rule.calibration is None else rule.calibration.to_dict(),
         "bootstrap": {"resamples": bootstrap, "seed": seed, "confidence": 0.95},
-        "reasons": claims.reasons,
-        "notes": claims.notes,
+        "reasons": log.reasons,
+        "notes": log.notes,
     }
 
 
-def _nothing_to_claim(clips: EvaluatedClips) -> str:
+def summary_row(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Flatten a summary into one row of a table that compares systems.
+
+    Returns:
+        ``n``, ``coverage``; ``auc`` with limits over clips (``auc_low``, ``auc_high``) and over groups
+        (``auc_group_low``, ``auc_group_high``); ``same_source`` with limits over the ``n_sources`` sources that hold
+        both classes; ``macro``, the mean AUC over fake types; and ``type_<name>``, the AUC of each fake type against
+        all real clips. A figure that could not be computed is ``None``.
+    """
+    auc, by_group, within = metrics["auc"], metrics["auc_by_group"], metrics["same_source"]
+    row = {
+        "n": metrics["n"],
+        "coverage": metrics["coverage"],
+        "auc": auc["value"],
+        "auc_low": auc["low"],
+        "auc_high": auc["high"],
+        "auc_group_low": by_group["low"],
+        "auc_group_high": by_group["high"],
+        "same_source": within["value"],
+        "same_source_low": within["low"],
+        "same_source_high": within["high"],
+        "n_sources": within["sources"],
+        "macro": metrics["macro_auc"],
+    }
+    return row | {f"type_{kind}": cells["auc"] for kind, cells in metrics["per_type"].items()}
+
+
+def _no_metrics_reason(clips: EvaluatedClips) -> str:
     if clips.no_targets:
         return clips.no_targets
     if not clips.scored.any():
@@ -125,7 +188,7 @@ def _counts(clips: EvaluatedClips, policy: CoveragePolicy) -> dict[str, Any]:
 
 
 def _ranking_metrics(
-    clips: EvaluatedClips, policy: CoveragePolicy, bootstrap: int, seed: int, claims: Claims
+    clips: EvaluatedClips, policy: CoveragePolicy, bootstrap: int, seed: int, log: _FigureLog
 ) -> dict[str, Any]:
     mask, ranking = counted(clips, policy)
     columns = (clips.is_fake[mask], ranking[mask])
@@ -145,66 +208,66 @@ def _ranking_metrics(
         return bootstrap_auc(*columns, resamples=bootstrap, seed=seed)
 
     return {
-        "auc": claims.interval("auc", lambda: interval_under(clips, policy, over_clips())),
-        "auc_by_group": claims.interval("auc_by_group", lambda: interval_under(clips, policy, over_groups()), "groups"),
+        "auc": log.interval("auc", lambda: interval_under(clips, policy, over_clips())),
+        "auc_by_group": log.interval("auc_by_group", lambda: interval_under(clips, policy, over_groups()), "groups"),
         "tpr_at_fpr": {
-            f"{fpr:g}": claims.value(f"tpr_at_fpr.{fpr:g}", partial(unless_chance, tpr_at_fpr, fpr)) for fpr in LOW_FPRS
+            f"{fpr:g}": log.value(f"tpr_at_fpr.{fpr:g}", partial(unless_chance, tpr_at_fpr, fpr)) for fpr in LOW_FPRS
         },
-        "eer": claims.value("eer", partial(unless_chance, equal_error_rate)),
-        "ap": claims.value("ap", partial(unless_chance, average_precision)),
+        "eer": log.value("eer", partial(unless_chance, equal_error_rate)),
+        "ap": log.value("ap", partial(unless_chance, average_precision)),
     }
 
 
 def _threshold_metrics(
-    clips: EvaluatedClips, verdicts: Verdicts, policy: CoveragePolicy, claims: Claims
+    clips: EvaluatedClips, decisions: Decisions, policy: CoveragePolicy, log: _FigureLog
 ) -> dict[str, Any]:
     unscored_call = {"exclude": np.nan, "as-real": 0.0, "as-fake": 1.0, "as-chance": 0.5}[policy]
-    call = None if verdicts.called_fake is None else np.where(clips.scored, verdicts.called_fake, unscored_call)
+    call = None if decisions.called_fake is None else np.where(clips.scored, decisions.called_fake, unscored_call)
 
     def share_called_fake(members: np.ndarray) -> Estimate:
-        return Estimate(None, verdicts.no_call) if call is None else Estimate(float(np.nanmean(call[members])))
+        return Estimate(None, decisions.no_call) if call is None else Estimate(float(np.nanmean(call[members])))
 
     def balanced() -> Estimate:
         if call is None:
-            return Estimate(None, verdicts.no_call)
-        judged = ~np.isnan(call)
-        return balanced_accuracy(clips.is_fake[judged], call[judged])
+            return Estimate(None, decisions.no_call)
+        counted_clips = ~np.isnan(call)
+        return balanced_accuracy(clips.is_fake[counted_clips], call[counted_clips])
 
-    if verdicts.threshold is None:
-        claims.reasons["threshold"] = verdicts.no_threshold
+    if decisions.threshold is None:
+        log.reasons["threshold"] = decisions.no_threshold
     return {
-        "threshold": verdicts.threshold,
-        "balanced_accuracy": claims.value("balanced_accuracy", balanced),
+        "threshold": decisions.threshold,
+        "balanced_accuracy": log.value("balanced_accuracy", balanced),
         "at_threshold": {
-            "tpr": claims.value("at_threshold.tpr", lambda: share_called_fake(clips.is_fake)),
-            "fpr": claims.value("at_threshold.fpr", lambda: share_called_fake(~clips.is_fake)),
+            "tpr": log.value("at_threshold.tpr", lambda: share_called_fake(clips.is_fake)),
+            "fpr": log.value("at_threshold.fpr", lambda: share_called_fake(~clips.is_fake)),
         },
     }
 
 
-def _probability_metrics(clips: EvaluatedClips, verdicts: Verdicts, claims: Claims) -> dict[str, Any]:
+def _probability_metrics(clips: EvaluatedClips, decisions: Decisions, log: _FigureLog) -> dict[str, Any]:
     target = clips.is_fake[clips.scored]
-    after = None if verdicts.probability is None else verdicts.probability[clips.scored]
+    after = None if decisions.probability is None else decisions.probability[clips.scored]
     before = None if clips.logit is None else expit(clips.logit[clips.scored])
 
     def of(probability: np.ndarray | None, absent: str, metric: Callable[..., Estimate]) -> Estimate:
         return Estimate(None, absent) if probability is None else metric(target, probability)
 
     def rows(probability: np.ndarray | None) -> list[dict[str, Any]] | None:
-        if probability is None or claims.nothing:
+        if probability is None or log.no_metrics:
             return None
         return [row._asdict() for row in reliability_table(target, probability)]
 
     no_logit = "not every scored clip has a logit"
     figures: dict[str, Any] = {}
     for name, metric in (("brier", brier_score), ("ece", expected_calibration_error)):
-        figures[name] = claims.value(name, partial(of, after, verdicts.no_probability, metric))
+        figures[name] = log.value(name, partial(of, after, decisions.no_probability, metric))
         uncalibrated = f"{name}_uncalibrated"
-        figures[uncalibrated] = claims.value(uncalibrated, partial(of, before, no_logit, metric))
+        figures[uncalibrated] = log.value(uncalibrated, partial(of, before, no_logit, metric))
     return figures | {"reliability": rows(after), "reliability_uncalibrated": rows(before)}
 
 
-def _tables(clips: EvaluatedClips, bootstrap: int, seed: int, claims: Claims) -> dict[str, Any]:
+def _tables(clips: EvaluatedClips, bootstrap: int, seed: int, log: _FigureLog) -> dict[str, Any]:
     sources = clips.labels("source")
 
     def over_sources() -> Interval:
@@ -213,15 +276,15 @@ def _tables(clips: EvaluatedClips, bootstrap: int, seed: int, claims: Claims) ->
         columns = (clips.is_fake[clips.scored], clips.ranking[clips.scored], sources[clips.scored])
         return same_source_auc(*columns, resamples=bootstrap, seed=seed)
 
-    figures: dict[str, Any] = {"same_source": claims.interval("same_source", over_sources, "sources")}
-    if claims.nothing:
+    figures: dict[str, Any] = {"same_source": log.interval("same_source", over_sources, "sources")}
+    if log.no_metrics:
         empty: dict[str, Any] = {name: {} for name in ("per_type", "per_modality", "per_source")}
-        claims.reasons["macro_auc"] = claims.nothing
+        log.reasons["macro_auc"] = log.no_metrics
         return figures | empty | {"macro_auc": None}
-    per_type = claims.table("per_type", *fakes_against_all_reals(clips, "type"))
+    per_type = log.table("per_type", *fakes_against_all_reals(clips, "type"))
     return figures | {
         "per_type": per_type,
-        "macro_auc": claims.value("macro_auc", lambda: macro_average(per_type)),
-        "per_modality": claims.table("per_modality", *fakes_against_all_reals(clips, "modality")),
-        "per_source": claims.table("per_source", *within_sources(clips)),
+        "macro_auc": log.value("macro_auc", lambda: macro_average(per_type)),
+        "per_modality": log.table("per_modality", *fakes_against_all_reals(clips, "modality")),
+        "per_source": log.table("per_source", *within_sources(clips)),
     }

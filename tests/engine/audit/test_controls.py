@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine.audit.controls import permute_labels, permuted_aucs, swap_partners, swapped_audio
-from engine.audit.cross_validation import Evidence, evaluate
+from engine.audit.controls import permute_labels, permuted_aucs, swap_audio_pairs, swapped_audio
 from engine.audit.measure import Measurements
+from engine.audit.probe_evaluation import ProbeData, evaluate_probe
 from engine.audit.random_encoder import random_features
 
 
@@ -26,8 +26,8 @@ def test_permuted_labels_spread_around_one_half_and_wider_with_groups():
     group = np.repeat(np.arange(12), 10)
     features = rng.normal(size=(12, 3))[group] + 0.05 * rng.normal(size=(120, 3))
     target = (np.arange(12) % 2)[group]
-    grouped = permuted_aucs(Evidence([features], target, group, ("logistic",)), 0)
-    alone = permuted_aucs(Evidence([rng.normal(size=(120, 3))], target, None, ("logistic",)), 0)
+    grouped = permuted_aucs(ProbeData([features], target, group, ("logistic",)), 0)
+    alone = permuted_aucs(ProbeData([rng.normal(size=(120, 3))], target, None, ("logistic",)), 0)
     assert alone.mean() == pytest.approx(0.5, abs=0.07)
     assert np.sqrt(np.mean((grouped - 0.5) ** 2)) > 1.5 * alone.std()
 
@@ -35,7 +35,7 @@ def test_permuted_labels_spread_around_one_half_and_wider_with_groups():
 @pytest.mark.parametrize("group", [[0, 0, 0, 0], [0, 1, 2, 3, 4], [0, 0, 0, 1, 1, 2, 3, 3], [0, 0, 0]])
 def test_swapped_sounds_are_foreign_and_blocks_keep_partners_together(group):
     group = np.array(group)
-    partner, block = swap_partners(group, np.random.default_rng(0))
+    partner, block = swap_audio_pairs(group, np.random.default_rng(0))
     assert sorted(partner) == list(range(len(group)))
     assert not np.any(partner == np.arange(len(group)))
     assert np.array_equal(block, block[partner])
@@ -58,11 +58,11 @@ def real_clips(n=40, tied=False):
 def test_swapped_audio_cannot_be_told_where_sound_and_picture_are_independent():
     evidence = swapped_audio(real_clips(), None, 0)
     assert evidence.target.tolist() == [0] * 40 + [1] * 40
-    assert evaluate(evidence, 0).grouped.value < 0.65
+    assert evaluate_probe(evidence, 0).grouped.value < 0.65
 
 
 def test_swapped_audio_is_told_where_the_recording_ties_them():
-    assert evaluate(swapped_audio(real_clips(160, tied=True), None, 0), 0).grouped.low > 0.6
+    assert evaluate_probe(swapped_audio(real_clips(160, tied=True), None, 0), 0).grouped.low > 0.6
 
 
 def test_too_few_reals_give_no_control():

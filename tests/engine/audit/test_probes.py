@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from engine.audit.measure import Measurements
+from engine.audit.mitigations import MITIGATIONS
 from engine.audit.probes import ALL_FACTS, PROBES, Probe, fact_matrix
-from engine.audit.remedies import REMEDIES
 
 
 def test_text_becomes_columns_and_absence_a_fact():
@@ -26,18 +26,18 @@ def test_text_becomes_columns_and_absence_a_fact():
 
 
 def test_clips_without_sound_are_left_out_of_sound_probes():
-    loud = Measurements(sound={"loudness": {"rms_db": -20.0}})
+    loud = Measurements(audio={"loudness": {"rms_db": -20.0}})
     probe = Probe("loudness", ("level",), ("loudness",))
     clips, target = [loud, Measurements(), loud], np.array([0, 1, 1])
-    evidence = probe.evidence(clips, target, np.array([4, 5, 6]), 0)
+    evidence = probe.data(clips, target, np.array([4, 5, 6]), 0)
     assert evidence.target.tolist() == [0, 1] and evidence.group.tolist() == [4, 6]
     assert probe.medians(clips, target) == {"rms_db": {"real": -20.0, "fake": -20.0}}
-    assert probe.evidence([Measurements()], np.array([1]), None, 0).inputs == []
+    assert probe.data([Measurements()], np.array([1]), None, 0).inputs == []
 
 
 def test_the_table_of_probes_is_whole():
     names = [probe.name for probe in PROBES]
     assert len(set(names)) == len(names) == 17
-    assert all(set(probe.remedies) <= set(REMEDIES) and (probe.remedies or probe.caveat) for probe in PROBES)
+    assert all(set(probe.mitigations) <= set(MITIGATIONS) and (probe.mitigations or probe.caveat) for probe in PROBES)
     assert all(bool(probe.families) != bool(probe.array) for probe in PROBES)
     assert set(ALL_FACTS) <= {family for probe in PROBES[1:] for family in probe.families}

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from engine.report.inputs import Estimate, estimate, number, reason_for, scored_rows
+from engine.report.inputs import ReportedMetric, number, read_metric, reason_for, scored_rows
 from engine.report.ranking_charts import det_chart, low_fpr_chart, roc_chart, roc_of
 from engine.report.score_charts import reliability_bins, score_chart
 from engine.report.svg import Scale, nice_ticks, staircase
@@ -44,8 +44,8 @@ def test_numbers_are_printed_as_people_read_them() -> None:
 def test_reason_comes_from_the_nearest_path() -> None:
     record = {"reasons": {"per_type.swap": "no real clips", "auc": "one class"}}
     assert reason_for(record, "per_type.swap.auc") == "no real clips"
-    assert estimate(record, "auc").reason == "one class"
-    assert "not recorded" in estimate(record, "ap").reason
+    assert read_metric(record, "auc").reason == "one class"
+    assert "not recorded" in read_metric(record, "ap").reason
 
 
 def test_visible_text_is_one_harmless_line() -> None:
@@ -111,7 +111,7 @@ def test_charts_of_one_class_say_so() -> None:
     charts = [
         roc_chart(scored, "t", None),
         low_fpr_chart(scored, "t", None),
-        det_chart(scored, "t", None, Estimate(None)),
+        det_chart(scored, "t", None, ReportedMetric(None)),
     ]
     assert all("Only fake clips" in chart.missing and not chart.svg for chart in charts)
 

@@ -12,7 +12,7 @@ from scipy.special import expit
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
-from utils.metrics.calibration import Calibration, _assign_folds, cross_fit, fit_calibration, fit_platt
+from utils.metrics.calibration import Calibration, assign_folds, cross_fit, fit_calibration, fit_platt
 from utils.metrics.ranking import roc_auc
 from utils.metrics.reliability import expected_calibration_error
 from utils.metrics.thresholds import best_balanced_threshold, threshold_at_fpr
@@ -171,7 +171,7 @@ def test_cross_fitted_clips_do_not_sway_their_own_score() -> None:
     target, logit = draw(8, 50)
     like = fit_calibration(target, logit, fitted_on="valset")
     crossed = cross_fit(target, logit, like=like)
-    fold_of = _assign_folds(target == 1, np.arange(50), 5, 0)
+    fold_of = assign_folds(target == 1, np.arange(50), 5, 0)
     held = fold_of == fold_of[0]
     slope, bias = fit_platt(target[~held], logit[~held])
     np.testing.assert_allclose(crossed.score[held], expit(slope * logit[held] + bias))
@@ -203,7 +203,7 @@ def test_folds_keep_groups_whole_and_hold_both_classes() -> None:
     rng = np.random.default_rng(10)
     group = rng.integers(0, 30, 300)
     is_fake = (group % 3 == 0) | ((group % 3 == 1) & (rng.random(300) < 0.5))
-    fold_of = _assign_folds(is_fake, group, 5, 0)
+    fold_of = assign_folds(is_fake, group, 5, 0)
     assert set(fold_of) == set(range(5))
     assert all(len(set(fold_of[group == g])) == 1 for g in range(30))
     for fold in range(5):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from utils.metrics.intervals import (
-    _PairOrder,
+    PairOrder,
     auc_within_sources,
     bootstrap_auc,
     bootstrap_auc_over_groups,
@@ -26,7 +26,7 @@ def draw(seed: int, n_real: int, n_fake: int, shift: float = 1.0) -> tuple[np.nd
 def test_a_resample_by_counts_equals_the_auc_of_the_repeated_clips(levels: int | None) -> None:
     target, score = draw(0, 20, 30)
     score = score if levels is None else np.round(score * levels)
-    order = _PairOrder(target, score)
+    order = PairOrder(target, score)
     rng = np.random.default_rng(1)
     real_counts, fake_counts = rng.integers(0, 4, (5, 20)), rng.integers(0, 4, (5, 30))
     for auc, real, fake in zip(order.auc(real_counts, fake_counts), real_counts, fake_counts, strict=True):
@@ -35,7 +35,7 @@ def test_a_resample_by_counts_equals_the_auc_of_the_repeated_clips(levels: int |
 
 
 def test_a_resample_without_a_class_has_no_auc() -> None:
-    order = _PairOrder([0, 1], [0.0, 1.0])
+    order = PairOrder([0, 1], [0.0, 1.0])
     assert np.isnan(order.auc(np.array([[0]]), np.array([[1]]))).all()
 
 
@@ -103,7 +103,7 @@ def test_one_clip_of_a_class_gives_no_limits(target: list[int], reason: str) -> 
 def test_a_missing_class_gives_no_value() -> None:
     assert bootstrap_auc([1, 1], [0.1, 0.2])[:3] == (None, None, None)
     assert bootstrap_auc([1, 1], [0.1, 0.2]).reason == "no real clips"
-    assert bootstrap_auc([0, 1], [0.1, 0.2], resamples=0).reason == "no resampling was asked for"
+    assert bootstrap_auc([0, 1], [0.1, 0.2], resamples=0).reason == "no resampling was requested"
 
 
 def test_groups_of_copies_widen_the_interval() -> None:

@@ -12,7 +12,7 @@ import pytest
 from scipy.special import expit
 
 from utils.errors import UsageError
-from utils.metrics import Calibration, fit_calibration, roc_auc, same_source_auc, summarise
+from utils.metrics import Calibration, DecisionRule, fit_calibration, roc_auc, same_source_auc, summarise
 from utils.metrics.coverage import POLICIES
 
 PROMISED = {
@@ -155,7 +155,7 @@ def test_labels_without_targets_claim_nothing(targets: list | None, reason: str)
     table = pd.DataFrame({"video_name": list("abcd"), "score": [0.1, 0.2, 0.8, np.nan], "type": "x", "source": "s"})
     if targets is not None:
         table["target"] = targets
-    summary = summarise(table, split="testset", calibration=Calibration(), in_sample=True)
+    summary = summarise(table, split="testset", rule=DecisionRule(Calibration(), in_sample=True))
     assert summary["n"] == 4
     assert summary["coverage"] == 0.75
     assert summary["reasons"]["auc"] == reason
@@ -195,7 +195,9 @@ def test_a_score_that_is_no_probability_still_ranks() -> None:
     assert summary["threshold"] is None
     assert summary["reasons"]["brier"] == "the scores are not all within [0, 1]"
     assert "no threshold was given" in summary["reasons"]["balanced_accuracy"]
-    assert summarise(table, split="other", threshold=0.0, bootstrap=0)["balanced_accuracy"] is not None
+    assert (
+        summarise(table, split="other", rule=DecisionRule(threshold=0.0), bootstrap=0)["balanced_accuracy"] is not None
+    )
 
 
 def test_ranking_prefers_the_logit_where_the_score_saturates() -> None:
@@ -207,7 +209,7 @@ def test_calibration_gives_score_and_threshold() -> None:
     table = draw()
     held_out = draw(seed=1).dropna(subset="logit")
     calibration = fit_calibration(held_out["target"], held_out["logit"], fitted_on="valset")
-    summary = summarise(table, split="testset", calibration=calibration, bootstrap=0)
+    summary = summarise(table, split="testset", rule=DecisionRule(calibration), bootstrap=0)
     assert summary["threshold"] == calibration.threshold
     assert summary["in_sample"] is False
     assert summary["ece"] < summary["ece_uncalibrated"]
@@ -215,21 +217,26 @@ def test_calibration_gives_score_and_threshold() -> None:
     assert sum(row["n"] for row in summary["reliability"]) == summary["n_scored"]
     assert Calibration.from_dict(summary["calibration"]) == calibration
     assert summary["at_threshold"]["fpr"] < 0.05
-    assert summarise(table, split="testset", calibration=calibration, threshold=0.3, bootstrap=0)["threshold"] == 0.3
+    assert (
+        summarise(table, split="testset", rule=DecisionRule(calibration, threshold=0.3), bootstrap=0)["threshold"]
+        == 0.3
+    )
 
 
 def test_in_sample_figures_are_cross_fitted() -> None:
     table = draw(80)
     scored = table.dropna(subset="logit")
     calibration = fit_calibration(scored["target"], scored["logit"], fitted_on="valset")
-    naive = summarise(table, split="valset", calibration=calibration, bootstrap=0)
-    honest = summarise(table, split="valset", calibration=calibration, in_sample=True, bootstrap=0)
+    naive = summarise(table, split="valset", rule=DecisionRule(calibration), bootstrap=0)
+    honest = summarise(table, split="valset", rule=DecisionRule(calibration, in_sample=True), bootstrap=0)
     assert honest["in_sample"] is True
     assert honest["brier"] > naive["brier"]
     assert honest["balanced_accuracy"] <= naive["balanced_accuracy"]
     assert honest["threshold"] == naive["threshold"]
     assert honest["auc"] == naive["auc"]
-    one_group = summarise(table.assign(group="g"), split="v", calibration=calibration, in_sample=True, bootstrap=0)
+    one_group = summarise(
+        table.assign(group="g"), split="v", rule=DecisionRule(calibration, in_sample=True), bootstrap=0
+    )
     assert one_group["ece"] is None
     assert "2 groups of each class" in one_group["reasons"]["ece"]
 

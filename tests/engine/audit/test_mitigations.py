@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from engine.audit.measure import MeasureTask, measure_clip
-from engine.audit.remedies import REMEDIES, check_remedies, middle_window, shared_window_s, treat_audio
-from engine.audit.sound import FLOOR_DB, band_facts, level_facts, silence_facts
+from engine.audit.mitigations import MITIGATIONS, check_mitigations, middle_window, mitigate_audio, shared_window_s
+from engine.audit.waveform_facts import FLOOR_DB, band_facts, level_facts, silence_facts
 from utils.errors import UsageError
 from utils.media.writer import write_clip
 
@@ -19,7 +19,7 @@ def noise(seconds=0.5, scale=0.1):
 
 
 def treat(samples, *names, window_s=1.0):
-    return treat_audio(samples, RATE_HZ, check_remedies(names), window_s)
+    return mitigate_audio(samples, RATE_HZ, check_mitigations(names), window_s)
 
 
 def test_resample_and_band_limit_leave_nothing_above():
@@ -59,8 +59,8 @@ def test_windows_have_one_length():
 
 def test_an_unknown_remedy_is_refused():
     with pytest.raises(UsageError, match="no remedy 'prayer'"):
-        check_remedies(["level", "prayer"])
-    assert check_remedies(list(REMEDIES)) == set(REMEDIES)
+        check_mitigations(["level", "prayer"])
+    assert check_mitigations(list(MITIGATIONS)) == set(MITIGATIONS)
 
 
 @pytest.mark.parametrize(("fps", "extra_s"), [(30, 0.1), (12.5, -0.2)])

@@ -1,11 +1,11 @@
-"""Held-out scores: what is there is found, what is not is not, and groups never lie on both sides."""
+"""ProbeResult-out scores: what is there is found, what is not is not, and groups never lie on both sides."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from engine.audit.cross_validation import Evidence, evaluate, held_out_scores
+from engine.audit.probe_evaluation import ProbeData, evaluate_probe, out_of_fold_scores
 
 MODELS = ("logistic", "tree")
 
@@ -16,11 +16,11 @@ def grouped_set(n_groups=24, size=4, seed=0):
     group = np.repeat(np.arange(n_groups), size)
     target = (np.arange(n_groups) % 2)[group]
     features = rng.normal(size=(n_groups, 8))[group] + 0.01 * rng.normal(size=(len(group), 8))
-    return Evidence([features], target, group, MODELS)
+    return ProbeData([features], target, group, MODELS)
 
 
 def test_recognising_groups_pays_on_a_random_split_only():
-    held = evaluate(grouped_set(), 0)
+    held = evaluate_probe(grouped_set(), 0)
     assert held.random.value > 0.9
     assert held.grouped.low < 0.5 and held.grouped.value < 0.7
     assert held.within == {} and held.within_mean.value is None
@@ -29,7 +29,7 @@ def test_recognising_groups_pays_on_a_random_split_only():
 def test_a_shortcut_is_found_inside_held_out_groups():
     rng = np.random.default_rng(0)
     group, target = np.repeat(np.arange(20), 2), np.tile([0, 1], 20)
-    held = evaluate(Evidence([target[:, None] + 0.05 * rng.normal(size=(40, 1))], target, group, MODELS), 0)
+    held = evaluate_probe(ProbeData([target[:, None] + 0.05 * rng.normal(size=(40, 1))], target, group, MODELS), 0)
     assert held.grouped.value == 1.0 and held.within_mean.value == 1.0
     assert len(held.within) == 20
 
@@ -38,26 +38,26 @@ def test_a_shortcut_that_is_not_monotonic_is_found_by_the_tree():
     rng = np.random.default_rng(0)
     fact, target = rng.uniform(-1, 1, 120), np.zeros(120, int)
     target[np.abs(fact) < 0.5] = 1
-    assert evaluate(Evidence([fact[:, None]], target, None, MODELS), 0).grouped.value > 0.9
+    assert evaluate_probe(ProbeData([fact[:, None]], target, None, MODELS), 0).grouped.value > 0.9
 
 
 def test_without_groups_each_clip_is_held_out():
     rng = np.random.default_rng(1)
-    evidence = Evidence([rng.normal(size=(80, 3))], np.arange(80) % 2, None, MODELS)
-    held = evaluate(evidence, 0)
+    evidence = ProbeData([rng.normal(size=(80, 3))], np.arange(80) % 2, None, MODELS)
+    held = evaluate_probe(evidence, 0)
     assert held.random is None and evidence.n_units == (40, 40)
     assert held.grouped.low < 0.5 < held.grouped.high
 
 
 def test_too_few_units_give_no_figure_but_a_reason():
-    evidence = Evidence([np.zeros((6, 1))], np.array([0, 0, 0, 1, 1, 1]), np.array([0, 0, 0, 1, 2, 3]), MODELS)
-    assert held_out_scores(evidence, 0, grouped=True) is None
-    held = evaluate(evidence, 0)
+    evidence = ProbeData([np.zeros((6, 1))], np.array([0, 0, 0, 1, 1, 1]), np.array([0, 0, 0, 1, 2, 3]), MODELS)
+    assert out_of_fold_scores(evidence, 0, grouped=True) is None
+    held = evaluate_probe(evidence, 0)
     assert held.grouped.value is None and "fewer than two" in held.grouped.reason
 
 
 @pytest.mark.parametrize("grouped", [True, False])
 def test_the_same_seed_gives_the_same_scores(grouped):
     evidence = grouped_set(n_groups=8)
-    first, second = (held_out_scores(evidence, 3, grouped=grouped) for _ in range(2))
+    first, second = (out_of_fold_scores(evidence, 3, grouped=grouped) for _ in range(2))
     assert np.array_equal(first, second)

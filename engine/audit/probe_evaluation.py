@@ -1,4 +1,4 @@
-"""Scores for clips by models that have not seen them: out of fold, by group or at random, with fixed small models."""
+"""Cross-validation of probes: out-of-fold scores and AUCs of small, fixed models."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from utils.metrics.intervals import auc_within_sources
 
 FOLDS = 5
 REPEATS = 2
-"""Cross-validations with different folds whose scores are averaged, so that no one partition decides."""
+"""Number of cross-validations with different folds; their scores are averaged."""
 
 RESAMPLES = 1000
 
-# A fit may end at the iteration limit on features of a random encoder; the probe's answer does not hang on the last digit.
+# On random-encoder features a fit may stop at the iteration limit, which is accurate enough for a probe.
 CLASSIFIERS: dict[str, Callable[[int], Any]] = {
-    # Balanced classes: a training fold that holds more fakes than the test fold must not shift the scores against it.
+    # Balanced classes: the class ratio of a training fold must not shift the scores of its test fold.
     "logistic": lambda seed: make_pipeline(
         StandardScaler(), LogisticRegression(C=0.3, max_iter=300, class_weight="balanced")
     ),
-    # One tree, not a forest: a forest doubles the time of the whole audit.
+    # One tree, because a forest doubles the run time of the whole audit.
     "tree": lambda seed: DecisionTreeClassifier(
         max_depth=3, min_samples_leaf=3, class_weight="balanced", random_state=seed
     ),
@@ -38,20 +38,20 @@ CLASSIFIERS: dict[str, Callable[[int], Any]] = {
         StandardScaler(), LogisticRegression(C=0.01, max_iter=300, class_weight="balanced")
     ),
 }
-"""The models. Their hyper-parameters are fixed: nothing is tuned on the clips that are judged.
+"""Name -> function from a seed to a model. The hyper-parameters are fixed; nothing is tuned on the audited clips.
 
-Facts get `logistic` and `tree`, encoders `linear_head`."""
+Probes of facts use `logistic` and `tree`, probes of encoder features use `linear_head`."""
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """What a probe is given.
+class ProbeData:
+    """Features and labels that a probe is evaluated on.
 
     Attributes:
-        inputs: feature matrices (n, F), finite; the scores that models make of each are averaged.
+        inputs: Feature matrices (n, F), finite. Scores are averaged over matrices and models.
         target: (n,) int, 1 for fake.
-        group: (n,) which clips belong together; None when every clip stands for itself.
-        models: names of `CLASSIFIERS`, whose probabilities are averaged.
+        group: (n,) group of each clip; None if every clip is its own group.
+        models: Names of `CLASSIFIERS`.
     """
 
     inputs: Sequence[np.ndarray]
@@ -61,21 +61,21 @@ class Evidence:
 
     @property
     def n_units(self) -> tuple[int, int]:
-        """Independent units (groups, else clips) that hold reals, and that hold fakes."""
+        """Number of independent units (groups, or clips without groups) that hold reals, and that hold fakes."""
         units = np.arange(len(self.target)) if self.group is None else self.group
         return len(np.unique(units[self.target == 0])), len(np.unique(units[self.target == 1]))
 
 
-def held_out_scores(evidence: Evidence, seed: int, *, grouped: bool, repeats: int = REPEATS) -> np.ndarray | None:
-    """Mean out-of-fold probability of fake for each clip.
+def out_of_fold_scores(data: ProbeData, seed: int, *, grouped: bool, repeats: int = REPEATS) -> np.ndarray | None:
+    """Compute the mean out-of-fold probability of fake for each clip.
 
-    Folds are stratified by class; with `grouped` no group lies in two folds.
+    Folds are stratified by class. With `grouped`, no group is divided between folds.
 
     Returns:
-        (n,) in [0, 1], or `None` when a class has fewer than two units, so that none can be held out.
+        (n,) in [0, 1], or `None` if a class has fewer than two units.
     """
-    target, group = evidence.target, evidence.group if grouped else None
-    units = evidence.n_units if grouped else tuple(np.bincount(target, minlength=2))
+    target, group = data.target, data.group if grouped else None
+    units = data.n_units if grouped else tuple(np.bincount(target, minlength=2))
     n_folds = min(FOLDS, *units)
     if n_folds < 2:
         return None
@@ -84,34 +84,34 @@ def held_out_scores(evidence: Evidence, seed: int, *, grouped: bool, repeats: in
         kind = StratifiedKFold if group is None else StratifiedGroupKFold
         folds = kind(n_folds, shuffle=True, random_state=seed + repeat)
         for train, test in folds.split(target, target, group):
-            total[test] += _fold_scores(evidence, train, test, seed + repeat)
+            total[test] += _fold_scores(data, train, test, seed + repeat)
     return total / repeats
 
 
-def _fold_scores(evidence: Evidence, train: np.ndarray, test: np.ndarray, seed: int) -> np.ndarray:
-    """Mean probability of fake over inputs and models; one half where the training part lacks a class."""
-    target = evidence.target[train]
+def _fold_scores(data: ProbeData, train: np.ndarray, test: np.ndarray, seed: int) -> np.ndarray:
+    """Return the mean probability of fake over inputs and models, or 0.5 if the training clips lack a class."""
+    target = data.target[train]
     if target.min() == target.max():
         return np.full(len(test), 0.5)
     scores = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        for features in evidence.inputs:
-            for name in evidence.models:
+        for features in data.inputs:
+            for name in data.models:
                 model = CLASSIFIERS[name](seed).fit(features[train], target)
                 scores.append(model.predict_proba(features[test])[:, 1])
     return np.mean(scores, axis=0)
 
 
 @dataclass(frozen=True)
-class Held:
-    """How well a probe does on what it has not seen.
+class ProbeResult:
+    """Out-of-fold AUCs of a probe.
 
     Attributes:
-        grouped: AUC on held-out groups (on held-out clips where there are no groups).
+        grouped: AUC on held-out groups, or on held-out clips if there are no groups.
         random: AUC on a random split, or `None` without groups.
-        within: group -> AUC inside it, for held-out groups that hold both classes.
-        within_mean: mean of `within`, every group weighing the same.
+        within: Group -> AUC within it, for held-out groups that hold both classes.
+        within_mean: Unweighted mean of `within`.
     """
 
     grouped: Interval
@@ -120,16 +120,16 @@ class Held:
     within_mean: Interval = Interval(None)
 
 
-def evaluate(evidence: Evidence, seed: int) -> Held:
-    """Cross-validate by group and at random."""
-    score = held_out_scores(evidence, seed, grouped=True)
+def evaluate_probe(data: ProbeData, seed: int) -> ProbeResult:
+    """Cross-validate a probe by group and on a random split."""
+    score = out_of_fold_scores(data, seed, grouped=True)
     if score is None:
-        return Held(Interval(None, reason="fewer than two independent units hold a class"))
-    target, group = evidence.target, evidence.group
+        return ProbeResult(Interval(None, reason="fewer than two independent units hold a class"))
+    target, group = data.target, data.group
     if group is None:
-        return Held(bootstrap_auc(target, score, resamples=RESAMPLES, seed=seed))
-    at_random = held_out_scores(evidence, seed, grouped=False)
-    return Held(
+        return ProbeResult(bootstrap_auc(target, score, resamples=RESAMPLES, seed=seed))
+    at_random = out_of_fold_scores(data, seed, grouped=False)
+    return ProbeResult(
         bootstrap_auc_over_groups(target, score, group, resamples=RESAMPLES, seed=seed),
         None if at_random is None else bootstrap_auc(target, at_random, resamples=RESAMPLES, seed=seed),
         auc_within_sources(target, score, group),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine.audit.sound import FLOOR_DB, band_facts, level_facts, read_sound, silence_facts
+from engine.audit.waveform_facts import FLOOR_DB, band_facts, level_facts, read_audio, silence_facts
 from utils.media.writer import write_clip
 
 RATE_HZ = 48_000
@@ -56,6 +56,6 @@ def test_a_low_sample_rate_has_nothing_above_its_half():
 def test_sound_is_read_whole(tmp_path):
     write_clip(tmp_path / "a.mkv", None, waveform=noise(), sample_rate_hz=RATE_HZ, audio_codec="pcm_s16le")
     write_clip(tmp_path / "mute.mp4", [np.zeros((32, 32, 3), np.uint8)] * 3)
-    samples, rate_hz = read_sound(tmp_path / "a.mkv")
+    samples, rate_hz = read_audio(tmp_path / "a.mkv")
     assert rate_hz == RATE_HZ and np.abs(samples - noise()).max() < 1e-4
-    assert [len(read_sound(tmp_path / "mute.mp4")[0]), read_sound(tmp_path / "mute.mp4")[1]] == [0, 0]
+    assert [len(read_audio(tmp_path / "mute.mp4")[0]), read_audio(tmp_path / "mute.mp4")[1]] == [0, 0]

@@ -1,4 +1,4 @@
-"""What a waveform says before anybody listens: silence at its ends, loudness, and where its band ends."""
+"""Content-independent facts of a waveform: leading and trailing silence, loudness, crest factor and bandwidth."""
 
 from __future__ import annotations
 
@@ -10,29 +10,32 @@ from scipy.signal import welch
 from utils.media.decode import AudioBlock, ClipStream
 
 MAX_AUDIO_S = 600.0
-"""Longer sound is cut here, so that a clip costs no more than some 100 MB of memory."""
+"""Longer audio is truncated, which bounds memory to about 100 MB per clip."""
 
 DIGITAL_SILENCE = 0.5 / 32768
-"""Below half a step of 16 bits a sample counts as digital silence."""
+"""Amplitude below which a sample counts as digital silence: half a 16-bit step."""
 
 QUIET_DB = -60.0
-"""Relative to the loudest sample: quieter counts as silence."""
+"""Level, relative to the loudest sample, below which a sample counts as silence."""
 
 FLOOR_DB = -130.0
-"""Levels are cut off here; below it are rounding errors of decoders and resamplers, in dB relative to full scale."""
+"""Lowest reported level, in dB relative to full scale. Lower levels are rounding errors of decoders and resamplers."""
 
 BAND_EDGES_HZ = (8_000, 11_000, 16_000)
 BAND_FLOOR_DB = -80.0
-"""A frequency counts as inside the band while its density is above this, relative to the strongest frequency."""
+"""Spectral density, relative to the strongest frequency, above which a frequency is inside the band."""
 
 SEGMENT_S = 0.04
 
-SoundFacts = dict[str, float | str]
-"""Fact -> value; all of these are numbers, but they travel with a container's facts, some of which are text."""
+AudioFacts = dict[str, float | str]
+"""Fact -> value. All audio facts are numbers; text occurs only in container facts, which share this type."""
 
 
-def read_sound(path: Path) -> tuple[np.ndarray, int]:
-    """The first `MAX_AUDIO_S` of a clip's sound: (S,) float32, mean of the channels, and its rate; (0,) and 0 without.
+def read_audio(path: Path) -> tuple[np.ndarray, int]:
+    """Decode up to `MAX_AUDIO_S` of a clip's audio.
+
+    Returns:
+        (S,) float32 mono waveform and its sample rate; (0,) and 0 for a clip without audio.
 
     Raises:
         MediaError: `missing_file` or `unreadable`.
@@ -47,16 +50,16 @@ def read_sound(path: Path) -> tuple[np.ndarray, int]:
     return (np.concatenate(blocks), stream.facts.rate_hz) if blocks else (np.empty(0, np.float32), 0)
 
 
-def silence_facts(samples: np.ndarray, rate_hz: int) -> dict[str, SoundFacts]:
-    """Leading and trailing silence in seconds, digital and `QUIET_DB` below the peak.
+def silence_facts(samples: np.ndarray, rate_hz: int) -> dict[str, AudioFacts]:
+    """Measure leading and trailing silence in seconds, both digital and `QUIET_DB` below the peak.
 
     Args:
-        samples: (S,) float in [-1, 1], S > 0. A waveform that is silent throughout leads and trails with all of it.
-        rate_hz: its sample rate.
+        samples: (S,) float in [-1, 1], S > 0. If all samples are silent, both durations equal the full length.
+        rate_hz: Sample rate.
     """
     level = np.abs(samples)
-    leading: SoundFacts = {}
-    trailing: SoundFacts = {}
+    leading: AudioFacts = {}
+    trailing: AudioFacts = {}
     quiet = max(float(level.max()) * 10 ** (QUIET_DB / 20), DIGITAL_SILENCE)
     for name, threshold in (("digital", DIGITAL_SILENCE), ("quiet", quiet)):
         begin, end = loud_part(level, threshold)
@@ -66,32 +69,32 @@ def silence_facts(samples: np.ndarray, rate_hz: int) -> dict[str, SoundFacts]:
 
 
 def loud_part(level: np.ndarray, threshold: float) -> tuple[int, int]:
-    """First and one past the last sample of (S,) `level` above the threshold; (S, 0) when there is none."""
+    """Return the first and one past the last index of (S,) `level` above the threshold; (S, 0) if there is none."""
     loud = level > threshold
     if not loud.any():
         return len(level), 0
     return int(loud.argmax()), len(level) - int(loud[::-1].argmax())
 
 
-def level_facts(samples: np.ndarray) -> dict[str, SoundFacts]:
-    """Loudness, the RMS level in dB relative to full scale; and the crest factor, the peak's distance from it in dB.
+def level_facts(samples: np.ndarray) -> dict[str, AudioFacts]:
+    """Measure loudness (RMS level in dB relative to full scale) and crest factor (peak minus RMS level in dB).
 
-    They are two families: a gain changes the first and never the second, which is a matter of the waveform's shape.
+    They are separate families because a gain changes the loudness but not the crest factor.
     """
     rms_db = decibels(float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))))
     peak_db = decibels(float(np.abs(samples).max()))
     return {"loudness": {"rms_db": rms_db}, "crest factor": {"crest_db": peak_db - rms_db}}
 
 
-def band_facts(samples: np.ndarray, rate_hz: int) -> SoundFacts:
-    """Where the band ends in Hz, and the level above each of `BAND_EDGES_HZ` in dB relative to full scale.
+def band_facts(samples: np.ndarray, rate_hz: int) -> AudioFacts:
+    """Measure the upper band edge in Hz and the level above each of `BAND_EDGES_HZ` in dB relative to full scale.
 
-    The spectrum is the mean over the whole waveform (Welch), so that the loudest moments decide.
+    The spectrum is averaged over the whole waveform (Welch's method), so the loudest parts dominate.
     """
     segment = min(len(samples), round(SEGMENT_S * rate_hz))
     frequency_hz, density = welch(samples, rate_hz, "hann", nperseg=segment)
     inside = density > max(float(density.max()) * 10 ** (BAND_FLOOR_DB / 10), 1e-20)
-    facts: SoundFacts = {"band_end_hz": float(frequency_hz[inside].max()) if inside.any() else 0.0}
+    facts: AudioFacts = {"band_end_hz": float(frequency_hz[inside].max()) if inside.any() else 0.0}
     step_hz = rate_hz / segment
     for edge_hz in BAND_EDGES_HZ:
         power = float(density[frequency_hz >= edge_hz].sum()) * step_hz
@@ -100,5 +103,5 @@ def band_facts(samples: np.ndarray, rate_hz: int) -> SoundFacts:
 
 
 def decibels(amplitude: float) -> float:
-    """An amplitude in dB relative to 1, not below `FLOOR_DB`."""
+    """Convert an amplitude to dB relative to 1, with a floor of `FLOOR_DB`."""
     return max(20 * float(np.log10(max(amplitude, 1e-12))), FLOOR_DB)

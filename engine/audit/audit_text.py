@@ -1,22 +1,22 @@
-"""The audit's rows as text for a terminal."""
+"""Audit rows as text for a terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from engine.audit.verdict import FAILS, REACHES
+from engine.audit.findings import FAILS, REACH_MEANINGS
 
 MEDIANS_SHOWN = 4
 
 
 def format_audit(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A table, then what each finding means, in plain sentences."""
-    treated = any("after" in row for row in rows)
-    header = ("probe", "AUC", "interval", "random", "within", *(("after",) if treated else ()), "verdict")
+    """Format the rows as a table, followed by one sentence per finding and the suggested mitigations."""
+    mitigated = any("after" in row for row in rows)
+    header = ("probe", "AUC", "interval", "random", "within", *(("after",) if mitigated else ()), "finding")
     cells = [header]
     for row in rows:
-        after = (_number((row.get("after") or {}).get("auc")),) if treated else ()
+        after = (_number((row.get("after") or {}).get("auc")),) if mitigated else ()
         within = _number((row.get("within") or {}).get("auc"))
         random = _number((row.get("random") or {}).get("auc"))
         cells.append((row["probe"], _number(row["auc"]), _limits(row), random, within, *after, row["verdict"]))
@@ -27,19 +27,20 @@ def format_audit(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _remarks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return one line per finding, per reach and per suggested mitigation."""
     found = [row for row in rows if row["remedy"] or row["verdict"] == FAILS]
     lines = [f"{row['probe']}: {row['verdict']}. {row['explanation']}{_medians(row)}" for row in found]
-    for reach, meaning in REACHES.items():
+    for reach, meaning in REACH_MEANINGS.items():
         names = [row["probe"] for row in rows if row["reach"] == reach]
         if names:
             lines.append(f"{meaning[0].upper()}{meaning[1:]}: {', '.join(names)}.")
-    remedies = dict.fromkeys(part for row in found if row["remedy"] for part in row["remedy"].split("; "))
-    lines += [f"Remedy: {remedy}" for remedy in remedies]
+    mitigations = dict.fromkeys(part for row in found if row["remedy"] for part in row["remedy"].split("; "))
+    lines += [f"Mitigation: {mitigation}" for mitigation in mitigations]
     return lines or ["No probe found a shortcut."]
 
 
 def _medians(row: Mapping[str, Any]) -> str:
-    """The medians behind a finding, where they are few enough to be read."""
+    """Return the medians behind a finding, or nothing if there are more than `MEDIANS_SHOWN`."""
     medians = {name: pair for name, pair in row["medians"].items() if pair["real"] != pair["fake"]}
     if not 0 < len(medians) <= MEDIANS_SHOWN:
         return ""
