@@ -48,7 +48,8 @@ def main(argv: Sequence[str]) -> int:
 
         run_evaluation(config, arguments.checkpoint, merge_into=arguments.merge_into, output=arguments.output)
         return 0
-    from engine.run import resumed_config, run_training
+    from engine.resume import resumed_config
+    from engine.run import run_training
 
     if arguments.resume and not arguments.config:
         config = resumed_config(arguments.resume, arguments.set)

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from dataset.config import ExtractionConfig
 from dataset.extraction_worker import ExtractionTask, crashed_row, extract_to_store
+from dataset.label_hints import log_name_hints
 from dataset.labels import read_labels
 from dataset.manifest import (
     DONE,
@@ -58,7 +59,12 @@ class ExtractionSummary:
     @property
     def coverage(self) -> float:
         """Share of the clips that have at least one modality's features; 1 for a shard without clips."""
-        return sum(self.statuses[status] for status in DONE) / self.n_clips if self.n_clips else 1.0
+        return self.n_done / self.n_clips if self.n_clips else 1.0
+
+    @property
+    def n_done(self) -> int:
+        """Number of clips with at least one modality's features."""
+        return sum(self.statuses[status] for status in DONE)
 
     def sentence(self, split: str) -> str:
         """The summary in one line."""
@@ -92,6 +98,7 @@ def extract_split(
     require_parts(split.store.config)
     all_names = read_labels(split.labels)["video_name"].tolist()
     names = shard.select(all_names)
+    log_name_hints(names, split.videos, split.labels)
     folder = split.store.root
     manifest, journal = folder / shard.manifest_name, (folder / shard.manifest_name).with_suffix(JOURNAL_SUFFIX)
     scratch = folder / ".scratch" / manifest.stem

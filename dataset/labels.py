@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,16 @@ import pandas as pd
 from utils.errors import UsageError
 from utils.files import existing_file, unsafe_name
 
+log = logging.getLogger(__name__)
+
 SUSPICIOUS_NAME = r"^[\s./]*$|^/|\\|^[A-Za-z]:|\.\.|\x00"
-"""Matches every name that `unsafe_name` may refuse; a cheap first look over hundreds of thousands of rows."""
+"""Matches every name that `unsafe_name` may refuse; a cheap filter for hundreds of thousands of rows."""
 
 TWIN_SUFFIX = {".txt": ".csv", ".csv": ".txt"}
 
 
 def label_path(root: Path, name: str) -> Path:
-    """The label file `name` below `root`; `x.txt` stands in for an absent `x.csv` and the other way round."""
+    """Return the label file `name` below `root`, or its twin (`x.txt` for `x.csv`, and vice versa) if only that exists."""
     path = Path(root) / name
     twin = path.with_suffix(TWIN_SUFFIX.get(path.suffix, path.suffix))
     return twin if twin.is_file() and not path.is_file() else path
@@ -27,16 +30,16 @@ def read_labels(path: Path, *, need_targets: bool = False) -> pd.DataFrame:
     """Read and check a label file.
 
     Args:
-        path: a .txt or .csv with commas and a header that names at least `video_name`.
-        need_targets: training and selection need a 0 or 1 in every row.
+        path: a .txt or .csv file with commas and a header that names at least `video_name`.
+        need_targets: require a target of 0 or 1 in every row, as training and selection do.
 
     Returns:
-        One row per clip in the file's order: `video_name` (str), `target` (float, NaN where none is given), then the
-        file's further columns as text. A constant target other than 0 or 1 (-1, say) counts as a placeholder: all NaN.
+        One row per clip in the file's order: `video_name` (str), `target` (float, NaN where none is given), then all
+        other columns as text. A constant target other than 0 or 1 (such as -1) is a placeholder: all NaN, with a warning.
 
     Raises:
-        UsageError: absent or empty file, no header, a name that is duplicated or leaves the data root, a target outside
-            {0, 1}, targets missing where they are needed.
+        UsageError: the file is absent or empty, has no header, a name is duplicated or leaves the data root, a target is
+            neither 0 nor 1, or a required target is missing.
     """
     path = existing_file(path, "label file")
     table = read_table(path)
@@ -51,10 +54,10 @@ def read_labels(path: Path, *, need_targets: bool = False) -> pd.DataFrame:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """A comma-separated file with a header, every cell as text.
+    """Read a comma-separated file with a header, every cell as text.
 
     Raises:
-        UsageError: not text, empty, without rows, ragged, or without the column `video_name`.
+        UsageError: the file is not text, empty, without rows, ragged, or lacks the column `video_name`.
     """
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True)
@@ -67,7 +70,7 @@ def read_table(path: Path) -> pd.DataFrame:
     except (pd.errors.ParserError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not a comma-separated text file ({str(error).strip()})") from None
     table.columns = [str(column).strip() for column in table.columns]
-    # A row with fewer cells than the header leaves the rest empty.
+    # Cells that a short row lacks are empty.
     table = table.fillna("")
     if not table.columns.is_unique:
         raise UsageError(f"{path}: the header names a column twice: {','.join(table.columns)!r}")
@@ -83,7 +86,7 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def check_names(names: pd.Series, path: Path) -> None:
-    """Refuse names that leave the data root, and duplicates."""
+    """Check that names stay below the data root and are unique."""
     for row in np.flatnonzero(names.str.contains(SUSPICIOUS_NAME, regex=True)):
         name = names.iloc[row]
         if why := unsafe_name(name):
@@ -94,13 +97,17 @@ def check_names(names: pd.Series, path: Path) -> None:
 
 
 def parse_targets(table: pd.DataFrame, path: Path) -> pd.Series:
-    """The column `target` as 0.0, 1.0 or NaN."""
+    """Return the column `target` as 0.0, 1.0 or NaN."""
     if "target" not in table.columns:
         return pd.Series(np.nan, index=table.index)
     text = table["target"].str.strip()
     values = pd.to_numeric(text.mask(text == "", np.nan), errors="coerce")
     wrong = (text != "") & ~values.isin([0, 1])
     if wrong.all() and text.nunique() == 1:
+        log.warning(
+            "%s: every target is %r, so the clips count as unlabelled; a target is 1 (fake) or 0 (real)",
+            path, text.iloc[0],
+        )  # fmt: skip
         return pd.Series(np.nan, index=table.index)
     if wrong.any():
         row = int(wrong.to_numpy().argmax())

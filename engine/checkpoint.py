@@ -1,4 +1,4 @@
-"""Checkpoints: everything that turns a clip into a score, as tensors and plain types."""
+"""Checkpoints: a trained detector with everything needed to score a clip, as tensors and plain types."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from utils.metrics.calibration import Calibration
 
 FORMAT = "multi-ffdv"
 FORMAT_VERSION = 1
-CONVENTION = "target 1 = fake; logit above 0 speaks for fake; score = calibrated probability of fake"
+CONVENTION = "target 1 = fake; a logit above 0 means fake; score = calibrated probability of fake"
 
 
 @dataclass
@@ -28,14 +28,16 @@ class Checkpoint:
 
     Attributes:
         model: the model's config section, `name` included.
-        features: how its inputs are made.
+        features: how its inputs are extracted.
         weights: the model's state dict.
-        calibration: from logit to score, with the operating threshold.
-        run_config: the resolved run config it was trained with.
+        calibration: from logit to score, with the decision threshold.
+        run_config: the resolved config of the run that trained it.
         epoch: epochs trained, from 1.
-        metrics: validation metrics of that epoch, and the data they are of.
+        metrics: validation metrics of that epoch, by split.
         provenance: commit, versions, initialisation.
-        training: optimiser, schedule and selection state; only in `last.pth`.
+        trained_on: sorted 64-bit hashes of the training clips' content, by kind; see `engine.training_clips`. `None` in
+            checkpoints written before hashes were stored.
+        training: optimiser and selection state; only in `last.pth`.
     """
 
     model: dict[str, Any]
@@ -46,10 +48,11 @@ class Checkpoint:
     epoch: int = 0
     metrics: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
+    trained_on: dict[str, torch.Tensor] | None = None
     training: dict[str, Any] | None = None
 
     def build(self) -> Detector:
-        """The detector with these weights, in evaluation mode.
+        """Build the detector with these weights, in evaluation mode.
 
         Raises:
             UsageError: the model is unknown, or the weights do not fit it.
@@ -64,7 +67,11 @@ class Checkpoint:
         return model.eval()
 
     def save(self, path: Path) -> Path:
-        """Write the checkpoint: to a temporary name first, then moved into place."""
+        """Write the checkpoint atomically and return its path.
+
+        Raises:
+            WriteError: the disk is full or the folder may not be written to; an older file at `path` stays whole.
+        """
         content = {
             "format": FORMAT,
             "version": FORMAT_VERSION,
@@ -78,28 +85,33 @@ class Checkpoint:
             "epoch": self.epoch,
             "metrics": self.metrics,
             "provenance": self.provenance,
+            "trained_on": self.trained_on,
             "training": self.training,
         }
-        with atomic_path(path) as temporary:
-            torch.save(content, temporary)
+        # torch hides the system's reason for a failed write if it opens the file itself.
+        with atomic_path(path) as temporary, open(temporary, "wb") as stream:
+            torch.save(content, stream)
         return path
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a checkpoint of ours; nothing in the file is executed (`weights_only=True`).
+    """Read a checkpoint; nothing in the file is executed (`weights_only=True`).
 
     Raises:
-        UsageError: absent, not a checkpoint of ours, of another version, or for features that are no longer made.
+        UsageError: the file is absent, not a multi-ffdv checkpoint, of another version, or trained on features that this
+            code no longer extracts.
     """
     path = existing_file(path, "checkpoint")
     not_ours = f"{path} is not a multi-ffdv checkpoint"
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about the file's making; what matters to the user is said below
+            warnings.simplefilter(
+                "ignore"
+            )  # torch warns about how a foreign file was written; the errors below suffice
             content = torch.load(path, map_location="cpu", weights_only=True)
     except PermissionError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
-    except Exception:  # the restricted unpickler meets a foreign or damaged file with any kind of exception
+    except Exception:  # the restricted unpickler raises any kind of exception for a foreign or damaged file
         raise UsageError(f"{not_ours}, or it is damaged") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UsageError(f"{not_ours}: it holds other tensors or settings")
@@ -111,7 +123,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             if not isinstance(content[name], dict):
                 raise TypeError(f"{name} is a {type(content[name]).__name__}, not a mapping")
         if content["fingerprint"] != features.fingerprint():
-            raise UsageError(f"{path} was trained on features of another version, which this code no longer makes")
+            raise UsageError(f"{path} was trained on features of another version, which this code no longer extracts")
         return Checkpoint(
             model=content["model"],
             features=features,
@@ -121,6 +133,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             epoch=content["epoch"],
             metrics=content["metrics"],
             provenance=content["provenance"],
+            trained_on=content.get("trained_on"),
             training=content["training"],
         )
     except (KeyError, TypeError, ValueError, ValidationError) as error:

@@ -1,100 +1,40 @@
-"""The whole configuration of a run: a YAML file over defaults, then `--set` overrides, checked before anything starts."""
+"""The configuration of a run: defaults, then a YAML file, then `--set` overrides, checked before any work starts.
+
+Each section is defined beside the code it configures and composed here. Importing this module loads no torch.
+"""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError
 
-from dataset.config import AugmentConfig, DataConfig, ExtractionConfig, LabelNames
+from dataset.config import DataConfig, ExtractionConfig, LabelNames
+from engine.evaluate_config import EvalConfig
+from engine.fitting.config import FitConfig
+from engine.split_config import SplitConfig
+from engine.train_config import TrainConfig
 from utils.config import Section, describe_problems
 from utils.errors import UsageError
 from utils.features.config import FeatureConfig
 from utils.files import existing_file
 
 DEFAULT_CONFIG = Path(__file__).resolve().parents[1] / "cfg" / "cfg.yml"
-EMPTY_DATA_HINT = "`make demo` builds a small data set and goes through every step with it"
-
-
-class TrainConfig(Section):
-    """Optimiser and schedule; the defaults are System A's."""
-
-    epochs: int = Field(30, ge=1)
-    batch_size: int = Field(128, ge=1)
-    lr: float = Field(0.003, gt=0, description="Adam's learning rate")
-    step_epochs: int = Field(4, ge=1, description="StepLR: epochs between two decays")
-    gamma: float = Field(0.85, gt=0, le=1, description="StepLR: factor of a decay")
-    balance_classes: bool = Field(False, description="draw real and fake clips equally often")
-    augment: AugmentConfig = AugmentConfig()
-
-
-class EvalConfig(Section):
-    """How scores and metrics are made."""
-
-    batch_size: int = Field(64, ge=1)
-    tta: Literal[1, 2, 4] = Field(
-        1, description="1: as it is; 2: and mirrored in time; 4: both flips of the mel picture"
-    )
-    bootstrap: int = Field(2000, ge=100, description="resamples of the intervals")
-    target_fpr: float = Field(0.01, gt=0, lt=1, description="false-positive rate that the stored threshold aims at")
-    audit: bool = Field(False, description="run the shortcut audit on the evaluated clips, once, for the report")
-    calibrate: bool = Field(True, description="fit temperature and bias on the validation scores")
-
-
-class FitConfig(Section):
-    """What the experts of `av_experts` are fitted with, beside the labelled clips."""
-
-    cache: str = Field(
-        "data/expert_bank", description="folder of what is made once: described clips, pseudo-fakes, fits"
-    )
-    bank_seed: int = Field(0, ge=0, lt=2**32, description="seed of the pseudo-fakes; the run's own is that of the fits")
-    synthetic_voices: str | None = Field(
-        None, description="folder of utterances of speech synthesisers, learnt as fakes"
-    )
-    labelled_fakes: bool = Field(False, description="learn from the labelled fakes too, not from pseudo-fakes alone")
-
-    @property
-    def cache_dir(self) -> Path:
-        """The cache as a path."""
-        return Path(self.cache)
-
-
-class SplitConfig(Section):
-    """How the clips are divided, and what is done about clips that both sides share."""
-
-    check: Literal["off", "files", "stored", "clips"] = Field(
-        "stored",
-        description="compare training and evaluated clips by their bytes (files), by what the extractor stored too (stored), "
-        "or by decoding each clip once (clips)",
-    )
-    strict: bool = Field(False, description="refuse to train when clips of both sides share frames or sound")
-    folds: Annotated[int, Field(ge=2)] | str | None = Field(
-        None, description="cross-validate: a file of utils/make_splits.py, or a number of folds"
-    )
-    fold_column: str = Field("fold", description="the column of that file that names each clip's fold")
-    fold_validation: float = Field(
-        0.15, gt=0, lt=1, description="share of a fold's training clips that its epoch is selected on"
-    )
-
-    @field_validator("check", mode="before")
-    @classmethod
-    def _off_is_a_word(cls, value: Any) -> Any:
-        """YAML 1.1 reads `off` as false."""
-        return "off" if value is False else value
+EMPTY_DATA_HINT = "`make demo` builds a small data set and runs every step on it"
 
 
 class RunConfig(Section):
-    """Every setting of a run; `cfg/cfg.yml` shows each with its default."""
+    """Every setting of a run. `cfg/cfg.yml` shows each one with its default."""
 
-    name: str = Field("ffdv_cov", pattern=r"^[\w.-]+$", description="names the run folder")
+    name: str = Field("ffdv_cov", pattern=r"^[\w.-]+$", description="part of the run folder's name")
     label_name: LabelNames = LabelNames()
     evaluate: Literal["val", "test"] = "val"
     extract_path: str = Field("data", description="the data root")
-    output_dir: str = Field("checkpoint", description="where run folders are made")
+    output_dir: str = Field("checkpoint", description="folder of the run folders")
     device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
     seed: int = Field(0, ge=0, lt=2**32)
     data: DataConfig = DataConfig()
@@ -117,7 +57,7 @@ class RunConfig(Section):
         return Path(self.extract_path)
 
     def to_yaml(self) -> str:
-        """The resolved configuration, itself a valid config file."""
+        """Return the resolved configuration as YAML, which is itself a valid config file."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
@@ -127,10 +67,10 @@ def load_run_config(path: str | Path | None, overrides: Sequence[str] = (), *, c
     Args:
         path: a YAML file; `None` reads the project's own `cfg/cfg.yml`.
         overrides: `a.b=c` texts, each value read as YAML; they win over the file.
-        check_model: check the model section too and fill in its defaults, which loads the models (and torch).
+        check_model: also check the model section and fill in its defaults, which imports the models (and torch).
 
     Raises:
-        UsageError: names the file and lists every problem at once.
+        UsageError: lists every problem at once, each with the file or the `--set` value it comes from.
     """
     file = existing_file(path or DEFAULT_CONFIG, "config file")
     return check_run_config(read_yaml_mapping(file), overrides, where=str(file), check_model=check_model)
@@ -139,11 +79,18 @@ def load_run_config(path: str | Path | None, overrides: Sequence[str] = (), *, c
 def check_run_config(
     raw: dict[str, Any], overrides: Sequence[str] = (), *, where: str, check_model: bool = False
 ) -> RunConfig:
-    """Check a configuration that is already a mapping; `where` is what error messages call it.
+    """Check a configuration given as a mapping.
+
+    Args:
+        raw: the mapping; overrides are written into it.
+        overrides: `a.b=c` texts.
+        where: name of the mapping's source in error messages.
+        check_model: see `load_run_config`.
 
     Raises:
         UsageError: lists every problem at once.
     """
+    before = flat_keys(raw)
     for override in overrides:
         apply_override(raw, override)
     problems: list[str] = []
@@ -157,12 +104,43 @@ def check_run_config(
         model, model_problems = resolve_model(model)
         problems += model_problems
     if config is None or problems:
-        raise UsageError(f"{where}: " + "; ".join(problems))
+        raise UsageError(attribute_problems(problems, overrides, before, where))
     return config.model_copy(update={"model": model}) if check_model else config
 
 
+def flat_keys(raw: Any, prefix: str = "") -> set[str]:
+    """Return the dotted paths of all sections and values of a nested mapping."""
+    if not isinstance(raw, dict):
+        return set()
+    paths = {f"{prefix}{key}": value for key, value in raw.items()}
+    return set(paths).union(*(flat_keys(value, f"{path}.") for path, value in paths.items()))
+
+
+def attribute_problems(problems: Sequence[str], overrides: Sequence[str], in_file: set[str], where: str) -> str:
+    """Return one sentence that names the source of each problem: the file, or the `--set` value that caused it.
+
+    Args:
+        problems: texts that start with the dotted path of the wrong key.
+        overrides: the `--set` texts; the last one that touches a path decides.
+        in_file: dotted paths that the file sets itself.
+        where: name of the file.
+    """
+    by_source: dict[str, list[str]] = {}
+    for problem in problems:
+        path = problem.partition(": ")[0]
+        source = where
+        for override in overrides:
+            changed = override.partition("=")[0].strip()
+            # A section that is wrong as a whole is the override's fault only if the file does not have it.
+            made_section = changed.startswith(f"{path}.") and path not in in_file
+            if changed == path or path.startswith(f"{changed}.") or made_section:
+                source = f"--set {override}"
+        by_source.setdefault(source, []).append(problem)
+    return "; ".join(f"{source}: {'; '.join(found)}" for source, found in by_source.items())
+
+
 def resolve_model(section: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """A model section with every default filled in, and what is wrong with it, one line per problem."""
+    """Return a model section with every default filled in, and one line per problem found in it."""
     from models import MODELS, model_config
     from models.registry import DEFAULT_MODEL
 
@@ -176,7 +154,7 @@ def resolve_model(section: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
 
 def read_yaml_mapping(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file; an empty file is an empty mapping."""
+    """Read the mapping in a YAML file; an empty file is an empty mapping."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -189,7 +167,7 @@ def read_yaml_mapping(path: Path) -> dict[str, Any]:
 
 
 def apply_override(raw: dict[str, Any], override: str) -> None:
-    """Set one `a.b=c` in a nested mapping."""
+    """Write one `a.b=c` into a nested mapping."""
     dotted, equals, text = override.partition("=")
     if not equals or not dotted.strip():
         raise UsageError(f"--set {override!r}: expected key.path=value")
@@ -208,7 +186,7 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
 
 
 def parse_number(value: Any) -> Any:
-    """YAML 1.1 reads `1e-4` as text, for want of a dot; here it is the number that its writer meant."""
+    """Return text such as `1e-4` as a number; YAML 1.1 reads it as text because it has no decimal point."""
     if isinstance(value, str):
         try:
             return float(value) if any(sign in value for sign in "eE.") else value
@@ -218,6 +196,6 @@ def parse_number(value: Any) -> Any:
 
 
 def nearest(name: str, names: Sequence[str]) -> str:
-    """` (did you mean 'x'?)` for the closest of `names`, or nothing."""
+    """Return ` (did you mean 'x'?)` with the closest of `names`, or an empty text."""
     near = difflib.get_close_matches(name, names, n=1)
     return f" (did you mean {near[0]!r}?)" if near else ""

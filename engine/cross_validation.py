@@ -1,17 +1,18 @@
-"""Grouped cross-validation: every labelled clip is scored once, by a model that saw no relative of it.
+"""Grouped cross-validation: every labelled clip is scored once, by a model trained without its group.
 
 The labels of the training and the validation split are pooled and divided into folds of whole groups. For each fold a model is
-trained on the others, less clips whose group reaches into the tested fold; its epoch and calibration are chosen on a
+trained on the other folds, without clips whose group also occurs in the tested fold. Its epoch and calibration are selected on a
 group-disjoint part of its own training clips, never on the tested ones. Logits of different models have no common scale, so the
-pooled figures rank by the logit of each fold's calibrated score.
+pooled metrics rank clips by the logit of each fold's calibrated score.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -21,12 +22,15 @@ from scipy.special import logit as log_odds
 from dataset.clips import ClipTable, FeatureSource
 from dataset.folds import GroupFacts, assign_groups, related_groups, training_rows
 from dataset.split_files import in_order, read_folds
+from dataset.splits import Split
+from engine.checkpoint import Checkpoint
 from engine.config import RunConfig
 from engine.device import make_repeatable, pick_device, seed_everything
-from engine.evaluate import SplitResult, summarise_split
-from engine.run import evaluate_split, finish, fit, open_needed, refuse_unscored, split_of
+from engine.evaluate import SplitResult, evaluate_split, split_of, summarise_split
+from engine.results import ResultOrigin, finish, refuse_unscored
+from engine.run import open_required, require_both_classes, require_gradient_training
 from engine.run_folder import PREDICTION_FILE, RunFolder, check_output
-from engine.train import need_both_classes, need_gradients
+from engine.train import TrainingClips, fit
 from models import build_model
 from utils.errors import UsageError
 from utils.features.extract import ClipFeatures
@@ -35,12 +39,13 @@ from utils.metrics import Calibration
 log = logging.getLogger(__name__)
 
 GROUPING_COLUMNS = ("group", "source", "identity", "person")
-"""Columns that relate clips when only a number of folds is given; those that the labels have are used."""
+"""Label columns that relate clips; those present are used when only a number of folds is given."""
 
 OUT_OF_FOLD = "out_of_fold"
-"""Name of figures for which each clip was judged, and calibrated, by what was fitted without its fold."""
+"""Split name of metrics for which each clip was scored and calibrated without its own fold."""
 
-CERTAIN = 1e-12
+SCORE_MARGIN = 1e-12
+"""Scores are clipped to this distance from 0 and 1, so that their logits are finite."""
 
 
 @dataclass(frozen=True)
@@ -50,84 +55,122 @@ class PooledFeatures:
     sources: dict[str, FeatureSource]
 
     def __call__(self, name: str) -> ClipFeatures:
-        """The clip's features from its own split."""
+        """Return the clip's features from its own split."""
         return self.sources[name](name)
 
 
 @dataclass(frozen=True)
+class PooledSplit(Split):
+    """Several splits as one; each clip's file is found in its own split.
+
+    Attributes:
+        owners: the split of each clip, by name.
+    """
+
+    owners: Mapping[str, Split]
+
+    def video_path(self, clip: str) -> Path:
+        """Return the path of a clip."""
+        return self.owners[clip].video_path(clip)
+
+
+@dataclass(frozen=True)
 class Folds:
-    """Each pooled clip's fold (text) and group number, (N,) each."""
+    """Fold (text) and group number of each pooled clip, (N,) each."""
 
     fold: np.ndarray
     group: np.ndarray
 
 
-def run_cross_validation(config: RunConfig) -> RunFolder:
-    """Train and test once per fold; write each fold's run below `fold_<name>` and the out-of-fold results beside them.
+@dataclass(frozen=True)
+class FoldClips:
+    """The clips of one fold: those to train and select on, and those to test on."""
+
+    training: TrainingClips
+    test: ClipTable
+
+
+def run_cross_validation(config: RunConfig, *, submission: Path = PREDICTION_FILE) -> RunFolder:
+    """Train and test once per fold; each fold's run is written below `fold_<name>`, the pooled results beside them.
 
     Args:
         config: the resolved configuration; `split.folds` is a number or a file.
+        submission: where the challenge's prediction file is written.
 
     Returns:
-        The run folder: `predictions.csv` has every labelled clip once, with its fold.
+        The run folder; its `predictions.csv` has every labelled clip once, with its fold.
+
+    Raises:
+        UsageError: the configuration, the labels or the folds cannot be used.
+        WorkError: training failed, no clip could be scored, or a file could not be written.
     """
-    need_gradients(config)
+    require_gradient_training(config)
     started = datetime.now(timezone.utc)
     device = pick_device(config.device)
     pooled = pool_clips(config)
     folds = divide(pooled.labels, config)
-    names = in_order(folds.fold)
-    parts = {name: fold_tables(pooled, folds, name, config) for name in names}
-    for train_clips, val_clips, _ in parts.values():
-        need_both_classes(train_clips, val_clips)
-    check_output(PREDICTION_FILE, "the prediction file")
+    parts = {name: fold_clips(pooled, folds, name, config) for name in in_order(folds.fold)}
+    for part in parts.values():
+        require_both_classes(part.training.train, part.training.val)
+    check_output(submission, "the prediction file")
     folder = RunFolder.create(config.output_dir, f"{config.name}_folds")
-    folder.log_to_file()
-    folder.write_config(config.to_yaml())
-    log.info("run folder %s; device %s; %s", folder.path, device, GroupFacts.of(folds.group).sentence())
-    results: dict[str, SplitResult] = {}
-    epochs = []
-    for name, tables in parts.items():
-        results[f"fold_{name}"], best = run_fold(tables, config, folder, device)
-        epochs.append(f"fold {name}: {best.epoch}")
-    out_of_fold = pool_predictions(pooled.labels, results, folds.fold)
-    metrics = summarise_split(
-        out_of_fold, OUT_OF_FOLD, Calibration(), best.provenance.get("initialisation", "unknown"), config
-    )
+    with folder.logging():
+        folder.write_config(config.to_yaml())
+        log.info("run folder %s; device %s; %s", folder.path, device, GroupFacts.of(folds.group).sentence())
+        results: dict[str, SplitResult] = {}
+        epochs = []
+        for name, part in parts.items():
+            results[f"fold_{name}"], best = run_fold(part, config, folder, device)
+            epochs.append(f"fold {name}: {best.epoch}")
+        results[OUT_OF_FOLD] = pooled_result(pooled, folds, results, best, config)
+        origin = ResultOrigin(best, folder.path, started, best_epoch=", ".join(epochs))
+        finish(folder, results, config, origin, submission)
+        refuse_unscored(folder, results[OUT_OF_FOLD], config)
+    return folder
+
+
+def pooled_result(
+    pooled: ClipTable, folds: Folds, results: dict[str, SplitResult], best: Checkpoint, config: RunConfig
+) -> SplitResult:
+    """Pool the folds' predictions and compute their metrics, with mean and standard deviation of the folds' AUCs."""
+    predictions = pool_predictions(pooled.labels, results, folds.fold)
+    initialisation = best.provenance.get("initialisation", "unknown")
+    metrics = summarise_split(predictions, OUT_OF_FOLD, Calibration(), initialisation, config)
     aucs = [result.metrics["auc"]["value"] for result in results.values() if result.metrics["auc"]["value"] is not None]
     metrics["fold_auc"] = {
         "n": len(aucs),
         "mean": float(np.mean(aucs)) if aucs else None,
         "sd": float(np.std(aucs, ddof=1)) if len(aucs) > 1 else None,
     }
-    results[OUT_OF_FOLD] = SplitResult(out_of_fold, metrics)
-    finish(folder, results, best, config, started, folder.path, best_epoch=", ".join(epochs))
-    refuse_unscored(folder, results[OUT_OF_FOLD], config)
-    return folder
+    metrics["n_seen_in_training"] = sum(result.metrics["n_seen_in_training"] for result in results.values())
+    return SplitResult(predictions, metrics)
 
 
 def pool_clips(config: RunConfig) -> ClipTable:
-    """The clips of the training split and, where it has labels, of the validation split as one table.
+    """Open the clips of the training split and, if it has labels, of the validation split as one table.
 
     Raises:
         UsageError: a name occurs in both.
     """
-    tables = [open_needed(config, "trainset", config.features, need_targets=True)]
+    tables = [open_required(config, "trainset", config.features, need_targets=True)]
     if split_of(config, "valset", config.features).labels.is_file():
-        tables.append(open_needed(config, "valset", config.features, need_targets=True))
+        tables.append(open_required(config, "valset", config.features, need_targets=True))
     labels = pd.concat([table.labels for table in tables], ignore_index=True)
     twice = labels.loc[labels["video_name"].duplicated(), "video_name"]
     if len(twice):
         raise UsageError(f"cross-validation pools the splits, but {twice.iloc[0]!r} is in trainset and in valset")
     sources = {name: table.source for table in tables for name in table.names}
-    return ClipTable(tables[0].split, labels, PooledFeatures(sources))
+    owners = {name: table.split for table in tables for name in table.names}
+    first = tables[0].split
+    split = PooledSplit(first.name, first.labels, first.videos, first.store, owners)
+    return ClipTable(split, labels, PooledFeatures(sources))
 
 
 def divide(labels: pd.DataFrame, config: RunConfig) -> Folds:
-    """The folds that `split.folds` asks for.
+    """Divide clips into the folds that `split.folds` requests.
 
     Raises:
-        UsageError: a fold file that leaves a clip out or has one fold only.
+        UsageError: the fold file lacks a clip or has only one fold.
     """
     wanted = config.split.folds
     if wanted is None:
@@ -152,14 +195,16 @@ def divide(labels: pd.DataFrame, config: RunConfig) -> Folds:
     fold = table[config.split.fold_column].str.strip().to_numpy(str)
     if len(set(fold)) < 2:
         raise UsageError(f"{wanted}: every clip is in fold {fold[0]!r}; cross-validation needs two")
-    # The file's folds are its maker's decision; one column is enough to keep each fold's own selection clips apart.
+    # The folds are given; one grouping column suffices to separate each fold's selection clips from its training clips.
     return Folds(fold, related_groups(table, [name for name in GROUPING_COLUMNS if name in table][:1]))
 
 
-def fold_tables(
-    pooled: ClipTable, folds: Folds, name: str, config: RunConfig
-) -> tuple[ClipTable, ClipTable, ClipTable]:
-    """The clips to train on, to select on and to test on when the fold `name` is held out."""
+def fold_clips(pooled: ClipTable, folds: Folds, name: str, config: RunConfig) -> FoldClips:
+    """Return the clips to train, select and test on when the fold `name` is held out.
+
+    Raises:
+        UsageError: no clip is left to train on.
+    """
     rows = np.flatnonzero(training_rows(folds.fold, folds.group, name))
     if not len(rows):
         raise UsageError(f"nothing is left to train on when fold {name} is tested: its groups reach into all others")
@@ -171,39 +216,35 @@ def fold_tables(
         labels = pooled.labels.iloc[chosen].reset_index(drop=True)
         return replace(pooled, split=replace(pooled.split, name=split), labels=labels)
 
-    return (
-        table("trainset", rows[~selecting]),
-        table("valset", rows[selecting]),
-        table(f"fold_{name}", np.flatnonzero(folds.fold == name)),
-    )
+    training = TrainingClips(table("trainset", rows[~selecting]), table("valset", rows[selecting]))
+    return FoldClips(training, table(f"fold_{name}", np.flatnonzero(folds.fold == name)))
 
 
 def run_fold(
-    tables: tuple[ClipTable, ClipTable, ClipTable], config: RunConfig, parent: RunFolder, device: torch.device
-) -> tuple[SplitResult, Any]:
-    """Train one fold's model in its own folder and score the fold; returns the result and the checkpoint."""
-    train_clips, val_clips, test_clips = tables
-    folder = RunFolder(parent.path / safe_folder(test_clips.split.name))
+    clips: FoldClips, config: RunConfig, parent: RunFolder, device: torch.device
+) -> tuple[SplitResult, Checkpoint]:
+    """Train one fold's model in its own folder and score the fold; return the result and the checkpoint."""
+    test = clips.test
+    folder = RunFolder(parent.path / safe_folder(test.split.name))
     folder.path.mkdir()
-    log.info("%s: %d clips, trained on %d", test_clips.split.name, len(test_clips.labels), len(train_clips.labels))
+    log.info("%s: %d clips, trained on %d", test.split.name, len(test.labels), len(clips.training.train.labels))
     make_repeatable()
     seed_everything(config.seed)
-    model = build_model(config.model, config.features)
-    model, best, _ = fit(model, train_clips, val_clips, config, folder, device=device)
-    result = evaluate_split(model, best, config, test_clips, device)
+    fitted = fit(build_model(config.model, config.features), clips.training, config, folder, device=device)
+    result = evaluate_split(fitted.model, fitted.checkpoint, config, test, device)
     folder.write_predictions(result.predictions)
     folder.write_metrics(result.metrics)
-    return result, best
+    return result, fitted.checkpoint
 
 
 def safe_folder(name: str) -> str:
-    """A fold's name as a folder name."""
+    """Return a fold's name as a folder name."""
     return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)
 
 
 def pool_predictions(labels: pd.DataFrame, results: dict[str, SplitResult], fold: np.ndarray) -> pd.DataFrame:
-    """The folds' predictions in the label files' order, with the fold and the logit of the calibrated score."""
+    """Pool the folds' predictions in the order of the labels, with the fold and the logit of the calibrated score."""
     table = pd.concat([result.predictions for result in results.values()], ignore_index=True)
     table = table.set_index("video_name").loc[labels["video_name"]].reset_index()
-    certain = table["score"].astype(float).clip(CERTAIN, 1 - CERTAIN)
+    certain = table["score"].astype(float).clip(SCORE_MARGIN, 1 - SCORE_MARGIN)
     return table.assign(logit=log_odds(certain), fold=fold)

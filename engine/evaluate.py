@@ -1,7 +1,8 @@
-"""Evaluation of a split: scores first, then metrics from the scores."""
+"""Evaluation of a split: score its clips, then compute metrics from the scores."""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +13,17 @@ import torch
 from dataset.clips import ClipDataset, ClipTable, make_loader
 from dataset.labels import read_table
 from dataset.splits import Split, open_split
+from engine.checkpoint import Checkpoint
 from engine.config import RunConfig
 from engine.scoring import EVIDENCE_PREFIX, score_batches
+from engine.training_clips import seen_in_training
 from models.base import Detector
 from utils.errors import UsageError
 from utils.features.config import FeatureConfig
 from utils.files import existing_file
 from utils.metrics import Calibration, DecisionRule, fit_calibration, summarise
+
+log = logging.getLogger(__name__)
 
 FIRST_COLUMNS = ["video_name", "target", "score", "logit", "status", "reason"]
 
@@ -32,9 +37,36 @@ class SplitResult:
 
 
 def split_of(config: RunConfig, name: str, features: FeatureConfig) -> Split:
-    """The split `name` of the configured data root."""
+    """Return the split `name` of the configured data root."""
     data = config.data
     return open_split(name, config.data_root, config.label_name, data.video_dir, features, data.raw_suffix)
+
+
+def evaluate_split(
+    model: Detector, checkpoint: Checkpoint, config: RunConfig, clips: ClipTable, device: torch.device
+) -> SplitResult:
+    """Score a split with a checkpoint's calibration and compute its metrics."""
+    predictions = predict_split(
+        model, clips, checkpoint.features, config, device=device, calibration=checkpoint.calibration
+    )
+    return split_result(predictions, clips, checkpoint, config)
+
+
+def split_result(predictions: pd.DataFrame, clips: ClipTable, checkpoint: Checkpoint, config: RunConfig) -> SplitResult:
+    """Compute the metrics of a split's predictions and count the clips that the checkpoint was trained on.
+
+    `n_seen_in_training` is null where the checkpoint holds no hashes of its training clips.
+    """
+    initialisation = checkpoint.provenance.get("initialisation", "unknown")
+    metrics = summarise_split(predictions, clips.split.name, checkpoint.calibration, initialisation, config)
+    seen = seen_in_training(checkpoint.trained_on, clips)
+    metrics["n_seen_in_training"] = None if seen is None else int(seen.sum())
+    if seen is not None and seen.any():
+        log.warning(
+            "%s: the checkpoint was trained on %d of these %d clips (%r, for one), so its metrics are too good",
+            clips.split.name, seen.sum(), len(seen), clips.names[int(seen.argmax())],
+        )  # fmt: skip
+    return SplitResult(predictions, metrics)
 
 
 def predict_split(
@@ -49,7 +81,7 @@ def predict_split(
     """Score a split's clips.
 
     Returns:
-        The table that `predictions.csv` holds, one row per labelled clip in the label file's order.
+        The table of `predictions.csv`: one row per labelled clip, in the order of the label file.
     """
     loader = make_loader(
         ClipDataset(clips, features),
@@ -62,12 +94,12 @@ def predict_split(
     labels = clips.labels.drop(columns=[name for name in scored.columns if name in clips.labels])
     table = pd.concat([labels.reset_index(drop=True), scored], axis=1)
     evidence = [name for name in scored.columns if name.startswith(EVIDENCE_PREFIX)]
-    further = [name for name in table.columns if name not in FIRST_COLUMNS and name not in evidence]
-    return table[FIRST_COLUMNS + further + evidence]
+    label_columns = [name for name in table.columns if name not in FIRST_COLUMNS and name not in evidence]
+    return table[FIRST_COLUMNS + label_columns + evidence]
 
 
 def calibrate(predictions: pd.DataFrame, config: RunConfig) -> Calibration:
-    """Calibration and operating threshold from validation predictions; the identity where they cannot be fitted."""
+    """Fit calibration and threshold on validation predictions; return the identity where they cannot be fitted."""
     known = predictions[predictions["logit"].notna() & predictions["target"].notna()]
     target = known["target"].to_numpy(float)
     if not config.eval.calibrate or len(np.unique(target)) < 2:
@@ -79,14 +111,14 @@ def calibrate(predictions: pd.DataFrame, config: RunConfig) -> Calibration:
 
 
 def rescore(predictions: pd.DataFrame, calibration: Calibration) -> pd.DataFrame:
-    """The predictions with scores of another calibration."""
+    """Return the predictions with the scores of another calibration."""
     return predictions.assign(score=calibration.score(predictions["logit"].to_numpy(float)))
 
 
 def summarise_split(
     predictions: pd.DataFrame, split: str, calibration: Calibration, initialisation: str, config: RunConfig
 ) -> dict[str, Any]:
-    """Metrics of a split's predictions; marked `in_sample` on the split that the calibration was fitted on."""
+    """Return the metrics of a split, marked `in_sample` if the calibration was fitted on it."""
     return summarise(
         predictions,
         split=split,
@@ -98,10 +130,10 @@ def summarise_split(
 
 
 def read_submission(path: str) -> pd.DataFrame:
-    """A submission file: `video_name,y_pred` as text, so that values which are kept stay as they were written.
+    """Read a submission file, `video_name,y_pred`, as text so that values we keep are not reformatted.
 
     Raises:
-        UsageError: the file is absent or not such a csv.
+        UsageError: the file is absent, or not such a table.
     """
     submission = read_table(existing_file(path, "submission file"))
     if "y_pred" not in submission.columns:
@@ -110,11 +142,14 @@ def read_submission(path: str) -> pd.DataFrame:
 
 
 def merge_scores(submission: pd.DataFrame, predictions: pd.DataFrame) -> tuple[pd.DataFrame, int]:
-    """A submission with our scores filled in, its own value kept where we have none; and how many values are ours.
+    """Fill a submission with our scores; it keeps its own value for clips that we did not score.
 
     Args:
-        submission: what `read_submission` returned.
-        predictions: with `video_name` and `score` (NaN unscored).
+        submission: the table of `read_submission`.
+        predictions: with `video_name` and `score` (NaN where unscored).
+
+    Returns:
+        The merged submission and the number of values replaced.
     """
     scores = predictions.dropna(subset="score").set_index("video_name")["score"]
     ours = submission["video_name"].map(scores)

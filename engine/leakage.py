@@ -1,17 +1,17 @@
-"""Clips that training shares with the splits it is judged on, looked for before a run starts.
+"""Clips that training shares with the splits it is evaluated on, searched for before a run starts.
 
-Three questions, each about pairs of one training clip and one clip of another split:
+Three checks compare each training clip with each clip of another split:
 
-- `same_bytes`: are the clip files equal? Sizes first, then 8 KiB of each candidate, then SHA-256: about 0.1 ms a clip.
-- `same_visual`: do the clips show the same frames?
-- `same_audio`: do they sound alike, wherever they were cut and however they were encoded?
+- `same_bytes`: the clip files are equal. Sizes are compared, then 8 KiB of each candidate, then SHA-256: about 0.1 ms a clip.
+- `same_visual`: the clips show the same frames.
+- `same_audio`: the clips have the same audio, however it was cut or encoded.
 
-How the last two are answered is `split.check`. Decoding every clip again before every run would cost more than the run, so the
-default, `stored`, asks what the extractor left: equal covariance files mean equal frame histograms (a re-mux, or a fake whose
-frames were not touched), equal mel pictures the same for sound, and the stored waveform gives the audio fingerprint (about 5 ms
-a clip, once: it is kept in `<split>_raw/fingerprints.waves.npz`). A re-encoded picture track changes the covariance too much to
-be recognised by it; `clips` therefore decodes each clip once and compares frame fingerprints too (kept in
-`<split>_raw/fingerprints.clips.npz`). `files` asks the first question only, `off` none.
+`split.check` selects how the last two are answered. Decoding every clip before every run would take longer than the run, so the
+default, `stored`, uses the extractor's output. Equal covariance files mean equal frame histograms (a re-mux, or a fake whose
+frames were not changed), equal mel-spectrogram images mean equal audio, and the stored waveform gives the audio fingerprint,
+which takes about 5 ms a clip and is cached in `<split>_raw/fingerprints.waves.npz`. Re-encoding the video changes the
+covariance too much for it to be recognised. `clips` therefore decodes each clip once and also compares frame fingerprints,
+which are cached in `<split>_raw/fingerprints.clips.npz`. `files` runs the first check only, `off` none.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Pair = tuple[str, str]
 PAIRS_IN_METRICS = 100
 PAIRS_IN_MESSAGE = 3
 IN_PROCESS_BELOW = 1000
-"""Fewer waveforms than this are read here: starting worker processes would take longer."""
+"""Fewer waveforms than this are read in this process; starting worker processes would take longer."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class Leakage:
 
     Attributes:
         check: the value of `split.check`.
-        found: pairs by question: `same_bytes`, `same_visual`, `same_audio`; a question that was not asked is absent.
-        n_blind: clips without a fingerprint (no sound, not extracted, unreadable), about which less is known.
+        found: pairs by check: `same_bytes`, `same_visual`, `same_audio`; a check that was not run is absent.
+        n_blind: clips without a fingerprint (no audio, not extracted, unreadable), for which fewer checks were possible.
     """
 
     check: str
@@ -57,28 +57,26 @@ class Leakage:
     n_blind: int = 0
 
     def as_metrics(self) -> dict[str, Any]:
-        """Counts and the first pairs, for metrics.json."""
-        counts = {question: len(pairs) for question, pairs in self.found.items()}
+        """Return counts and the first pairs, for metrics.json."""
+        counts = {check: len(pairs) for check, pairs in self.found.items()}
         return {
             "check": self.check,
             **counts,
             "without_fingerprint": self.n_blind,
-            "pairs": {
-                question: [list(pair) for pair in pairs[:PAIRS_IN_METRICS]] for question, pairs in self.found.items()
-            },
+            "pairs": {check: [list(pair) for pair in pairs[:PAIRS_IN_METRICS]] for check, pairs in self.found.items()},
         }
 
     def sentence(self) -> str:
-        """The counts in one line."""
+        """Return the counts in one line."""
         if not self.found:
             return "leakage: not checked (split.check is off)"
-        counts = ", ".join(f"{len(pairs)} {question.replace('_', ' ')}" for question, pairs in self.found.items())
+        counts = ", ".join(f"{len(pairs)} {check.replace('_', ' ')}" for check, pairs in self.found.items())
         blind = f"; {self.n_blind} clips have no fingerprint" if self.n_blind else ""
         return f"leakage: pairs of a training clip and an evaluated one: {counts} (split.check: {self.check}{blind})"
 
 
 def check_leakage(train: ClipTable, others: Sequence[ClipTable], config: RunConfig) -> Leakage:
-    """Compare the training clips with those of the splits that the run is judged on.
+    """Compare the training clips with those of the evaluated splits.
 
     Args:
         train: the training clips.
@@ -86,7 +84,7 @@ def check_leakage(train: ClipTable, others: Sequence[ClipTable], config: RunConf
         config: `split.check`, `split.strict` and the extraction's workers.
 
     Raises:
-        UsageError: a training and a validation clip have the same bytes, or, with `split.strict`, any pair was found.
+        UsageError: a training and a validation clip have the same bytes, or any pair was found and `split.strict` is set.
     """
     if config.split.check == "off":
         return Leakage("off")
@@ -99,12 +97,12 @@ def check_leakage(train: ClipTable, others: Sequence[ClipTable], config: RunConf
     for index, other in enumerate(others, start=1):
         pairs = {"same_bytes": equal_files(clip_paths(train), clip_paths(other))}
         if config.split.check == "stored":
-            pairs |= {"same_visual": equal_covariances(train, other), "same_audio": equal_pictures(train, other)}
+            pairs |= {"same_visual": equal_covariances(train, other), "same_audio": equal_mel_images(train, other)}
         if prints:
-            alike = alike_clips(prints[0], prints[index], alike_cache(other, config))
-            pairs |= {question: [*pairs.get(question, []), *some] for question, some in alike.items()}
-        for question, some in pairs.items():
-            found[question] += [
+            alike = near_duplicates(prints[0], prints[index], duplicates_cache(other, config))
+            pairs |= {check: [*pairs.get(check, []), *some] for check, some in alike.items()}
+        for check, some in pairs.items():
+            found[check] += [
                 (f"{train.split.name}/{mine}", f"{other.split.name}/{theirs}") for mine, theirs in sorted(set(some))
             ]
         if pairs["same_bytes"] and other.split.name == "valset":
@@ -124,26 +122,26 @@ def refuse(what: str, pairs: list[Pair], hint: str) -> None:
 
 
 def clip_paths(clips: ClipTable) -> dict[str, Path]:
-    """Where each clip lies."""
+    """Return the path of each clip."""
     return {name: clips.split.video_path(name) for name in clips.names}
 
 
 def wave_paths(clips: ClipTable) -> dict[str, Path]:
-    """Where each clip's stored waveform lies."""
+    """Return the path of each clip's stored waveform."""
     outputs = OutputPaths(clips.split, clips.names)
     return {name: outputs.of(name)["wave"] for name in clips.names}
 
 
 def equal_covariances(train: ClipTable, other: ClipTable) -> list[Pair]:
-    """Pairs whose stored covariances are equal and say something."""
+    """Return pairs whose stored covariances are equal and not constant."""
     path_of = train.split.store.covariance_path
     others = {name: other.split.store.covariance_path(name) for name in other.names}
     pairs = equal_files({name: path_of(name) for name in train.names}, others)
     return [pair for pair in pairs if varies(load_covariance(path_of(pair[0])))]
 
 
-def equal_pictures(train: ClipTable, other: ClipTable) -> list[Pair]:
-    """Pairs whose stored mel pictures are equal and show sound."""
+def equal_mel_images(train: ClipTable, other: ClipTable) -> list[Pair]:
+    """Return pairs whose stored mel-spectrogram images are equal and not constant."""
     path_of = train.split.store.picture_path
     others = {name: other.split.store.picture_path(name) for name in other.names}
     pairs = equal_files({name: path_of(name) for name in train.names}, others)
@@ -151,7 +149,7 @@ def equal_pictures(train: ClipTable, other: ClipTable) -> list[Pair]:
 
 
 def load_covariance(path: Path) -> np.ndarray | None:
-    """A stored covariance; `None` when the file is not one."""
+    """Load a stored covariance; `None` if the file is not one."""
     try:
         return np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError):
@@ -159,18 +157,18 @@ def load_covariance(path: Path) -> np.ndarray | None:
 
 
 def varies(feature: np.ndarray | None) -> bool:
-    """Whether a feature is not constant: those of silence and of single frames are, and equal by that alone."""
+    """Return whether a feature is not constant. Silence and single frames give constant features, which are all equal."""
     return feature is not None and bool(feature.min() != feature.max())
 
 
 def fingerprints_of(clips: ClipTable, config: RunConfig) -> FingerprintTable:
-    """A split's fingerprints, of its stored waveforms or of its clips, kept in its feature folder where there is one."""
+    """Return a split's fingerprints, of stored waveforms or of clips, cached in its feature folder if that exists."""
     stored = config.split.check == "stored"
     paths = wave_paths(clips) if stored else clip_paths(clips)
     few = stored and len(paths) < IN_PROCESS_BELOW
     return fingerprint_clips(
         paths,
-        kept_in_store(clips, f"fingerprints.{'waves' if stored else 'clips'}.npz"),
+        cache_path(clips, f"fingerprints.{'waves' if stored else 'clips'}.npz"),
         function=fingerprint_wave if stored else fingerprint_clip,
         workers=config.extraction.workers,
         timeout_s=config.extraction.timeout_s,
@@ -179,39 +177,39 @@ def fingerprints_of(clips: ClipTable, config: RunConfig) -> FingerprintTable:
     )
 
 
-def kept_in_store(clips: ClipTable, name: str) -> Path | None:
-    """A file in the split's feature folder; `None` where there is no such folder."""
+def cache_path(clips: ClipTable, name: str) -> Path | None:
+    """Return the path of a cache file in the split's feature folder; `None` if the folder does not exist."""
     raw = clips.split.store.root
     return raw / name if raw.is_dir() else None
 
 
-def alike_cache(clips: ClipTable, config: RunConfig) -> Path | None:
-    """Where the pairs with the training clips are kept: the search takes minutes for hundreds of thousands of clips."""
-    return kept_in_store(clips, f"alike_to_training.{config.split.check}.json")
+def duplicates_cache(clips: ClipTable, config: RunConfig) -> Path | None:
+    """Return where pairs with the training clips are cached; for hundreds of thousands of clips the search takes minutes."""
+    return cache_path(clips, f"alike_to_training.{config.split.check}.json")
 
 
-def alike_clips(mine: FingerprintTable, theirs: FingerprintTable, cache: Path | None) -> dict[str, list[Pair]]:
-    """Pairs of a clip of each table that look or sound alike; from the cache when it is of these very fingerprints."""
+def near_duplicates(mine: FingerprintTable, theirs: FingerprintTable, cache: Path | None) -> dict[str, list[Pair]]:
+    """Return pairs of near-duplicate clips, one of each table; cached pairs are used if the fingerprints are unchanged."""
     key = f"{mine.digest()}-{theirs.digest()}"
-    found = read_alike(cache, key)
+    found = read_duplicates(cache, key)
     if found is None:
         side = np.arange(len(mine) + len(theirs)) >= len(mine)
         alike = find_near_duplicates(mine.joined(theirs), side)
         found = {
-            question: [(mine.names[first], theirs.names[second - len(mine)]) for first, second in pairs.tolist()]
-            for question, pairs in (("same_visual", alike.visual), ("same_audio", alike.audio))
+            check: [(mine.names[first], theirs.names[second - len(mine)]) for first, second in pairs.tolist()]
+            for check, pairs in (("same_visual", alike.visual), ("same_audio", alike.audio))
         }
         if cache is not None:
             write_text_atomic(cache, json.dumps({"key": key, "pairs": found}) + "\n")
     return found
 
 
-def read_alike(cache: Path | None, key: str) -> dict[str, list[Pair]] | None:
-    """The cached pairs; `None` when there are none of this key."""
+def read_duplicates(cache: Path | None, key: str) -> dict[str, list[Pair]] | None:
+    """Return the cached pairs; `None` if there are none with this key."""
     try:
         stored = json.loads(cache.read_text(encoding="utf-8")) if cache is not None else {}
     except (OSError, ValueError):
         return None
     if not isinstance(stored, dict) or stored.get("key") != key:
         return None
-    return {question: [(mine, theirs) for mine, theirs in pairs] for question, pairs in stored["pairs"].items()}
+    return {check: [(mine, theirs) for mine, theirs in pairs] for check, pairs in stored["pairs"].items()}

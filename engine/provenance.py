@@ -11,6 +11,9 @@ from typing import Any
 
 import pandas as pd
 
+from dataset.clips import ClipTable
+from models.base import Detector
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "librosa", "av", "opencv-python-headless", "scikit-learn")
 
@@ -45,3 +48,15 @@ def table_fingerprint(labels: pd.DataFrame) -> str:
     """16 hex digits of a label table's names and targets, in any order: which clips a figure is about."""
     rows = sorted(f"{name}\t{target}" for name, target in zip(labels["video_name"], labels["target"], strict=True))
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16]
+
+
+def describe_run(seed: int, model: Detector, clips: dict[str, ClipTable]) -> dict[str, Any]:
+    """Return what a checkpoint records about its origin: code, versions, weights start, seed and labels by split."""
+    return {
+        **git_state(),
+        "versions": package_versions(),
+        "initialisation": model.initialisation,
+        "seed": seed,
+        "data": {name: table_fingerprint(table.labels) for name, table in clips.items()},
+        "label_files": {name: table.split.labels.name for name, table in clips.items()},
+    }

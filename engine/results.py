@@ -1,4 +1,4 @@
-"""What a run leaves behind: its origin, predictions, metrics and report."""
+"""Files that end a run: predictions, metrics and report."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import json
 import logging
 import shlex
 import sys
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from dataset.clips import ClipTable
 from dataset.splits import SPLITS
 from dataset.workers import default_workers
 from engine.audit import AuditOptions, run_audit
@@ -22,107 +22,144 @@ from engine.evaluate import SplitResult, split_of
 from engine.leakage import Leakage
 from engine.provenance import git_state, package_versions, table_fingerprint
 from engine.report import ReportInputs, write_report
-from engine.run_folder import RunFolder, write_submission
+from engine.resume import recorded_changes
+from engine.run_folder import PREDICTION_FILE, RunFolder, write_submission
 from engine.scoring import EVIDENCE_PREFIX
-from models.base import Detector
 from utils.errors import WorkError
 from utils.files import write_text_atomic
 
 log = logging.getLogger(__name__)
 
 
-def describe_run(config: RunConfig, model: Detector, clips: dict[str, ClipTable]) -> dict[str, Any]:
-    """What a checkpoint remembers of its origin."""
-    return {
-        **git_state(),
-        "versions": package_versions(),
-        "initialisation": model.initialisation,
-        "seed": config.seed,
-        "data": {name: table_fingerprint(table.labels) for name, table in clips.items()},
-        "label_files": {name: table.split.labels.name for name, table in clips.items()},
-    }
+@dataclass(frozen=True)
+class ResultOrigin:
+    """Where a run's results come from.
+
+    Attributes:
+        checkpoint: the detector that scored the clips.
+        checkpoint_path: its file, or the run folder where several were trained.
+        started: when the run started.
+        leakage: clips shared by training and evaluation; `None` if the run trained nothing.
+        best_epoch: the best epoch of each model where several were trained; else it is the checkpoint's.
+    """
+
+    checkpoint: Checkpoint
+    checkpoint_path: Path
+    started: datetime
+    leakage: Leakage | None = None
+    best_epoch: str | None = None
 
 
 def finish(
     folder: RunFolder,
     results: dict[str, SplitResult],
-    checkpoint: Checkpoint,
     config: RunConfig,
-    started: datetime,
-    checkpoint_path: Path,
-    leakage: Leakage | None = None,
-    best_epoch: int | str | None = None,
+    origin: ResultOrigin,
+    submission: Path = PREDICTION_FILE,
 ) -> None:
-    """Write predictions, then metrics, then the report; say the headline.
+    """Write predictions, metrics and report, and log the headline.
 
-    Where several models were trained, `best_epoch` tells each one's; else it is the checkpoint's.
+    Args:
+        folder: the run folder.
+        results: by split; the last one is the headline.
+        config: the resolved configuration.
+        origin: where the results come from.
+        submission: the challenge's prediction file.
+
+    Raises:
+        WriteError: a file cannot be written.
     """
     *others, headline = results
     folder.write_predictions(results[headline].predictions)
-    write_submission(results[headline].predictions)
+    write_submission(results[headline].predictions, submission)
     for name in others:
         folder.write_predictions(results[name].predictions, f"predictions.{name}.csv")
     metrics = {**results[headline].metrics, **{name: results[name].metrics for name in others}}
-    if leakage is not None:
-        metrics["leakage"] = leakage.as_metrics()
+    if origin.leakage is not None:
+        metrics["leakage"] = origin.leakage.as_metrics()
     folder.write_metrics(metrics)
-    provenance = {
+    write_report(folder.path / "report.html", report_inputs(folder, results, config, origin))
+    log.info("%s", headline_sentence(results[headline].metrics))
+    log.info("report: %s", folder.path / "report.html")
+
+
+def report_inputs(
+    folder: RunFolder, results: dict[str, SplitResult], config: RunConfig, origin: ResultOrigin
+) -> ReportInputs:
+    """Gather what the report shows; the last split is the headline."""
+    headline = list(results)[-1]
+    history = folder.read_history()
+    # Where utils/robustness.py writes its table by default.
+    robustness = origin.checkpoint_path.parent / "robustness" / "robustness.csv"
+    return ReportInputs(
+        title=f"{config.name} on {headline}",
+        metrics={name: result.metrics for name, result in results.items()},
+        predictions={name: result.predictions for name, result in results.items()},
+        history=history,
+        provenance=provenance(results, config, origin, recorded_changes(history)),
+        audit=audit_of(headline, results[headline].predictions, origin.checkpoint, config),
+        robustness=pd.read_csv(robustness) if robustness.is_file() else None,
+        leakage=origin.leakage.found if origin.leakage else None,
+        evidence_columns=tuple(
+            name for name in map(str, results[headline].predictions) if name.startswith(EVIDENCE_PREFIX)
+        ),
+    )
+
+
+def provenance(
+    results: dict[str, SplitResult], config: RunConfig, origin: ResultOrigin, changes: str
+) -> dict[str, Any]:
+    """Return the report's record of command, code, data, checkpoint and times.
+
+    Args:
+        results: by split.
+        config: the resolved configuration.
+        origin: where the results come from.
+        changes: settings changed when the run was resumed; listed only if there are any.
+    """
+    checkpoint = origin.checkpoint
+    seen = {name: result.metrics.get("n_seen_in_training") for name, result in results.items()}
+    return {
         "command": shlex.join(["python", *sys.argv]),
         "config_yaml": config.to_yaml(),
         **git_state(),
         "versions": package_versions(),
         "device": config.device,
         "seed": config.seed,
+        **({"settings_changed_on_resume": changes} if changes else {}),
         "data_fingerprint": {name: table_fingerprint(result.predictions) for name, result in results.items()},
-        "checkpoint": str(checkpoint_path),
+        "clips_seen_in_training": {name: "unknown" if count is None else count for name, count in seen.items()},
+        "checkpoint": str(origin.checkpoint_path),
         "trained_at_commit": checkpoint.provenance.get("commit", "unknown"),
-        "best_epoch": checkpoint.epoch if best_epoch is None else best_epoch,
+        "best_epoch": checkpoint.epoch if origin.best_epoch is None else origin.best_epoch,
         "initialisation": checkpoint.provenance.get("initialisation", "unknown"),
-        "started": started.isoformat(timespec="seconds"),
+        "started": origin.started.isoformat(timespec="seconds"),
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
-    # Where utils/robustness.py leaves its table unless it is told otherwise.
-    robustness = checkpoint_path.parent / "robustness" / "robustness.csv"
-    inputs = ReportInputs(
-        title=f"{config.name} on {headline}",
-        metrics={name: result.metrics for name, result in results.items()},
-        predictions={name: result.predictions for name, result in results.items()},
-        history=folder.read_history(),
-        provenance=provenance,
-        audit=audit_of(headline, results[headline].predictions, checkpoint, config),
-        robustness=pd.read_csv(robustness) if robustness.is_file() else None,
-        leakage=leakage.found if leakage else None,
-        evidence_columns=tuple(
-            name for name in map(str, results[headline].predictions) if name.startswith(EVIDENCE_PREFIX)
-        ),
-    )
-    write_report(folder.path / "report.html", inputs)
-    log.info("%s", headline_sentence(results[headline].metrics))
-    log.info("report: %s", folder.path / "report.html")
 
 
 def audit_of(
     name: str, predictions: pd.DataFrame, checkpoint: Checkpoint, config: RunConfig
 ) -> list[dict[str, Any]] | None:
-    """The shortcut audit of an evaluated split: the one kept beside its features, or a new one where the config asks for it.
+    """Return the shortcut audit of an evaluated split: a stored one, or a new one if `eval.audit` is set.
 
     Args:
-        name: the split; anything else (pooled folds, say) has no folder of clips to audit.
-        predictions: its labels.
-        checkpoint: says which features the split has.
-        config: `eval.audit` and the data root.
+        name: the split; pooled folds, for example, have no folder of clips to audit.
+        predictions: the labels to audit.
+        checkpoint: its features locate the stored audit.
+        config: `eval.audit`, the data root and the number of workers.
 
     Returns:
-        Rows of the audit, or `None` when there is none.
+        The findings, or `None` where there are none.
     """
     if name not in SPLITS or predictions["target"].nunique() < 2:
         return None
     split = split_of(config, name, checkpoint.features)
     path, labels = split.store.root / "audit.json", table_fingerprint(predictions)
     if path.is_file():
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        if kept["labels"] == labels:
-            return kept["probes"]
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        if stored["labels"] == labels:
+            return stored["probes"]
     if not config.eval.audit:
         return None
     workers = config.extraction.workers or default_workers()
@@ -132,7 +169,7 @@ def audit_of(
 
 
 def headline_sentence(metrics: dict[str, Any]) -> str:
-    """AUC, interval, coverage and initialisation in one line."""
+    """Return AUC, interval, coverage and initialisation in one line."""
     auc = metrics["auc"]
     start = f"{metrics['split']}: {metrics['n']} clips, coverage {metrics['coverage']:.3f}, start {metrics['initialisation']}; "
     if auc["value"] is None:
@@ -143,7 +180,7 @@ def headline_sentence(metrics: dict[str, Any]) -> str:
 
 
 def refuse_unscored(folder: RunFolder, result: SplitResult, config: RunConfig) -> None:
-    """End a run whose headline split has not one score; everything is written by then.
+    """Fail a run whose headline split has no score at all; its files have been written.
 
     Raises:
         WorkError: no clip has a logit.

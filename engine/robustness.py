@@ -1,7 +1,7 @@
-"""How the score holds when clips are degraded: every clip, family and severity through the one scoring function.
+"""The robustness suite: every clip is degraded by every family and severity and scored by the common scoring function.
 
-Each score is kept under the hashes of checkpoint, clip and degradation as soon as it is known, so a run that was ended is taken
-up where it stopped, and a later one with more families or clips only adds what is new.
+Each score is cached under the hashes of checkpoint, clip and degradation as soon as it is known. An interrupted run therefore
+resumes where it stopped, and a later run with more families or clips scores only the new ones.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from engine.checkpoint import Checkpoint, load_checkpoint
 from engine.predict import PredictOptions, score_videos
 from engine.provenance import git_state, package_versions, table_fingerprint
 from utils.errors import UsageError, WorkError
-from utils.files import file_sha256
+from utils.files import file_sha256, writing
 from utils.media.errors import MediaError
 
 CHUNK_CLIPS = 128
 CHUNK_BYTES = 1 << 30
-"""Degraded clips lie on disk until so many, or so much, is there to be scored."""
+"""Score in chunks of at most this many degraded clips, or this many bytes of them on disk."""
 
-UNLASTING = frozenset({"missing_file", "timeout", "crashed", "write_failed"})
-"""Reasons that another run may not meet: such rows are not kept."""
+TRANSIENT = frozenset({"missing_file", "timeout", "crashed", "write_failed"})
+"""Reasons that may not occur in another run; such rows are not cached."""
 
 SCRATCH = ".scratch-"
 
@@ -59,18 +59,18 @@ class Job:
 
     @property
     def degradation(self) -> Degradation:
-        """What is done to the clip."""
+        """The degradation of the clip."""
         return Degradation(find_family(self.family), self.severity)
 
     @property
     def seed(self) -> int:
-        """The same for every severity of a family, so that severities differ in strength only."""
+        """The random seed: equal for every severity of a family, so severities differ in strength only."""
         return int.from_bytes(hashlib.sha256(f"{self.clip_sha} {self.family}".encode()).digest()[:8], "big")
 
 
 @dataclass(frozen=True)
 class Degraded:
-    """What came of a job: the file to score, or `None` and the reason code."""
+    """The outcome of a job: the file to score, or `None` and the reason code."""
 
     job: Job
     path: Path | None
@@ -78,10 +78,10 @@ class Degraded:
 
 
 class ScoreCache:
-    """Rows by job in a file of JSON lines; a line that a kill cut short is ignored."""
+    """Finished rows by job, in a file of JSON lines; a line cut short by a kill is ignored."""
 
     def __init__(self, path: Path, checkpoint_sha: str) -> None:
-        """Read what is there; keys are of this checkpoint."""
+        """Read the rows cached so far; keys include the hash of the checkpoint."""
         self._path = path
         self._checkpoint_sha = checkpoint_sha
         self._rows: dict[str, dict[str, Any]] = {}
@@ -94,23 +94,27 @@ class ScoreCache:
                     continue
 
     def key(self, job: Job) -> str:
-        """Hash of checkpoint, clip, degradation and the version of the library that encodes."""
+        """Return the hash of checkpoint, clip, degradation and the version of the encoding library."""
         parts = (self._checkpoint_sha, job.clip_sha, job.degradation.identity, av.__version__)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
     def get(self, job: Job) -> dict[str, Any] | None:
-        """The job's row, or `None` when it is still to be done."""
+        """Return the job's row, or `None` if it is not done."""
         return self._rows.get(self.key(job))
 
     def add(self, rows: Iterable[tuple[Job, dict[str, Any]]]) -> None:
-        """Keep finished jobs; a row that another run may better is kept for this run only."""
+        """Add finished jobs; rows with a transient reason are kept for this run only.
+
+        Raises:
+            WriteError: the cache file cannot be written.
+        """
         lines = []
         for job, row in rows:
             self._rows[self.key(job)] = row
-            if not UNLASTING.intersection(row["reason"].split("+")):
+            if not TRANSIENT.intersection(row["reason"].split("+")):
                 lines.append(json.dumps({"key": self.key(job), "row": row}) + "\n")
-        with open(self._path, "a", encoding="utf-8") as stream:
-            # The newline closes a line that a kill may have cut short.
+        with writing(self._path), open(self._path, "a", encoding="utf-8") as stream:
+            # The newline ends a line that a kill may have cut short.
             stream.write("\n" + "".join(lines))
             stream.flush()
             os.fsync(stream.fileno())
@@ -118,7 +122,7 @@ class ScoreCache:
 
 @dataclass(frozen=True)
 class Suite:
-    """One checkpoint, labelled clips, degradations.
+    """A checkpoint, labelled clips, and the degradations to test.
 
     Attributes:
         checkpoint: path of the checkpoint.
@@ -126,7 +130,7 @@ class Suite:
         video_dir: the folder that the names are relative to.
         plan: the degradations, `none` among them.
         output: folder of the cache and of scratch files; one run at a time.
-        options: how clips are scored; its `workers` degrade them too.
+        options: how clips are scored; its `workers` also degrade them.
     """
 
     checkpoint: Path
@@ -137,14 +141,14 @@ class Suite:
     options: PredictOptions
 
     def run(self) -> dict[Degradation, pd.DataFrame]:
-        """Do what is not done yet and return each cell's scores.
+        """Degrade and score what is not cached, and return the scores of each degradation.
 
         Returns:
-            Per degradation one row per clip in the labels' order: the label columns, `score, logit, verdict, threshold,
-            status, reason` and the evidence.
+            Per degradation a table with one row per clip, in the order of the labels: the label columns, `score, logit,
+            verdict, threshold, status, reason` and the evidence columns.
 
         Raises:
-            UsageError: the checkpoint cannot be used, none of the clips is there, or the output is not a folder.
+            UsageError: the checkpoint cannot be used, none of the clips exists, or the output is not a folder.
             WorkError: the disk is full.
         """
         checkpoint = load_checkpoint(self.checkpoint)
@@ -178,7 +182,7 @@ class Suite:
         return pd.concat([self.labels.drop(columns=scores.columns, errors="ignore"), scores], axis=1)
 
     def provenance(self) -> dict[str, Any]:
-        """Where the figures come from: commit, versions, checkpoint, clips."""
+        """Return where the figures come from: commit, versions, checkpoint, clips."""
         return {
             "checkpoint": str(self.checkpoint),
             "checkpoint_sha256": file_sha256(self.checkpoint),
@@ -189,7 +193,7 @@ class Suite:
         }
 
     def _score(self, waiting: deque[Job], checkpoint: Checkpoint, cache: ScoreCache) -> None:
-        """Degrade and score in chunks, so that the disk holds one chunk and a kill costs one chunk."""
+        """Degrade and score in chunks; the disk holds one chunk at a time, and a kill loses at most one."""
         progress = tqdm(total=len(waiting), unit="clip", disable=self.options.quiet, dynamic_ncols=True)
         with progress, scratch_folder(self.output) as scratch:
             while waiting:
@@ -225,7 +229,7 @@ class Suite:
 
 
 def degrade_in_worker(task: tuple[Job, Path]) -> Degraded:
-    """Make a job's file; the clip itself serves where nothing is changed."""
+    """Write a job's degraded clip; an identity degradation uses the clip itself."""
     job, output = task
     if job.degradation.change.is_identity:
         return Degraded(job, job.path)
@@ -242,7 +246,7 @@ def degrade_in_worker(task: tuple[Job, Path]) -> Degraded:
 def score_degraded(
     chunk: list[Degraded], checkpoint: Checkpoint, options: PredictOptions
 ) -> list[tuple[Job, dict[str, Any]]]:
-    """Score the files of a chunk; a job without a file gets its row all the same."""
+    """Score the files of a chunk; a job without a file gets an unscored row."""
     rows = [(degraded.job, unscored(checkpoint, degraded.reason)) for degraded in chunk if degraded.path is None]
     there = [(degraded.job, degraded.path) for degraded in chunk if degraded.path is not None]
     if there:
@@ -258,7 +262,7 @@ def score_degraded(
 
 
 def unscored(checkpoint: Checkpoint, reason: str) -> dict[str, Any]:
-    """The row of a clip that could not even be handed to the scoring function."""
+    """Return the row of a clip for which there is no file to score."""
     threshold = checkpoint.calibration.threshold
     return {
         "score": None,
@@ -272,7 +276,7 @@ def unscored(checkpoint: Checkpoint, reason: str) -> dict[str, Any]:
 
 @contextmanager
 def scratch_folder(output: Path) -> Iterator[Path]:
-    """A folder for degraded clips that is gone afterwards; those of runs that were killed are removed first."""
+    """Create a folder for degraded clips and remove it afterwards; folders of killed runs are removed first."""
     for stale in output.glob(f"{SCRATCH}*"):
         if not is_running(stale.name.removeprefix(SCRATCH)):
             shutil.rmtree(stale, ignore_errors=True)
@@ -286,7 +290,7 @@ def scratch_folder(output: Path) -> Iterator[Path]:
 
 
 def is_running(process_id: str) -> bool:
-    """Whether a process of this number runs; in doubt, yes."""
+    """Return whether a process with this number is running; true if that cannot be determined."""
     if os.name != "posix":
         return True
     try:

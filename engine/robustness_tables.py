@@ -1,4 +1,4 @@
-"""What a robustness run says: AUC with interval and coverage per cell, the drops, a table, a heat map."""
+"""Results of a robustness run: AUC with interval, coverage and drop per cell, as a table and a heat map."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ CLEAN = "none"
 DROP, OWN_DROP = "drop", "drop_beyond_baseline"
 GREY = "0.85"
 LIGHT_FROM = 0.8
-"""AUC from which a cell of the heat map is light enough for dark letters."""
+"""AUC from which a cell of the heat map is light enough for dark text."""
 
 
 def cell_table(scores: Mapping[Degradation, pd.DataFrame], *, resamples: int = 2000) -> pd.DataFrame:
-    """One row per degradation.
+    """Compute one row per degradation.
 
     Args:
-        scores: per degradation its clips' `target` and `logit` (NaN when unscored), in one order of clips.
-        resamples: of the bootstrap over clips, stratified by class.
+        scores: per degradation the clips' `target` and `logit` (NaN where unscored), always in the same order of clips.
+        resamples: number of bootstrap resamples over clips, stratified by class.
 
     Returns:
         `family, severity, auc, low, high, coverage`, then `n, n_scored`, `drop` and `drop_beyond_baseline` (the AUC of the
-        clips as they are, or of the family's baseline, less this cell's, each over the clips that both could score), and
-        `baseline, kind, parameter, level`. What cannot be computed is NaN.
+        unchanged clips, or of the family's baseline, minus this cell's, each over the clips scored in both), and
+        `baseline, kind, parameter, level`. Values that cannot be computed are NaN.
     """
     at_severity_0 = {cell.family.name: table for cell, table in scores.items() if cell.severity == 0}
     rows = []
@@ -63,7 +63,7 @@ def cell_table(scores: Mapping[Degradation, pd.DataFrame], *, resamples: int = 2
 
 
 def auc_drop(before: pd.DataFrame, after: pd.DataFrame) -> float | None:
-    """How much the AUC falls from one table to another over the clips that both could score; `None` if it has no value."""
+    """Return the drop in AUC from one table to another over the clips scored in both; `None` if it cannot be computed."""
     logits = before["logit"].to_numpy(float), after["logit"].to_numpy(float)
     both = ~np.isnan(logits[0]) & ~np.isnan(logits[1])
     values = [roc_auc(after["target"].to_numpy()[both], logit[both]).value for logit in logits]
@@ -71,14 +71,14 @@ def auc_drop(before: pd.DataFrame, after: pd.DataFrame) -> float | None:
 
 
 def format_level(level: Any) -> str:
-    """A family's parameter as short text."""
+    """Return a family's parameter as short text."""
     if isinstance(level, tuple):
         return "-".join(map(str, level))
     return f"{level:.3g}" if isinstance(level, float) else str(level)
 
 
 def summary(cells: pd.DataFrame) -> dict[str, Any]:
-    """The clean AUC and the mean drops: per family and over all cells of severity 1 and up; null where there is none."""
+    """Return the clean AUC and the mean drops, per family and over all cells of severity above 0; null if there are none."""
     degraded = cells[cells["severity"] > 0]
     clean = cells[cells["family"] == CLEAN].iloc[0]
 
@@ -101,7 +101,7 @@ def summary(cells: pd.DataFrame) -> dict[str, Any]:
 
 
 def grid(cells: pd.DataFrame, column: str) -> pd.DataFrame:
-    """One figure as families by severities, in the table's order; a family's baseline stands at severity 0."""
+    """Return one column as a table of families by severities; severity 0 is the family's baseline."""
     wide = cells.pivot(index="family", columns="severity", values=column)
     own = cells.drop_duplicates("family").set_index("family")
     wide = wide.reindex(own.index)
@@ -111,7 +111,7 @@ def grid(cells: pd.DataFrame, column: str) -> pd.DataFrame:
 
 
 def format_cells(cells: pd.DataFrame) -> str:
-    """The run as an aligned table: AUC per family and severity, coverage where it is below 100 %, mean drops."""
+    """Format the run as an aligned table: AUC per family and severity, coverage where it is below 100 %, mean drops."""
     shown = grid(cells, "auc").map(lambda auc: "" if pd.isna(auc) else f"{auc:.3f}")
     coverage = grid(cells, "coverage").map(lambda share: f" ({share:.0%})" if share < 1 else "")
     shown = shown + coverage
@@ -124,7 +124,7 @@ def format_cells(cells: pd.DataFrame) -> str:
 
 
 def draw_heat_map(cells: pd.DataFrame, path: Path) -> None:
-    """Draw the AUC by family and severity as a PNG; grey is not computed, coverage below 100 % stands in small print."""
+    """Draw the AUC by family and severity as a PNG; grey cells were not computed, coverage is printed where below 100 %."""
     from matplotlib import colormaps
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -133,7 +133,7 @@ def draw_heat_map(cells: pd.DataFrame, path: Path) -> None:
     figure = Figure(figsize=(1.6 + 0.85 * auc.shape[1], 1.4 + 0.32 * len(auc)), layout="constrained")
     axes = figure.add_subplot()
     colours = colormaps["viridis"].with_extremes(bad=GREY)
-    picture = axes.imshow(np.ma.masked_invalid(auc), cmap=colours, vmin=0.5, vmax=1.0, aspect="auto")
+    image = axes.imshow(np.ma.masked_invalid(auc), cmap=colours, vmin=0.5, vmax=1.0, aspect="auto")
     shares = coverage.to_numpy(float)
     for (row, column), value in np.ndenumerate(auc.to_numpy(float)):
         share = shares[row, column]
@@ -144,7 +144,7 @@ def draw_heat_map(cells: pd.DataFrame, path: Path) -> None:
     axes.set_xticks(range(auc.shape[1]), [f"{severity}" if severity else "0 (baseline)" for severity in auc.columns])
     axes.set_yticks(range(len(auc)), auc.index)
     axes.set_xlabel("severity")
-    figure.colorbar(picture, label="AUC", shrink=0.6, extend="min")
+    figure.colorbar(image, label="AUC", shrink=0.6, extend="min")
     with atomic_path(path) as temporary:
         FigureCanvasAgg(figure).print_png(str(temporary))
 
@@ -152,7 +152,7 @@ def draw_heat_map(cells: pd.DataFrame, path: Path) -> None:
 def write_results(
     output: Path, scores: Mapping[Degradation, pd.DataFrame], cells: pd.DataFrame, facts: Mapping[str, Any]
 ) -> None:
-    """Write `robustness.csv`, `robustness.json` (the summary and where it comes from), `heat_map.png` and `scores/`."""
+    """Write `robustness.csv`, `robustness.json` (summary and provenance), `heat_map.png` and `scores/`."""
     write_csv(cells, output / "robustness.csv")
     write_text_atomic(output / "robustness.json", json.dumps(facts, indent=2, allow_nan=False) + "\n")
     draw_heat_map(cells, output / "heat_map.png")

@@ -1,34 +1,45 @@
-"""A run's folder: where it lies and what is written into it."""
+"""The folder of a run: its files, its log, and the output files written outside it."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
 import tempfile
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from utils.errors import UsageError
-from utils.files import atomic_path, write_text_atomic
+from utils.errors import UsageError, WriteError
+from utils.files import DISK_FULL, atomic_path, write_text_atomic, writing
+
+log = logging.getLogger(__name__)
 
 PREDICTION_FILE = Path("prediction.txt.csv")
+"""The challenge's prediction file, in the working directory unless a caller names another place."""
+
 UNSCORED_SUBMISSION = 0.5
 
 
 class RunFolder:
-    """Paths of one run below `output_dir`."""
+    """Paths and files of one run below `output_dir`."""
 
     def __init__(self, path: Path) -> None:
-        """Use a folder that is there."""
+        """Use an existing folder."""
         self.path = Path(path)
 
     @classmethod
     def create(cls, output_dir: str, name: str) -> RunFolder:
-        """Make `<output_dir>/<time>_<name>`; a number is added when two runs start in one second."""
+        """Create `<output_dir>/<time>_<name>`; a number is appended when two runs start in the same second.
+
+        Raises:
+            UsageError: `output_dir` cannot be used.
+            WriteError: the disk is full.
+        """
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
         for attempt in range(1, 1000):
             path = Path(output_dir) / (f"{stamp}_{name}" if attempt == 1 else f"{stamp}_{name}_{attempt}")
@@ -39,7 +50,8 @@ class RunFolder:
                 if not path.is_dir():
                     raise UsageError(f"output_dir {output_dir!r}: {path} is in the way") from None
             except OSError as error:
-                raise UsageError(f"output_dir {output_dir!r} cannot be written: {error}") from None
+                kind = WriteError if error.errno in DISK_FULL else UsageError
+                raise kind(f"output_dir {output_dir!r} cannot be written: {error.strerror or error}") from None
         raise UsageError(f"output_dir {output_dir!r}: too many runs named {name!r} in one second")
 
     @property
@@ -49,25 +61,42 @@ class RunFolder:
 
     @property
     def last(self) -> Path:
-        """The checkpoint of the last finished epoch, which `--resume` goes on from."""
+        """The checkpoint of the last finished epoch, from which `--resume` continues."""
         return self.path / "last.pth"
 
-    def log_to_file(self) -> None:
-        """Send log lines to the console (without decoration) and to `run.log` (with the time)."""
+    @contextlib.contextmanager
+    def logging(self) -> Iterator[None]:
+        """Log to `run.log` (with the time) and to the console within the block, then restore the logging set-up.
+
+        A console handler is added only if the process has none, so each line is printed once. An error that ends the block
+        is written to `run.log` with its traceback.
+        """
         root = logging.getLogger()
+        level, chatty = root.level, [logging.getLogger(name) for name in CHATTY_LIBRARIES]
+        levels = [logger.level for logger in chatty]
+        file = LogFile(self.path / "run.log")
+        handlers: list[logging.Handler] = [file]
+        if not any(type(handler) is logging.StreamHandler for handler in root.handlers):
+            console = logging.StreamHandler(sys.stderr)
+            console.setFormatter(logging.Formatter("%(message)s"))
+            handlers.append(console)
+        for handler in handlers:
+            root.addHandler(handler)
         root.setLevel(logging.INFO)
-        for handler in list(root.handlers):
-            root.removeHandler(handler)
-            if isinstance(handler, logging.FileHandler):
-                handler.close()
-        console = logging.StreamHandler(sys.stderr)
-        console.setFormatter(logging.Formatter("%(message)s"))
-        file = logging.FileHandler(self.path / "run.log", encoding="utf-8")
-        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        root.addHandler(console)
-        root.addHandler(file)
-        for chatty in ("matplotlib", "fontTools", "httpx", "PIL", "numba"):
-            logging.getLogger(chatty).setLevel(logging.WARNING)
+        for logger in chatty:
+            logger.setLevel(logging.WARNING)
+        try:
+            yield
+        except Exception:
+            file.handle(log.makeRecord(log.name, logging.ERROR, __file__, 0, "the run failed", (), sys.exc_info()))
+            raise
+        finally:
+            root.setLevel(level)
+            for logger, before in zip(chatty, levels, strict=True):
+                logger.setLevel(before)
+            for handler in handlers:
+                root.removeHandler(handler)
+            file.close()
 
     def write_config(self, yaml_text: str) -> None:
         """Write the resolved configuration."""
@@ -78,33 +107,75 @@ class RunFolder:
         write_text_atomic(self.path / "metrics.json", json.dumps(metrics, indent=2, allow_nan=False) + "\n")
 
     def append_history(self, epoch: dict[str, Any]) -> None:
-        """Add an epoch to `history.jsonl`."""
-        with open(self.path / "history.jsonl", "a", encoding="utf-8") as stream:
+        """Append an epoch to `history.jsonl`.
+
+        Raises:
+            WriteError: the file cannot be written; a line cut short is ignored when the history is read.
+        """
+        path = self.path / "history.jsonl"
+        with writing(path), open(path, "a", encoding="utf-8") as stream:
             stream.write(json.dumps(epoch, allow_nan=False) + "\n")
 
-    def read_history(self, before_epoch: int | None = None) -> list[dict[str, Any]]:
-        """The finished epochs; with `before_epoch`, later ones are dropped from the file too (a resumed run redoes them)."""
+    def read_history(self) -> list[dict[str, Any]]:
+        """Return the finished epochs."""
         path = self.path / "history.jsonl"
         if not path.is_file():
             return []
-        # A kill while the last line was written leaves it without its end; its epoch is not in last.pth either.
-        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
-        epochs = [json.loads(line) for line in lines]
-        if before_epoch is not None:
-            epochs = [epoch for epoch in epochs if epoch["epoch"] < before_epoch]
-            write_text_atomic(path, "".join(json.dumps(epoch) + "\n" for epoch in epochs))
+        epochs = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            # A kill or a full disk may cut the last line short; its epoch is not in last.pth either.
+            with contextlib.suppress(ValueError):
+                epochs.append(json.loads(line))
         return epochs
 
+    def truncate_history(self, before_epoch: int) -> None:
+        """Drop the epochs from `before_epoch` on, which a resumed run repeats."""
+        epochs = [epoch for epoch in self.read_history() if epoch["epoch"] < before_epoch]
+        path = self.path / "history.jsonl"
+        if path.is_file():
+            write_text_atomic(path, "".join(json.dumps(epoch) + "\n" for epoch in epochs))
+
     def write_predictions(self, predictions: pd.DataFrame, name: str = "predictions.csv") -> None:
-        """Write a predictions table; what is unknown is an empty cell."""
+        """Write a predictions table; unknown values are empty cells."""
         write_csv(predictions, self.path / name)
 
 
+CHATTY_LIBRARIES = ("matplotlib", "fontTools", "httpx", "PIL", "numba")
+"""Libraries whose INFO lines would fill the log."""
+
+
+class LogFile(logging.FileHandler):
+    """A log file that never ends a run: lines that cannot be written are dropped."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file.
+
+        Raises:
+            WriteError: it cannot be created.
+        """
+        with writing(path):
+            super().__init__(path, encoding="utf-8")
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (the name is the base class's)
+        """Drop the line; results that cannot be written raise where they are written."""
+
+    def close(self) -> None:
+        """Close the file; buffered lines are lost if the disk is full."""
+        with contextlib.suppress(OSError):
+            super().close()
+
+
 def check_output(path: str | Path, what: str) -> Path:
-    """Refuse an output file that cannot be written before the work for it begins; its folder is made.
+    """Check that an output file can be written, before the work for it begins; its folder is created.
+
+    Args:
+        path: the file.
+        what: its name in error messages.
 
     Raises:
         UsageError: names `what` and the reason.
+        WriteError: the disk is full.
     """
     path = Path(path)
     if path.is_dir():
@@ -114,17 +185,18 @@ def check_output(path: str | Path, what: str) -> Path:
         with tempfile.TemporaryFile(dir=path.parent):
             return path
     except OSError as error:
-        raise UsageError(f"{what} cannot be written: {path} ({error.strerror or error})") from None
+        kind = WriteError if error.errno in DISK_FULL else UsageError
+        raise kind(f"{what} cannot be written: {path} ({error.strerror or error})") from None
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
-    """Write a table atomically with enough digits to tell scores apart; names that are no UTF-8 are escaped."""
+    """Write a table atomically, with enough digits to tell scores apart; undecodable bytes of names are escaped."""
     with atomic_path(path) as temporary:
         table.to_csv(temporary, index=False, float_format="%.9g", lineterminator="\n", errors="backslashreplace")
 
 
 def write_submission(predictions: pd.DataFrame, path: Path = PREDICTION_FILE) -> None:
-    """Write `video_name,y_pred` in the challenge's form; an unscored clip gets 0.5."""
+    """Write `video_name,y_pred` in the challenge's format; an unscored clip gets 0.5."""
     table = pd.DataFrame(
         {"video_name": predictions["video_name"], "y_pred": predictions["score"].fillna(UNSCORED_SUBMISSION)}
     )

@@ -23,3 +23,7 @@ class WorkError(FFDVError):
     """The work itself could not be done: too little coverage, no clip that could be scored (exit code 1)."""
 
     exit_code = 1
+
+
+class WriteError(WorkError, OSError):
+    """A result could not be written: disk full, quota used up, no permission (exit code 1)."""

@@ -64,16 +64,21 @@ def main(argv: Sequence[str]) -> int:
     shard = parse_shard(arguments.shard)
     if not 0.0 <= arguments.min_coverage <= 1.0:
         raise UsageError(f"--min_coverage {arguments.min_coverage}: expected a share between 0 and 1")
-    short = []
+    short, n_clips, n_done = [], 0, 0
     for split in chosen_splits(config, arguments.splits):
         summary = extract_split(
             split, config.extraction, shard=shard, overwrite=arguments.overwrite, quiet=arguments.quiet
         )
         print(summary.sentence(split.name), flush=True)
+        n_clips, n_done = n_clips + summary.n_clips, n_done + summary.n_done
         if summary.coverage < arguments.min_coverage:
             short.append(f"{split.name} {summary.coverage:.3f}")
     if short:
         raise WorkError(f"coverage below --min_coverage {arguments.min_coverage}: {', '.join(short)}")
+    if n_clips and not n_done:
+        raise WorkError(
+            f"not one of {n_clips} clips could be extracted; the reasons are in each split's extraction.csv"
+        )
     return 0
 
 

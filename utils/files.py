@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -11,10 +12,32 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from utils.errors import UsageError
+from utils.errors import UsageError, WriteError
 
 HASH_BLOCK_BYTES = 1 << 20
 UNFINISHED_PREFIX = ".writing-"
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+CANNOT_WRITE = DISK_FULL | {errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+"""Error numbers that concern the place written to, not the data."""
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Name the file in errors of the block that come from a full disk, a quota or missing permission.
+
+    Raises:
+        WriteError: one sentence with `path` and the reason. Other errors pass unchanged.
+    """
+    try:
+        yield
+    except WriteError:
+        raise
+    except (OSError, RuntimeError) as error:
+        # torch.save may report a failed write as a RuntimeError raised while the OSError was handled.
+        cause = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(cause, OSError) or cause.errno not in CANNOT_WRITE:
+            raise
+        raise WriteError(f"{path} cannot be written: {cause.strerror}") from None
 
 
 @contextmanager
@@ -23,19 +46,23 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     Readers therefore see either the old file or the whole new one. The suffix is kept, since some writers choose their
     format by it.
+
+    Raises:
+        WriteError: the disk is full, a quota is used up, or the folder may not be written to.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=UNFINISHED_PREFIX, suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        # mkstemp makes files that only the owner can read; results should follow the user's umask instead.
-        os.chmod(temporary, 0o666 & ~current_umask())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=UNFINISHED_PREFIX, suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            # mkstemp makes files that only the owner can read; results should follow the user's umask instead.
+            os.chmod(temporary, 0o666 & ~current_umask())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def current_umask() -> int:

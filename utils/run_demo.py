@@ -1,6 +1,6 @@
-"""Go through every step with the embedded demo set: make it, extract, train both systems, evaluate, score a folder.
+"""Run every step on the embedded demo set: make it, extract, train both systems, evaluate, score a folder.
 
-Each step is one of the project's own commands and is printed before it runs. What an earlier run has finished is reused.
+Each step is one of the project's own commands and is printed before it runs. Finished steps of an earlier run are reused.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from utils.command import OneLineParser, run_command
 from utils.errors import WorkError
 
 RECIPES = {"ffdv_cov": "cfg/demo.yml", "mel_baseline": "cfg/demo_mel.yml"}
-BLIND = {
-    "ffdv_cov": "histogram covariance and mel: blind to where in a frame something is, and to lips against voice",
-    "mel_baseline": "mel only: blind to everything that can be seen",
+INPUTS = {
+    "ffdv_cov": "histogram covariance and mel-spectrogram: no positions within a frame, no match of lips and voice",
+    "mel_baseline": "mel-spectrogram only: nothing of the video",
 }
 
 
@@ -51,7 +51,7 @@ def main(argv: Sequence[str]) -> int:
         flags = [part for override in overrides for part in ("--set", override)]
         run = finished_run(ROOT / recipe, overrides, output_dir)
         if run is None:
-            # prediction.txt.csv lands in the working directory: here, not over one that the user has made.
+            # prediction.txt.csv is written to the working directory: not where it could replace a file of the user.
             step(f"train and evaluate {name}", "main.py", "--config", str(ROOT / recipe), *flags, cwd=root)
             run = finished_run(ROOT / recipe, overrides, output_dir)
         else:
@@ -64,6 +64,7 @@ def main(argv: Sequence[str]) -> int:
     flags = ["--checkpoint", str(best), "--output", str(scores), "--video_dir", str(root / "testset")]
     step("score a folder", "inference.py", *flags, "--quiet", quiet=True)
     print(f"\n{format_table({name: read_metrics(run) for name, run in runs.items()})}")
+    print(repeatability())
     for name, run in runs.items():
         print(f"report of {name}: {run / 'report.html'}")
     print(f"scores of the test folder: {scores}")
@@ -72,10 +73,10 @@ def main(argv: Sequence[str]) -> int:
 
 
 def step(what: str, script: str, *arguments: str, cwd: Path = ROOT, quiet: bool = False) -> None:
-    """Print a command and run it; with `quiet`, without what it prints.
+    """Print a command and run it; `quiet` hides its output.
 
     Raises:
-        WorkError: the command did not succeed.
+        WorkError: the command failed.
     """
     print(f"\n# {what}\n$ {shlex.join(['python', script, *arguments])}", flush=True)
     command = [sys.executable, str(ROOT / script), *arguments]
@@ -87,7 +88,7 @@ def step(what: str, script: str, *arguments: str, cwd: Path = ROOT, quiet: bool 
 
 
 def finished_run(recipe: Path, overrides: list[str], output_dir: Path) -> Path | None:
-    """The newest finished run of exactly this configuration, if there is one."""
+    """Return the newest finished run of exactly this configuration, or `None`."""
     from engine.config import load_run_config
 
     wanted = load_run_config(recipe, overrides, check_model=True)
@@ -99,12 +100,12 @@ def finished_run(recipe: Path, overrides: list[str], output_dir: Path) -> Path |
 
 
 def read_metrics(run: Path) -> dict:
-    """A run's `metrics.json`."""
+    """Read a run's `metrics.json`."""
     return json.loads((run / "metrics.json").read_text(encoding="utf-8"))
 
 
 def format_table(metrics: dict[str, dict]) -> str:
-    """AUC per fake type and overall, a column per system, for the terminal."""
+    """Format AUC per fake type and overall as a table with a column per system."""
     first = next(iter(metrics.values()))
     lines = [f"AUC on the demo test split (95 % interval; each type against all {first['n_real']} real clips)"]
     lines.append(f"{'type':<20}{'fakes':>6}  " + "".join(f"{name:<24}" for name in metrics))
@@ -113,12 +114,23 @@ def format_table(metrics: dict[str, dict]) -> str:
         lines.append(f"{kind:<20}{row['n']:>6}  " + "".join(f"{cell:<24}" for cell in cells))
     cells = [in_brackets(figures["auc"], "value") for figures in metrics.values()]
     lines.append(f"{'all':<20}{first['n_fake']:>6}  " + "".join(f"{cell:<24}" for cell in cells))
-    lines += [f"{name} sees {BLIND[name]}." for name in metrics]
+    lines += [f"{name} uses {INPUTS[name]}." for name in metrics]
     return "\n".join(lines)
 
 
+def repeatability() -> str:
+    """Return a sentence on where these figures can be repeated."""
+    import torch
+
+    return (
+        f"These figures repeat exactly on this machine with the same number of threads ({torch.get_num_threads()} now, "
+        "set by OMP_NUM_THREADS). Another CPU type or thread count rounds differently, in the drawn clips and in training, "
+        "which moves the AUC of a single type by a few hundredths."
+    )
+
+
 def in_brackets(figures: dict, key: str) -> str:
-    """`0.93 [0.88, 0.97]`, or `n/a` for a metric that could not be computed."""
+    """Return `0.93 [0.88, 0.97]`, or `n/a` for a metric that could not be computed."""
     if figures[key] is None:
         return "n/a"
     if figures["low"] is None:

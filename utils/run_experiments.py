@@ -2,8 +2,9 @@
 
 python utils/run_experiments.py cfg/experiments/*.yml --seeds 0 1 2 --set extract_path=data
 python utils/run_experiments.py cfg/experiments/*.yml --set extract_path=data split.folds=folds.csv
-Fitted detectors (cfg/av_experts.yml) stand beside trained ones, on the same folds.
-Finished runs are taken over, a killed one goes on from its last epoch. The first config is what the others are tested against.
+python utils/run_experiments.py cfg/experiments/*.yml --set 52_mel_baseline_lite0:train.lr=1e-4
+Fitted detectors (cfg/av_experts.yml) can be compared with trained ones on the same folds.
+Finished runs are reused, a killed run resumes from its last epoch. The first config is the reference of the comparison.
 """
 
 from __future__ import annotations
@@ -29,7 +30,12 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="N", help="seeds (default: 0)")
     parser.add_argument("--output", default=DEFAULT_OUTPUT, metavar="DIR", help=f"runs and table ({DEFAULT_OUTPUT})")
     parser.add_argument(
-        "--set", nargs="+", action="extend", default=[], metavar="A.B=C", help="override in every config"
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="[CONFIG:]A.B=C",
+        help="override in every config, or in one",
     )
     parser.add_argument(
         "--controls", action="store_true", help="add rows without any detector (duration, face size, container facts)"
@@ -42,7 +48,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Check everything, run what is missing, print the table."""
+    """Check all configs, run what is missing, print the table."""
     arguments = parse_arguments(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     from engine.experiments import TABLE_FILE, plan_experiments, run_experiments

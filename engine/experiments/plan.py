@@ -1,4 +1,4 @@
-"""What is to be run: each config checked before anything starts, with a key that changes whenever its result could."""
+"""The experiments to run: each config is checked before any run starts and has a key of everything its result depends on."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from dataset.labels import label_path
-from engine.config import RunConfig, load_run_config
+from engine.config import RunConfig, load_run_config, nearest
 from models.blocks.packaged_weights import PACKAGE
 from utils.errors import UsageError
 from utils.files import file_sha256
 
 KEY_DIGITS = 12
 IRRELEVANT = ("seed", "output_dir", "extraction")
-"""Settings that change where or how fast a run goes, not what comes out; the seed has a folder of its own."""
+"""Settings left out of the key: they change where or how fast a run goes, not its result; each seed has its own folder."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class Experiment:
     """One config of a set.
 
     Attributes:
-        file: where it was read from.
-        config: resolved, model section included; its paths are absolute, its seed and output folder are set per run.
-        key: hex digits of the config and the data; runs with the same one can be taken over.
-        data: hex digits of the label files (and of the fold file) that the run reads.
+        file: the YAML file.
+        config: resolved, model section included; its paths are absolute, seed and output folder are set per run.
+        key: hex digits of the config and the data; finished runs with the same key are reused.
+        data: hex digits of the label files (and the fold file) that the run reads.
     """
 
     file: Path
@@ -38,11 +38,11 @@ class Experiment:
 
     @property
     def name(self) -> str:
-        """What the table calls it: the config's name."""
+        """The config's name, which the table uses."""
         return self.config.name
 
     def folder(self, output: Path, seed: int) -> Path:
-        """Where the run with this seed lies."""
+        """Return the folder of the run with this seed."""
         return output / f"{self.name}-{self.key}" / f"seed_{seed}"
 
 
@@ -50,25 +50,45 @@ def plan_experiments(files: Sequence[str | Path], overrides: Sequence[str] = ())
     """Read and check all configs.
 
     Args:
-        files: YAML configs; the first is what the others are compared with.
-        overrides: `a.b=c` texts that win over every file.
+        files: YAML configs; the first is the reference.
+        overrides: `a.b=c` for every config, or `CONFIG:a.b=c` for one, named by its file name without suffix or by its
+            `name`. They win over the file; those for one config win over those for all.
 
     Raises:
-        UsageError: a file is absent or wrong, or two configs bear one name.
+        UsageError: a file is absent or wrong, two configs have the same name, or an override names no config.
     """
+    paths = [Path(file) for file in files]
+    general = [override for override in overrides if addressee(override) is None]
+    unused = {override: str(addressee(override)) for override in overrides if addressee(override) is not None}
+    addressed = dict(unused)
+    known: list[str] = []
     experiments: dict[str, Experiment] = {}
-    for file in map(Path, files):
-        config = with_absolute_paths(load_run_config(file, overrides, check_model=True))
+    for path in paths:
+        names = (path.stem, load_run_config(path).name)
+        known += names
+        own = [override for override, name in addressed.items() if name in names]
+        for override in own:
+            unused.pop(override, None)
+        settings = [*general, *(override.partition(":")[2] for override in own)]
+        config = with_absolute_paths(load_run_config(path, settings, check_model=True))
         if config.name in experiments:
             other = experiments[config.name].file
-            raise UsageError(f"{other} and {file} both say name: {config.name}; the table needs a name for each")
+            raise UsageError(f"{other} and {path} both say name: {config.name}; the table needs a name for each")
         data = data_hash(config)
-        experiments[config.name] = Experiment(file, config, config_key(config, data), data)
+        experiments[config.name] = Experiment(path, config, config_key(config, data), data)
+    for override, name in unused.items():
+        raise UsageError(f"--set {override}: no config is called {name!r}{nearest(name, known)}")
     return list(experiments.values())
 
 
+def addressee(override: str) -> str | None:
+    """Return the config that `CONFIG:a.b=c` is for, or `None` for `a.b=c`."""
+    name, colon, _ = override.partition("=")[0].partition(":")
+    return name.strip() if colon else None
+
+
 def with_absolute_paths(config: RunConfig) -> RunConfig:
-    """The config with paths that hold from every working directory."""
+    """Return the config with absolute paths, which hold in every working directory."""
     changes: dict[str, Any] = {"extract_path": str(config.data_root.resolve())}
     if isinstance(config.split.folds, str):
         folds = str(Path(config.split.folds).resolve())
@@ -82,7 +102,7 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
 
 
 def data_hash(config: RunConfig) -> str:
-    """Hex digits of the label files that the run reads; an absent one counts as absent."""
+    """Return hex digits of the label files that the run reads; an absent file counts as absent."""
     names = ["trainset", "valset", *(["testset"] if config.evaluate == "test" else [])]
     files = [label_path(config.data_root, getattr(config.label_name, name)) for name in names]
     if isinstance(config.split.folds, str):
@@ -92,7 +112,7 @@ def data_hash(config: RunConfig) -> str:
 
 
 def config_key(config: RunConfig, data: str) -> str:
-    """Hex digits of everything that decides a run's result but the seed."""
+    """Return hex digits of everything, except the seed, that a run's result depends on."""
     settings = {key: value for key, value in config.model_dump(mode="json").items() if key not in IRRELEVANT}
     settings["data"].pop("workers")
     settings["fit"].pop("cache")

@@ -1,30 +1,27 @@
-"""One run of an experiment: taken over when it is finished, gone on with when it was killed, else started."""
+"""One run of an experiment: reused if it is finished, resumed if it was killed, else started."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
-import os
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from engine.config import RunConfig
 from engine.cross_validation import run_cross_validation
 from engine.experiments.plan import Experiment
-from engine.fitting import fit_experts
+from engine.fitting.fit import fit_experts
 from engine.provenance import git_state
 from engine.run import run_training
-from engine.run_folder import RunFolder
+from engine.run_folder import PREDICTION_FILE, RunFolder
 from models import MODELS
 from utils.files import write_text_atomic
 
 log = logging.getLogger(__name__)
 
 RECORD_FILE = "experiment.json"
-"""Written last: a seed's folder that holds it is finished."""
+"""Written last; a seed's folder that contains it is finished."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +31,12 @@ class FinishedRun:
     Attributes:
         folder: its run folder, below the seed's folder.
         seed: its seed.
-        commit: the code's commit, `+` after it when files were changed since.
-        initialisation: how the model's weights began.
-        split: what the figures are about: `valset`, `testset` or `out_of_fold`.
-        auc: AUC on that split; `None` when it has none.
-        seconds: time that the run took, over all its sessions.
-        same_source: AUC within sources on that split; `None` when no source has both classes.
+        commit: the code's commit, followed by `+` if files had been changed.
+        initialisation: the start of the model's weights.
+        split: the evaluated split: `valset`, `testset` or `out_of_fold`.
+        auc: AUC on that split; `None` if it has none.
+        seconds: duration over all sessions.
+        same_source: AUC within sources on that split; `None` if no source has both classes.
     """
 
     folder: Path
@@ -53,20 +50,20 @@ class FinishedRun:
 
     @property
     def predictions(self) -> Path:
-        """Its predictions on that split."""
+        """The file of its predictions on that split."""
         return self.folder / "predictions.csv"
 
 
 def run_or_reuse(experiment: Experiment, seed: int, output: Path) -> FinishedRun:
-    """The finished run of an experiment with a seed; it is run only as far as it has not been.
+    """Return the finished run of an experiment with a seed, running whatever part of it is missing.
 
     Raises:
-        FFDVError: what the engine says about data or config.
-        Exception: whatever else ends a run.
+        FFDVError: the engine refuses the data or the config.
+        Exception: any other error that ends a run.
     """
     place = experiment.folder(output, seed)
     if (finished := read_record(place)) is not None:
-        log.info("%s, seed %d: finished before, taken over", experiment.name, seed)
+        log.info("%s, seed %d: already finished, reused", experiment.name, seed)
         return finished
     place.mkdir(parents=True, exist_ok=True)
     config = experiment.config.model_copy(update={"seed": seed, "output_dir": str(place)})
@@ -74,7 +71,7 @@ def run_or_reuse(experiment: Experiment, seed: int, output: Path) -> FinishedRun
     before_s = 0.0
     if unfinished is not None:
         before_s = sum(epoch["seconds"] for epoch in RunFolder(unfinished.parent).read_history())
-        log.info("%s, seed %d: going on with %s", experiment.name, seed, unfinished)
+        log.info("%s, seed %d: resuming from %s", experiment.name, seed, unfinished)
     started = time.monotonic()
     folder = run(config, place, unfinished)
     metrics = json.loads((folder.path / "metrics.json").read_text(encoding="utf-8"))
@@ -95,21 +92,17 @@ def run_or_reuse(experiment: Experiment, seed: int, output: Path) -> FinishedRun
 
 
 def run(config: RunConfig, place: Path, unfinished: Path | None) -> RunFolder:
-    """Run a config from a folder of its own, where `prediction.txt.csv` then lies."""
-    with working_in(place), own_logging():
-        try:
-            if MODELS.get(config.model["name"]).built_class.fitted_by:
-                return fit_experts(config, checkpoint=False)
-            if config.split.folds is not None:
-                return run_cross_validation(config)
-            return run_training(config, resume=None if unfinished is None else str(unfinished))
-        except Exception:
-            log.exception("this run ended early")
-            raise
+    """Run a config; the challenge's prediction file is written to the seed's folder."""
+    submission = place / PREDICTION_FILE
+    if MODELS.get(config.model["name"]).built_class.fitted_by:
+        return fit_experts(config, checkpoint=False)
+    if config.split.folds is not None:
+        return run_cross_validation(config, submission=submission)
+    return run_training(config, resume=None if unfinished is None else str(unfinished), submission=submission)
 
 
 def read_record(place: Path) -> FinishedRun | None:
-    """The finished run in a seed's folder, if there is one."""
+    """Return the finished run in a seed's folder, or `None`."""
     try:
         record = json.loads((place / RECORD_FILE).read_text(encoding="utf-8"))
         values = {name: record[name] for name in FinishedRun.__dataclass_fields__ if name in record}
@@ -120,31 +113,6 @@ def read_record(place: Path) -> FinishedRun | None:
 
 
 def newest_checkpoint(place: Path) -> Path | None:
-    """`last.pth` of the run that got furthest before it was killed; the newest where there are several."""
+    """Return the newest `last.pth` of the unfinished runs in a seed's folder, or `None`."""
     found = sorted(place.glob("*/last.pth"), key=lambda path: path.stat().st_mtime)
     return found[-1] if found else None
-
-
-@contextlib.contextmanager
-def working_in(folder: Path) -> Iterator[None]:
-    """Run the block in another working directory."""
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(before)
-
-
-@contextlib.contextmanager
-def own_logging() -> Iterator[None]:
-    """Undo afterwards what a run changes in the logging, so that its log file ends with it."""
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    try:
-        yield
-    finally:
-        for handler in set(root.handlers) - set(handlers):
-            handler.close()
-        root.handlers[:] = handlers
-        root.setLevel(level)

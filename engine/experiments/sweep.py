@@ -1,4 +1,4 @@
-"""All runs of all experiments, one after the other; what fails is a row with its reason, the rest goes on."""
+"""All runs of all experiments, one after the other; a run that fails becomes a row with its reason."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from pathlib import Path
 import pandas as pd
 
 from engine.config import RunConfig
+from engine.evaluate import split_of
 from engine.experiments.plan import Experiment
 from engine.experiments.runs import run_or_reuse
 from engine.experiments.table import Outcome, Row, comparison_rows, control_rows, markdown_table
-from engine.fitting import LabelledClips, labelled_clips
+from engine.fitting.base import LabelledClips
 from engine.fitting.controls import control_table
-from engine.run import split_of
+from engine.fitting.fit import labelled_clips
 from engine.run_folder import write_csv
 from utils.errors import FFDVError, UsageError
 from utils.files import write_text_atomic
@@ -27,20 +28,20 @@ TABLE_FILE, CSV_FILE = "experiments.md", "experiments.csv"
 def run_experiments(
     experiments: Sequence[Experiment], seeds: Sequence[int], output: Path, *, controls: bool = False
 ) -> list[Outcome]:
-    """Run or take over every experiment with every seed; the table is written anew after each experiment.
+    """Run or reuse every experiment with every seed; the table is rewritten after each experiment.
 
     Args:
-        experiments: the first is what the others are compared with.
-        seeds: each config is run once with each.
-        output: gets `<name>-<key>/seed_<n>/`, `experiments.md` and `experiments.csv`.
-        controls: add rows of systems that look at no forgery (duration, face size, container facts, ...), on the first config's
-            clips and folds.
+        experiments: the first is the reference of the comparison.
+        seeds: each config is run once with each seed.
+        output: receives `<name>-<key>/seed_<n>/`, `experiments.md` and `experiments.csv`.
+        controls: add rows of control systems, which use no trace of forgery (duration, face size, container facts, ...), on
+            the first config's clips and folds.
 
     Returns:
         One outcome per experiment.
 
     Raises:
-        UsageError: the output folder cannot be written, or the controls lack folds.
+        UsageError: the output folder cannot be written, or the controls have no folds.
     """
     reference = experiments[0]
     control_clips = clips_for_controls(reference.config) if controls else None
@@ -59,7 +60,7 @@ def run_experiments(
             except FFDVError as error:
                 outcome.failures.append(f"seed {seed}: {error}")
             except Exception as error:
-                # Whatever ends one run (memory, a library's own error) must not end the night's other ones.
+                # No error of one run (memory, a library's exception) may end the remaining runs.
                 outcome.failures.append(f"seed {seed}: {type(error).__name__}: {first_line(error)}")
             if outcome.failures:
                 log.warning("%s: %s", experiment.name, outcome.failures[-1])
@@ -80,10 +81,10 @@ def write_table(rows: list[Row], output: Path) -> None:
 
 
 def clips_for_controls(config: RunConfig) -> LabelledClips:
-    """The clips that a config is cross-validated on.
+    """Return the clips that a config is cross-validated on.
 
     Raises:
-        UsageError: it is not cross-validated, or on clips of two label files.
+        UsageError: the config is not cross-validated, or uses the clips of two label files.
     """
     if config.split.folds is None:
         raise UsageError("--controls are out-of-fold figures: they need split.folds in the first config")
@@ -93,6 +94,6 @@ def clips_for_controls(config: RunConfig) -> LabelledClips:
 
 
 def first_line(error: Exception, limit: int = 200) -> str:
-    """An exception's message, short enough for a table."""
+    """Return the first line of an exception's message, shortened for a table."""
     lines = str(error).strip().splitlines()
     return lines[0][:limit] if lines else ""

@@ -1,4 +1,4 @@
-"""The table of a set of experiments: AUC with its interval, spread over seeds, and the test against the first."""
+"""The table of a set of experiments: AUC with interval, spread over seeds, and the test against the reference."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ COLUMNS: Row = {
     **dict.fromkeys(("macro", "delta", "delta_low", "delta_high", "p", "p_holm")),
     **dict.fromkeys(("start", "commit", "data", "key", "minutes_per_run", "reason")),
 }
-"""What every row has, in order; `type_<name>`, the AUC of one type of fake against all real clips, comes after them."""
+"""Columns of every row, in order. Columns `type_<name>`, the AUC of one fake type against all real clips, follow."""
 
 
 @dataclass
 class Outcome:
-    """What came of an experiment.
+    """The outcome of an experiment.
 
     Attributes:
         experiment: the experiment.
         runs: its finished runs.
-        failures: why each other one is none, the seed first.
+        failures: for each failed seed, the seed and the reason.
     """
 
     experiment: Experiment
@@ -44,10 +44,10 @@ class Outcome:
 
 
 def comparison_rows(outcomes: Sequence[Outcome]) -> list[Row]:
-    """One row per experiment; a figure that there is not is `None`.
+    """Compute one row per experiment; a figure that cannot be computed is `None`.
 
-    AUC, its limits and the test are of the logits averaged over the seeds; the spread is that of the seeds' own AUCs. The
-    p-values are DeLong's on the clips that the first experiment scored too, corrected with Holm's method for their number.
+    AUC, its limits and the test use the logits averaged over the seeds; the spread is that of the seeds' own AUCs. The
+    p-values are from DeLong's test on the clips that the reference scored too, with Holm's correction for multiple tests.
     """
     tables = [seed_average(outcome.runs) if outcome.runs else None for outcome in outcomes]
     rows = [outcome_row(outcome, table) for outcome, table in zip(outcomes, tables, strict=True)]
@@ -65,7 +65,7 @@ def comparison_rows(outcomes: Sequence[Outcome]) -> list[Row]:
 
 
 def seed_average(runs: Sequence[FinishedRun]) -> pd.DataFrame:
-    """The predictions of several seeds as one table with the mean logit; a clip that one of them left unscored is unscored."""
+    """Average the logits of several seeds; a clip that is unscored for one seed is unscored."""
     tables = [pd.read_csv(run.predictions, dtype={"video_name": str}, keep_default_na=False) for run in runs]
     first = tables[0]
     logits = [
@@ -76,7 +76,7 @@ def seed_average(runs: Sequence[FinishedRun]) -> pd.DataFrame:
 
 
 def outcome_row(outcome: Outcome, table: pd.DataFrame | None) -> Row:
-    """An experiment's own figures."""
+    """Compute an experiment's own figures."""
     experiment, runs = outcome.experiment, outcome.runs
     row = COLUMNS | {
         "config": experiment.name,
@@ -98,7 +98,7 @@ def outcome_row(outcome: Outcome, table: pd.DataFrame | None) -> Row:
 
 
 def over_seeds(figure: str, values: Sequence[float | None]) -> Row:
-    """Mean and standard deviation of a figure over the seeds that have it."""
+    """Return mean and standard deviation of a figure over the seeds that have it."""
     known = [value for value in values if value is not None]
     return {
         f"{figure}_seed_mean": float(np.mean(known)) if known else None,
@@ -107,7 +107,7 @@ def over_seeds(figure: str, values: Sequence[float | None]) -> Row:
 
 
 def control_rows(controls: pd.DataFrame, data: str) -> list[Row]:
-    """Rows of `control_table`: systems that look at neither face nor voice, for comparison."""
+    """Convert `control_table` to rows: systems that use neither face nor voice, for comparison."""
     named = controls.drop(columns="seed").rename(columns={"experts": "config"})
     figures = named.astype(object).where(named.notna(), None)
     rows = [dict(zip(figures.columns, values, strict=True)) for values in figures.to_numpy().tolist()]
@@ -115,7 +115,7 @@ def control_rows(controls: pd.DataFrame, data: str) -> list[Row]:
 
 
 def markdown_table(rows: Sequence[Row]) -> str:
-    """The rows as a Markdown table with what one has to know to read it."""
+    """Format the rows as a Markdown table, with notes on how to read it."""
     header = [
         "config",
         "same-source AUC [95 %]",
@@ -137,7 +137,7 @@ def markdown_table(rows: Sequence[Row]) -> str:
 
 
 def cells_of(row: Row) -> list[str]:
-    """A row's cells as text; a run that failed says so in place of its AUC."""
+    """Return a row's cells as text; a failed run shows its reason in place of its AUC."""
     if row["auc"] is None:
         reason = row["reason"] or "no AUC: the labels hold one class, or no clip was scored"
         return [row["config"], f"failed: {reason}", *["-"] * 9, row["commit"] or "-", row["data"]]
@@ -159,14 +159,14 @@ def cells_of(row: Row) -> list[str]:
 
 
 def notes_on(rows: Sequence[Row]) -> list[str]:
-    """What the figures are of, one sentence each."""
+    """Return notes on the figures, one sentence each."""
     done = [row for row in rows if row["auc"] is not None]
     notes = []
     for split in dict.fromkeys(row["split"] for row in done):
         counts = sorted({row["n"] for row in done if row["split"] == split})
         notes.append(f"{split}: {' or '.join(map(str, counts))} clips; weights start: {starts_of(done)}.")
         if split == "valset":
-            notes.append("valset: the epoch was chosen on these very clips, so the figures are optimistic.")
+            notes.append("valset: the epoch was selected on these clips, so the figures are optimistic.")
     if done:
         notes.append(
             "AUC, interval (bootstrap over clips), same-source AUC (interval: bootstrap over sources), macro (mean over the "
@@ -174,28 +174,28 @@ def notes_on(rows: Sequence[Row]) -> list[str]:
         )
     if any(row["p_holm"] is not None for row in done):
         notes.append(
-            "p: DeLong's test against the first config on the same clips, corrected for the number of tests. It takes the "
-            "clips for independent; clips of one source are not, so it errs towards significance."
+            "p: DeLong's test against the first config on the same clips, corrected for the number of tests. It assumes "
+            "independent clips; clips of one source are not, so p is too small."
         )
     if any(not row["seeds"] for row in done):
-        notes.append("control: systems that look at no forgery, trained on the labels of the other folds.")
+        notes.append("control: systems that use no trace of forgery, trained on the labels of the other folds.")
     notes += [f"{row['config']}, failed: {row['reason']}." for row in done if row["reason"]]
     return notes
 
 
 def starts_of(rows: Sequence[Row]) -> str:
-    """How the weights of all runs began."""
+    """Return the distinct weight starts of all runs."""
     return ", ".join(dict.fromkeys(row["start"] for row in rows if row["start"]))
 
 
 def with_spread(mean: float | None, deviation: float | None) -> str:
-    """`0.9123 ± 0.0040`, as far as it is known."""
+    """Return `0.9123 ± 0.0040`, without the parts that are unknown."""
     spread = "" if deviation is None else f" ± {deviation:.4f}"
     return f"{with_limits(mean)}{spread}"
 
 
 def with_limits(value: float | None, low: float | None = None, high: float | None = None, sign: str = "") -> str:
-    """`0.9123 [0.8801, 0.9402]`, as far as it is known."""
+    """Return `0.9123 [0.8801, 0.9402]`, without the parts that are unknown."""
     if value is None:
         return "-"
     limits = "" if low is None or high is None else f" [{low:{sign}.4f}, {high:{sign}.4f}]"
@@ -203,5 +203,5 @@ def with_limits(value: float | None, low: float | None = None, high: float | Non
 
 
 def escaped(cell: str) -> str:
-    """A cell that neither ends the column nor the line."""
+    """Escape characters that would end a Markdown table's cell or line."""
     return cell.replace("|", "\\|").replace("\n", " ")

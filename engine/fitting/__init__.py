@@ -1,6 +1,23 @@
-"""Fitting of `av_experts` from real clips and pseudo-fakes of them: no gradient steps over whole clips, no fake needed."""
+"""Fitting of `av_experts` from real clips and pseudo-fakes made from them.
 
-from engine.fitting.base import ExpertFitter, LabelledClips
-from engine.fitting.fit import fit_experts, labelled_clips
+The names below are imported when first used: reading a config needs `engine.fitting.config`, but not torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from engine.fitting.base import ExpertFitter, LabelledClips
+    from engine.fitting.fit import fit_experts, labelled_clips
 
 __all__ = ["ExpertFitter", "LabelledClips", "fit_experts", "labelled_clips"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import an exported name on first use."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from engine.fitting import base, fit
+
+    return getattr(base if hasattr(base, name) else fit, name)

@@ -29,9 +29,10 @@ from engine.fitting.judging import Judged, fit_on_everything, judge_out_of_fold
 from engine.fitting.speech_embedding import SpeechEmbeddingFitter
 from engine.fitting.sync import SyncFitter
 from engine.fitting.voice import VoiceFitter
-from engine.results import describe_run
+from engine.provenance import describe_run
 from engine.run import split_of
 from engine.run_folder import RunFolder, check_output, write_csv
+from engine.training_clips import training_hashes
 from models import build_model
 from models.base import Detector
 from models.experts import Expert
@@ -92,7 +93,21 @@ def fit_experts(config: RunConfig, *, seeds: int = 1, controls: bool = False, ch
     fitters = gather(clips, config)
     config = with_experts(config, list(fitters))
     folder = RunFolder.create(config.output_dir, config.name)
-    folder.log_to_file()
+    with folder.logging():
+        fit_into(folder, fitters, clips, config, seeds, controls, checkpoint)
+    return folder
+
+
+def fit_into(
+    folder: RunFolder,
+    fitters: dict[str, ExpertFitter],
+    clips: LabelledClips,
+    config: RunConfig,
+    seeds: int,
+    controls: bool,
+    checkpoint: bool,
+) -> None:
+    """Fit the experts and write the run's files; the arguments are those of `fit_experts`."""
     folder.write_config(config.to_yaml())
 
     by_seed = judge_out_of_fold(fitters, clips, config, seeds=seeds)
@@ -109,7 +124,6 @@ def fit_experts(config: RunConfig, *, seeds: int = 1, controls: bool = False, ch
     threshold = fits[0].calibration
     kept = f"checkpoint: {folder.best}" if checkpoint else "no checkpoint asked for"
     log.info("%s (threshold %.3f: %s)", kept, threshold.threshold, threshold.threshold_rule)
-    return folder
 
 
 def labelled_clips(config: RunConfig) -> LabelledClips:
@@ -241,7 +255,8 @@ def finished(
         run_config=plain.model_dump(mode="json"),
         epoch=1,
         metrics={OUT_OF_FOLD: {key: fit.metrics[key] for key in kept if key in fit.metrics}},
-        provenance=describe_run(config, model, {"trainset": clips.table}),
+        provenance=describe_run(config.seed, model, {"trainset": clips.table}),
+        trained_on=training_hashes(clips.table),
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from engine.cross_validation import divide, fold_tables, pool_clips, run_cross_validation
+from engine.cross_validation import divide, fold_clips, pool_clips, run_cross_validation
 from main import main
 from tests.support import LABEL_FILES, made_clips, one_sentence, tiny_config, write_root, write_split, write_tiny_config
 from utils.errors import UsageError
@@ -52,7 +52,9 @@ def test_no_group_reaches_from_training_into_selection_or_test(root):
     pooled = pool_clips(config)
     folds = divide(pooled.labels, config)
     for name in np.unique(folds.fold):
-        groups = [set(table.labels["group"]) for table in fold_tables(pooled, folds, name, config)]
+        part = fold_clips(pooled, folds, name, config)
+        tables = (part.training.train, part.training.val, part.test)
+        groups = [set(table.labels["group"]) for table in tables]
         assert all(groups) and sum(map(len, groups)) == len(set.union(*groups)) == 8
 
 
@@ -66,8 +68,9 @@ def test_a_fold_file_decides_and_its_groups_are_purged(root, tmp_path):
     pooled = pool_clips(config)
     folds = divide(pooled.labels, config)
     assert folds.fold.tolist() == fold.tolist()
-    train, val, test = fold_tables(pooled, folds, "b", config)
-    assert len(test.labels) == 18 and len(train.labels) + len(val.labels) == 12
+    part = fold_clips(pooled, folds, "b", config)
+    assert len(part.test.labels) == 18
+    assert len(part.training.train.labels) + len(part.training.val.labels) == 12
     labels.assign(fold=fold).iloc[1:].to_csv(path, index=False)
     with pytest.raises(UsageError, match=r"leaves out 1 clip.*t000\.mp4"):
         divide(pooled.labels, config)

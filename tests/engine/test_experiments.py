@@ -88,7 +88,7 @@ def test_a_set_runs_is_taken_over_and_a_failure_is_a_row(root, tmp_path, monkeyp
     assert rows["n_sources"][0] == 3 and rows["same_source"][0] >= 0
     text = (output / TABLE_FILE).read_text()
     assert text.count("\n| ") == 4 and "| bins | failed: seed 0: " in text
-    assert "the epoch was chosen on these very clips" in text
+    assert "the epoch was selected on these clips" in text
 
     def refuse(*_, **__):
         raise AssertionError("a finished run was run again")

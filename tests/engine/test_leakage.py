@@ -12,7 +12,7 @@ import pytest
 import engine.leakage
 from dataset.extraction import extract_split
 from engine.leakage import check_leakage
-from engine.run import open_needed, run_training, split_of
+from engine.run import open_required, run_training, split_of
 from tests.dataset.test_fingerprints import FAST, FPS, SOUND_HZ, scene, speech
 from tests.support import LABEL_FILES, made_clips, tiny_config, write_root
 from utils.errors import UsageError
@@ -49,7 +49,7 @@ def extracted(root, check="stored", **settings):
 
 
 def tables(config):
-    return [open_needed(config, name, config.features, need_targets=True) for name in ("trainset", "valset")]
+    return [open_required(config, name, config.features, need_targets=True) for name in ("trainset", "valset")]
 
 
 @pytest.fixture(scope="module")

@@ -60,8 +60,8 @@ def test_predictions_have_the_contracts_columns_and_one_row_per_clip(finished_ru
     np.testing.assert_allclose(table["evidence_head"] + table["evidence_cosine"], table["logit"], atol=1e-5)
 
 
-def test_the_challenge_file_lies_in_the_working_directory(finished_run):
-    with open(finished_run.cwd / "prediction.txt.csv", newline="") as stream:
+def test_the_prediction_file_is_written_where_the_caller_says(finished_run):
+    with open(finished_run.submission, newline="") as stream:
         rows = list(csv.DictReader(stream))
     table = read_csv(finished_run.folder.path / "predictions.csv")
     assert list(rows[0]) == ["video_name", "y_pred"]

@@ -14,7 +14,8 @@ import torch
 import engine.train
 from dataset.clips import EpochSampler
 from engine.checkpoint import load_checkpoint
-from engine.run import resumed_config, run_training
+from engine.resume import resumed_config
+from engine.run import run_training
 from engine.train import TrainingState
 from tests.support import REPOSITORY, made_clips, tiny_config, tiny_model, write_root, write_split, write_tiny_config
 from utils.errors import UsageError, WorkError
@@ -127,7 +128,7 @@ def test_best_pth_is_not_for_resuming_and_a_resumed_run_keeps_its_model(whole_ru
     with pytest.raises(UsageError, match=r"no training state.*last\.pth"):
         run_training(resumed_config(str(whole_run.best), []), resume=str(whole_run.best))
     config = resumed_config(str(whole_run.last), ["model.alpha=3"])
-    with pytest.raises(UsageError, match=r"another model\.alpha"):
+    with pytest.raises(UsageError, match=r"cannot change model\.alpha"):
         run_training(config, resume=str(whole_run.last))
 
 

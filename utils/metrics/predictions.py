@@ -17,6 +17,8 @@ ALIASES = {"video": NAME, "y_pred": "score"}
 NUMBERS = ("score", "logit")
 # What the predictions file knows of a clip; everything else is a label, and a label file has the last word on it.
 PREDICTED = (*NUMBERS, "status", "reason", "verdict", "threshold")
+GROUPINGS = ("type", "modality", "source", "group")
+"""Label columns that metrics are broken down or resampled by."""
 
 
 def read_predictions(path: Path) -> pd.DataFrame:
@@ -115,17 +117,23 @@ def join_labels(predictions: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame
 
 
 def lend_labels(borrower: pd.DataFrame, lender: pd.DataFrame) -> pd.DataFrame:
-    """Give a predictions table without targets those of another table, with its other label columns.
+    """Fill in label columns that a predictions table lacks from another table of the same clips.
+
+    A table without targets borrows them together with all other label columns. A table with targets borrows only the
+    grouping columns that it lacks (``GROUPINGS``).
 
     Returns:
-        ``borrower`` as it is when it has targets or ``lender`` has none. Clips that the lender does not name stay
-        without.
+        ``borrower`` itself if there is nothing to borrow. Clips that the lender does not name get no labels.
     """
-    if not read_targets(borrower)[1] or read_targets(lender)[1]:
+    if read_targets(borrower)[1] and not read_targets(lender)[1]:
+        lent = lender.drop(columns=[column for column in PREDICTED if column in lender])
+        own = borrower.drop(columns=[column for column in lent if column in borrower and column != NAME])
+        return own.merge(lent, how="left", on=NAME)
+    missing = [column for column in GROUPINGS if column in lender and column not in borrower]
+    if not missing:
         return borrower
-    lent = lender.drop(columns=[column for column in PREDICTED if column in lender])
-    own = borrower.drop(columns=[column for column in lent if column in borrower and column != NAME])
-    return own.merge(lent, how="left", on=NAME)
+    merged = borrower.merge(lender[[NAME, *missing]], how="left", on=NAME)
+    return merged.fillna(dict.fromkeys(missing, ""))
 
 
 def pair(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:

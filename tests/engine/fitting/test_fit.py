@@ -20,7 +20,7 @@ from engine.evaluate import predict_split
 from engine.experiments import CSV_FILE, TABLE_FILE, plan_experiments, run_experiments
 from engine.fitting import fit_experts, judging, labelled_clips, voice
 from engine.predict import PredictOptions, score_videos
-from engine.run import open_needed, split_of
+from engine.run import open_required, split_of
 from tests.support import FEATURE_CONFIG, WITH_VOICE, tiny_config, write_video
 from utils.errors import UsageError
 from utils.features.extract import extract_clip
@@ -140,7 +140,7 @@ def test_cached_on_the_fly_and_inference_give_one_score(fitted):
 
     def evaluated(source):
         sections = config.model_copy(update={"data": config.data.model_copy(update={"source": source})})
-        clips = open_needed(sections, "trainset", checkpoint.features, need_targets=False)
+        clips = open_required(sections, "trainset", checkpoint.features, need_targets=False)
         device = next(model.buffers()).device
         scored = predict_split(
             model, clips, checkpoint.features, config, device=device, calibration=checkpoint.calibration

@@ -14,7 +14,7 @@ from engine.checkpoint import load_checkpoint
 from engine.evaluate import predict_split
 from engine.fitting import fit_experts, voice
 from engine.predict import PredictOptions, score_videos
-from engine.run import open_needed, split_of
+from engine.run import open_required, split_of
 from tests.fake_encoder import FAKE, BandsEncoder, fake_encoder  # noqa: F401  (a fixture)
 from tests.support import FEATURE_CONFIG, tiny_config, write_video
 
@@ -50,7 +50,7 @@ def test_cached_on_the_fly_and_inference_give_one_score(fitted):
 
     def evaluated(source):
         sections = config.model_copy(update={"data": config.data.model_copy(update={"source": source})})
-        clips = open_needed(sections, "trainset", checkpoint.features, need_targets=False)
+        clips = open_required(sections, "trainset", checkpoint.features, need_targets=False)
         device = next(model.buffers()).device
         scored = predict_split(
             model, clips, checkpoint.features, config, device=device, calibration=checkpoint.calibration
