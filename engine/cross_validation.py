@@ -1,9 +1,9 @@
 """Grouped cross-validation: every labelled clip is scored once, by a model trained without its group.
 
 The labels of the training and the validation split are pooled and divided into folds of whole groups. For each fold a model is
-trained on the other folds, without clips whose group also occurs in the tested fold. Its epoch and calibration are selected on a
-group-disjoint part of its own training clips, never on the tested ones. Logits of different models have no common scale, so the
-pooled metrics rank clips by the logit of each fold's calibrated score.
+trained on the other folds, without clips whose group also occurs in the tested fold. Its epoch and calibration are selected
+on a group-disjoint part of its own training clips, never on the tested ones. Logits of different models have no common scale,
+so the pooled metrics rank clips by the logit of each fold's calibrated score.
 """
 
 from __future__ import annotations

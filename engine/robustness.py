@@ -263,15 +263,8 @@ def score_degraded(
 
 def unscored(checkpoint: Checkpoint, reason: str) -> dict[str, Any]:
     """Return the row of a clip for which there is no file to score."""
-    threshold = checkpoint.calibration.threshold
-    return {
-        "score": None,
-        "logit": None,
-        "verdict": "unscored",
-        "threshold": threshold,
-        "status": "failed",
-        "reason": reason,
-    }
+    columns = {"score": None, "logit": None, "verdict": "unscored", "threshold": checkpoint.calibration.threshold}
+    return {**columns, "status": "failed", "reason": reason}
 
 
 @contextmanager
