@@ -1,4 +1,4 @@
-"""Tables of the AUC by fake type, by modality and by source, over the scored clips."""
+"""AUC tables by fake type, modality and source, over the scored clips."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ Table = dict[str, dict[str, Any]]
 
 
 def fakes_against_all_reals(clips: EvaluatedClips, column: str) -> tuple[Table, dict[str, str]]:
-    """One row per label of the fakes: those fakes against every real.
+    """Compute the AUC of each kind of fake against all reals.
 
     Args:
         clips: The labelled clips.
-        column: Label column that names the kind of fake, such as ``type`` or ``modality``.
+        column: Label column with the kind of fake, such as ``type`` or ``modality``.
 
     Returns:
-        ``{label: {"n", "coverage", "auc", "low", "high"}}`` with ``n`` the number of fakes of that kind and DeLong
-        limits, and the reasons of what is ``None`` by dotted path below the table.
+        ``{label: {"n", "coverage", "auc", "low", "high"}}`` where ``n`` is the number of fakes of that kind and the limits
+        are DeLong's; and the reason for each ``None``, by dotted path relative to the table.
     """
     labels = clips.labels(column)
     table: Table = {}
@@ -38,11 +38,11 @@ def fakes_against_all_reals(clips: EvaluatedClips, column: str) -> tuple[Table, 
 
 
 def within_sources(clips: EvaluatedClips) -> tuple[Table, dict[str, str]]:
-    """One row per source: its fakes against its own reals.
+    """Compute the AUC of each source's fakes against its own reals.
 
     Returns:
-        ``{source: {"n_real", "n_fake", "coverage", "auc", "low", "high"}}`` with DeLong limits, and the reasons of
-        what is ``None`` by dotted path below the table.
+        ``{source: {"n_real", "n_fake", "coverage", "auc", "low", "high"}}`` with DeLong limits; and the reason
+        for each ``None``, by dotted path relative to the table.
     """
     labels = clips.labels("source")
     table: Table = {}
@@ -50,7 +50,7 @@ def within_sources(clips: EvaluatedClips) -> tuple[Table, dict[str, str]]:
     if labels is None:
         return table, reasons
     names, inverse = np.unique(labels.astype(str), return_inverse=True)
-    # One sort instead of a comparison per source: a set may have as many sources as speakers.
+    # One sort is faster than one comparison per source, since a set may have as many sources as speakers.
     members_of = np.split(np.argsort(inverse, kind="stable"), np.cumsum(np.bincount(inverse))[:-1])
     for label, members in zip(names.tolist(), members_of, strict=True):
         row: dict[str, Any] = {
@@ -63,7 +63,7 @@ def within_sources(clips: EvaluatedClips) -> tuple[Table, dict[str, str]]:
 
 
 def macro_average(table: Table) -> Estimate:
-    """Mean AUC of a table's rows, each weighing the same however many clips it has."""
+    """Return the unweighted mean AUC of a table's rows."""
     aucs = [row["auc"] for row in table.values() if row["auc"] is not None]
     if not aucs:
         return Estimate(None, "no row of the table has an AUC" if table else "the fakes are not divided into types")
@@ -71,7 +71,7 @@ def macro_average(table: Table) -> Estimate:
 
 
 def _auc_cells(clips: EvaluatedClips, ranked: np.ndarray, label: str, reasons: dict[str, str]) -> dict[str, Any]:
-    """AUC and limits over the clips in ``ranked`` (a mask or their numbers); adds to ``reasons``."""
+    """Compute AUC and limits of the clips in ``ranked`` (a mask or indices); add missing ones to ``reasons``."""
     interval = delong_interval(clips.is_fake[ranked], clips.ranking[ranked])
     if interval.value is None:
         reasons[f"{label}.auc"] = interval.reason

@@ -35,7 +35,7 @@ class Calibration:
         slope: Inverse temperature, greater than 0.
         bias: Added after scaling, in logit units.
         threshold: Score in [0, 1] at or above which a clip is called fake.
-        threshold_rule: How the threshold was chosen: at ``target_fpr``, at the best balanced accuracy, or 0.5 by default.
+        threshold_rule: Whether the threshold was set at ``target_fpr``, at the best balanced accuracy, or by default.
         target_fpr: Requested false-positive rate, whether or not the number of reals could resolve it.
         fitted_on: Name of the split that the calibration was fitted on.
         n: Number of clips it was fitted on.
@@ -126,7 +126,7 @@ def fit_calibration(
     """Fit a calibration and an operating threshold on validation clips.
 
     The threshold is set at ``target_fpr`` if there are enough reals to resolve that rate, otherwise at the best balanced
-    accuracy on cross-fitted scores, otherwise at 0.5. Each fallback is recorded in ``reason``.
+    accuracy on cross-fitted scores, otherwise at 0.5. ``reason`` records each fallback.
 
     Args:
         target: (n,) 1 for fake, 0 for real.
@@ -288,11 +288,7 @@ def fit_platt(target: ArrayLike, logit: ArrayLike) -> tuple[float, float]:
 
 
 def assign_folds(is_fake: np.ndarray, group: np.ndarray, folds: int, seed: int) -> np.ndarray:
-    """Assign each clip a fold, keeping groups whole: (n,) int.
-
-    Groups are sorted by class content (real, mixed, fake) and then by descending size, with ties in random order, and
-    assigned to the folds in turn.
-    """
+    """Deal whole groups to the folds in turn, sorted by class content, then by size, with ties in random order."""
     size = np.bincount(group)
     fakes = np.bincount(group, is_fake)
     mix = np.where(fakes == 0, 0, np.where(fakes == size, 1, 2))

@@ -1,4 +1,4 @@
-"""From a predictions table to the arrays that the metrics take, with every bad value named."""
+"""Conversion of a predictions table to the arrays that the metrics use, with validation of every value."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from scipy.special import expit
 from utils.errors import UsageError
 from utils.metrics.calibration import Calibration
 
-# What label files without ground truth hold in place of a target.
+# Values that label files without ground truth hold instead of a target.
 PLACEHOLDER_TARGETS = (-1.0, 0.5)
 NOT_GIVEN = "(none)"
 
 
 @dataclass(frozen=True)
 class EvaluatedClips:
-    """The labelled clips of a split and what was predicted for them.
+    """The labelled clips of a split and their predictions.
 
     Attributes:
-        table: The n labelled rows, with a fresh index.
+        table: The n labelled rows, with a new index.
         is_fake: (n,) true for fake.
-        scored: (n,) true where the clip has a score.
-        ranking: (n,) what the clips are ordered by: the logit, else the score; NaN where unscored.
-        score: (n,) what is compared with the threshold; NaN where unscored.
-        logit: (n,) logit, NaN where unscored; ``None`` unless every scored clip has one.
-        not_probability: Why ``score`` is no probability; empty when it is one.
-        n_unlabelled: Number of rows that were left out for want of a target.
-        no_targets: Why no row has a target; empty when some have.
+        scored: (n,) true if the clip has a score.
+        ranking: (n,) value that the clips are ranked by: the logit, or the score without logits; NaN if unscored.
+        score: (n,) value compared with the threshold; NaN if unscored.
+        logit: (n,) logit, NaN if unscored; ``None`` unless every scored clip has one.
+        not_probability: Why ``score`` is not a probability; empty if it is.
+        n_unlabelled: Number of rows omitted because they have no target.
+        no_targets: Why no row has a target; empty if some have one.
     """
 
     table: pd.DataFrame
@@ -43,7 +43,7 @@ class EvaluatedClips:
     no_targets: str
 
     def labels(self, column: str) -> np.ndarray | None:
-        """Texts of a label column, ``(none)`` where empty; ``None`` when the column is absent or empty throughout."""
+        """Return a label column as text, with ``(none)`` for empty cells; ``None`` if it is absent or entirely empty."""
         if column not in self.table:
             return None
         values = self.table[column]
@@ -52,7 +52,7 @@ class EvaluatedClips:
         return np.where(given, texts, NOT_GIVEN) if given.any() else None
 
     def groups(self) -> np.ndarray | None:
-        """Number of each clip's group, a clip without one being its own; ``None`` when there is no ``group`` column."""
+        """Return the group index of each clip; ``None`` without a ``group`` column. An unnamed group holds one clip."""
         labels = self.labels("group")
         if labels is None:
             return None
@@ -61,12 +61,12 @@ class EvaluatedClips:
 
 
 def evaluated_clips(predictions: pd.DataFrame, calibration: Calibration | None) -> EvaluatedClips:
-    """Pick the labelled rows of a predictions table and read its numbers.
+    """Select the labelled rows of a predictions table and parse their numbers.
 
-    With a calibration, the score is computed from the logit where there is one; else it is the table's own.
+    With a calibration, the score is computed from the logit if there is one. Otherwise the table's score is used.
 
     Raises:
-        UsageError: A needed column is missing or holds a value outside its range; names the column and the clip.
+        UsageError: A required column is missing or holds a value outside its range. The message names column and clip.
     """
     target, no_targets = read_targets(predictions)
     labelled = ~np.isnan(target)
@@ -99,10 +99,10 @@ def evaluated_clips(predictions: pd.DataFrame, calibration: Calibration | None) 
 
 
 def read_targets(table: pd.DataFrame) -> tuple[np.ndarray, str]:
-    """Targets as 0, 1 or, where the file holds none or a placeholder, NaN.
+    """Read the targets.
 
     Returns:
-        (n,) targets, and why not one of them is known (empty when one is).
+        (n,) targets as 0, 1 or NaN (empty or a placeholder), and why no target is known (empty if one is).
 
     Raises:
         UsageError: A target is neither 0, 1, empty nor a placeholder (-1, 0.5).
@@ -113,7 +113,7 @@ def read_targets(table: pd.DataFrame) -> tuple[np.ndarray, str]:
     known = np.isin(target, (0.0, 1.0))
     placeholder = np.isin(target, PLACEHOLDER_TARGETS)
     wrong = ~(known | placeholder | np.isnan(target))
-    # One and the same foreign value in every row is a placeholder too.
+    # An unknown value that is the same in every row is also a placeholder.
     if wrong.any() and not (wrong.all() and len(target) > 1 and np.ptp(target) == 0):
         row = int(np.argmax(wrong))
         raise UsageError(f"the target of {_name(table, row)} is {target[row]:g}; it must be 1 (fake) or 0 (real)")
@@ -126,10 +126,10 @@ def read_targets(table: pd.DataFrame) -> tuple[np.ndarray, str]:
 
 
 def read_numbers(table: pd.DataFrame, column: str) -> np.ndarray:
-    """A column as float64, NaN where the cell is empty.
+    """Parse a column as float64, with NaN for empty cells.
 
     Raises:
-        UsageError: A cell holds text that is no number, or an infinite number.
+        UsageError: A cell is not a number, or is infinite.
     """
     cells = table[column]
     values = pd.to_numeric(cells, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)

@@ -1,4 +1,4 @@
-"""Clips without a score: how many, why, and what they do to the AUC under each way of counting them."""
+"""Unscored clips: their number, their reasons, and their effect on the AUC under each coverage policy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NOT_SCORED = "not_scored"
 
 
 def coverage_counts(clips: EvaluatedClips) -> dict[str, int]:
-    """Number of unscored clips by reason code, the most frequent first; ``not_scored`` where the code is empty."""
+    """Count the unscored clips by reason code, most frequent first; an empty code counts as ``not_scored``."""
     reasons = clips.labels("reason")
     if reasons is None:
         reasons = np.full(len(clips.scored), NOT_GIVEN, dtype=object)
@@ -27,7 +27,7 @@ def coverage_counts(clips: EvaluatedClips) -> dict[str, int]:
 
 
 def coverage_by_class(clips: EvaluatedClips) -> dict[str, float | None]:
-    """Share of the reals and of the fakes that have a score: a gap between them is a finding in itself."""
+    """Return the share of reals and of fakes that have a score; a large gap between them biases the AUC."""
     shares = {}
     for name, members in (("real", ~clips.is_fake), ("fake", clips.is_fake)):
         shares[name] = float(clips.scored[members].mean()) if members.any() else None
@@ -35,11 +35,11 @@ def coverage_by_class(clips: EvaluatedClips) -> dict[str, float | None]:
 
 
 def counted(clips: EvaluatedClips, policy: CoveragePolicy) -> tuple[np.ndarray, np.ndarray]:
-    """Which clips a policy ranks, and by what.
+    """Return the clips that a policy ranks and the values to rank them by.
 
     Returns:
-        (n,) mask of the clips ranked, and (n,) their ranking: unscored clips stand below all others as real and above
-        all others as fake. Under ``exclude`` and ``as-chance`` only scored clips are ranked.
+        (n,) mask of the ranked clips, and (n,) their ranking values. Unscored clips rank below all others under
+        ``as-real`` and above all others under ``as-fake``. ``exclude`` and ``as-chance`` rank scored clips only.
     """
     if policy in ("as-real", "as-fake"):
         fill = -np.inf if policy == "as-real" else np.inf
@@ -48,7 +48,7 @@ def counted(clips: EvaluatedClips, policy: CoveragePolicy) -> tuple[np.ndarray, 
 
 
 def auc_under(clips: EvaluatedClips, policy: CoveragePolicy) -> Estimate:
-    """AUC with the unscored clips counted by ``policy``."""
+    """Compute the AUC with unscored clips counted according to ``policy``."""
     mask, ranking = counted(clips, policy)
     auc, reason = roc_auc(clips.is_fake[mask], ranking[mask])
     if policy == "as-chance" and auc is not None:
@@ -57,7 +57,7 @@ def auc_under(clips: EvaluatedClips, policy: CoveragePolicy) -> Estimate:
 
 
 def interval_under(clips: EvaluatedClips, policy: CoveragePolicy, interval: Interval) -> Interval:
-    """Move the interval of the ranked clips to what it is under ``policy``, taking the coverage as it is."""
+    """Convert the interval over ranked clips to ``policy``, treating the coverage as fixed."""
     if policy != "as-chance":
         return interval
     value, low, high = (None if limit is None else toward_chance(clips, limit) for limit in interval[:3])
@@ -65,7 +65,7 @@ def interval_under(clips: EvaluatedClips, policy: CoveragePolicy, interval: Inte
 
 
 def toward_chance(clips: EvaluatedClips, auc: float) -> float:
-    """AUC over all pairs when each pair with an unscored clip is a coin toss, from the AUC over the scored pairs."""
+    """Convert the AUC over scored pairs to all pairs, where a pair with an unscored clip counts one half."""
     share = 1.0
     for members in (clips.is_fake, ~clips.is_fake):
         share *= clips.scored[members].mean()

@@ -1,4 +1,4 @@
-"""What a metric returns: a number, or nothing and the reason why not."""
+"""Return types of the metrics: a value, or ``None`` with a reason."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ FAKE = 1
 
 
 class Estimate(NamedTuple):
-    """One figure.
+    """A metric value.
 
     Attributes:
-        value: The figure, or ``None`` when the data cannot give it.
+        value: The value, or ``None`` if it cannot be computed.
         reason: Why ``value`` is ``None``; empty otherwise.
     """
 
@@ -24,14 +24,14 @@ class Estimate(NamedTuple):
 
 
 class Interval(NamedTuple):
-    """One figure with a confidence interval.
+    """A metric value with a confidence interval.
 
     Attributes:
-        value: The figure on all the data, or ``None``.
+        value: The value on all data, or ``None``.
         low: Lower confidence limit, or ``None``.
         high: Upper confidence limit, or ``None``.
         units: Number of independent units (clips, groups or sources) that the interval resamples.
-        reason: Why ``value``, or only the limits, are ``None``; or how the limits were made if not as usual.
+        reason: Why ``value`` or the limits are ``None``, or which other method produced the limits.
     """
 
     value: float | None
@@ -42,11 +42,11 @@ class Interval(NamedTuple):
 
 
 def as_target_and_score(target: ArrayLike, score: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Check two parallel columns and return them as arrays.
+    """Validate targets and scores and convert them to arrays.
 
     Args:
         target: (n,) 1 for fake, 0 for real.
-        score: (n,) higher means more likely fake. Infinite values rank first or last; NaN is refused.
+        score: (n,) higher means more likely fake. Infinite values rank first or last; NaN is rejected.
 
     Returns:
         The targets as booleans (true for fake) and the scores as float64.
@@ -62,12 +62,12 @@ def as_target_and_score(target: ArrayLike, score: ArrayLike) -> tuple[np.ndarray
     if not np.all(is_fake | (target == REAL)):
         raise ValueError("every target must be 0 (real) or 1 (fake)")
     if np.isnan(score).any():
-        raise ValueError("a score is NaN; leave unscored clips out")
+        raise ValueError("a score is NaN; omit unscored clips")
     return is_fake, score
 
 
 def missing_class(n_real: int, n_fake: int) -> str:
-    """Say which class is absent, or return an empty string when both are present."""
+    """Name the missing class, or return an empty string if both are present."""
     if n_real == 0 and n_fake == 0:
         return "no clips"
     if n_real == 0:
@@ -78,5 +78,5 @@ def missing_class(n_real: int, n_fake: int) -> str:
 
 
 def count_of(number: int, noun: str) -> str:
-    """Write a count with its noun in the right number, e.g. ``1 real clip`` or ``15 real clips``."""
+    """Format a count with its noun, for example ``1 real clip`` or ``15 real clips``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,4 +1,4 @@
-"""Predictions and label files, ours or another system's, as tables with every problem told in one sentence."""
+"""Reading and joining of predictions and label files, from this project or another system."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from utils.errors import UsageError
 from utils.metrics.clips import read_numbers, read_targets
 
 NAME = "video_name"
-# Other names of our columns: `video` in scores.csv, `y_pred` in the challenge's submission format.
+# Accepted aliases: `video` occurs in scores.csv, `y_pred` in the challenge's submission format.
 ALIASES = {"video": NAME, "y_pred": "score"}
 NUMBERS = ("score", "logit")
-# What the predictions file knows of a clip; everything else is a label, and a label file has the last word on it.
+# Columns taken from the predictions file. All others are labels, for which a label file takes precedence.
 PREDICTED = (*NUMBERS, "status", "reason", "verdict", "threshold")
 GROUPINGS = ("type", "modality", "source", "group")
 """Label columns that metrics are broken down or resampled by."""
@@ -26,13 +26,13 @@ def read_predictions(path: Path) -> pd.DataFrame:
 
     Args:
         path: CSV with ``video_name`` (or ``video``), ``score`` (or ``y_pred``) and/or ``logit``, and any label columns.
-            An empty score is an unscored clip.
+            An empty score marks an unscored clip.
 
     Returns:
-        One row per clip; ``score`` and ``logit`` as numbers, NaN where empty, all else as text.
+        One row per clip; ``score`` and ``logit`` as numbers (NaN if empty), all other columns as text.
 
     Raises:
-        UsageError: The file is no such table, names a clip twice, or holds a score that is no finite number.
+        UsageError: The file is not such a table, names a clip twice, or holds a score that is not a finite number.
     """
     table = read_table(path)
     present = [column for column in NUMBERS if column in table]
@@ -48,11 +48,10 @@ def read_predictions(path: Path) -> pd.DataFrame:
 
 
 def read_labels(path: Path) -> pd.DataFrame:
-    """Read a label file: ``video_name``, mostly ``target``, and any further columns, all as text.
+    """Read a label file with ``video_name``, usually ``target``, and any further columns, all as text.
 
     Raises:
-        UsageError: The file is no such table, names a clip twice, or holds a target that is neither 0, 1 nor a
-            placeholder.
+        UsageError: The file is not such a table, names a clip twice, or holds a target other than 0, 1 or a placeholder.
     """
     table = read_table(path)
     try:
@@ -79,10 +78,10 @@ def read_table(path: Path) -> pd.DataFrame:
         raise UsageError(f"{path} has no {NAME} column; its columns are {', '.join(header)}")
     for line, row in rows[1:]:
         if len(row) != len(header):
-            raise UsageError(f"{path} line {line} has {len(row)} cells, the header has {len(header)}")
+            raise UsageError(f"{path} line {line} has {len(row)} cells, but the header has {len(header)}")
     table = pd.DataFrame([[cell.strip() for cell in row] for _, row in rows[1:]], columns=header, dtype=object)
     if table.empty:
-        raise UsageError(f"{path} has a header and no rows")
+        raise UsageError(f"{path} has a header but no rows")
     if (table[NAME] == "").any():
         raise UsageError(f"{path} has a row without a {NAME}")
     repeated = _first_repeated(table[NAME])
@@ -92,14 +91,14 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def join_labels(predictions: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
-    """Give each labelled clip its prediction, if it has one.
+    """Join labels and predictions by clip name.
 
     Returns:
-        One row per row of ``labels`` and in its order, with its columns and those of the predictions that it lacks. A
-        clip without a prediction has no score, status ``missing`` and reason ``not_in_predictions``.
+        The rows of ``labels``, in order, with its columns and those that only the predictions have. A clip without a
+        prediction has no score, status ``missing`` and reason ``not_in_predictions``.
 
     Raises:
-        UsageError: A prediction is of a clip that the labels do not name, or both give a clip different targets.
+        UsageError: A predicted clip is not in the labels, or both give a clip different targets.
     """
     unknown = predictions.loc[~predictions[NAME].isin(labels[NAME]), NAME]
     if len(unknown):
@@ -137,11 +136,11 @@ def lend_labels(borrower: pd.DataFrame, lender: pd.DataFrame) -> pd.DataFrame:
 
 
 def pair(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
-    """Row up the clips that two predictions tables share.
+    """Match the clips that two predictions tables share.
 
     Returns:
-        The shared rows of ``first`` with the row number of each clip in ``first`` and in ``second`` as the columns
-        ``a`` and ``b``.
+        The rows of ``first`` that ``second`` also has. Columns ``a`` and ``b`` hold each clip's row number in ``first``
+        and in ``second``.
 
     Raises:
         UsageError: The tables give a clip different targets.
@@ -157,7 +156,7 @@ def pair(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
 
 
 def _csv_rows(path: Path) -> list[tuple[int, list[str]]]:
-    """Number and cells of each line of a CSV file that is not blank."""
+    """Return the line number and the cells of each non-blank line of a CSV file."""
     try:
         with open(path, newline="", encoding="utf-8-sig") as stream:
             reader = csv.reader(stream)

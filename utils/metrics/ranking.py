@@ -1,7 +1,7 @@
 """Metrics that depend only on the order of the scores: AUC, average precision, EER, TPR at a low FPR, and the curves.
 
-Every figure comes from one tally, the weight of real and of fake clips at each distinct score, so ties are treated
-exactly and alike: a clip counts as fake when its score is greater than or equal to the threshold.
+All are computed from the weight of real and fake clips at each distinct score, so ties are handled exactly and
+consistently. A clip is called fake if its score is greater than or equal to the threshold.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Tally:
 
     Attributes:
         score: (G,) distinct scores, ascending.
-        real: (G,) weight of the real clips at each score (their number when unweighted).
+        real: (G,) weight of the real clips at each score (their number if unweighted).
         fake: (G,) weight of the fake clips at each score.
         n_real: Number of real clips.
         n_fake: Number of fake clips.
@@ -34,7 +34,7 @@ class Tally:
 
     @property
     def missing_class(self) -> str:
-        """Which class has no weight, as a reason; empty when both have."""
+        """Reason naming the class without weight; empty if both classes have weight."""
         return missing_class(int(self.real.sum() > 0), int(self.fake.sum() > 0))
 
 
@@ -45,7 +45,7 @@ class RocCurve:
     Attributes:
         fpr: (P,) share of the reals called fake, ascending from 0 to 1.
         tpr: (P,) share of the fakes called fake, ascending from 0 to 1.
-        threshold: (P,) a clip is called fake when its score is at least this; the first is infinite.
+        threshold: (P,) score at or above which a clip is called fake; the first is infinite.
     """
 
     fpr: np.ndarray
@@ -60,7 +60,7 @@ class DetCurve:
     Attributes:
         fpr: (P,) share of the reals called fake, ascending.
         fnr: (P,) share of the fakes called real, descending.
-        threshold: (P,) a clip is called fake when its score is at least this; the first is infinite.
+        threshold: (P,) score at or above which a clip is called fake; the first is infinite.
     """
 
     fpr: np.ndarray
@@ -69,15 +69,15 @@ class DetCurve:
 
 
 def tally(target: ArrayLike, score: ArrayLike, weight: ArrayLike | None = None) -> Tally:
-    """Count the real and the fake clips at each distinct score.
+    """Sum the weight of the real and fake clips at each distinct score.
 
     Args:
         target: (n,) 1 for fake, 0 for real.
         score: (n,) higher means more likely fake.
-        weight: (n,) non-negative clip weights; every clip counts once when omitted.
+        weight: (n,) non-negative clip weights; 1 for every clip by default.
 
     Raises:
-        ValueError: The columns do not fit together or hold values outside their range.
+        ValueError: The arrays differ in length or hold values outside their range.
     """
     is_fake, score = as_target_and_score(target, score)
     if weight is None:
@@ -97,7 +97,7 @@ def tally(target: ArrayLike, score: ArrayLike, weight: ArrayLike | None = None) 
 
 
 def roc_auc(target: ArrayLike, score: ArrayLike, weight: ArrayLike | None = None) -> Estimate:
-    """Area under the ROC curve: the probability that a fake scores above a real, a tie counting one half."""
+    """Compute the area under the ROC curve: the probability that a fake scores above a real; ties count one half."""
     counts = tally(target, score, weight)
     if counts.missing_class:
         return Estimate(None, counts.missing_class)
@@ -106,7 +106,7 @@ def roc_auc(target: ArrayLike, score: ArrayLike, weight: ArrayLike | None = None
 
 
 def average_precision(target: ArrayLike, score: ArrayLike, weight: ArrayLike | None = None) -> Estimate:
-    """Average precision: the precision at each distinct threshold, weighted by the recall gained there."""
+    """Compute the average precision: the precision at each distinct threshold, weighted by the gain in recall."""
     counts = tally(target, score, weight)
     if counts.missing_class:
         return Estimate(None, counts.missing_class)
@@ -118,10 +118,10 @@ def average_precision(target: ArrayLike, score: ArrayLike, weight: ArrayLike | N
 
 
 def roc_curve(target: ArrayLike, score: ArrayLike, weight: ArrayLike | None = None) -> RocCurve | None:
-    """Points of the ROC curve, or ``None`` when a class is missing.
+    """Compute the points of the ROC curve, or return ``None`` if a class is missing.
 
-    Points inside a horizontal or vertical run are left out: the line drawn through the rest is the same, and so is the
-    best rate that can be attained within any bound.
+    Points inside a horizontal or vertical segment are omitted. This changes neither the drawn line nor the best TPR
+    attainable within an FPR limit.
     """
     counts = tally(target, score, weight)
     if counts.missing_class:
@@ -137,31 +137,31 @@ def roc_curve(target: ArrayLike, score: ArrayLike, weight: ArrayLike | None = No
 
 
 def det_curve(target: ArrayLike, score: ArrayLike, weight: ArrayLike | None = None) -> DetCurve | None:
-    """Points of the detection error trade-off curve (Martin et al., 1997), or ``None`` when a class is missing."""
+    """Compute the detection error trade-off curve (Martin et al., 1997), or return ``None`` if a class is missing."""
     curve = roc_curve(target, score, weight)
     return None if curve is None else DetCurve(fpr=curve.fpr, fnr=1.0 - curve.tpr, threshold=curve.threshold)
 
 
 def equal_error_rate(target: ArrayLike, score: ArrayLike, weight: ArrayLike | None = None) -> Estimate:
-    """Error rate where the shares of misjudged reals and misjudged fakes are equal, on the straight-line ROC curve."""
+    """Compute the rate at which FPR and FNR are equal, on the linearly interpolated ROC curve."""
     counts = tally(target, score, weight)
     curve = roc_curve(target, score, weight)
     if curve is None:
         return Estimate(None, counts.missing_class)
-    # Along the curve fpr + tpr only rises, and where it is 1 the two error rates are equal.
+    # fpr + tpr is non-decreasing along the curve; where it equals 1, both error rates are equal.
     return Estimate(float(np.interp(1.0, curve.fpr + curve.tpr, curve.fpr)))
 
 
 def tpr_at_fpr(target: ArrayLike, score: ArrayLike, fpr: float, weight: ArrayLike | None = None) -> Estimate:
-    """Highest share of fakes found at a threshold that calls at most the share ``fpr`` of the reals fake.
+    """Compute the highest TPR among thresholds whose false-positive rate is at most ``fpr``.
 
-    Only thresholds that exist in the data are used, without interpolation: the figure is one that can be attained.
+    Only thresholds at observed scores are used, without interpolation, so the result is attainable.
 
     Args:
         target: (n,) 1 for fake, 0 for real.
         score: (n,) higher means more likely fake.
-        fpr: False-positive rate in (0, 1). With fewer than ``1 / fpr`` reals it cannot be resolved and the value is
-            ``None``.
+        fpr: False-positive rate in (0, 1). With fewer than ``1 / fpr`` reals it cannot be resolved, and the value
+            is ``None``.
         weight: (n,) non-negative clip weights.
 
     Raises:
@@ -177,22 +177,22 @@ def tpr_at_fpr(target: ArrayLike, score: ArrayLike, fpr: float, weight: ArrayLik
 
 
 def resolves_fpr(n_real: int, fpr: float) -> bool:
-    """Whether one misjudged clip among ``n_real`` reals is a rate of at most ``fpr``.
+    """Return whether one false positive among ``n_real`` reals is a rate of at most ``fpr``.
 
     Raises:
         ValueError: ``fpr`` is not between 0 and 1.
     """
     if not 0 < fpr < 1:
-        raise ValueError(f"a false-positive rate lies between 0 and 1, got {fpr}")
+        raise ValueError(f"a false-positive rate must be between 0 and 1, got {fpr}")
     return n_real * fpr >= 1 - 1e-9
 
 
 def balanced_accuracy(target: ArrayLike, called_fake: ArrayLike) -> Estimate:
-    """Mean of the share of fakes called fake and the share of reals called real.
+    """Compute the mean of the share of fakes called fake and the share of reals called real.
 
     Args:
         target: (n,) 1 for fake, 0 for real.
-        called_fake: (n,) 1 where the clip is called fake, 0 where real, 0.5 where the call is a coin toss.
+        called_fake: (n,) 1 if the clip is called fake, 0 if called real, 0.5 for a random decision.
     """
     is_fake, called_fake = as_target_and_score(target, called_fake)
     reason = missing_class(int((~is_fake).sum()), int(is_fake.sum()))

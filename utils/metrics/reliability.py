@@ -1,4 +1,4 @@
-"""How well probabilities hold: Brier score, expected calibration error and the table behind a reliability diagram."""
+"""Calibration metrics: Brier score, expected calibration error, and the bins of a reliability diagram."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ BINS = 15
 
 
 class ReliabilityBin(NamedTuple):
-    """The clips whose score lies in [low, high), the last bin including 1.
+    """Clips with a score in [low, high); the last bin includes 1.
 
     Attributes:
         low: Lower edge of the bin.
         high: Upper edge of the bin.
-        n: Number of clips in it.
-        mean_score: Their mean score, or ``None`` when there are none.
-        fake_share: The share of them that is fake, or ``None`` when there are none.
+        n: Number of clips in the bin.
+        mean_score: Mean score of the clips, or ``None`` if there are none.
+        fake_share: Share of fakes among the clips, or ``None`` if there are none.
     """
 
     low: float
@@ -31,7 +31,7 @@ class ReliabilityBin(NamedTuple):
 
 
 def brier_score(target: ArrayLike, score: ArrayLike) -> Estimate:
-    """Mean squared difference between the probability of fake and the target (Brier, 1950); 0 is best."""
+    """Compute the mean squared difference between the probability of fake and the target (Brier, 1950); 0 is best."""
     is_fake, score = _as_probabilities(target, score)
     if len(score) == 0:
         return Estimate(None, "no clips")
@@ -39,9 +39,10 @@ def brier_score(target: ArrayLike, score: ArrayLike) -> Estimate:
 
 
 def expected_calibration_error(target: ArrayLike, score: ArrayLike, bins: int = BINS) -> Estimate:
-    """Mean gap between the score and the share of fakes over equal-width bins, weighted by their clips; 0 is best.
+    """Compute the expected calibration error; 0 is best.
 
-    The score is the probability of fake, not the confidence in the predicted class.
+    This is the mean gap between score and share of fakes over equal-width bins, weighted by the number of clips. The
+    score is the probability of fake, not the confidence in the predicted class.
     """
     table = reliability_table(target, score, bins)
     n = sum(row.n for row in table)
@@ -56,7 +57,7 @@ def expected_calibration_error(target: ArrayLike, score: ArrayLike, bins: int = 
 
 
 def reliability_table(target: ArrayLike, score: ArrayLike, bins: int = BINS) -> list[ReliabilityBin]:
-    """Divide [0, 1] into ``bins`` equal bins and compare the mean score with the share of fakes in each.
+    """Compute the mean score and the share of fakes in each of ``bins`` equal-width bins of [0, 1].
 
     Args:
         target: (n,) 1 for fake, 0 for real.
@@ -64,7 +65,7 @@ def reliability_table(target: ArrayLike, score: ArrayLike, bins: int = BINS) -> 
         bins: Number of bins.
 
     Raises:
-        ValueError: A score lies outside [0, 1].
+        ValueError: A score is outside [0, 1].
     """
     is_fake, score = _as_probabilities(target, score)
     edges = np.linspace(0, 1, bins + 1)
@@ -87,5 +88,5 @@ def reliability_table(target: ArrayLike, score: ArrayLike, bins: int = BINS) -> 
 def _as_probabilities(target: ArrayLike, score: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     is_fake, score = as_target_and_score(target, score)
     if len(score) and not (score.min() >= 0 and score.max() <= 1):
-        raise ValueError("a score lies outside [0, 1] and is no probability")
+        raise ValueError("a score is outside [0, 1], so it is not a probability")
     return is_fake, score

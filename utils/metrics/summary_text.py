@@ -1,4 +1,4 @@
-"""A summary as text for a terminal."""
+"""Summaries and comparisons as text for a terminal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def format_summary(summary: dict[str, Any]) -> str:
-    """Lay out what ``summarise`` returned as a table for people, missing figures with their reasons."""
+    """Format the output of ``summarise`` as a table; a missing figure shows its reason."""
     blocks = [_headline(summary)]
     for name, title in (("per_type", "type"), ("per_modality", "modality"), ("per_source", "source")):
         if summary[name]:
@@ -16,8 +16,8 @@ def format_summary(summary: dict[str, Any]) -> str:
 
 
 def format_comparison(comparison: dict[str, Any]) -> str:
-    """Lay out what ``compare`` returned in two lines."""
-    heading = f"A against B on {comparison['n']} clips that both scored ({comparison['n_one_only']} scored by one only)"
+    """Format the output of ``compare`` in two lines."""
+    heading = f"A against B on {comparison['n']} clips scored by both ({comparison['n_one_only']} scored by only one)"
     if comparison["p"] is None:
         return f"{heading}\n  no test: {comparison['reason']}"
     limits = f"[{comparison['low']:+.4f}, {comparison['high']:+.4f}]"

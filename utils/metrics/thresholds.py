@@ -1,4 +1,4 @@
-"""Choice of the score from which a clip is called fake."""
+"""Choice of the score at or above which a clip is called fake."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ DEFAULT_THRESHOLD = 0.5
 
 
 def threshold_at_fpr(target: ArrayLike, score: ArrayLike, fpr: float, *, must_resolve: bool = True) -> Estimate:
-    """Lowest threshold that calls at most the share ``fpr`` of the reals fake, halfway to the next higher score.
+    """Find the lowest threshold with a false-positive rate of at most ``fpr``, midway to the next higher score.
 
     Args:
         target: (n,) 1 for fake, 0 for real.
         score: (n,) probability of fake in [0, 1].
-        fpr: Rate in (0, 1).
-        must_resolve: Give no threshold when ``fpr`` is below ``1 / n_real``, since even calling no real fake proves no
-            such rate.
+        fpr: False-positive rate in (0, 1).
+        must_resolve: Return no threshold if ``fpr`` is below ``1 / n_real``, since even zero false positives do not
+            establish such a rate.
 
     Raises:
         ValueError: ``fpr`` is not between 0 and 1.
@@ -38,7 +38,9 @@ def threshold_at_fpr(target: ArrayLike, score: ArrayLike, fpr: float, *, must_re
 
 
 def best_balanced_threshold(target: ArrayLike, score: ArrayLike) -> Estimate:
-    """Threshold of the best balanced accuracy, halfway between two neighbouring scores; of several the nearest to 0.5.
+    """Find the threshold with the best balanced accuracy.
+
+    It is midway between two neighbouring scores. Among equally good thresholds, the one nearest to 0.5 is chosen.
 
     Args:
         target: (n,) 1 for fake, 0 for real.
@@ -57,6 +59,6 @@ def best_balanced_threshold(target: ArrayLike, score: ArrayLike) -> Estimate:
 
 
 def _between(low: float, high: float) -> float:
-    """Threshold above ``low`` and at most ``high``: their midpoint, or ``high`` where no number lies between."""
+    """Return a threshold in (low, high]: the midpoint, or ``high`` if no float lies between them."""
     middle = 0.5 * (low + high)
     return middle if middle > low else high
