@@ -1,16 +1,18 @@
-"""The evaluation report: one HTML file that opens offline, on a phone, in print and with a screen reader.
+"""HTML reports: single files that work offline, on a phone, in print and with a screen reader.
 
-`write_report(path, ReportInputs(...))` is the whole interface. The modules behind it, in the order data walks:
+`write_report(path, ReportInputs(...))` writes the report of an evaluation, `write_screening_report` the report of clips
+without labels. The modules, in the order of the data flow:
 
-- `inputs`: what a report is made from, and the tolerant reading of metrics (null and its reason, never NaN);
-- `text`: how untrusted text and numbers are printed, and spreadsheet-safe CSV downloads;
-- `svg`: scales, axes and marks as inline SVG; `charts`: one function per chart;
-- `tables`: per-type rows, coverage, the most wrong clips, the robustness grid;
-- `limits`: what the numbers cannot show, as sentences derived from the data;
-- `build`: puts them into `template.html.j2` and writes the file atomically;
-- `screening`: the same house for clips without labels, `screening.html.j2`.
+- `inputs`: content of a report and tolerant reading of metrics (null with a reason, never NaN);
+- `text`: safe formatting of untrusted text and numbers, spreadsheet-safe CSV downloads;
+- `svg`: scales, axes and marks as inline SVG; `bars`: small bars for table cells;
+- `ranking_charts`, `score_charts`, `history_charts`: one function per chart;
+- `tables`: AUC per group, coverage, worst errors, audit probes, robustness grid;
+- `limits`: limitations of the evaluation, as sentences derived from the data;
+- `build`: renders `template.html.j2` and writes the file atomically;
+- `screening`: renders `screening.html.j2` for clips without labels.
 
-`covariance_picture` draws one clip's frame covariance beside another's, as a PNG.
+`covariance_picture` draws the frame covariance of clips as a PNG.
 """
 
 from __future__ import annotations

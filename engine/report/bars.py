@@ -1,4 +1,4 @@
-"""The small bars that stand in a table's row: AUC, score, evidence."""
+"""Small bars for table cells (AUC, score, evidence) and the headline bar."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from engine.report.text import fixed
 
 
 def rail(low: float, high: float) -> Plot:
-    """The ground of a small bar from `low` to `high`."""
+    """Return an empty small bar with a scale from `low` to `high`."""
     plot = Plot(Scale(low, high, 2.0, 118.0), Scale(0, 1, 15.0, 1.0), width=120, height=16)
     plot.rect(low, high, 0.3, 0.7, "rail")
     return plot
 
 
 def auc_bar(auc: ReportedMetric, name: str) -> Markup:
-    """A small bar from chance (0.5, the middle) to the AUC, with its interval as a whisker."""
+    """Draw a small bar from chance (0.5, in the middle) to the AUC, with the interval as a whisker."""
     plot = rail(0, 1)
     if auc.value is not None:
         plot.rect(0.5, auc.value, 0.12, 0.88, "bar below" if auc.value < 0.5 else "bar main")
@@ -31,7 +31,7 @@ def auc_bar(auc: ReportedMetric, name: str) -> Markup:
 
 
 def score_bar(score: float | None, threshold: float) -> Markup:
-    """A small bar from 0 to the score, with the threshold as a line."""
+    """Draw a small bar from 0 to the score, with a line at the threshold."""
     plot = rail(0, 1)
     if score is not None:
         plot.rect(0, score, 0.12, 0.88, "bar fake" if score >= threshold else "bar real")
@@ -40,7 +40,7 @@ def score_bar(score: float | None, threshold: float) -> Markup:
 
 
 def evidence_bar(value: float | None, scale: float, name: str) -> Markup:
-    """A small bar from the middle (no evidence) to a term's log-odds, of which `scale` reaches the edge."""
+    """Draw a small bar from 0 (the middle) to a log-likelihood-ratio contribution; `scale` reaches the edge."""
     plot = rail(-scale, scale)
     if value is not None:
         plot.rect(0, value, 0.12, 0.88, "bar fake" if value > 0 else "bar real")
@@ -49,7 +49,7 @@ def evidence_bar(value: float | None, scale: float, name: str) -> Markup:
 
 
 def headline_bar(auc: ReportedMetric) -> Markup:
-    """The headline AUC on a scale from 0 to 1 with chance marked; its interval as a band."""
+    """Draw the headline AUC on a scale from 0 to 1, with chance marked and the interval as a band."""
     plot = Plot(Scale(0, 1, 12.0, 348.0), Scale(0, 1, 34.0, 16.0), width=360, height=54)
     plot.rect(0, 1, 0.36, 0.64, "rail")
     if auc.low is not None and auc.high is not None:

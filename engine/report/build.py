@@ -1,4 +1,4 @@
-"""Puts the report together and writes it."""
+"""Assembly and writing of the evaluation report."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _OWN_PROVENANCE = ("command", "config_yaml", "versions", "initialisation")
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure beside the headline: a label, a printed value, and a note (the reason, where there is no value)."""
+    """A secondary metric: a label, a formatted value, and a note (the reason, if there is no value)."""
 
     label: str
     value: str
@@ -30,7 +30,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class SplitRow:
-    """One row of the table that sets the splits side by side."""
+    """One row of the table that compares the splits."""
 
     name: str
     n: int | None
@@ -46,8 +46,8 @@ def write_report(path: str | Path, inputs: ReportInputs) -> Path:
     """Write the report as one HTML file, atomically.
 
     Args:
-        path: File to write; its folder is made if it is missing.
-        inputs: What to show. Absent parts are named as absent; metrics that are null or NaN show their reason.
+        path: File to write; its folder is created if needed.
+        inputs: Content. Missing parts are reported as missing; metrics that are null or NaN show their reason.
 
     Returns:
         The path written.
@@ -56,12 +56,12 @@ def write_report(path: str | Path, inputs: ReportInputs) -> Path:
 
 
 def render_report(inputs: ReportInputs) -> str:
-    """The report as HTML text."""
+    """Render the report as HTML."""
     return page("template.html.j2", _context(inputs))
 
 
 def page(template: str, context: Mapping[str, Any]) -> str:
-    """A template of this folder, filled."""
+    """Render a template of this folder."""
     environment = Environment(
         loader=PackageLoader("engine.report", "."),
         autoescape=True,
@@ -132,7 +132,7 @@ def _context(inputs: ReportInputs) -> dict[str, Any]:
 
 
 def _subtitle(inputs: ReportInputs) -> Iterator[str]:
-    """The run in a few words: evaluated split, checkpoint, commit, time."""
+    """Yield the parts of the subtitle: evaluated split, checkpoint, commit, time."""
     facts = inputs.provenance
     if inputs.headline_split:
         yield f"evaluated on {inputs.headline_split}"
@@ -165,7 +165,7 @@ def _figures(metrics: Mapping[str, Any]) -> Iterator[Figure]:
     yield _figure(metrics, "balanced_accuracy", "Balanced accuracy", as_percent=True, note=cross)
     for key, label, unit in (
         ("same_source", "Same-source AUC", "source"),
-        ("auc_by_group", "AUC, groups resampled whole", "group"),
+        ("auc_by_group", "AUC, with intervals over groups", "group"),
         ("macro_auc", "Mean AUC over fake types", ""),
     ):
         if key in metrics:
@@ -185,7 +185,7 @@ def _policies(metrics: Mapping[str, Any]) -> Iterator[tuple[str, ReportedMetric]
     policies = metrics.get("policies")
     if isinstance(policies, Mapping):
         for name in policies:
-            words = {"exclude": "left out (the headline's way)"}.get(name, str(name).replace("-", " "))
+            words = {"exclude": "left out (as in the headline)"}.get(name, str(name).replace("-", " "))
             yield words, read_group_auc(metrics, "policies", name)
 
 
@@ -207,7 +207,7 @@ def _split_row(inputs: ReportInputs, split: str) -> SplitRow:
 
 
 def _leakage(leakage: Mapping[str, Any]) -> Iterator[tuple[str, int | None, list[str]]]:
-    """(check, number found, the first pairs) each; an entry is a count or a list of pairs."""
+    """Yield (check, number of matches, first pairs) from entries that are counts or lists of pairs."""
     for name, entry in leakage.items():
         if isinstance(entry, (list, tuple)):
             shown = [" = ".join(map(str, pair)) if isinstance(pair, (list, tuple)) else str(pair) for pair in entry[:5]]
@@ -219,7 +219,7 @@ def _leakage(leakage: Mapping[str, Any]) -> Iterator[tuple[str, int | None, list
 
 
 def provenance_rows(provenance: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """(name, value) of what the page tells about how it was made, less what has a place of its own."""
+    """Yield (name, value) for the provenance list, without entries that are shown separately."""
     commit = provenance.get("commit")
     if commit is not None or "dirty" in provenance:
         words = str(commit or "unknown")
@@ -235,7 +235,7 @@ def provenance_rows(provenance: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def versions_of(provenance: Mapping[str, Any]) -> str:
-    """Packages and their versions in one line."""
+    """Format the packages and their versions in one line."""
     versions = provenance.get("versions")
     if isinstance(versions, Mapping):
         return ", ".join(f"{name}\u00a0{version}" for name, version in versions.items())

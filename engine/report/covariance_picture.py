@@ -1,7 +1,7 @@
-"""The picture of the technical report: how a clip's frames covary, and which of them the video feature keeps.
+"""Figure of the frame covariance of clips, as in the technical report.
 
-For each clip, the covariance between its frames' histograms as an image, and under it each frame's row sum over time
-with the K selected frames marked. Clips stand side by side, so that a real one can be compared with a fake one.
+For each clip it shows the covariance between the histograms of its frames as an image and, below it, the row sum of each
+frame over time, with the K selected frames marked. Clips are drawn next to each other for comparison.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from utils.files import atomic_path
 MAX_IMAGE_FRAMES = 512
 MAX_NAME_CHARS = 38
 CLIPS_PER_ROW = 4
-_KEPT, _SUM = "#b4400f", "#3b4cca"
+_SELECTED, _SUM = "#b4400f", "#3b4cca"
 
 
 @dataclass(frozen=True)
 class ClipHistograms:
-    """One clip of the picture.
+    """A clip of the figure.
 
     Attributes:
-        name: What stands above it.
+        name: Title above the clip.
         histograms: (T, 256) integers, one row per frame; T = 0 for a clip without video.
     """
 
@@ -37,13 +37,13 @@ class ClipHistograms:
 
 
 def draw_covariance(path: str | Path, clips: Sequence[ClipHistograms], top_k: int = 128, dpi: int = 130) -> Path:
-    """Draw the clips side by side and write the picture atomically.
+    """Draw the clips next to each other and write the figure atomically.
 
     Args:
         path: PNG file to write.
         clips: One or more clips.
-        top_k: K, the number of frames that the video feature keeps.
-        dpi: Dots per inch of the picture.
+        top_k: K, the number of frames that the video feature selects.
+        dpi: Resolution in dots per inch.
 
     Returns:
         The path written.
@@ -71,14 +71,14 @@ def draw_covariance(path: str | Path, clips: Sequence[ClipHistograms], top_k: in
 
 
 def block_mean_covariance(histograms: np.ndarray, max_frames: int = MAX_IMAGE_FRAMES) -> np.ndarray:
-    """The (T, T) frame covariance, or for a longer clip its mean over equal blocks of frames.
+    """Compute the (T, T) frame covariance or, for a long clip, its mean over equal blocks of frames.
 
-    Covariance is linear in each of its two frames, so the mean over a block of the matrix is the covariance of the
-    blocks' mean histograms: (T, T) is never formed.
+    Covariance is linear in each frame, so the mean over a block of the matrix equals the covariance of the mean
+    histograms of the blocks. The (T, T) matrix is never formed.
 
     Args:
         histograms: (T, 256) integers, T >= 1.
-        max_frames: The most rows and columns of the result.
+        max_frames: Maximum number of rows and columns of the result.
 
     Returns:
         (min(T, max_frames), min(T, max_frames)) float64.
@@ -100,7 +100,7 @@ def _draw_clip(figure: Figure, image: Axes, sums: Axes, clip: ClipHistograms, to
     for axes in (image, sums):
         axes.set_axis_on()
     covariance = block_mean_covariance(clip.histograms)
-    # A few bright frames (a cut, a flash) would otherwise leave the rest in one colour.
+    # Otherwise a few bright frames (a cut, a flash) would compress the colour range of all others.
     low, high = np.percentile(covariance, (1, 99))
     shown = image.imshow(
         covariance,
@@ -115,12 +115,12 @@ def _draw_clip(figure: Figure, image: Axes, sums: Axes, clip: ClipHistograms, to
     bar = figure.colorbar(shown, ax=image, shrink=0.85, pad=0.02, extend="both")
     bar.ax.ticklabel_format(axis="y", scilimits=(-2, 3))
     row_sums = frame_covariance_row_sums(clip.histograms)
-    kept = select_frames(row_sums, top_k)
+    selected = select_frames(row_sums, top_k)
     sums.plot(row_sums, color=_SUM, linewidth=0.9, marker="o" if n_frames == 1 else None, markersize=4)
-    sums.plot(kept, row_sums[kept], linestyle="none", marker=".", markersize=3.5, color=_KEPT)
+    sums.plot(selected, row_sums[selected], linestyle="none", marker=".", markersize=3.5, color=_SELECTED)
     sums.set_xlim(-0.5, n_frames - 0.5)
     sums.locator_params(axis="x", integer=True, nbins=5)
     sums.ticklabel_format(axis="y", scilimits=(-2, 3))
-    sums.set_xlabel(f"frame; the {len(kept)} of {n_frames} kept are marked", fontsize=9)
+    sums.set_xlabel(f"frame; the {len(selected)} of {n_frames} selected are marked", fontsize=9)
     sums.set_ylabel("row sum", fontsize=9)
     sums.grid(alpha=0.25)

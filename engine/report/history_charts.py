@@ -1,13 +1,12 @@
-"""Loss and validation AUC over the epochs of a training."""
+"""Charts of loss and validation AUC over the epochs of a training run."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from engine.report.chart import BOTTOM, LEFT, RIGHT, TOP, Chart
 from engine.report.inputs import number
-from engine.report.svg import Plot, Scale, nice_ticks
+from engine.report.svg import BOTTOM, LEFT, RIGHT, TOP, Chart, Plot, Scale, nice_ticks
 from engine.report.text import csv_uri, fixed
 
 
@@ -17,7 +16,7 @@ def _series(history: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float,
 
 
 def history_charts(history: Sequence[Mapping[str, Any]]) -> list[Chart]:
-    """Loss and validation AUC per epoch; an empty list without history."""
+    """Draw loss and validation AUC per epoch; return an empty list without history."""
     if not history:
         return []
     keys = list(dict.fromkeys(key for row in history for key in row))
@@ -31,7 +30,7 @@ def history_charts(history: Sequence[Mapping[str, Any]]) -> list[Chart]:
         series = {key: _series(history, key) for key in names}
         drawn = {key: points for key, points in series.items() if points}
         if not drawn:
-            charts.append(Chart(slug, title, missing=f"The training history holds no {' or '.join(names)}."))
+            charts.append(Chart(slug, title, missing=f"The training history has no {' or '.join(names)}."))
             continue
         charts.append(_history_chart(slug, title, axis, {names[key]: points for key, points in drawn.items()}, csv))
     return charts
@@ -60,7 +59,9 @@ def _history_chart(
     if axis == "AUC":
         best = max(next(iter(series.values())), key=lambda point: point[1])
         plot.dot(*best, 5, "mark")
-        caption = f"Best epoch: {best[0]:g}, validation AUC {fixed(best[1], 4)}. Selected on validation only."
+        caption = (
+            f"Best epoch: {best[0]:g}, validation AUC {fixed(best[1], 4)}. Epochs are selected on validation data only."
+        )
     header = ("Epoch", *(label for _, label in series))
     lookup = [dict(points) for points in series.values()]
     rows = [(f"{epoch:g}", *(fixed(points.get(epoch), 4) for points in lookup)) for epoch in sorted(set(epochs))]

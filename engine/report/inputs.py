@@ -1,4 +1,4 @@
-"""What a report is made from, and how its metrics are read: a value, or null with its reason, never NaN."""
+"""Input of a report and tolerant reading of its metrics: a value, or null with a reason, never NaN."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ LABEL_COLUMNS = frozenset((
     "seconds", "verdict", "threshold",
 ))
 # fmt: on
-"""Columns of predictions.csv that describe the clip or its score; further numeric columns are evidence."""
+"""Columns of predictions.csv that describe the clip or its score; all other numeric columns are evidence."""
 
 
 @dataclass(frozen=True)
 class ReportInputs:
-    """Everything a report shows. Only `title` and `metrics` are needed; what is empty is said to be missing.
+    """Content of a report. Only `title` and `metrics` are required; empty parts are reported as missing.
 
     Attributes:
         title: Heading of the page, e.g. the run's name.
@@ -31,9 +31,10 @@ class ReportInputs:
             columns such as `type` and `source`, and one column per evidence head.
         history: One mapping per epoch: `epoch, train_loss, val_loss, val_auc, lr, seconds`; any of them may be absent.
         provenance: `command, config_yaml, commit, dirty, versions, device, seed, data_fingerprint, checkpoint,
-            initialisation, started, finished`; further keys are listed as they are. Values are text, numbers or flat
+            initialisation, started, finished`; further keys are listed unchanged. Values are text, numbers or flat
             mappings (`data_fingerprint` may map split -> fingerprint). `commit` is `unknown` outside a git checkout.
-        audit: Rows of the shortcut audit: `probe, auc, low, high, verdict, remedy`; None if it was not run.
+        audit: Rows of the shortcut audit: `probe, auc, low, high, verdict` (the finding), `remedy` (the mitigation); None if
+            it was not run.
         robustness: Columns `family, severity, auc, low, high, coverage`; None if it was not run.
         leakage: Check name -> count, or -> list of the clip pairs found; None if it was not run.
         evidence_columns: Columns of `predictions` that are evidence heads; by default every numeric column that is not
@@ -58,7 +59,7 @@ class ReportInputs:
 
 @dataclass(frozen=True)
 class ReportedMetric:
-    """A metric with its interval. `value` is None where it could not be computed, and `reason` then says why."""
+    """A metric read from metrics.json. If `value` is None, `reason` says why."""
 
     value: float | None
     low: float | None = None
@@ -67,12 +68,12 @@ class ReportedMetric:
 
     @property
     def has_interval(self) -> bool:
-        """Whether both ends of the interval are known."""
+        """Whether both limits of the interval are known."""
         return self.low is not None and self.high is not None
 
 
 def number(value: Any) -> float | None:
-    """`value` as a finite float; None for everything else (null, NaN, infinity, text that is no number)."""
+    """Convert `value` to a finite float; return None for null, NaN, infinity and non-numeric text."""
     if isinstance(value, bool) or value is None:
         return None
     try:
@@ -83,7 +84,7 @@ def number(value: Any) -> float | None:
 
 
 def reason_for(metrics: Mapping[str, Any], key: str) -> str:
-    """Why `key` (dotted path) is null: its own reason, else that of the nearest enclosing path, else a plain remark."""
+    """Return why `key` (a dotted path) is null: the reason of the key or of its nearest parent path."""
     reasons = metrics.get("reasons")
     reasons = reasons if isinstance(reasons, Mapping) else {}
     path = key
@@ -95,7 +96,7 @@ def reason_for(metrics: Mapping[str, Any], key: str) -> str:
 
 
 def read_metric(metrics: Mapping[str, Any], key: str, entry: object = None) -> ReportedMetric:
-    """The metric at `key` (or `entry`, already looked up): a plain number, or a mapping with value, low and high."""
+    """Read the metric at `key`, or `entry` if given: a number, or a mapping with value, low and high."""
     entry = metrics.get(key) if entry is None else entry
     low = high = None
     if isinstance(entry, Mapping):
@@ -107,7 +108,7 @@ def read_metric(metrics: Mapping[str, Any], key: str, entry: object = None) -> R
 
 
 def read_group_auc(metrics: Mapping[str, Any], table: str, name: str) -> ReportedMetric:
-    """The AUC of one row of a per-type, per-source or per-modality table: `{"n", "auc": number or mapping, ...}`."""
+    """Read the AUC of a row of a per-type, per-source or per-modality table: `{"n", "auc": number or mapping, ...}`."""
     entry = metrics[table][name]
     key = f"{table}.{name}.auc"
     if not isinstance(entry, Mapping):
@@ -120,12 +121,12 @@ def read_group_auc(metrics: Mapping[str, Any], table: str, name: str) -> Reporte
 
 @dataclass(frozen=True)
 class Scored:
-    """The labelled and scored rows of a split.
+    """Labelled and scored clips of a split.
 
     Attributes:
         target: (N,) 1 = fake, 0 = real.
-        rank: (N,) what AUC, ROC and DET order by: the logit, or the score where the file has no logit.
-        score: (N,) calibrated probability of fake in [0, 1]; NaN where the file has none.
+        rank: (N,) values that AUC, ROC and DET rank by: the logit, or the score if the file has no logit.
+        score: (N,) calibrated probability of fake in [0, 1]; NaN if the file has none.
     """
 
     target: np.ndarray
@@ -144,12 +145,12 @@ class Scored:
 
     @property
     def has_both(self) -> bool:
-        """Whether both classes are present, so that ROC and DET exist."""
+        """Whether both classes are present, as ROC and DET require."""
         return self.n_fake > 0 and self.n_real > 0
 
 
 def numeric_column(frame: pd.DataFrame, name: str) -> np.ndarray:
-    """Column `name` as float64, NaN where it is absent, not a number or not finite."""
+    """Return column `name` as float64, with NaN for values that are absent, not numeric or not finite."""
     if name not in frame.columns:
         return np.full(len(frame), np.nan)
     values = pd.to_numeric(frame[name], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
@@ -157,7 +158,7 @@ def numeric_column(frame: pd.DataFrame, name: str) -> np.ndarray:
 
 
 def scored_rows(frame: pd.DataFrame | None) -> Scored:
-    """The rows of `frame` that have a target in {0, 1} and a finite logit (or score)."""
+    """Select the rows of `frame` with a target in {0, 1} and a finite logit (or score)."""
     if frame is None:
         empty = np.empty(0)
         return Scored(empty.astype(int), empty, empty)

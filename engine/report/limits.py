@@ -1,4 +1,4 @@
-"""What the numbers of a report cannot show, as plain sentences derived from the data itself."""
+"""Limitations of an evaluation, as sentences derived from its data."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ COVERAGE_GAP = 0.05
 
 
 def limits(inputs: ReportInputs) -> list[str]:
-    """The limits of this evaluation, the gravest first; plain text, not markup."""
+    """Return the limitations of this evaluation as plain text, the most serious first."""
     split = inputs.headline_split
     metrics = inputs.metrics.get(split, {})
     scored = scored_rows(inputs.predictions.get(split))
@@ -44,22 +44,22 @@ def limits(inputs: ReportInputs) -> list[str]:
 
 
 def initialisation(inputs: ReportInputs) -> str:
-    """How the model's weights started: the metrics' word for it, else the provenance's; empty if neither says."""
+    """Return how the weights were initialised, from the metrics or the provenance; empty if neither records it."""
     metrics = inputs.metrics.get(inputs.headline_split, {})
     value = metrics.get("initialisation") or inputs.provenance.get("initialisation") or ""
     return str(value)
 
 
 def starts_random(inputs: ReportInputs) -> bool:
-    """Whether the model was trained from a random start."""
+    """Return whether the model was trained from random weights."""
     return "random" in initialisation(inputs).lower() or "scratch" in initialisation(inputs).lower()
 
 
 def _about_weights(inputs: ReportInputs, metrics: Mapping[str, Any]) -> Iterator[str]:
     if starts_random(inputs):
         yield (
-            "The model started from random weights: no pretrained weights were found or wanted. The published system "
-            "starts from ImageNet weights, so this figure is not comparable with its figures."
+            "The model was trained from random weights instead of pretrained ones. The published system "
+            "starts from ImageNet weights, so its figures are not comparable with this one."
         )
 
 
@@ -70,12 +70,12 @@ def _about_size(metrics: Mapping[str, Any], scored: Scored, auc: ReportedMetric,
     if known and not scored.has_both:
         if total:
             present = "fake" if scored.n_fake else "real"
-            yield f"Only {present} clips were scored, so nothing about telling them apart is known."
+            yield f"Only {present} clips were scored, so the result does not show whether the model separates the classes."
         else:
-            yield "No clip with a target was scored, so nothing about the model's accuracy is known."
+            yield "No clip with a target was scored, so the model's accuracy is unknown."
     notes = metrics.get("notes")
     if isinstance(notes, Mapping) and notes.get("auc"):
-        yield f"About the AUC's interval: {visible(notes['auc'], 200)}."
+        yield f"Interval of the AUC: {visible(notes['auc'], 200)}."
     if auc.low is not None and auc.high is not None and auc.low <= 0.5 <= auc.high:
         yield (
             f"The interval ({fixed(auc.low)} to {fixed(auc.high)}) includes 0.5: this result does not show that the "
@@ -85,15 +85,15 @@ def _about_size(metrics: Mapping[str, Any], scored: Scored, auc: ReportedMetric,
         return
     if min(scored.n_fake, scored.n_real) < FEW_CLIPS:
         yield (
-            f"With {plural(scored.n_fake, 'fake')} and {plural(scored.n_real, 'real clip')} the figures move a lot "
-            "from clip to clip; read the intervals, not the points."
+            f"With {plural(scored.n_fake, 'fake')} and {plural(scored.n_real, 'real clip')} the figures depend "
+            "strongly on single clips; rely on the intervals, not on the point estimates."
         )
     unresolved = [rate for rate in (0.01, 0.005, 0.001) if not resolves_fpr(scored.n_real, rate)]
     if unresolved:
         rates = " or ".join(percent(rate) for rate in unresolved)
         yield (
-            f"{plural(scored.n_real, 'real clip')} cannot show the detection rate at a false positive rate of {rates}: "
-            f"one false alarm already is {percent(1 / scored.n_real)}. "
+            f"{plural(scored.n_real, 'real clip')} cannot resolve the detection rate at a false positive rate of {rates}: "
+            f"a single false alarm is a rate of {percent(1 / scored.n_real)}. "
             f"At least {count(1 / min(unresolved))} real clips are needed."
         )
 
@@ -102,20 +102,20 @@ def _about_coverage(metrics: Mapping[str, Any]) -> Iterator[str]:
     coverage = number(metrics.get("coverage"))
     if coverage is not None and coverage < 1:
         yield (
-            f"Only {percent(coverage)} of the clips were scored. The AUC says nothing about the rest, which may be "
-            "the harder ones."
+            f"Only {percent(coverage)} of the clips were scored. The AUC does not cover the others, which may be "
+            "harder."
         )
     by_class = metrics.get("coverage_by_class")
     fake, real = (number(by_class.get(key)) if isinstance(by_class, Mapping) else None for key in ("fake", "real"))
     if fake is not None and real is not None and abs(fake - real) > COVERAGE_GAP:
         yield (
-            f"{percent(fake)} of the fakes and {percent(real)} of the real clips were scored: whether a clip can be scored "
-            "already tells its class, so the AUC over scored clips flatters or hides."
+            f"{percent(fake)} of the fakes and {percent(real)} of the real clips were scored. Whether a clip can be scored "
+            "depends on its class, so the AUC over scored clips is biased."
         )
     if metrics.get("in_sample"):
         yield (
-            "Threshold and calibration were fitted on this very split. Its threshold figures and ECE are cross-fitted, "
-            "but only another split shows whether they hold."
+            "Threshold and calibration were fitted on this split. Its threshold metrics and ECE are cross-fitted, "
+            "but only another split can confirm them."
         )
 
 
@@ -128,7 +128,7 @@ def _about_blind_spots(metrics: Mapping[str, Any]) -> Iterator[str]:
     if blind:
         named = ", ".join(f"{visible(name, 60)} ({fixed(value, 2)})" for value, name in blind[:6])
         more = f" and {len(blind) - 6} more" if len(blind) > 6 else ""
-        yield f"The model sees little or nothing of: {named}{more}. A good overall AUC does not carry over to these."
+        yield f"The model detects these types poorly or not at all: {named}{more}. The overall AUC does not apply to them."
 
 
 def _about_sources(inputs: ReportInputs, split: str) -> Iterator[str]:
@@ -136,24 +136,24 @@ def _about_sources(inputs: ReportInputs, split: str) -> Iterator[str]:
     if frame is None or frame.empty:
         return
     if "source" not in frame.columns or frame["source"].dropna().empty:
-        yield "The labels name no source, so it cannot be told whether the model knows the forgery or the source."
+        yield "The labels have no source column, so the model may recognise the source instead of the forgery."
         return
     names = frame["source"].dropna().astype(str)
     if names.nunique() == 1:
         only = visible(names.iloc[0], 60)
-        yield f"All clips come from one source ({only}); nothing here shows how the model does elsewhere."
+        yield f"All clips come from one source ({only}); performance on other sources is unknown."
         return
     target = pd.Series(numeric_column(frame, "target"), index=frame.index)[names.index]
     if target.groupby(names).nunique().max() == 1:
         yield (
-            "Every source holds only fakes or only reals: telling sources apart would score as well as finding "
-            "forgeries."
+            "Every source holds only fakes or only reals, so a model that recognises sources would score as well as "
+            "one that detects forgeries."
         )
 
 
 def _about_shortcuts(inputs: ReportInputs, auc: ReportedMetric) -> Iterator[str]:
     if inputs.audit is None:
-        yield "The shortcut audit was not run: how far one gets without looking at the forgery is not known."
+        yield "The shortcut audit was not run, so it is unknown how well the clips can be classified without the forgery."
     else:
         rows = [(number(row.get("auc")), number(row.get("low")), str(row.get("probe", ""))) for row in inputs.audit]
         above = [(value, name) for value, low, name in rows if value is not None and low is not None and low > 0.5]
@@ -165,11 +165,11 @@ def _about_shortcuts(inputs: ReportInputs, auc: ReportedMetric) -> Iterator[str]
             )
     if auc.value is not None and auc.value > IN_DOMAIN_AUC:
         yield (
-            "An AUC above 0.99 is often a shortcut of the data set: models with such figures have fallen to 0.65 on a "
-            "hidden test. Check the audit and clips from another source before relying on it."
+            "An AUC above 0.99 often results from a shortcut in the data set; models with such an AUC have dropped to 0.65 "
+            "on a hidden test set. Check the audit, and test on clips from another source."
         )
     if inputs.robustness is None:
-        yield "The robustness suite was not run: how the score holds after re-encoding, scaling or noise is not known."
+        yield "The robustness suite was not run, so the effect of re-encoding, scaling and noise is unknown."
 
 
 def _about_selection(inputs: ReportInputs, metrics: Mapping[str, Any], auc: ReportedMetric) -> Iterator[str]:
@@ -183,6 +183,6 @@ def _about_selection(inputs: ReportInputs, metrics: Mapping[str, Any], auc: Repo
         value = read_metric(other, "auc").value
         if name != split and value is not None and auc.high is not None and value > auc.high:
             yield (
-                f"The AUC on {visible(name, 40)} ({fixed(value)}) lies above this split's interval: "
-                "the model does worse on clips it was not selected on."
+                f"The AUC on {visible(name, 40)} ({fixed(value)}) is above this split's interval: "
+                "the model performs worse on this split."
             )

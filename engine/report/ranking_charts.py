@@ -1,4 +1,4 @@
-"""ROC, ROC at low false positive rates, and DET."""
+"""Charts of ROC, ROC at low false positive rates, and DET."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from engine.report.chart import BOTTOM, LEFT, PERCENT_TICKS, RIGHT, TOP, Chart
 from engine.report.inputs import ReportedMetric, Scored, scored_rows
-from engine.report.svg import Plot, Scale, Ticks, staircase
+from engine.report.svg import BOTTOM, LEFT, PERCENT_TICKS, RIGHT, TOP, Chart, Plot, Scale, Ticks, staircase
 from engine.report.text import csv_uri, percent, plural
 from utils.metrics.ranking import RocCurve, resolves_fpr, roc_curve
 
@@ -21,7 +20,7 @@ _PROBIT_TICKS: Ticks = [(value, f"{100 * value:g}") for value in (0.001, 0.01, 0
 
 
 def roc_of(scored: Scored) -> RocCurve | None:
-    """The ROC curve of the scored rows; None unless both classes are present."""
+    """Compute the ROC curve of the scored clips; None unless both classes are present."""
     return roc_curve(scored.target, scored.rank) if scored.has_both else None
 
 
@@ -29,8 +28,8 @@ def _tpr_at(curve: RocCurve, fpr: float) -> float:
     return float(curve.tpr[curve.fpr <= fpr * (1 + 1e-12)].max())
 
 
-def absence_of_curve(scored: Scored) -> str:
-    """Why there is no ROC curve."""
+def missing_curve_reason(scored: Scored) -> str:
+    """Return why there is no ROC curve."""
     if scored.n_fake + scored.n_real == 0:
         return "No clip with a target was scored, so there is nothing to draw."
     present = "fake" if scored.n_fake else "real"
@@ -61,10 +60,10 @@ def _legend(plot: Plot, split: str, other: tuple[str, RocCurve] | None) -> None:
 
 
 def roc_chart(scored: Scored, split: str, other: tuple[str, RocCurve] | None) -> Chart:
-    """ROC with linear axes; `other` is a second split's curve, drawn thin for comparison."""
+    """Draw the ROC with linear axes; `other` is the curve of a second split, drawn thinner for comparison."""
     curve = roc_of(scored)
     if curve is None:
-        return Chart("roc", "ROC", missing=absence_of_curve(scored))
+        return Chart("roc", "ROC", missing=missing_curve_reason(scored))
     plot = Plot(Scale(0, 1, LEFT, RIGHT), Scale(0, 1, BOTTOM, TOP))
     plot.axes(PERCENT_TICKS, PERCENT_TICKS, "real clips called fake (FPR, %)", "fakes found (TPR, %)")
     plot.path([(0, 0), (1, 1)], "chance")
@@ -82,10 +81,10 @@ def roc_chart(scored: Scored, split: str, other: tuple[str, RocCurve] | None) ->
 
 
 def low_fpr_chart(scored: Scored, split: str, other: tuple[str, RocCurve] | None) -> Chart:
-    """ROC with a logarithmic FPR axis; the FPRs below 1 / n_real, which the real clips cannot show, are shaded."""
+    """Draw the ROC with a logarithmic FPR axis; FPRs below 1 / n_real, which cannot be resolved, are hatched."""
     curve = roc_of(scored)
     if curve is None:
-        return Chart("roc-low-fpr", "ROC at low false positive rates", missing=absence_of_curve(scored))
+        return Chart("roc-low-fpr", "ROC at low false positive rates", missing=missing_curve_reason(scored))
     finest = 1 / scored.n_real
     lowest = min(1e-3, 10.0 ** math.floor(math.log10(finest)))
     plot = Plot(Scale(lowest, 1, LEFT, RIGHT, "log"), Scale(0, 1, BOTTOM, TOP))
@@ -103,8 +102,8 @@ def low_fpr_chart(scored: Scored, split: str, other: tuple[str, RocCurve] | None
     plot.path(staircase(curve.fpr, curve.tpr), "line main")
     _legend(plot, split, other)
     caption = (
-        f"Hatched: below 1/{scored.n_real} = {percent(finest, 2)} a false positive rate is less than one real clip, "
-        "so the curve there is not evidence."
+        f"Hatched: below 1/{scored.n_real} = {percent(finest, 2)} a false positive rate corresponds to less than one real "
+        "clip, so the curve is not meaningful there."
     )
     svg = plot.render("roc-low", "ROC curve, logarithmic false positive rate", caption)
     data = _roc_csv(curve, LOW_FPR)
@@ -112,10 +111,10 @@ def low_fpr_chart(scored: Scored, split: str, other: tuple[str, RocCurve] | None
 
 
 def det_chart(scored: Scored, split: str, other: tuple[str, RocCurve] | None, eer: ReportedMetric) -> Chart:
-    """Detection error trade-off on normal-deviate axes, with the equal error rate marked."""
+    """Draw the detection error trade-off on normal-deviate axes, with the equal error rate marked."""
     curve = roc_of(scored)
     if curve is None:
-        return Chart("det", "DET", missing=absence_of_curve(scored))
+        return Chart("det", "DET", missing=missing_curve_reason(scored))
     low, high = 0.0008, 0.85
     plot = Plot(Scale(low, high, LEFT, RIGHT, "probit"), Scale(low, high, BOTTOM, TOP, "probit"))
     plot.rect(low, max(1 / scored.n_real, low), low, high, "unresolved")
@@ -130,8 +129,8 @@ def det_chart(scored: Scored, split: str, other: tuple[str, RocCurve] | None, ee
         plot.text(plot.x(eer.value) + 9, plot.y(eer.value) - 6, f"EER {percent(eer.value)}", "t strong")
     _legend(plot, split, other)
     caption = (
-        "Both errors on normal-deviate axes: lower left is better; on the diagonal both are equal. "
-        "Hatched: rates of less than one clip."
+        "Both error rates on normal-deviate axes; lower left is better, and on the diagonal both are equal. "
+        "Hatched: rates below one clip."
     )
     svg = plot.render("det", "Detection error trade-off", f"{caption} Equal error rate {percent(eer.value)}.")
     keep = _thinned(len(curve.fpr))
@@ -140,7 +139,7 @@ def det_chart(scored: Scored, split: str, other: tuple[str, RocCurve] | None, ee
 
 
 def comparison_curve(predictions: Mapping[str, Any], evaluated: str) -> tuple[str, RocCurve] | None:
-    """The first other split with predictions of both classes, and its curve."""
+    """Return the first other split with predictions of both classes, and its curve."""
     for split, frame in predictions.items():
         if split != evaluated and (curve := roc_of(scored_rows(frame))) is not None:
             return split, curve

@@ -1,4 +1,4 @@
-"""The score histogram and the reliability diagram."""
+"""Charts of the score distribution and the reliability diagram."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from engine.report.chart import BOTTOM, LEFT, RIGHT, TOP, UNIT_TICKS, Chart
 from engine.report.inputs import ReportedMetric, Scored, number
-from engine.report.svg import Plot, Scale, nice_ticks
+from engine.report.svg import BOTTOM, LEFT, RIGHT, TOP, UNIT_TICKS, Chart, Plot, Scale, nice_ticks
 from engine.report.text import count, csv_uri, fixed, plural
 from utils.metrics.reliability import reliability_table
 
 
 def score_chart(scored: Scored, threshold: float | None, split: str, bins: int = 25) -> Chart:
-    """Scores of the fakes above the line, of the reals below it, each as a share of its class, with the threshold."""
+    """Draw score histograms, as shares of each class: fakes above the zero line, reals below it."""
     known = ~np.isnan(scored.score)
     if not known.any():
         return Chart("scores", "Scores", missing="No clip with a target has a score, so there is nothing to draw.")
@@ -39,13 +38,12 @@ def score_chart(scored: Scored, threshold: float | None, split: str, bins: int =
     plot.rule("axis", y=0)
     plot.text(LEFT + 8, TOP + 14, f"fake ({count(fake.sum())})", "t strong fake")
     plot.text(RIGHT - 6, BOTTOM - 7, f"real ({count(real.sum())})", "t strong real", "end")
-    caption = "Fakes above the line, real clips below it."
+    caption = "Fakes are above the zero line, real clips below it."
     if threshold is not None and 0 <= threshold <= 1:
         mark_threshold(plot, threshold)
         missed = float((scored.score[known & (scored.target == 1)] < threshold).sum())
         alarms = float((scored.score[known & (scored.target == 0)] >= threshold).sum())
-        caption += f" Left of the threshold above: {plural(int(missed), 'missed fake')}; right of it below: "
-        caption += f"{plural(int(alarms), 'false alarm')}."
+        caption += f" At the threshold: {plural(int(missed), 'missed fake')}, {plural(int(alarms), 'false alarm')}."
     rows = [
         (f"{edges[index]:.2f}\u2013{edges[index + 1]:.2f}", count(fake[index]), count(real[index]))
         for index in range(bins)
@@ -59,14 +57,14 @@ def score_chart(scored: Scored, threshold: float | None, split: str, bins: int =
 
 
 def mark_threshold(plot: Plot, threshold: float) -> None:
-    """A line at the threshold, its value above it."""
+    """Add a line at the threshold, labelled with its value."""
     plot.rule("threshold", x=threshold)
     side = "start" if threshold < 0.15 else "end" if threshold > 0.85 else "middle"
     plot.text(plot.x(threshold), TOP - 6, f"threshold {threshold:.3f}", "t strong", side)
 
 
 def unlabelled_chart(score: np.ndarray, threshold: float, bins: int = 25) -> Chart:
-    """How many clips got which score (N,), NaN for those without; right of the threshold they are called fake."""
+    """Draw a histogram of the scores (N,) of unlabelled clips; NaN marks unscored clips."""
     known = score[~np.isnan(score)]
     if not len(known):
         return Chart("scores", "Scores", missing="No clip was scored, so there is nothing to draw.")
@@ -80,7 +78,7 @@ def unlabelled_chart(score: np.ndarray, threshold: float, bins: int = 25) -> Cha
         plot.rect(edges[index] + 0.12 / bins, edges[index + 1] - 0.12 / bins, 0, float(height), f"bar {side}")
     mark_threshold(plot, threshold)
     above = int((known >= threshold).sum())
-    caption = f"{plural(above, 'clip')} right of the threshold, {plural(len(known) - above, 'clip')} left of it."
+    caption = f"{plural(above, 'clip')} at or above the threshold, {plural(len(known) - above, 'clip')} below it."
     rows = [
         (f"{edges[index]:.2f}\u2013{edges[index + 1]:.2f}", count(height))
         for index, height in enumerate(counts)
@@ -95,7 +93,7 @@ def unlabelled_chart(score: np.ndarray, threshold: float, bins: int = 25) -> Cha
 
 @dataclass(frozen=True)
 class Bin:
-    """A filled bin of the reliability diagram: mean score, share of fakes, and number of clips."""
+    """A non-empty bin of the reliability diagram: mean score, share of fakes, and number of clips."""
 
     mean_score: float
     fake_share: float
@@ -103,7 +101,7 @@ class Bin:
 
 
 def reliability_bins(metrics: Mapping[str, Any], scored: Scored) -> list[Bin]:
-    """The filled bins of the metrics' `reliability` table, else of the predictions' scores."""
+    """Return the non-empty bins of the `reliability` table or, without one, of the predictions' scores."""
     table = metrics.get("reliability")
     if not isinstance(table, Sequence) or isinstance(table, str):
         probable = (scored.score >= 0) & (scored.score <= 1)
@@ -117,7 +115,7 @@ def reliability_bins(metrics: Mapping[str, Any], scored: Scored) -> list[Bin]:
 
 
 def reliability_chart(metrics: Mapping[str, Any], scored: Scored, ece: ReportedMetric, split: str) -> Chart:
-    """Reliability diagram: observed share of fakes against mean predicted probability; area of a dot = clips."""
+    """Draw the observed share of fakes against the mean score; the area of a dot is its number of clips."""
     bins = reliability_bins(metrics, scored)
     if not bins:
         missing = "No clip with a target has a score, so calibration cannot be shown."
@@ -130,7 +128,7 @@ def reliability_chart(metrics: Mapping[str, Any], scored: Scored, ece: ReportedM
     for entry in bins:
         plot.path([(entry.mean_score, entry.mean_score), (entry.mean_score, entry.fake_share)], "gap")
         plot.dot(entry.mean_score, entry.fake_share, 3 + 7 * math.sqrt(entry.n / largest), "mark soft")
-    caption = "On the diagonal the score means what it says. The area of a dot is its number of clips."
+    caption = "On the diagonal the score equals the observed share of fakes. The area of a dot is its number of clips."
     if ece.value is not None:
         plot.text(RIGHT - 6, BOTTOM - 9, f"ECE {fixed(ece.value)}", "t strong", "end")
     rows = [(fixed(entry.mean_score), fixed(entry.fake_share), count(entry.n)) for entry in bins]

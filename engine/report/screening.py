@@ -1,4 +1,4 @@
-"""The report about clips that nobody labelled: what each was scored, who said so, and how far such a score can be trusted."""
+"""Screening report for clips without labels: scores, evidence per expert, and the reliability of the scores."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from utils.files import write_text_atomic
 from utils.metrics import Calibration
 
 MAX_CLIPS = 500
-"""Rows on the page; the download has all."""
+"""Maximum number of rows on the page; the download has all rows."""
 
 LEAST_SCALE = 1.0
-"""Evidence bars reach at least so far, in log-odds: small differences should look small."""
+"""Minimum scale of the evidence bars, in log-odds; it keeps small differences small."""
 
 
 @dataclass(frozen=True)
 class ScreeningInputs:
-    """What a screening report is made from.
+    """Content of a screening report.
 
     Attributes:
-        scores: one row per clip with `video, score, logit, verdict, status, reason` and evidence columns.
-        evidence_prefix: how the names of the evidence columns begin.
-        calibration: turned the logits into scores.
-        measured: split -> figures that the checkpoint was measured with, see `utils.metrics.summarise`.
-        provenance: command, commit, versions, checkpoint, ...
+        scores: One row per clip with `video, score, logit, verdict, status, reason` and evidence columns.
+        evidence_prefix: Prefix of the names of evidence columns.
+        calibration: Calibration that the scores were computed with.
+        measured: Split -> metrics stored in the checkpoint, as returned by `utils.metrics.summarise`.
+        provenance: Command, commit, versions, checkpoint and so on.
     """
 
     scores: pd.DataFrame
@@ -48,7 +48,7 @@ class ScreeningInputs:
 
 @dataclass(frozen=True)
 class ScreenedClip:
-    """One row of the table; `evidence` has a bar per term, empty where the term has no figure."""
+    """One row of the table. `evidence` has one bar per expert, empty if the expert abstained."""
 
     name: str
     verdict: str
@@ -59,16 +59,16 @@ class ScreenedClip:
 
 
 def write_screening_report(path: str | Path, inputs: ScreeningInputs) -> Path:
-    """Write the report as one HTML file, atomically; returns its path."""
+    """Write the report atomically as one HTML file and return its path."""
     return write_text_atomic(Path(path), writable(page("screening.html.j2", screening_context(inputs))))
 
 
 def screening_context(inputs: ScreeningInputs) -> dict[str, Any]:
-    """What the template shows."""
+    """Return the variables of the template."""
     table, calibration = inputs.scores, inputs.calibration
     prefix = inputs.evidence_prefix
     terms = [name.removeprefix(prefix) for name in map(str, table) if name.startswith(prefix)]
-    order = np.argsort(-numeric_column(table, "score"), kind="stable")  # NaN, the unscored ones, sort last
+    order = np.argsort(-numeric_column(table, "score"), kind="stable")  # unscored clips (NaN) sort last
     ranked = table.iloc[order].reset_index(drop=True)
     counts = {verdict: int((table["verdict"] == verdict).sum()) for verdict in ("fake", "real", "unscored")}
     return {
@@ -89,10 +89,8 @@ def screening_context(inputs: ScreeningInputs) -> dict[str, Any]:
 def _figures(table: pd.DataFrame, counts: Mapping[str, int], calibration: Calibration) -> Iterator[Figure]:
     scores = numeric_column(table, "score")
     known = scores[~np.isnan(scores)]
-    yield Figure(
-        "Called real", str(counts["real"]), "no evidence above the threshold, which is no proof of authenticity"
-    )
-    yield Figure("Not scored", str(counts["unscored"]), "neither cleared nor accused; the reason stands in the table")
+    yield Figure("Called real", str(counts["real"]), "score below the threshold, which does not prove authenticity")
+    yield Figure("Not scored", str(counts["unscored"]), "neither real nor fake; the table gives the reason")
     yield Figure("Threshold on the score", fixed(calibration.threshold), threshold_words(calibration))
     yield Figure("Median score", fixed(float(np.median(known))) if len(known) else fixed(None))
     yield Figure("Highest score", fixed(float(known.max())) if len(known) else fixed(None))
@@ -100,19 +98,19 @@ def _figures(table: pd.DataFrame, counts: Mapping[str, int], calibration: Calibr
 
 
 def threshold_words(calibration: Calibration) -> str:
-    """How the threshold came about."""
+    """Describe how the threshold was chosen."""
     if calibration.threshold_rule == "target_fpr":
         return f"meant to call at most {percent(calibration.target_fpr)} of real clips fake"
     if calibration.threshold_rule == "default":
         return "not fitted to any data"
-    return "where it told labelled clips apart best"
+    return "at the best balanced accuracy on labelled clips"
 
 
 def _cautions(inputs: ScreeningInputs, counts: Mapping[str, int]) -> Iterator[str]:
-    """What a reader has to know before acting on a score."""
+    """Yield the cautions that apply to these scores."""
     yield (
-        "A score is an opinion of a model, calibrated on its makers' clips; it proves nothing about a single clip. Look at "
-        "what each evidence bar says, and have a person decide."
+        "A score is a model's estimate, calibrated on its developers' clips; it proves nothing about a single clip. "
+        "Check the evidence bars, and let a person decide."
     )
     for split, metrics in inputs.measured.items():
         within, overall = read_metric(metrics, "same_source"), read_metric(metrics, "auc")
@@ -122,18 +120,18 @@ def _cautions(inputs: ScreeningInputs, counts: Mapping[str, int]) -> Iterator[st
         words = (
             f"On {plural(int(size), 'clip')} ({split.replace('_', ' ')})" if size else f"On {split.replace('_', ' ')}"
         )
-        words += f" it ranked fakes above real clips with AUC {_limits(overall)} over all"
+        words += f", the AUC was {_limits(overall)} over all clips"
         if within.value is not None:
-            words += f", {_limits(within)} among clips of one source"
-        yield words + "; 0.5 is chance. On other publishers' clips and newer generators it can be worse."
+            words += f" and {_limits(within)} within sources"
+        yield words + "; 0.5 is chance. Clips from other sources and newer generators can give worse results."
     if not inputs.measured:
-        yield "The checkpoint holds no measured figure, so nothing is known about how often it is right."
+        yield "The checkpoint holds no metrics, so its error rate is unknown."
     if not inputs.calibration.is_fitted:
-        yield "The scores are not calibrated: read their order, not their size."
+        yield "The scores are not calibrated: only their order is meaningful, not their values."
     elif inputs.calibration.reason:
-        yield f"Of the calibration: {inputs.calibration.reason}."
+        yield f"Calibration: {inputs.calibration.reason}."
     if counts["unscored"]:
-        yield f"{plural(counts['unscored'], 'clip')} could not be judged. That says nothing for or against them."
+        yield f"{plural(counts['unscored'], 'clip')} could not be scored and may be real or fake."
 
 
 def _limits(found: Any) -> str:
@@ -150,14 +148,14 @@ def _clips(table: pd.DataFrame, prefix: str, labels: Sequence[str], threshold: f
     ):
         score = number(clip["score"])
         bars = [evidence_bar(number(column[row]), scale, label) for label, column in values.items()]
-        said = [str(clip[key]) for key in ("status", "reason") if clip[key] and clip[key] != "ok"]
+        codes = [str(clip[key]) for key in ("status", "reason") if clip[key] and clip[key] != "ok"]
         absent = [label for label, column in values.items() if score is not None and np.isnan(column[row])]
-        note = ", ".join([*said, *(f"not judged by {label}" for label in absent)])
+        note = ", ".join([*codes, *(f"no score from {label}" for label in absent)])
         yield ScreenedClip(name, str(clip["verdict"]), score, score_bar(score, threshold), bars, note)
 
 
 def short_names(paths: Sequence[str]) -> list[str]:
-    """The paths less the folder that all of them share."""
+    """Return the paths relative to the folder that all of them share."""
     folders = [os.path.dirname(path) for path in paths]
     absolute = {os.path.isabs(folder) for folder in folders}
     if len(absolute) != 1 or not all(folders):

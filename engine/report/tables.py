@@ -1,4 +1,4 @@
-"""The report's tables: AUC per group, coverage, the most wrong clips, the audit's probes and the robustness grid."""
+"""Tables of the report: AUC per group, coverage, worst errors, audit probes and robustness grid."""
 
 from __future__ import annotations
 
@@ -18,14 +18,18 @@ MAX_ROWS = 60
 MAX_WRONG = 8
 GROUP_TABLES = {
     "per_type": ("Per fake type", "Type", "Each fake type against all real clips."),
-    "per_source": ("Per source", "Source", "Fakes against reals of the same source; with one class there is no AUC."),
-    "per_modality": ("Per modality", "Modality", "Fakes by what was manipulated, against all real clips."),
+    "per_source": (
+        "Per source",
+        "Source",
+        "Fakes against reals of the same source. A source with only one class has no AUC.",
+    ),
+    "per_modality": ("Per modality", "Modality", "Fakes by manipulated modality, against all real clips."),
 }
 
 
 @dataclass(frozen=True)
 class AucRow:
-    """One row of an AUC table: its name, number of clips, AUC with interval, and the small bar."""
+    """One row of an AUC table: name, number of clips, AUC with interval, and bar."""
 
     name: str
     n: int | None
@@ -35,7 +39,7 @@ class AucRow:
 
 @dataclass(frozen=True)
 class AucTable:
-    """A table of AUCs per group, with its rows as a CSV download. `hidden` counts rows left out of the page."""
+    """A table of AUCs per group, with a CSV download. `hidden` is the number of rows not shown on the page."""
 
     slug: str
     title: str
@@ -47,7 +51,7 @@ class AucTable:
 
 
 def auc_tables(metrics: Mapping[str, Any]) -> list[AucTable]:
-    """The per-type, per-source and per-modality tables that the metrics hold, worst group first."""
+    """Build the per-type, per-source and per-modality tables present in the metrics, worst group first."""
     tables = []
     for key, (title, column, note) in GROUP_TABLES.items():
         groups = metrics.get(key)
@@ -77,7 +81,7 @@ def _size(entry: object) -> int | None:
 
 @dataclass(frozen=True)
 class CoverageRow:
-    """How many clips ended with one status and reason, and how many of them were scored all the same."""
+    """Number of clips with a status and reason, and how many of them have a score."""
 
     status: str
     reason: str
@@ -86,7 +90,7 @@ class CoverageRow:
 
 
 def coverage_rows(frame: pd.DataFrame | None) -> list[CoverageRow]:
-    """Clips by status and reason, the most frequent first."""
+    """Count the clips by status and reason, most frequent first."""
     if frame is None or frame.empty:
         return []
     names = {name: _text_column(frame, name) for name in ("status", "reason")}
@@ -107,7 +111,7 @@ def _text_column(frame: pd.DataFrame, name: str) -> pd.Series:
 
 @dataclass(frozen=True)
 class WrongClip:
-    """A clip on the wrong side of the threshold. `evidence` holds (head, printed value) pairs."""
+    """A misclassified clip. `evidence` holds (head, formatted value) pairs."""
 
     name: str
     about: str
@@ -118,7 +122,7 @@ class WrongClip:
 
 @dataclass(frozen=True)
 class WrongClips:
-    """The most confident errors in one direction: how many there are, the worst of them, and those as CSV."""
+    """Errors of one kind: their total number, the most confident ones, and those as CSV."""
 
     total: int
     clips: Sequence[WrongClip]
@@ -126,7 +130,7 @@ class WrongClips:
 
 
 def evidence_columns(frame: pd.DataFrame, named: Iterable[str] = ()) -> list[str]:
-    """The evidence heads: those named that exist, else every numeric column that describes neither clip nor score."""
+    """Return the evidence columns: those in `named` that exist, otherwise every numeric column that is not a label."""
     named = [name for name in named if name in frame.columns]
     if named:
         return named
@@ -138,7 +142,7 @@ def evidence_columns(frame: pd.DataFrame, named: Iterable[str] = ()) -> list[str
 
 
 def wrong_clips(frame: pd.DataFrame, threshold: float, evidence: Sequence[str]) -> tuple[WrongClips, WrongClips]:
-    """The missed fakes (lowest score first) and the false alarms (highest score first) at `threshold` on the score."""
+    """Return the missed fakes (lowest score first) and the false alarms (highest score first) at `threshold`."""
     target, score = numeric_column(frame, "target"), numeric_column(frame, "score")
     logit = numeric_column(frame, "logit")
     order = np.where(np.isnan(logit), score, logit)
@@ -172,12 +176,12 @@ class Probe:
     name: str
     auc: ReportedMetric
     bar: Markup
-    verdict: str
-    remedy: str
+    finding: str
+    mitigation: str
 
 
 def audit_probes(audit: Sequence[Mapping[str, Any]]) -> list[Probe]:
-    """The audit's rows, the strongest shortcut first."""
+    """Convert the audit rows to probes, highest AUC first."""
     probes = []
     for row in audit:
         name = str(row.get("probe", ""))
@@ -187,14 +191,14 @@ def audit_probes(audit: Sequence[Mapping[str, Any]]) -> list[Probe]:
 
 
 def audit_csv(audit: Sequence[Mapping[str, Any]]) -> str:
-    """The audit's rows as a CSV download."""
+    """Return the audit rows as a CSV download."""
     names = ("probe", "auc", "low", "high", "verdict", "remedy")
     return csv_uri(names, ([row.get(name) for name in names] for row in audit))
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of the robustness heat map. `shade` in [0, 1] is 0 at AUC 0.5 or below and 1 at AUC 1."""
+    """One cell of the robustness heat map. `shade` is 0 for an AUC of 0.5 or below and 1 for an AUC of 1."""
 
     auc: ReportedMetric
     coverage: float | None
@@ -203,7 +207,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class RobustnessGrid:
-    """The robustness suite as families by severities; a cell that was not run is None."""
+    """Robustness results by family and severity; a cell that was not run is None."""
 
     severities: Sequence[str]
     rows: Sequence[tuple[str, Sequence[Cell | None], float | None]]
@@ -212,10 +216,10 @@ class RobustnessGrid:
 
 
 def robustness_grid(frame: pd.DataFrame, clean_auc: float | None) -> RobustnessGrid:
-    """Families in file order, severities ascending; each row ends with its mean AUC drop.
+    """Arrange the results with families in file order and severities ascending; each row ends with its mean AUC drop.
 
-    The drop is against the same clips as they were (family `none`, severity 0) where the table has that row, else against
-    `clean_auc`. Rows of severity 0 are baselines: they are in the download, not in the grid.
+    The drop is relative to the unaltered clips (family `none`, severity 0) if the table has that row, otherwise to
+    `clean_auc`. Rows of severity 0 are baselines; they appear in the download but not in the grid.
     """
     csv = csv_uri([str(name) for name in frame.columns], frame.itertuples(index=False))
     severity = pd.to_numeric(frame["severity"], errors="coerce")

@@ -1,4 +1,4 @@
-"""How untrusted text and numbers are printed, and CSV downloads that no spreadsheet runs as a formula."""
+"""Safe formatting of untrusted text and numbers, and CSV downloads without spreadsheet formulas."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _HIDDEN_CATEGORIES = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 
 
 def visible(value: object, limit: int = 160) -> str:
-    """`value` as one line of text: control, bidirectional and undecodable characters shown as U+FFFD, cut at `limit`.
+    """Format `value` as one line of at most `limit` characters.
 
-    A clip's name may hold a newline, a right-to-left override or bytes that are no UTF-8; none of them may change how
-    the page reads or stop it from being written.
+    Control, bidirectional and undecodable characters become U+FFFD. A file name may contain a newline, a right-to-left
+    override or invalid UTF-8, which must neither alter the page nor prevent writing it.
     """
     text = "" if value is None else str(value)
     text = "".join("\ufffd" if unicodedata.category(char) in _HIDDEN_CATEGORIES else char for char in text[: limit + 1])
@@ -30,18 +30,18 @@ def visible(value: object, limit: int = 160) -> str:
 
 
 def writable(text: str) -> str:
-    """`text` with lone surrogates (undecodable bytes of a file name) and NUL replaced, so that it encodes as UTF-8."""
+    """Replace lone surrogates (undecodable bytes of a file name) and NUL so that `text` encodes as UTF-8."""
     return text.encode("utf-8", "replace").decode("utf-8").replace("\x00", "\ufffd")
 
 
 def isolate(value: object, limit: int = 160) -> Markup:
-    """`visible(value)`, escaped, breakable after separators, in `<bdi>`: a right-to-left name moves no neighbour."""
+    """Escape `visible(value)`, allow line breaks after separators, and isolate its text direction with `<bdi>`."""
     pieces = re.split(r"(?<=[_/-])(?=\w)", visible(value, limit))
     return Markup("<bdi>{}</bdi>").format(Markup("<wbr>").join(pieces))
 
 
 def fixed(value: object, digits: int = 3) -> str:
-    """A number with `digits` decimals, `n/a` where there is none."""
+    """Format a number with `digits` decimals, or return `n/a` if there is none."""
     result = number(value)
     if result is None:
         return MISSING
@@ -50,7 +50,7 @@ def fixed(value: object, digits: int = 3) -> str:
 
 
 def percent(value: object, digits: int = 1) -> str:
-    """A share in [0, 1] as a percentage; below 100 % it never rounds up to 100."""
+    """Format a share in [0, 1] as a percentage; a share below 1 is never rounded up to 100 %."""
     result = number(value)
     if result is None:
         return MISSING
@@ -61,18 +61,22 @@ def percent(value: object, digits: int = 1) -> str:
 
 
 def count(value: object) -> str:
-    """A count with thin spaces between thousands, `n/a` where there is none."""
+    """Format a count with thin spaces between thousands, or return `n/a` if there is none."""
     result = number(value)
     return MISSING if result is None else f"{round(result):,}".replace(",", "\u202f")
 
 
 def plural(n: int, noun: str) -> str:
-    """`1 clip`, `2 clips`."""
+    """Format a count with its noun: `1 clip`, `2 clips`."""
     return f"{count(n)} {noun}" + ("" if n == 1 else "s")
 
 
 def safe_cell(value: object) -> object:
-    """A CSV cell: numbers unchanged, null empty, text that a spreadsheet would run gets a leading apostrophe."""
+    """Make a value safe as a CSV cell.
+
+    Numbers stay unchanged and null becomes empty. Text that a spreadsheet would run as a formula gets a leading
+    apostrophe.
+    """
     if value is None:
         return ""
     if isinstance(value, (int, float)) or hasattr(value, "dtype"):
@@ -85,7 +89,7 @@ def safe_cell(value: object) -> object:
 
 
 def csv_uri(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A `data:` address holding the table as CSV (UTF-8), for a download link."""
+    """Return the table as CSV (UTF-8) in a `data:` URI for a download link."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow([safe_cell(name) for name in header])

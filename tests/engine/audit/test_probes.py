@@ -1,4 +1,4 @@
-"""From facts to feature matrices."""
+"""Encoding of facts as feature matrices."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from engine.audit.mitigations import MITIGATIONS
 from engine.audit.probes import ALL_FACTS, PROBES, Probe, fact_matrix
 
 
-def test_text_becomes_columns_and_absence_a_fact():
+def test_text_is_one_hot_encoded_and_missing_values_are_flagged():
     nan = float("nan")
     rows = [
         {"codec": "a", "x": 1.0, "file_bytes": 99},
@@ -25,7 +25,7 @@ def test_text_becomes_columns_and_absence_a_fact():
     assert x_absent.tolist() == [0, 1, 0] and x.tolist() == [1, 2, 3]
 
 
-def test_clips_without_sound_are_left_out_of_sound_probes():
+def test_clips_without_audio_are_excluded_from_audio_probes():
     loud = Measurements(audio={"loudness": {"rms_db": -20.0}})
     probe = Probe("loudness", ("level",), ("loudness",))
     clips, target = [loud, Measurements(), loud], np.array([0, 1, 1])
@@ -35,7 +35,7 @@ def test_clips_without_sound_are_left_out_of_sound_probes():
     assert probe.data([Measurements()], np.array([1]), None, 0).inputs == []
 
 
-def test_the_table_of_probes_is_whole():
+def test_probe_table_is_consistent():
     names = [probe.name for probe in PROBES]
     assert len(set(names)) == len(names) == 17
     assert all(set(probe.mitigations) <= set(MITIGATIONS) and (probe.mitigations or probe.caveat) for probe in PROBES)

@@ -1,4 +1,4 @@
-"""Silence, loudness and band limit of waveforms whose answer is known."""
+"""Silence, loudness and bandwidth of synthetic waveforms with known values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def noise(seconds=0.5, scale=0.1):
     return (scale * np.random.default_rng(0).standard_normal(round(seconds * RATE_HZ))).astype(np.float32)
 
 
-def test_silence_at_both_ends():
+def test_leading_and_trailing_silence():
     zeros, hiss = np.zeros(480, np.float32), np.full(960, 1e-4, np.float32)
     facts = silence_facts(np.concatenate([zeros, hiss, noise(scale=0.3), zeros, zeros]), RATE_HZ)
     leading, trailing = facts["leading silence"], facts["trailing silence"]
@@ -23,12 +23,12 @@ def test_silence_at_both_ends():
     assert trailing == pytest.approx({"trailing_digital_s": 0.02, "trailing_quiet_s": 0.02}, abs=1e-3)
 
 
-def test_silence_throughout_leads_and_trails():
+def test_fully_silent_waveform_is_all_leading_and_trailing_silence():
     facts = silence_facts(np.zeros(4800, np.float32), RATE_HZ)
     assert set(facts["leading silence"].values()) == set(facts["trailing silence"].values()) == {0.1}
 
 
-def test_loudness_of_a_sine():
+def test_loudness_and_crest_factor_of_a_sine():
     sine = 0.5 * np.sin(2 * np.pi * 480 * np.arange(RATE_HZ) / RATE_HZ)
     facts = level_facts(sine)
     assert facts["loudness"]["rms_db"] == pytest.approx(-9.03, abs=0.01)
@@ -37,23 +37,23 @@ def test_loudness_of_a_sine():
     assert level_facts(np.zeros(8))["loudness"]["rms_db"] == FLOOR_DB
 
 
-def test_band_limit():
+def test_band_edge_of_wide_and_narrow_noise():
     white = noise()
     spectrum = np.fft.rfft(white)
     spectrum[round(9_000 * len(white) / RATE_HZ) :] = 0
     narrow = np.fft.irfft(spectrum, len(white))
     wide_facts, narrow_facts = band_facts(white, RATE_HZ), band_facts(narrow, RATE_HZ)
     assert wide_facts["band_end_hz"] == 24_000 and narrow_facts["band_end_hz"] == pytest.approx(9_000, abs=500)
-    # A third of white noise of -20 dB lies above 16 kHz.
+    # One third of the power of -20 dB white noise is above 16 kHz.
     assert wide_facts["above_16_khz_db"] == pytest.approx(-24.8, abs=0.5)
     assert -45 < narrow_facts["above_8_khz_db"] < -30 and narrow_facts["above_11_khz_db"] < -80
 
 
-def test_a_low_sample_rate_has_nothing_above_its_half():
+def test_no_level_above_the_nyquist_frequency():
     assert band_facts(noise(), 16_000)["above_11_khz_db"] == FLOOR_DB
 
 
-def test_sound_is_read_whole(tmp_path):
+def test_read_audio_decodes_the_whole_waveform(tmp_path):
     write_clip(tmp_path / "a.mkv", None, waveform=noise(), sample_rate_hz=RATE_HZ, audio_codec="pcm_s16le")
     write_clip(tmp_path / "mute.mp4", [np.zeros((32, 32, 3), np.uint8)] * 3)
     samples, rate_hz = read_audio(tmp_path / "a.mkv")

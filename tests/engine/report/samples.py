@@ -1,4 +1,4 @@
-"""Report inputs for the tests: a full one, drawn from a seeded generator, and the pieces it is made of."""
+"""Report inputs for the tests, generated from seeds: a full report and its parts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TYPES = ("face_swap", "lip_sync", "audio_swap")
 
 
 def predictions(n_real: int = 60, n_fake: int = 90, seed: int = 0, unscored: int = 3) -> pd.DataFrame:
-    """A predictions table with label columns and two evidence heads; the last `unscored` rows have no score."""
+    """Return a predictions table with label columns and two evidence heads; the last `unscored` rows have no score."""
     generator = np.random.default_rng(seed)
     target = np.r_[np.zeros(n_real, int), np.ones(n_fake, int)]
     logit = generator.normal(1.4 * target - 0.7, 1.0)
@@ -39,7 +39,7 @@ def predictions(n_real: int = 60, n_fake: int = 90, seed: int = 0, unscored: int
 
 
 def metrics(split: str = "test", **changes: Any) -> dict[str, Any]:
-    """A metrics.json with intervals, tables and one null; `changes` replace keys."""
+    """Return a metrics.json with intervals, tables and one null; `changes` replace keys."""
     return {
         "split": split,
         "n": 150,
@@ -72,7 +72,7 @@ def metrics(split: str = "test", **changes: Any) -> dict[str, Any]:
 
 
 def history(epochs: int = 12) -> list[dict[str, float]]:
-    """A training history whose validation AUC peaks at epoch 6."""
+    """Return a training history whose validation AUC peaks at epoch 6."""
     return [
         {
             "epoch": epoch,
@@ -86,12 +86,12 @@ def history(epochs: int = 12) -> list[dict[str, float]]:
 
 
 def probe(*values: object) -> dict[str, object]:
-    """One row of the shortcut audit."""
+    """Return one row of the shortcut audit."""
     return dict(zip(("probe", "auc", "low", "high", "verdict", "remedy"), values, strict=True))
 
 
 def full_inputs() -> ReportInputs:
-    """A report with every section filled."""
+    """Return inputs that fill every section of the report."""
     return ReportInputs(
         title="demo: ffdv_cov",
         metrics={"val": metrics("val", in_sample=True), "test": metrics("test")},

@@ -1,4 +1,4 @@
-"""The page in a real headless Chromium: no console message, no request, nothing wider than the screen."""
+"""The page in headless Chromium: no console messages, no requests, no horizontal overflow."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ return poor;
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A headless Chromium with a profile of its own, recording console messages and requests."""
+    """Start a headless Chromium with a temporary profile that records console messages and requests."""
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
     for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
@@ -74,7 +74,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 def show(browser: Any, page: Path, width_px: int, scheme: str) -> None:
-    """Load the page on a screen of this width and colour scheme."""
+    """Load the page with the given screen width and colour scheme."""
     screen = {"width": width_px, "height": 800, "deviceScaleFactor": 1, "mobile": width_px < 600}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
     scheme_feature = {"name": "prefers-color-scheme", "value": scheme}
@@ -84,7 +84,7 @@ def show(browser: Any, page: Path, width_px: int, scheme: str) -> None:
 
 @pytest.mark.parametrize("width_px", [390, 1280])
 @pytest.mark.parametrize("name", PAGES)
-def test_page_loads_quietly_and_fits(browser: Any, tmp_path: Path, name: str, width_px: int) -> None:
+def test_page_loads_without_requests_or_overflow(browser: Any, tmp_path: Path, name: str, width_px: int) -> None:
     page = write_report(tmp_path / "report.html", PAGES[name]())
     for kind in ("browser", "performance"):
         browser.get_log(kind)
@@ -99,6 +99,6 @@ def test_page_loads_quietly_and_fits(browser: Any, tmp_path: Path, name: str, wi
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_stands_out_from_its_ground(browser: Any, tmp_path: Path, scheme: str) -> None:
+def test_text_has_sufficient_contrast(browser: Any, tmp_path: Path, scheme: str) -> None:
     show(browser, write_report(tmp_path / "report.html", full_inputs()), 1280, scheme)
     assert browser.execute_script(CONTRAST) == []

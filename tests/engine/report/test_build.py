@@ -1,4 +1,4 @@
-"""The page as a whole: complete and minimal inputs, hostile text, no network, size."""
+"""The whole page: complete and minimal inputs, hostile text, no network access, size."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Outline(HTMLParser):
         self.words: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note the element and its attributes."""
+        """Record the element and its attributes."""
         self.tags.append(tag)
         self.attributes += [(name, value or "") for name, value in attrs]
         self.ids += [value for name, value in attrs if name == "id" and value]
@@ -42,24 +42,24 @@ class Outline(HTMLParser):
             self.open.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """A self-closed SVG element."""
+        """Record a self-closed SVG element."""
         self.handle_starttag(tag, attrs)
         if tag not in VOID:
             self.open.pop()
 
     def handle_endtag(self, tag: str) -> None:
-        """Every end must match the innermost open element."""
+        """Check that the end tag matches the innermost open element."""
         assert self.open and self.open[-1] == tag, f"</{tag}> closes {self.open[-1:]}"
         self.open.pop()
 
     def handle_data(self, data: str) -> None:
-        """Keep the visible text, without the stylesheet."""
+        """Collect the visible text, without the stylesheet."""
         if self.open and self.open[-1] != "style":
             self.words.append(data)
 
 
 def outline(page: str) -> Outline:
-    """Parse a page and check that it is well formed, with unique ids and links that lead somewhere."""
+    """Parse a page and check that it is well formed, with unique ids and valid internal links."""
     parsed = Outline()
     parsed.feed(page)
     parsed.close()
@@ -71,12 +71,12 @@ def outline(page: str) -> Outline:
 
 
 def text_of(page: str) -> str:
-    """The words of a page with runs of white space collapsed."""
+    """Return the text of a page with white space collapsed."""
     return " ".join("".join(outline(page).words).split())
 
 
 def downloads(page: str) -> dict[str, str]:
-    """File name -> content of every download on the page."""
+    """Return file name -> content of every download on the page."""
     found = re.findall(r'download="([^"]+)" href="data:text/csv;charset=utf-8;base64,([^"]+)"', page)
     return {name: base64.b64decode(content).decode() for name, content in found}
 
@@ -106,7 +106,7 @@ EMPTY = {
 
 
 @pytest.mark.parametrize("inputs", [full_inputs(), *EMPTY.values()], ids=["full", *EMPTY])
-def test_every_input_gives_a_well_formed_page_without_nan(inputs: ReportInputs, tmp_path: Path) -> None:
+def test_any_input_gives_a_well_formed_page_without_nan(inputs: ReportInputs, tmp_path: Path) -> None:
     path = write_report(tmp_path / "new" / "report.html", inputs)
     page = path.read_text(encoding="utf-8")
     assert path.stat().st_size < SIZE_LIMIT_BYTES
@@ -118,7 +118,7 @@ def test_every_input_gives_a_well_formed_page_without_nan(inputs: ReportInputs, 
 
 
 @pytest.mark.parametrize("inputs", [full_inputs(), *EMPTY.values()], ids=["full", *EMPTY])
-def test_page_asks_the_network_for_nothing(inputs: ReportInputs) -> None:
+def test_page_makes_no_network_requests(inputs: ReportInputs) -> None:
     page = render_report(inputs)
     for name, value in outline(page).attributes:
         if name in {"src", "href", "srcset", "data", "action", "poster", "xlink:href"}:
@@ -128,7 +128,7 @@ def test_page_asks_the_network_for_nothing(inputs: ReportInputs) -> None:
     assert "default-src 'none'" in page
 
 
-def test_metrics_as_they_are_computed_fill_every_table() -> None:
+def test_computed_metrics_fill_every_table() -> None:
     frame = predictions().assign(modality="video", group=lambda rows: rows.index // 2)
     for name, rows in {
         "all": frame,
@@ -141,7 +141,7 @@ def test_metrics_as_they_are_computed_fill_every_table() -> None:
         assert ("Per modality" in words and "groups" in words) == (name == "all")
 
 
-def test_headline_is_the_last_split_with_interval_and_coverage() -> None:
+def test_headline_shows_last_split_with_interval_and_coverage() -> None:
     words = text_of(render_report(full_inputs()))
     assert "AUC on test" in words
     assert "0.841" in words
@@ -159,13 +159,13 @@ def test_null_metrics_show_their_reason() -> None:
     assert "no real clips" in text_of(page)
 
 
-def test_random_start_is_said_plainly() -> None:
-    assert "Random start." not in text_of(render_report(full_inputs()))
+def test_random_initialisation_is_shown() -> None:
+    assert "Random initialisation." not in text_of(render_report(full_inputs()))
     random = ReportInputs("run", {"test": metrics(initialisation="random")})
-    assert "Random start." in text_of(render_report(random))
+    assert "Random initialisation." in text_of(render_report(random))
 
 
-def test_missing_audit_and_robustness_name_their_commands() -> None:
+def test_missing_audit_and_robustness_show_their_commands() -> None:
     words = text_of(render_report(ReportInputs("run", {"test": metrics()})))
     assert "python utils/audit_dataset.py" in words
     assert "python utils/robustness.py" in words
@@ -174,7 +174,7 @@ def test_missing_audit_and_robustness_name_their_commands() -> None:
     assert "python utils/robustness.py" not in filled
 
 
-def test_every_drawing_is_named_and_has_its_data() -> None:
+def test_every_drawing_has_a_label_and_a_download() -> None:
     page = render_report(full_inputs())
     for drawing in re.findall(r"<svg [^>]*role=\"img\"[^>]*>", page):
         assert "aria-label" in drawing
@@ -213,10 +213,10 @@ HOSTILE = [
 
 
 def hostile_inputs() -> ReportInputs:
-    """Hostile text wherever a user's own text can stand."""
+    """Return inputs with hostile text in every field that a user controls."""
     frame = predictions(len(HOSTILE), len(HOSTILE), unscored=0)
     frame["video_name"] = HOSTILE * 2
-    # Every clip is wrong with full confidence, so that all of the names are listed.
+    # Every clip is misclassified with full confidence, so all names are listed.
     frame["score"] = 1.0 - frame["target"]
     frame["logit"] = 9.0 - 18.0 * frame["target"]
     frame["type"] = frame["source"] = frame["reason"] = frame["video_name"]
@@ -243,7 +243,7 @@ def hostile_inputs() -> ReportInputs:
     )
 
 
-def test_hostile_text_stays_text(tmp_path: Path) -> None:
+def test_hostile_text_is_escaped(tmp_path: Path) -> None:
     page = write_report(tmp_path / "report.html", hostile_inputs()).read_text(encoding="utf-8")
     parsed = outline(page)
     assert not {"script", "img"} & set(parsed.tags)
@@ -253,14 +253,14 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
     assert "<script>alert(1)</script>.mp4" in "".join(parsed.words)
 
 
-def test_downloads_hold_no_formula() -> None:
+def test_downloads_contain_no_formula() -> None:
     for name, content in downloads(render_report(hostile_inputs())).items():
         for line in content.splitlines():
             for cell in line.split(","):
                 assert not re.match(r"\"?[=@\t]|\"?[+-][^0-9]", cell), (name, cell)
 
 
-def test_a_large_run_stays_small(tmp_path: Path) -> None:
+def test_page_of_a_large_run_stays_below_the_size_limit(tmp_path: Path) -> None:
     frame = predictions(10_000, 20_000)
     types = {f"generator {index}": {"n": 10, "auc": 0.7} for index in range(500)}
     inputs = replace(

@@ -1,4 +1,4 @@
-"""The covariance picture: its numbers, odd clips, and the command on clips made here."""
+"""The covariance figure: its values, unusual clips, and the command."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ COMMAND = Path(__file__).resolve().parents[3] / "utils" / "draw_covariance.py"
 
 
 def histograms(n_frames: int, seed: int = 0) -> np.ndarray:
-    """Random counts of (T, 256) bins."""
+    """Return random histograms (T, 256)."""
     return np.random.default_rng(seed).integers(0, 1000, (n_frames, 256))
 
 
-def test_short_clips_show_numpys_covariance() -> None:
+def test_short_clip_equals_numpy_covariance() -> None:
     rows = histograms(40)
     assert np.allclose(block_mean_covariance(rows), np.cov(rows))
 
 
-def test_long_clips_show_the_mean_of_equal_blocks() -> None:
+def test_long_clip_equals_block_mean_of_covariance() -> None:
     rows = histograms(60)
     full = np.cov(rows)
     assert np.allclose(block_mean_covariance(rows, max_frames=20), full.reshape(20, 3, 20, 3).mean(axis=(1, 3)))
 
 
 @pytest.mark.parametrize("n_frames", [0, 1, 2, 1500])
-def test_any_length_is_drawn(tmp_path: Path, n_frames: int) -> None:
+def test_clips_of_any_length_are_drawn(tmp_path: Path, n_frames: int) -> None:
     clips = [ClipHistograms("$real_", histograms(30)), ClipHistograms("new\nline.mp4", histograms(n_frames))]
     path = draw_covariance(tmp_path / "new" / "picture.png", clips, dpi=50)
     with Image.open(path) as picture:
@@ -46,7 +46,7 @@ def test_constant_clip_and_many_clips_are_drawn(tmp_path: Path) -> None:
     assert draw_covariance(tmp_path / "picture.png", clips, top_k=4, dpi=30).stat().st_size > 0
 
 
-def test_wrong_shapes_are_refused(tmp_path: Path) -> None:
+def test_wrong_shapes_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no clip"):
         draw_covariance(tmp_path / "picture.png", [])
     with pytest.raises(ValueError, match=r"\(T, 256\)"):
@@ -54,12 +54,12 @@ def test_wrong_shapes_are_refused(tmp_path: Path) -> None:
 
 
 def run(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run the command from another folder."""
+    """Run the command in `folder`."""
     command = [sys.executable, str(COMMAND), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
 
 
-def test_command_draws_clips_side_by_side(tmp_path: Path) -> None:
+def test_command_draws_several_clips(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     for name, n_frames in (("real clip.mp4", 12), ("one frame.mp4", 1)):
         write_clip(tmp_path / name, generator.integers(0, 255, (n_frames, 48, 64, 3), dtype=np.uint8))
@@ -68,7 +68,7 @@ def test_command_draws_clips_side_by_side(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "picture.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_command_refuses_bad_input_in_one_sentence(tmp_path: Path) -> None:
+def test_command_reports_bad_input_in_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("not a clip")
     cases = {
         ("absent.mp4", "a.png"): 2,

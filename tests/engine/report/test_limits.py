@@ -1,4 +1,4 @@
-"""Limits in plain words: each appears when the data calls for it, and only then."""
+"""Limitations: each one appears if, and only if, the data calls for it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from engine.report.limits import limits
 from tests.engine.report.samples import full_inputs, metrics, predictions
 
 
-def said(changes: dict | None = None, frame: pd.DataFrame | None = None, **fields: object) -> str:
-    """The limits of the full report after `changes` to the test metrics, its predictions and other fields."""
+def limits_text(changes: dict | None = None, frame: pd.DataFrame | None = None, **fields: object) -> str:
+    """Return the limitations of the full report after changing test metrics, predictions and other fields."""
     inputs = full_inputs()
     inputs = replace(
         inputs,
@@ -26,10 +26,10 @@ def said(changes: dict | None = None, frame: pd.DataFrame | None = None, **field
 
 CASES = [
     ("better than chance", {"auc": {"value": 0.6, "low": 0.45, "high": 0.7}}),
-    ("started from random weights", {"initialisation": "random"}),
-    ("fitted on this very split", {"in_sample": True}),
+    ("trained from random weights", {"initialisation": "random"}),
+    ("fitted on this split", {"in_sample": True}),
     ("of the clips were scored", {"coverage": 0.9}),
-    ("tells its class", {"coverage_by_class": {"fake": 0.7, "real": 1.0}}),
+    ("depends on its class", {"coverage_by_class": {"fake": 0.7, "real": 1.0}}),
     ("above 0.99", {"auc": {"value": 0.9997, "low": 0.999, "high": 1.0}}),
     ("There is no AUC: no real clips", {"auc": None, "reasons": {"auc": "no real clips"}}),
     ("limits are Newcombe's", {"notes": {"auc": "limits are Newcombe's"}}),
@@ -37,47 +37,47 @@ CASES = [
 
 
 @pytest.mark.parametrize(("words", "changes"), CASES, ids=[case[0] for case in CASES])
-def test_metrics_bring_their_limit(words: str, changes: dict) -> None:
-    assert words in said(changes)
-    assert words not in said({"coverage": 1.0})
+def test_metric_triggers_its_limitation(words: str, changes: dict) -> None:
+    assert words in limits_text(changes)
+    assert words not in limits_text({"coverage": 1.0})
 
 
-def test_reals_that_cannot_resolve_a_low_fpr() -> None:
-    words = said(frame=predictions(n_real=150, n_fake=150, unscored=0))
-    assert "150 real clips cannot show" in words
+def test_unresolved_false_positive_rates_are_listed() -> None:
+    words = limits_text(frame=predictions(n_real=150, n_fake=150, unscored=0))
+    assert "150 real clips cannot resolve" in words
     assert "0.5\u00a0% or 0.1\u00a0%" in words
     assert "At least 1\u202f000 real clips" in words
-    assert "cannot show the detection rate" not in said(frame=predictions(n_real=1000, n_fake=60, unscored=0))
+    assert "cannot resolve the detection rate" not in limits_text(frame=predictions(n_real=1000, n_fake=60, unscored=0))
 
 
-def test_blind_types_are_named() -> None:
-    assert "face_swap (0.51)" in said()
-    assert "lip_sync" not in said()
+def test_undetected_fake_types_are_named() -> None:
+    assert "face_swap (0.51)" in limits_text()
+    assert "lip_sync" not in limits_text()
 
 
-def test_sources() -> None:
+def test_source_limitations() -> None:
     frame = predictions()
-    assert "one source (studio)" in said(frame=frame.assign(source="studio"))
-    assert "name no source" in said(frame=frame.drop(columns="source"))
-    assert "telling sources apart" in said(frame=frame.assign(source=frame["target"].map({0: "a", 1: "b"})))
-    assert "source" not in said(frame=frame, audit=[], changes={"auc": {"value": 0.8}})
+    assert "one source (studio)" in limits_text(frame=frame.assign(source="studio"))
+    assert "have no source column" in limits_text(frame=frame.drop(columns="source"))
+    assert "recognises sources" in limits_text(frame=frame.assign(source=frame["target"].map({0: "a", 1: "b"})))
+    assert "source" not in limits_text(frame=frame, audit=[], changes={"auc": {"value": 0.8}})
 
 
-def test_shortcuts_and_missing_checks() -> None:
-    assert "\u201ccontainer facts\u201d reaches AUC 0.720" in said()
+def test_shortcuts_and_missing_checks_are_reported() -> None:
+    assert "\u201ccontainer facts\u201d reaches AUC 0.720" in limits_text()
     strong = [{"probe": "bit rate", "auc": 0.95, "low": 0.9, "high": 1.0}]
-    assert "own AUC is no better" in said(audit=strong)
-    assert "audit was not run" in said(audit=None)
-    assert "robustness suite was not run" in said(robustness=None)
+    assert "own AUC is no better" in limits_text(audit=strong)
+    assert "audit was not run" in limits_text(audit=None)
+    assert "robustness suite was not run" in limits_text(robustness=None)
 
 
-def test_selection_split_and_the_gap_to_it() -> None:
+def test_selection_split_and_drop_to_evaluated_split_are_reported() -> None:
     chosen = ReportInputs("run", {"val": metrics("val")}, history=[{"epoch": 1}])
     assert "chosen on this split" in "\n".join(limits(chosen))
     gap = replace(full_inputs(), metrics={"val": metrics("val", auc={"value": 0.99}), "test": metrics()})
-    assert "The AUC on val (0.990) lies above" in "\n".join(limits(gap))
+    assert "The AUC on val (0.990) is above" in "\n".join(limits(gap))
 
 
-def test_one_class_and_nothing_scored() -> None:
-    assert "Only fake clips were scored" in said(frame=predictions(n_real=0))
-    assert "No clip with a target was scored" in said(frame=predictions(2, 2, unscored=4))
+def test_missing_class_and_missing_scores_are_reported() -> None:
+    assert "Only fake clips were scored" in limits_text(frame=predictions(n_real=0))
+    assert "No clip with a target was scored" in limits_text(frame=predictions(2, 2, unscored=4))

@@ -1,4 +1,4 @@
-"""Text, downloads, scales, charts and tables one by one."""
+"""Unit tests of text formatting, downloads, scales, charts and tables."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from tests.engine.report.samples import metrics, predictions
 
 
 def table(uri: str) -> list[list[str]]:
-    """The rows of a CSV download."""
+    """Return the rows of a CSV download."""
     return list(csv.reader(io.StringIO(base64.b64decode(uri.partition("base64,")[2]).decode())))
 
 
 @pytest.mark.parametrize("value", [None, float("nan"), float("inf"), "", "text", True, pd.NA])
-def test_what_is_no_number_is_none(value: object) -> None:
+def test_number_of_non_numeric_value_is_none(value: object) -> None:
     assert number(value) is None
     assert fixed(value) == percent(value) == count(value) == "n/a"
 
 
-def test_numbers_are_printed_as_people_read_them() -> None:
+def test_number_formatting() -> None:
     assert fixed(-0.0004, 2) == "0.00"
     assert fixed(-1.5, 2) == "\u22121.50"
     assert percent(0.31) == "31\u00a0%"
@@ -41,14 +41,14 @@ def test_numbers_are_printed_as_people_read_them() -> None:
     assert count(12345) == "12\u202f345"
 
 
-def test_reason_comes_from_the_nearest_path() -> None:
+def test_reason_is_taken_from_the_nearest_parent_path() -> None:
     record = {"reasons": {"per_type.swap": "no real clips", "auc": "one class"}}
     assert reason_for(record, "per_type.swap.auc") == "no real clips"
     assert read_metric(record, "auc").reason == "one class"
     assert "not recorded" in read_metric(record, "ap").reason
 
 
-def test_visible_text_is_one_harmless_line() -> None:
+def test_visible_returns_one_line_without_control_characters() -> None:
     assert visible("a\u202eb\nc\udcff") == "a\ufffdb\ufffdc\ufffd"
     assert len(visible("x" * 999, 20)) == 20
     assert isolate("a_<b>") == "<bdi>a_&lt;b&gt;</bdi>"
@@ -56,18 +56,18 @@ def test_visible_text_is_one_harmless_line() -> None:
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+cmd", "-cmd", "@SUM(A1)", "\t=1", "\r=1", "\uff1d1"])
-def test_cells_that_a_spreadsheet_would_run_are_quoted(text: str) -> None:
+def test_spreadsheet_formulas_are_quoted(text: str) -> None:
     assert safe_cell(text) == "'" + text
 
 
-def test_numbers_in_cells_stay_numbers() -> None:
+def test_numeric_cells_are_unchanged() -> None:
     assert safe_cell(-0.5) == -0.5
     assert safe_cell("-0.5") == "-0.5"
     assert safe_cell(np.float64("nan")) == ""
     assert table(csv_uri(("a", "=b"), [(1, 'x,"y"')])) == [["a", "'=b"], ["1", 'x,"y"']]
 
 
-def test_scales_map_ends_clip_and_warp() -> None:
+def test_scales_clip_and_transform_values() -> None:
     log = Scale(0.001, 1, 0, 300, "log")
     assert log(0.01) == pytest.approx(100)
     assert log(0) == 0
@@ -76,18 +76,18 @@ def test_scales_map_ends_clip_and_warp() -> None:
     assert Scale(2, 2, 0, 10)(2) == 5
 
 
-def test_ticks_are_round_and_inside() -> None:
+def test_ticks_are_round_and_within_the_range() -> None:
     assert nice_ticks(0, 1, 5) == [0, 0.2, 0.4, 0.6, 0.8, 1.0]
     assert nice_ticks(3, 3) == [3]
     ticks = nice_ticks(-0.13, 0.27, 6)
     assert min(ticks) >= -0.13 and max(ticks) <= 0.27 and 0 in ticks
 
 
-def test_staircase_goes_along_then_up() -> None:
+def test_staircase_steps_along_x_then_up() -> None:
     assert staircase(np.array([0.0, 1.0]), np.array([0.2, 0.9])) == [(0.0, 0.2), (1.0, 0.2), (1.0, 0.9)]
 
 
-def test_roc_of_predictions_has_their_auc() -> None:
+def test_area_under_roc_curve_equals_auc() -> None:
     frame = predictions()
     scored = scored_rows(frame)
     curve = roc_of(scored)
@@ -99,14 +99,14 @@ def test_roc_of_predictions_has_their_auc() -> None:
     assert [float(rows[-1][0]), float(rows[-1][1])] == [1.0, 1.0]
 
 
-def test_unresolved_region_follows_the_number_of_reals() -> None:
+def test_unresolved_region_depends_on_number_of_reals() -> None:
     few, many = (scored_rows(predictions(n_real=n, n_fake=50, unscored=0)) for n in (20, 4000))
     assert "1/20 = 5\u00a0%" in low_fpr_chart(few, "test", None).caption
     assert dict(roc_chart(few, "test", None).rows)["1 %"].startswith("not resolved by 20 real clips")
     assert dict(roc_chart(many, "test", None).rows)["0.1 %"].endswith("%")
 
 
-def test_charts_of_one_class_say_so() -> None:
+def test_charts_of_one_class_give_the_reason() -> None:
     scored = scored_rows(predictions(n_real=0))
     charts = [
         roc_chart(scored, "t", None),
@@ -126,7 +126,7 @@ def test_score_histogram_counts_every_scored_clip() -> None:
     assert f"{missed} missed fake" in chart.caption
 
 
-def test_reliability_reads_the_metrics_else_the_predictions() -> None:
+def test_reliability_bins_come_from_metrics_or_predictions() -> None:
     row = {"low": 0.0, "high": 0.5, "n": 7, "mean_score": 0.2, "fake_share": 0.3}
     given = reliability_bins({"reliability": [row, row | {"n": 0, "mean_score": None}]}, scored_rows(None))
     assert [(entry.n, entry.fake_share) for entry in given] == [(7, 0.3)]
@@ -143,13 +143,13 @@ def test_coverage_counts_every_row() -> None:
     ]
 
 
-def test_evidence_is_every_numeric_column_that_is_no_label() -> None:
+def test_evidence_columns_are_numeric_non_label_columns() -> None:
     frame = predictions().assign(generator=1, start_s=0.5, note="x", empty=np.nan)
     assert evidence_columns(frame) == ["cosine", "mel_head"]
     assert evidence_columns(frame, ("mel_head", "absent")) == ["mel_head"]
 
 
-def test_most_wrong_clips_come_first_and_are_all_counted() -> None:
+def test_worst_errors_come_first_and_all_are_counted() -> None:
     frame = predictions(40, 40, unscored=0)
     missed, alarms = wrong_clips(frame, 0.5, ["cosine"])
     scored = frame[frame["target"] == 1]

@@ -1,4 +1,4 @@
-"""The report about clips without labels: order, counts, cautions, hostile names."""
+"""The screening report of unlabelled clips: order, counts, cautions, hostile names."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def inputs(table: pd.DataFrame, calibration: Calibration = FITTED, measured: dic
     return ScreeningInputs(table, "evidence_", calibration, known, {"command": "python inference.py", "commit": "abc"})
 
 
-def test_the_most_suspicious_clip_comes_first_and_no_clip_is_lost() -> None:
+def test_clips_are_sorted_by_score_and_all_are_listed() -> None:
     shown = screening_context(inputs(scored()))
     assert [clip.name for clip in shown["clips"]] == ["sub/high.mp4", "<b>&middle.mp4", "low.mp4", "mute.mp4"]
     assert [clip.note for clip in shown["clips"]] == [
         "",
-        "partial, no_audio, not judged by voice",
+        "partial, no_audio, no score from voice",
         "",
         "failed, unreadable",
     ]
@@ -59,37 +59,37 @@ def test_the_most_suspicious_clip_comes_first_and_no_clip_is_lost() -> None:
     assert len(lines) == 5 and lines[1].startswith("/clips/sub/high.mp4,0.9,")
 
 
-def test_it_says_what_the_detector_was_measured_at_and_what_it_cannot_tell() -> None:
-    told = " ".join(screening_context(inputs(scored()))["cautions"])
-    assert "AUC 0.650 [0.560, 0.740] over all, 0.857 [0.716, 0.971] among clips of one source" in told
-    assert "1 clip could not be judged" in told
-    told = " ".join(screening_context(inputs(scored(), Calibration(), {}))["cautions"])
-    assert "holds no measured figure" in told and "not calibrated" in told
+def test_cautions_state_measured_metrics_and_limitations() -> None:
+    cautions = " ".join(screening_context(inputs(scored()))["cautions"])
+    assert "AUC was 0.650 [0.560, 0.740] over all clips and 0.857 [0.716, 0.971] within sources" in cautions
+    assert "1 clip could not be scored" in cautions
+    cautions = " ".join(screening_context(inputs(scored(), Calibration(), {}))["cautions"])
+    assert "holds no metrics" in cautions and "not calibrated" in cautions
 
 
-def test_the_page_is_whole_and_a_hostile_name_stays_text(tmp_path) -> None:
+def test_page_is_complete_and_escapes_hostile_names(tmp_path) -> None:
     page = write_screening_report(tmp_path / "deep" / "report.html", inputs(scored())).read_text()
     assert page.count("<tr>") - page.count("</tr>") == 0 and "<b>&middle" not in page and "&lt;b&gt;&amp;middle" in page
-    assert not re.search(r'(src|href)="(?!data:|#)', page), "it asks the network for nothing"
+    assert not re.search(r'(src|href)="(?!data:|#)', page), "the page must not make network requests"
     for words in ("Called <b>fake</b>", "of 4 clips", "5\u00a0% of real clips", "python inference.py"):
         assert words in page
 
 
 @pytest.mark.parametrize("score", [[np.nan] * 4, [0.2, 0.9, 0.1, 0.6]])
-def test_it_can_be_drawn_whatever_was_scored(score: list[float], tmp_path) -> None:
+def test_page_renders_with_all_or_no_clips_scored(score: list[float], tmp_path) -> None:
     table = scored(score=score, logit=score, verdict=["unscored"] * 4).drop(columns="evidence_voice")
     page = write_screening_report(tmp_path / "report.html", inputs(table)).read_text()
     assert ("No clip was scored" in page) == bool(np.isnan(score).all())
 
 
-def test_a_long_list_is_cut_on_the_page_and_whole_in_the_download() -> None:
+def test_long_list_is_truncated_on_the_page_but_not_in_the_download() -> None:
     table = pd.concat([scored()] * 200, ignore_index=True)
     shown = screening_context(inputs(table))
     assert len(shown["clips"]) == MAX_CLIPS
     assert len(base64.b64decode(shown["csv"].partition("base64,")[2]).decode().splitlines()) == 801
 
 
-def test_names_lose_the_folder_that_all_share() -> None:
+def test_common_folder_is_removed_from_names() -> None:
     assert short_names(["/a/b/c.mp4", "/a/b/d/e.mp4"]) == ["c.mp4", "d/e.mp4"]
     assert short_names(["c.mp4", "/a/d.mp4"]) == ["c.mp4", "/a/d.mp4"]
     assert short_names(["x/c.mp4"]) == ["c.mp4"]

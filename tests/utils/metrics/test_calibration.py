@@ -1,4 +1,4 @@
-"""Calibration against scikit-learn, thresholds by their definition, cross-fitting without a look at held-out clips."""
+"""Calibration compared with scikit-learn, thresholds with their definition, and cross-fitting without leakage."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ def test_platt_equals_unpenalised_logistic_regression_on_smoothed_targets(n: int
     assert bias == pytest.approx(oracle.intercept_[0], rel=1e-4, abs=1e-4)
 
 
-def test_platt_finds_the_parameters_that_made_the_targets() -> None:
+def test_platt_recovers_known_parameters() -> None:
     rng = np.random.default_rng(0)
     logit = rng.normal(scale=4, size=50_000)
     target = (rng.random(50_000) < expit(0.5 * logit - 1)).astype(int)
     assert fit_platt(target, logit) == pytest.approx((0.5, -1.0), abs=0.04)
 
 
-def test_platt_stays_finite_on_separated_and_on_huge_logits() -> None:
+def test_platt_is_finite_for_separated_and_huge_logits() -> None:
     slope, bias = fit_platt([0, 0, 1, 1], [-1.0, -2.0, 1.0, 2.0])
     assert 0 < slope < 10
     assert abs(bias) < 1e-6
     assert np.isfinite(fit_platt([0, 0, 1, 1], [-1e8, 1e7, 2e7, 1e8])).all()
 
 
-def test_calibration_lowers_the_calibration_error_and_keeps_the_order() -> None:
+def test_calibration_reduces_calibration_error_and_keeps_the_ranking() -> None:
     target, logit = draw(1, 4000)
     calibration = fit_calibration(target, logit, fitted_on="valset")
     fresh_target, fresh_logit = draw(2, 4000)
@@ -66,7 +66,7 @@ def test_calibration_lowers_the_calibration_error_and_keeps_the_order() -> None:
     st.lists(st.tuples(st.integers(0, 1), st.floats(-50, 50)), min_size=1, max_size=40),
     st.sampled_from(["none", "platt", "isotonic"]),
 )
-def test_a_fitted_score_never_reverses_two_clips(rows: list[tuple[int, float]], method: str) -> None:
+def test_calibrated_score_is_non_decreasing_in_the_logit(rows: list[tuple[int, float]], method: str) -> None:
     target, logit = (np.array(column) for column in zip(*rows, strict=True))
     calibration = fit_calibration(target, logit, fitted_on="valset", method=method)
     score = calibration.score(np.sort(logit))
@@ -78,7 +78,7 @@ def test_a_fitted_score_never_reverses_two_clips(rows: list[tuple[int, float]], 
     assert Calibration.from_dict(json.loads(json.dumps(calibration.to_dict()))) == calibration
 
 
-def test_isotonic_waits_for_a_thousand_clips() -> None:
+def test_isotonic_needs_a_thousand_clips() -> None:
     target, logit = draw(3, 999)
     small = fit_calibration(target, logit, fitted_on="valset", method="isotonic")
     assert small.method == "platt"
@@ -93,7 +93,7 @@ def test_isotonic_waits_for_a_thousand_clips() -> None:
     assert Calibration.from_dict(json.loads(json.dumps(large.to_dict()))) == large
 
 
-def test_an_unfitted_calibration_is_the_sigmoid_at_one_half() -> None:
+def test_default_calibration_is_the_sigmoid_with_threshold_one_half() -> None:
     calibration = Calibration()
     np.testing.assert_allclose(calibration.score([[-1.0, 0.0, 800.0]]), expit([[-1.0, 0.0, 800.0]]))
     assert calibration.is_fake([0.49, 0.5, 0.51]).tolist() == [False, True, True]
@@ -109,13 +109,13 @@ def test_an_unfitted_calibration_is_the_sigmoid_at_one_half() -> None:
         ([], [], "not calibrated: one class has fewer than 2 clips"),
     ],
 )
-def test_what_cannot_be_fitted_stays_the_sigmoid_and_says_why(target, logit, reason: str) -> None:
+def test_failed_fit_falls_back_to_the_sigmoid_with_a_reason(target, logit, reason: str) -> None:
     calibration = fit_calibration(target, logit, fitted_on="valset")
     assert (calibration.method, calibration.slope, calibration.bias) == ("none", 1.0, 0.0)
     assert calibration.reason.startswith(reason)
 
 
-def test_the_threshold_keeps_the_chosen_rate_where_it_can_be_resolved() -> None:
+def test_threshold_meets_a_resolvable_false_positive_rate() -> None:
     target, logit = draw(4, 2000)
     calibration = fit_calibration(target, logit, fitted_on="valset", target_fpr=0.01)
     called = calibration.is_fake(calibration.score(logit))
@@ -124,7 +124,7 @@ def test_the_threshold_keeps_the_chosen_rate_where_it_can_be_resolved() -> None:
     assert calibration.reason == ""
 
 
-def test_the_threshold_falls_back_on_balanced_accuracy_and_says_so() -> None:
+def test_threshold_falls_back_to_balanced_accuracy_with_a_reason() -> None:
     target, logit = draw(5, 60)
     calibration = fit_calibration(target, logit, fitted_on="valset", target_fpr=0.01)
     assert calibration.threshold_rule == "balanced_accuracy"
@@ -135,7 +135,7 @@ def test_the_threshold_falls_back_on_balanced_accuracy_and_says_so() -> None:
 
 @pytest.mark.parametrize("fpr", [0.01, 0.05, 0.1, 0.37])
 @pytest.mark.parametrize("levels", [None, 20])
-def test_threshold_at_fpr_is_the_lowest_that_keeps_the_rate(fpr: float, levels: int | None) -> None:
+def test_threshold_at_fpr_is_the_lowest_that_meets_the_rate(fpr: float, levels: int | None) -> None:
     target, logit = draw(6, 600)
     score = expit(logit / 8) if levels is None else np.round(expit(logit / 8) * levels) / levels
     real = score[target == 0]
@@ -145,7 +145,7 @@ def test_threshold_at_fpr_is_the_lowest_that_keeps_the_rate(fpr: float, levels: 
     assert np.mean(real >= next_lower) > fpr
 
 
-def test_threshold_at_fpr_says_why_there_is_none() -> None:
+def test_missing_threshold_at_fpr_has_a_reason() -> None:
     target = np.array([0] * 99 + [1])
     assert threshold_at_fpr(target, np.linspace(0, 1, 100), 0.01) == (None, "only 99 real clips")
     assert 0 < threshold_at_fpr(target, np.linspace(0, 1, 100), 0.01, must_resolve=False).value <= 1
@@ -153,7 +153,7 @@ def test_threshold_at_fpr_says_why_there_is_none() -> None:
     assert threshold_at_fpr([1, 1], [1.0, 1.0], 0.5).reason == "only 0 real clips"
 
 
-def test_best_balanced_threshold_beats_every_other() -> None:
+def test_best_balanced_threshold_is_optimal() -> None:
     target, logit = draw(7, 101, shift=0.7)
     score = expit(logit / 5)
 
@@ -167,7 +167,7 @@ def test_best_balanced_threshold_beats_every_other() -> None:
     assert best_balanced_threshold([1, 1], [0.0, 1.0]).reason == "no real clips"
 
 
-def test_cross_fitted_clips_do_not_sway_their_own_score() -> None:
+def test_cross_fitted_score_does_not_depend_on_its_own_clip() -> None:
     target, logit = draw(8, 50)
     like = fit_calibration(target, logit, fitted_on="valset")
     crossed = cross_fit(target, logit, like=like)
@@ -178,7 +178,7 @@ def test_cross_fitted_clips_do_not_sway_their_own_score() -> None:
 
 
 def test_cross_fitting_random_scores_shows_no_skill() -> None:
-    """A threshold tuned on noise looks better than chance on its own clips; the cross-fitted calls may not."""
+    """Check that a threshold tuned on noise beats chance only on its own clips, not when cross-fitted."""
     own, crossed = [], []
     for seed in range(60):
         rng = np.random.default_rng(seed)
@@ -191,7 +191,7 @@ def test_cross_fitting_random_scores_shows_no_skill() -> None:
     assert abs(np.mean(crossed) - 0.5) < 0.03
 
 
-def test_cross_fitting_follows_the_rule_of_the_calibration_even_in_small_folds() -> None:
+def test_cross_fitting_uses_the_threshold_rule_of_the_calibration_in_small_folds() -> None:
     target, logit = draw(9, 220)
     like = fit_calibration(target, logit, fitted_on="valset", target_fpr=0.01)
     assert like.threshold_rule == "target_fpr"
@@ -199,7 +199,7 @@ def test_cross_fitting_follows_the_rule_of_the_calibration_even_in_small_folds()
     assert called[target == 0].mean() < 0.06
 
 
-def test_folds_keep_groups_whole_and_hold_both_classes() -> None:
+def test_folds_keep_groups_whole_and_contain_both_classes() -> None:
     rng = np.random.default_rng(10)
     group = rng.integers(0, 30, 300)
     is_fake = (group % 3 == 0) | ((group % 3 == 1) & (rng.random(300) < 0.5))
@@ -210,7 +210,7 @@ def test_folds_keep_groups_whole_and_hold_both_classes() -> None:
         assert {False, True} == set(is_fake[fold_of == fold])
 
 
-def test_cross_fitting_says_why_it_cannot() -> None:
+def test_impossible_cross_fitting_gives_a_reason() -> None:
     crossed = cross_fit([0, 0, 1, 1], [0, 1, 2, 3], like=Calibration(), groups=["a", "a", "b", "c"])
     assert crossed.score is None
     assert crossed.called_fake is None
@@ -221,11 +221,11 @@ def test_cross_fitting_says_why_it_cannot() -> None:
     "fields",
     [{"slope": 0.0}, {"slope": -1.0}, {"slope": float("nan")}, {"method": "isotonic"}, {"unknown": 1}],
 )
-def test_impossible_calibrations_are_refused(fields: dict) -> None:
+def test_invalid_calibrations_are_rejected(fields: dict) -> None:
     with pytest.raises(ValueError, match=r"slope|knots|no field"):
         Calibration.from_dict(fields)
 
 
-def test_infinite_logits_are_refused() -> None:
+def test_infinite_logits_are_rejected() -> None:
     with pytest.raises(ValueError, match="infinite"):
         fit_calibration([0, 0, 1, 1], [0, 1, 2, np.inf], fitted_on="valset")

@@ -1,4 +1,4 @@
-"""DeLong's variance and test against the pairwise definition, Holm's correction against its definition."""
+"""DeLong's variance and test compared with the pairwise definition, and Holm's correction with its definition."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from utils.metrics.ranking import roc_auc
 
 
 def by_all_pairs(target: np.ndarray, scores: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """AUCs and covariance by the definition of DeLong et al. (1988), comparing every fake with every real."""
+    """Compute AUCs and covariance by the definition of DeLong et al. (1988), comparing every fake with every real."""
     of_fake, of_real = [], []
     for score in scores:
         gap = score[target == 1][:, None] - score[target == 0][None, :]
@@ -57,14 +57,14 @@ def test_paired_test_equals_the_pairwise_definition(levels: int | None) -> None:
     assert (test.low > 0) == (test.p < 0.05 and test.delta > 0)
 
 
-def test_a_worked_example() -> None:
-    """Placements by hand: fakes 1, 1/2, 1 and reals 1, 2/3 give variances 1/12 and 1/18 of the placements."""
+def test_worked_example() -> None:
+    """Check placements computed by hand: fakes 1, 1/2, 1 and reals 1, 2/3 have variances 1/12 and 1/18."""
     aucs, covariance = delong_covariance([0, 0, 1, 1, 1], [[1, 3, 4, 2, 5]])
     assert aucs[0] == pytest.approx(5 / 6)
     assert covariance[0, 0] == pytest.approx((1 / 12) / 3 + (1 / 18) / 2)
 
 
-def test_swapping_the_systems_turns_the_difference_round() -> None:
+def test_swapping_the_systems_negates_the_difference() -> None:
     target, a, b = draw(2, 30, 30)
     forth, back = delong_test(target, a, b), delong_test(target, b, a)
     assert back.delta == pytest.approx(-forth.delta)
@@ -72,13 +72,13 @@ def test_swapping_the_systems_turns_the_difference_round() -> None:
     assert back.low == pytest.approx(-forth.high)
 
 
-def test_equal_orders_do_not_differ() -> None:
+def test_equal_rankings_have_zero_difference() -> None:
     target, a, _ = draw(3, 20, 20)
     test = delong_test(target, a, np.exp(a))
     assert (test.delta, test.low, test.high, test.p, test.reason) == (0.0, 0.0, 0.0, 1.0, "")
 
 
-def test_what_cannot_be_tested_says_why() -> None:
+def test_impossible_test_gives_a_reason() -> None:
     opposite = delong_test([0, 0, 1, 1], [0, 1, 2, 3], [3, 2, 1, 0])
     assert opposite.delta == 1.0
     assert opposite.p is None
@@ -89,14 +89,14 @@ def test_what_cannot_be_tested_says_why() -> None:
         delong_covariance([0, 1, 1], [[0, 1, 2]])
 
 
-def test_p_values_are_even_when_the_systems_are_equally_good() -> None:
+def test_p_values_are_uniform_for_equally_good_systems() -> None:
     rng = np.random.default_rng(4)
     target = np.repeat([0, 1], 50)
     p_values = [delong_test(target, rng.normal(size=100) + target, rng.normal(size=100) + target).p for _ in range(400)]
     assert 0.02 <= np.mean(np.array(p_values) < 0.05) <= 0.09
 
 
-def test_the_interval_stays_within_the_unit_range_and_holds_the_auc() -> None:
+def test_interval_is_within_0_1_and_contains_the_auc() -> None:
     target, a, _ = draw(5, 8, 8)
     interval = delong_interval(target, a)
     assert 0 < interval.low < interval.value < interval.high < 1
@@ -119,7 +119,7 @@ def test_holm_of_a_known_example() -> None:
 
 @settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
-def test_holm_keeps_the_order_and_lies_between_raw_and_bonferroni(p_values: list[float]) -> None:
+def test_holm_keeps_the_order_and_is_between_raw_and_bonferroni(p_values: list[float]) -> None:
     corrected = np.array(holm(p_values))
     raw = np.array(p_values)
     assert np.all(np.diff(corrected[np.argsort(raw, kind="stable")]) >= 0)

@@ -1,4 +1,4 @@
-"""Bootstrap intervals: seeded, exact in what they resample, of about the promised coverage."""
+"""Bootstrap intervals: reproducibility, exact resampling and coverage."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def draw(seed: int, n_real: int, n_fake: int, shift: float = 1.0) -> tuple[np.nd
 
 
 @pytest.mark.parametrize("levels", [None, 2])
-def test_a_resample_by_counts_equals_the_auc_of_the_repeated_clips(levels: int | None) -> None:
+def test_auc_from_draw_counts_equals_auc_of_repeated_clips(levels: int | None) -> None:
     target, score = draw(0, 20, 30)
     score = score if levels is None else np.round(score * levels)
     order = PairOrder(target, score)
@@ -34,12 +34,12 @@ def test_a_resample_by_counts_equals_the_auc_of_the_repeated_clips(levels: int |
         assert auc == pytest.approx(roc_auc(target[rows], score[rows]).value, abs=1e-12)
 
 
-def test_a_resample_without_a_class_has_no_auc() -> None:
+def test_resample_without_a_class_has_no_auc() -> None:
     order = PairOrder([0, 1], [0.0, 1.0])
     assert np.isnan(order.auc(np.array([[0]]), np.array([[1]]))).all()
 
 
-def test_the_interval_is_seeded_and_holds_the_value() -> None:
+def test_interval_is_reproducible_and_contains_the_value() -> None:
     target, score = draw(2, 60, 80)
     first = bootstrap_auc(target, score, seed=3)
     assert first == bootstrap_auc(target, score, seed=3)
@@ -50,16 +50,16 @@ def test_the_interval_is_seeded_and_holds_the_value() -> None:
     assert first.reason == ""
 
 
-def test_resampling_in_portions_gives_every_resample(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resampling_in_chunks_gives_the_same_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     target, score = draw(5, 30, 30)
     whole = bootstrap_auc(target, score, resamples=500)
     monkeypatch.setattr("utils.metrics.intervals.CELLS_AT_ONCE", 60 * 7)
-    portions = bootstrap_auc(target, score, resamples=500)
-    assert portions.low == pytest.approx(whole.low, abs=0.03)
-    assert portions.high == pytest.approx(whole.high, abs=0.03)
+    chunks = bootstrap_auc(target, score, resamples=500)
+    assert chunks.low == pytest.approx(whole.low, abs=0.03)
+    assert chunks.high == pytest.approx(whole.high, abs=0.03)
 
 
-def test_the_interval_covers_the_true_auc_about_as_often_as_it_says() -> None:
+def test_interval_covers_the_true_auc_at_the_nominal_rate() -> None:
     true_auc = 0.7602499389065233  # of two normal distributions one standard deviation apart
     covered = 0
     for seed in range(200):
@@ -68,7 +68,7 @@ def test_the_interval_covers_the_true_auc_about_as_often_as_it_says() -> None:
     assert 0.88 <= covered / 200 <= 0.99
 
 
-def test_perfect_separation_keeps_a_width() -> None:
+def test_interval_of_perfect_separation_has_a_width() -> None:
     ten = bootstrap_auc([0] * 5 + [1] * 5, range(10))
     assert ten.value == 1.0
     assert ten.high == 1.0
@@ -78,7 +78,7 @@ def test_perfect_separation_keeps_a_width() -> None:
     assert many.low > 0.99
 
 
-def test_newcombe_solves_its_equation() -> None:
+def test_newcombe_limits_solve_the_score_equation() -> None:
     low, high = newcombe_interval(0.8, 30, 50)
     for theta in (low, high):
         spread = 1 + 39 * ((1 - theta) / (2 - theta) + theta / (1 + theta))
@@ -92,7 +92,7 @@ def test_newcombe_solves_its_equation() -> None:
     ("target", "reason"),
     [([0, 1, 1], "only 1 clip is or holds real clips"), ([0, 0, 1], "only 1 clip is or holds fake clips")],
 )
-def test_one_clip_of_a_class_gives_no_limits(target: list[int], reason: str) -> None:
+def test_single_clip_of_a_class_gives_no_limits(target: list[int], reason: str) -> None:
     interval = bootstrap_auc(target, [0.1, 0.2, 0.3])
     assert interval.value is not None
     assert interval.low is None
@@ -100,13 +100,13 @@ def test_one_clip_of_a_class_gives_no_limits(target: list[int], reason: str) -> 
     assert interval.reason == reason
 
 
-def test_a_missing_class_gives_no_value() -> None:
+def test_missing_class_gives_no_value() -> None:
     assert bootstrap_auc([1, 1], [0.1, 0.2])[:3] == (None, None, None)
     assert bootstrap_auc([1, 1], [0.1, 0.2]).reason == "no real clips"
     assert bootstrap_auc([0, 1], [0.1, 0.2], resamples=0).reason == "no resampling was requested"
 
 
-def test_groups_of_copies_widen_the_interval() -> None:
+def test_duplicated_clips_widen_the_group_interval() -> None:
     target, score = draw(6, 25, 25)
     copies = 8
     many_target, many_score = np.repeat(target, copies), np.repeat(score, copies)
@@ -128,7 +128,7 @@ def test_too_few_groups_give_no_limits() -> None:
         bootstrap_auc_over_groups([0, 1], [0.1, 0.3], ["a"])
 
 
-def test_same_source_auc_is_the_mean_within_sources_and_ignores_offsets_between_them() -> None:
+def test_same_source_auc_is_the_mean_within_sources_regardless_of_offsets() -> None:
     rng = np.random.default_rng(7)
     source = np.repeat(["a", "b", "c", "d"], 40)
     target = np.tile([0, 1], 80)
@@ -143,7 +143,7 @@ def test_same_source_auc_is_the_mean_within_sources_and_ignores_offsets_between_
     assert moved.value == pytest.approx(interval.value)
 
 
-def test_sources_of_one_class_only_confound_the_pooled_auc_and_not_this_one() -> None:
+def test_single_class_sources_do_not_affect_same_source_auc() -> None:
     source = ["reals"] * 50 + ["fakes"] * 50 + ["both"] * 4
     target = [0] * 50 + [1] * 50 + [0, 1, 0, 1]
     score = [0.0] * 50 + [1.0] * 50 + [0.6, 0.5, 0.4, 0.5]

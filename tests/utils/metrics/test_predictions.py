@@ -1,4 +1,4 @@
-"""Reading, joining and pairing predictions files."""
+"""Reading, joining and pairing of predictions files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def table(**columns: list) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def test_reading_keeps_text_and_turns_scores_into_numbers(tmp_path: Path) -> None:
+def test_reading_converts_scores_and_keeps_other_columns_as_text(tmp_path: Path) -> None:
     path = tmp_path / "scores.csv"
     path.write_text('\ufeffvideo, y_pred ,type\n"a, b.mp4",0.5, 007 \n\nc.mp4,,\n', encoding="utf-8")
     read = read_predictions(path)
@@ -32,7 +32,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         read_table(tmp_path / "absent.csv")
 
 
-def test_labels_have_the_last_word_on_labels_and_predictions_on_scores() -> None:
+def test_label_file_overrides_labels_and_predictions_override_scores() -> None:
     predictions = table(
         video_name=["b", "a"], score=[0.2, 0.9], type=["old", "old"], seconds=["1", "2"], reason=["", "x"]
     )
@@ -59,7 +59,7 @@ def test_a_placeholder_does_not_contradict_a_target() -> None:
     assert joined["target"].tolist() == ["1"]
 
 
-def test_labels_are_lent_only_to_tables_without() -> None:
+def test_labels_are_copied_only_to_tables_without_targets() -> None:
     lender = table(video_name=["a", "b"], target=["1", "0"], type=["x", ""], score=[0.1, 0.2])
     borrower = table(video_name=["b", "z"], score=[0.5, 0.6])
     lent = lend_labels(borrower, lender)
@@ -70,7 +70,7 @@ def test_labels_are_lent_only_to_tables_without() -> None:
     assert lend_labels(borrower, borrower) is borrower
 
 
-def test_pairing_gives_the_rows_of_the_shared_clips() -> None:
+def test_pair_returns_row_numbers_of_shared_clips() -> None:
     first = table(video_name=["a", "b", "c"], target=["1", "0", "1"])
     second = table(video_name=["c", "a", "d"], target=["1", "1", "0"])
     shared = pair(first, second)

@@ -1,4 +1,4 @@
-"""Ranking metrics against scikit-learn, with ties, weights, one class and few clips."""
+"""Ranking metrics compared with scikit-learn, with ties, weights, one class and few clips."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ METRICS = (roc_auc, average_precision, equal_error_rate)
 
 
 def draw(seed: int, n: int, levels: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Targets with both classes and scores, rounded to ``levels`` steps to make ties."""
+    """Return targets of both classes, and scores rounded to ``levels`` steps to create ties."""
     rng = np.random.default_rng(seed)
     target = np.concatenate([[0, 1], rng.integers(0, 2, n - 2)])
     score = rng.normal(size=n) + 0.8 * target
@@ -34,7 +34,7 @@ def draw(seed: int, n: int, levels: int | None = None) -> tuple[np.ndarray, np.n
 
 @st.composite
 def tied_clips(drawn: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
-    """A few clips of both classes whose scores come from a handful of values."""
+    """Generate a few clips of both classes with few distinct scores."""
     rows = drawn(st.lists(st.tuples(st.integers(0, 1), st.integers(-3, 3)), min_size=1, max_size=30))
     target, score = zip(*rows, (0, drawn(st.integers(-3, 3))), (1, drawn(st.integers(-3, 3))), strict=True)
     return np.array(target), np.array(score, dtype=float)
@@ -59,7 +59,7 @@ def test_weights_equal_scikit_learn(levels: int | None) -> None:
     assert average_precision(target, score, weight).value == pytest.approx(expected, abs=1e-12)
 
 
-def test_whole_weights_equal_repeated_clips() -> None:
+def test_integer_weights_equal_repeated_clips() -> None:
     target, score = draw(7, 40, 2)
     times = np.random.default_rng(8).integers(1, 4, 40)
     for metric in METRICS:
@@ -68,7 +68,7 @@ def test_whole_weights_equal_repeated_clips() -> None:
 
 
 @pytest.mark.parametrize("levels", [None, 3, 1])
-def test_curve_runs_through_the_points_of_scikit_learn(levels: int | None) -> None:
+def test_roc_curve_points_match_scikit_learn(levels: int | None) -> None:
     target, score = draw(9, 200, levels)
     curve = roc_curve(target, score)
     fpr, tpr, _ = sklearn_metrics.roc_curve(target, score, drop_intermediate=False)
@@ -80,7 +80,7 @@ def test_curve_runs_through_the_points_of_scikit_learn(levels: int | None) -> No
         assert np.mean(score[target == 1] >= threshold) == pytest.approx(y)
 
 
-def test_det_curve_is_the_roc_curve_with_misses() -> None:
+def test_det_curve_is_the_roc_curve_with_false_negative_rate() -> None:
     target, score = draw(10, 100)
     roc, det = roc_curve(target, score), det_curve(target, score)
     np.testing.assert_allclose(det.fnr, 1 - roc.tpr)
@@ -89,7 +89,7 @@ def test_det_curve_is_the_roc_curve_with_misses() -> None:
 
 @pytest.mark.parametrize("levels", [None, 4, 1])
 @pytest.mark.parametrize("n", [2, 15, 500])
-def test_eer_is_where_the_curve_crosses_the_falling_diagonal(n: int, levels: int | None) -> None:
+def test_eer_is_where_fpr_equals_fnr_on_the_roc_curve(n: int, levels: int | None) -> None:
     target, score = draw(n + 1, n, levels)
     points = np.stack(sklearn_metrics.roc_curve(target, score, drop_intermediate=False)[:2], axis=1)
     after = next(i for i, (x, y) in enumerate(points) if x + y >= 1)
@@ -99,7 +99,7 @@ def test_eer_is_where_the_curve_crosses_the_falling_diagonal(n: int, levels: int
 
 
 @pytest.mark.parametrize(("score", "rate"), [([0, 1, 2, 3], 0.0), ([3, 2, 1, 0], 1.0), ([1, 1, 1, 1], 0.5)])
-def test_eer_of_known_orders(score: list[int], rate: float) -> None:
+def test_eer_of_known_rankings(score: list[int], rate: float) -> None:
     assert equal_error_rate([0, 0, 1, 1], score).value == pytest.approx(rate)
 
 
@@ -111,7 +111,7 @@ def test_tpr_at_fpr_is_the_best_attainable(fpr: float, levels: int | None) -> No
     assert tpr_at_fpr(target, score, fpr).value == pytest.approx(found[rates <= fpr].max(), abs=1e-12)
 
 
-def test_tpr_at_fpr_needs_the_reals_to_resolve_it() -> None:
+def test_tpr_at_fpr_needs_enough_reals() -> None:
     target = np.array([0] * 15 + [1] * 50)
     score = np.arange(65.0)
     assert tpr_at_fpr(target, score, 0.001) == (None, "only 15 real clips")
@@ -125,7 +125,7 @@ def test_tpr_at_fpr_needs_the_reals_to_resolve_it() -> None:
 
 
 @pytest.mark.parametrize("metric", [*METRICS, lambda t, s: tpr_at_fpr(t, s, 0.5), balanced_accuracy])
-def test_a_missing_class_gives_no_value_and_the_reason(metric) -> None:
+def test_missing_class_gives_a_reason_instead_of_a_value(metric) -> None:
     assert metric([1, 1], [0, 1]) == (None, "no real clips")
     assert metric([0, 0], [0, 1]) == (None, "no fake clips")
     assert metric([], []).value is None
@@ -143,7 +143,7 @@ def test_auc_counts_pairs_with_ties_as_half(clips: tuple[np.ndarray, np.ndarray]
 
 @settings(deadline=None)
 @given(tied_clips())
-def test_metrics_depend_on_the_order_only(clips: tuple[np.ndarray, np.ndarray]) -> None:
+def test_metrics_depend_only_on_the_ranking(clips: tuple[np.ndarray, np.ndarray]) -> None:
     target, score = clips
     shuffled = np.random.default_rng(0).permutation(len(target))
     for metric in METRICS:
@@ -155,13 +155,13 @@ def test_metrics_depend_on_the_order_only(clips: tuple[np.ndarray, np.ndarray]) 
 
 @settings(deadline=None)
 @given(tied_clips())
-def test_swapping_the_classes_turns_the_auc_round(clips: tuple[np.ndarray, np.ndarray]) -> None:
+def test_swapping_the_classes_complements_the_auc(clips: tuple[np.ndarray, np.ndarray]) -> None:
     target, score = clips
     assert roc_auc(1 - target, score).value == pytest.approx(1 - roc_auc(target, score).value, abs=1e-12)
     assert equal_error_rate(1 - target, -score).value == pytest.approx(equal_error_rate(target, score).value, abs=1e-9)
 
 
-def test_balanced_accuracy_equals_scikit_learn_and_counts_coin_tosses() -> None:
+def test_balanced_accuracy_equals_scikit_learn_and_accepts_half_decisions() -> None:
     target, score = draw(12, 200)
     called = score > 0.3
     expected = sklearn_metrics.balanced_accuracy_score(target, called)
@@ -179,6 +179,6 @@ def test_balanced_accuracy_equals_scikit_learn_and_counts_coin_tosses() -> None:
         ([0, 1], [0.0, 1.0], [1.0], "one finite"),
     ],
 )
-def test_bad_columns_are_refused(target, score, weight, message: str) -> None:
+def test_invalid_columns_are_rejected(target, score, weight, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         tally(target, score, weight)

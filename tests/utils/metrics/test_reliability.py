@@ -1,4 +1,4 @@
-"""Brier score and calibration error against scikit-learn and their definitions."""
+"""Brier score and calibration error compared with scikit-learn and their definitions."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def test_ece_is_the_weighted_mean_gap() -> None:
     assert expected_calibration_error([], []) == (None, "no clips")
 
 
-def test_edges_belong_to_the_bin_above_and_one_to_the_last() -> None:
+def test_bin_edges_belong_to_the_upper_bin_and_1_to_the_last() -> None:
     table = reliability_table([0, 1, 1], [0.0, 0.5, 1.0], bins=2)
     assert [row.n for row in table] == [1, 2]
     assert reliability_table([0], [0.1])[14].mean_score is None
 
 
 @pytest.mark.parametrize("score", [-0.1, 1.1])
-def test_what_is_no_probability_is_refused(score: float) -> None:
+def test_scores_outside_0_1_are_rejected(score: float) -> None:
     with pytest.raises(ValueError, match="outside"):
         brier_score([0], [score])

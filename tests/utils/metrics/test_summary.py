@@ -1,4 +1,4 @@
-"""The summary: the promised keys, a reason for every figure that is missing, and honest coverage."""
+"""Split summaries: documented keys, a reason for every missing figure, and coverage."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from utils.errors import UsageError
 from utils.metrics import Calibration, DecisionRule, fit_calibration, roc_auc, same_source_auc, summarise
 from utils.metrics.coverage import POLICIES
 
-PROMISED = {
+DOCUMENTED = {
     "split", "n", "coverage", "auc", "tpr_at_fpr", "eer", "ap", "balanced_accuracy", "brier", "ece", "threshold", "in_sample",
     "initialisation", "per_type", "same_source", "reasons",
 }  # fmt: skip
@@ -26,7 +26,7 @@ METRICS = (
 
 
 def draw(n: int = 400, seed: int = 0) -> pd.DataFrame:
-    """A predictions table with every label column and one clip in ten unscored."""
+    """Return a predictions table with every label column and one in ten clips unscored."""
     rng = np.random.default_rng(seed)
     target = rng.permutation(np.arange(n) % 2)
     logit = 4 * (rng.normal(size=n) + 1.2 * target) - 2
@@ -46,7 +46,7 @@ def draw(n: int = 400, seed: int = 0) -> pd.DataFrame:
 
 
 def missing(figures: Any, path: str) -> Iterator[str]:
-    """Dotted paths of every ``None`` below a figure."""
+    """Yield the dotted path of every ``None`` below a figure."""
     if figures is None:
         yield path
     elif isinstance(figures, dict):
@@ -54,7 +54,7 @@ def missing(figures: Any, path: str) -> Iterator[str]:
             yield from missing(below, f"{path}.{key}")
 
 
-def assert_every_gap_has_its_reason(summary: dict[str, Any]) -> None:
+def assert_every_none_has_a_reason(summary: dict[str, Any]) -> None:
     for metric in METRICS:
         for path in missing(summary[metric], metric):
             parent = path.rpartition(".")[0]
@@ -72,17 +72,17 @@ def all_numbers(figures: dict[str, Any]) -> Iterator[Any]:
 
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("n", [2, 5, 30, 400])
-def test_keys_json_and_reasons(n: int, policy: str) -> None:
+def test_summary_has_documented_keys_and_a_reason_for_every_none(n: int, policy: str) -> None:
     summary = summarise(draw(n), split="valset", coverage_policy=policy, bootstrap=50, initialisation="random")
-    assert set(summary) >= PROMISED
+    assert set(summary) >= DOCUMENTED
     assert set(summary["auc"]) == {"value", "low", "high"}
     assert set(summary["tpr_at_fpr"]) == {"0.001", "0.005", "0.01"}
     assert set(summary["same_source"]) == {"value", "low", "high", "sources"}
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
-    assert_every_gap_has_its_reason(summary)
+    assert_every_none_has_a_reason(summary)
 
 
-def test_figures_equal_the_functions_on_the_scored_clips() -> None:
+def test_figures_equal_the_metric_functions_on_scored_clips() -> None:
     table = draw()
     scored = table.dropna(subset="logit")
     summary = summarise(table, split="valset", bootstrap=100)
@@ -97,7 +97,7 @@ def test_figures_equal_the_functions_on_the_scored_clips() -> None:
     assert summary["reasons"].keys() == {"tpr_at_fpr.0.001", "tpr_at_fpr.0.005"}
 
 
-def test_each_type_is_set_against_all_reals_and_averaged_evenly() -> None:
+def test_each_type_is_compared_with_all_reals_and_macro_auc_is_unweighted() -> None:
     table = draw()
     summary = summarise(table, split="valset", bootstrap=0)
     scored = table.dropna(subset="logit")
@@ -112,7 +112,7 @@ def test_each_type_is_set_against_all_reals_and_averaged_evenly() -> None:
     assert set(summary["per_source"]) == {"s1", "s2", "s3"}
 
 
-def test_policies_count_unscored_clips_as_they_say() -> None:
+def test_coverage_policies_count_unscored_clips() -> None:
     table = pd.DataFrame({"target": [0, 0, 1, 1, 1], "score": [0.1, np.nan, 0.9, np.nan, 0.05]})
     aucs = {policy: row["auc"] for policy, row in summarise(table, split="x")["policies"].items()}
     as_real = roc_auc([0, 0, 1, 1, 1], [0.1, -1, 0.9, -1, 0.05]).value
@@ -129,7 +129,7 @@ def test_policies_count_unscored_clips_as_they_say() -> None:
 @pytest.mark.parametrize(
     ("policy", "accuracy"), [("exclude", 0.75), ("as-real", 2 / 3), ("as-fake", 7 / 12), ("as-chance", 0.625)]
 )
-def test_the_policy_reaches_the_headline_and_the_calls(policy: str, accuracy: float) -> None:
+def test_coverage_policy_affects_headline_auc_and_balanced_accuracy(policy: str, accuracy: float) -> None:
     table = pd.DataFrame({"target": [0, 0, 1, 1, 1], "score": [0.1, np.nan, 0.9, np.nan, 0.05]})
     summary = summarise(table, split="x", coverage_policy=policy)
     assert summary["auc"]["value"] == pytest.approx(summary["policies"][policy]["auc"])
@@ -151,7 +151,7 @@ def test_the_policy_reaches_the_headline_and_the_calls(policy: str, accuracy: fl
         (None, "there is no target column"),
     ],
 )
-def test_labels_without_targets_claim_nothing(targets: list | None, reason: str) -> None:
+def test_labels_without_targets_give_no_metrics(targets: list | None, reason: str) -> None:
     table = pd.DataFrame({"video_name": list("abcd"), "score": [0.1, 0.2, 0.8, np.nan], "type": "x", "source": "s"})
     if targets is not None:
         table["target"] = targets
@@ -162,10 +162,10 @@ def test_labels_without_targets_claim_nothing(targets: list | None, reason: str)
     claimed = [figure for metric in METRICS for figure in all_numbers({metric: summary[metric]})]
     assert set(claimed) == {None, 0}  # 0 groups and 0 sources
     assert summary["reliability"] is None
-    assert_every_gap_has_its_reason(summary)
+    assert_every_none_has_a_reason(summary)
 
 
-def test_rows_without_a_target_are_left_out_and_counted() -> None:
+def test_rows_without_target_are_excluded_and_counted() -> None:
     table = draw(100)
     more = pd.concat([table, table.assign(target=-1)], ignore_index=True)
     summary = summarise(more, split="valset", bootstrap=50)
@@ -174,7 +174,7 @@ def test_rows_without_a_target_are_left_out_and_counted() -> None:
     assert summary["auc"] == summarise(table, split="valset", bootstrap=50)["auc"]
 
 
-def test_nothing_scored_claims_nothing() -> None:
+def test_no_scored_clips_give_no_metrics() -> None:
     table = pd.DataFrame({"target": [0, 1], "score": [np.nan, np.nan], "reason": ["no_face", ""]})
     summary = summarise(table, split="x")
     assert summary["coverage"] == 0.0
@@ -185,7 +185,7 @@ def test_nothing_scored_claims_nothing() -> None:
     assert one_sided["coverage_by_class"] == {"real": 0.0, "fake": 1.0}
 
 
-def test_a_score_that_is_no_probability_still_ranks() -> None:
+def test_scores_outside_0_1_are_still_ranked() -> None:
     table = draw(60).drop(columns="logit")
     table["score"] = 100 * table["score"] - 50
     summary = summarise(table, split="other", bootstrap=0)
@@ -200,12 +200,12 @@ def test_a_score_that_is_no_probability_still_ranks() -> None:
     )
 
 
-def test_ranking_prefers_the_logit_where_the_score_saturates() -> None:
+def test_ranking_uses_the_logit_if_scores_saturate() -> None:
     table = pd.DataFrame({"target": [0, 1, 0, 1], "logit": [50.0, 60.0, 70.0, 80.0], "score": [1.0] * 4})
     assert summarise(table, split="x")["auc"]["value"] == 0.75
 
 
-def test_calibration_gives_score_and_threshold() -> None:
+def test_calibration_sets_score_and_threshold() -> None:
     table = draw()
     held_out = draw(seed=1).dropna(subset="logit")
     calibration = fit_calibration(held_out["target"], held_out["logit"], fitted_on="valset")
@@ -227,13 +227,13 @@ def test_in_sample_figures_are_cross_fitted() -> None:
     table = draw(80)
     scored = table.dropna(subset="logit")
     calibration = fit_calibration(scored["target"], scored["logit"], fitted_on="valset")
-    naive = summarise(table, split="valset", rule=DecisionRule(calibration), bootstrap=0)
-    honest = summarise(table, split="valset", rule=DecisionRule(calibration, in_sample=True), bootstrap=0)
-    assert honest["in_sample"] is True
-    assert honest["brier"] > naive["brier"]
-    assert honest["balanced_accuracy"] <= naive["balanced_accuracy"]
-    assert honest["threshold"] == naive["threshold"]
-    assert honest["auc"] == naive["auc"]
+    in_sample = summarise(table, split="valset", rule=DecisionRule(calibration), bootstrap=0)
+    cross_fitted = summarise(table, split="valset", rule=DecisionRule(calibration, in_sample=True), bootstrap=0)
+    assert cross_fitted["in_sample"] is True
+    assert cross_fitted["brier"] > in_sample["brier"]
+    assert cross_fitted["balanced_accuracy"] <= in_sample["balanced_accuracy"]
+    assert cross_fitted["threshold"] == in_sample["threshold"]
+    assert cross_fitted["auc"] == in_sample["auc"]
     one_group = summarise(
         table.assign(group="g"), split="v", rule=DecisionRule(calibration, in_sample=True), bootstrap=0
     )
@@ -251,13 +251,13 @@ def test_in_sample_figures_are_cross_fitted() -> None:
         ({"score": [0.1, np.nan, 0.2], "logit": [np.nan, 1.0, np.nan]}, "only a score and others only a logit"),
     ],
 )
-def test_bad_values_are_named(changes: dict[str, list], message: str) -> None:
+def test_invalid_values_are_named(changes: dict[str, list], message: str) -> None:
     table = pd.DataFrame({"video_name": ["a.mp4", "b.mp4", "c.mp4"], "target": [0, 1, 1], "score": [0.1, 0.2, 0.3]})
     with pytest.raises(UsageError, match=message):
         summarise(table.assign(**changes), split="x")
 
 
-def test_nothing_scored_is_no_figure_whatever_the_columns() -> None:
+def test_empty_score_columns_give_no_auc() -> None:
     table = pd.DataFrame({"video_name": ["a.mp4", "b.mp4"], "target": [0, 1]})
     for columns in ("logit",), ("score",), ("score", "logit"):
         summary = summarise(table.assign(**dict.fromkeys(columns, np.nan)), split="x", bootstrap=0)
@@ -265,14 +265,14 @@ def test_nothing_scored_is_no_figure_whatever_the_columns() -> None:
         assert summary["reasons"]["auc"] == "no clip was scored"
 
 
-def test_a_missing_column_and_an_unknown_policy_are_named() -> None:
+def test_missing_column_and_unknown_policy_are_named() -> None:
     with pytest.raises(UsageError, match="neither a score nor a logit"):
         summarise(pd.DataFrame({"target": [0, 1]}), split="x")
     with pytest.raises(UsageError, match="'guess' is not one of exclude"):
         summarise(draw(10), split="x", coverage_policy="guess")
 
 
-def test_the_order_of_the_rows_does_not_matter() -> None:
+def test_row_order_does_not_matter() -> None:
     table = draw(200)
     shuffled = summarise(table.sample(frac=1, random_state=0), split="x", bootstrap=0)
     straight = summarise(table, split="x", bootstrap=0)
