@@ -1,4 +1,4 @@
-"""A speech encoder that needs no package, for tests; the workers it is called from are this process."""
+"""A speech encoder for tests that needs no package. Work is done in this process instead of workers."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 import dataset.extraction
-import dataset.voice_bank
-import engine.fitting.judging
+import engine.fitting.base
 import engine.predict
 from utils.config import Section
 from utils.features.encoders import SPEECH_ENCODERS, SpeechEncoder
@@ -39,21 +38,21 @@ class BandsEncoder(SpeechEncoder):
 
 
 def in_this_process(function: Callable, tasks: Iterable[Any], **_: Any) -> Iterator[tuple[Any, Any, str]]:
-    """What `run_in_workers` does, without workers: they would not know an encoder that a test has registered."""
+    """Run tasks like `run_in_workers`, but in this process: workers do not know an encoder that a test registered."""
     for task in tasks:
         yield task, function(task), ""
 
 
 @pytest.fixture(scope="module")
 def fake_encoder():
-    """The name of a registered encoder; its calls are counted from 0."""
+    """Register the encoder, reset its call count, and yield its name."""
     BandsEncoder.calls = 0
     with contextlib.ExitStack() as undo:
         patch = undo.enter_context(pytest.MonkeyPatch.context())
         patch.setitem(SPEECH_ENCODERS._entries, FAKE, None)
         del SPEECH_ENCODERS._entries[FAKE]
         SPEECH_ENCODERS.register(FAKE, Section)(BandsEncoder)
-        for module in (dataset.extraction, dataset.voice_bank, engine.fitting.judging, engine.predict):
+        for module in (dataset.extraction, engine.fitting.base, engine.predict):
             patch.setattr(module, "run_in_workers", in_this_process)
         yield FAKE
     encoders_base._made.cache_clear()

@@ -1,6 +1,7 @@
-"""Make a labelled training set from real clips alone: each as it is and with its voice or its face forged.
+"""Make a labelled training set from real clips: each clip unchanged, and with its voice or its face forged.
 
-What is not forged is copied as it is; what is goes through the same random processing in real and forged copies.
+Tracks that are not forged are copied; forged ones get the same random processing in real and forged copies. An interrupted
+run keeps its finished clips; the same command continues it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from utils.errors import UsageError
 
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
-    """The command line as a namespace."""
+    """Parse the command line."""
     parser = OneLineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--video_dir", type=Path, required=True, help="real clips, searched with its sub-folders")
     parser.add_argument("--output", type=Path, required=True, help="gets trainset/ and trainset_label.txt")
@@ -26,9 +27,10 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--modality", choices=("audio", "video", "both"), default="audio", help="what is forged (default: %(default)s)"
     )
+    parser.add_argument("--workers", type=int, default=0, help="worker processes; 0: one per core (default)")
     arguments = parser.parse_args(argv)
-    if arguments.fakes_per_clip < 1 or arguments.seed < 0:
-        raise UsageError("--fakes_per_clip is 1 or more, --seed 0 or more")
+    if arguments.fakes_per_clip < 1 or arguments.seed < 0 or arguments.workers < 0:
+        raise UsageError("--fakes_per_clip is 1 or more, --seed and --workers are 0 or more")
     return arguments
 
 
@@ -37,20 +39,12 @@ def main(argv: Sequence[str]) -> int:
     arguments = parse_arguments(argv)
     import logging
 
-    from dataset.pseudo_fakes.build import LABELS, build_pseudo_fakes
+    from dataset.pseudo_fakes.build import SetSettings, build_pseudo_fakes
     from engine.predict import find_videos
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    if (arguments.output / LABELS).exists():
-        raise UsageError(f"--output {arguments.output}: there is a {LABELS} already")
-    paths = find_videos(arguments.video_dir)
-    made = build_pseudo_fakes(
-        paths,
-        arguments.output,
-        seed=arguments.seed,
-        fakes_per_clip=arguments.fakes_per_clip,
-        modality=arguments.modality,
-    )
+    settings = SetSettings(arguments.seed, arguments.fakes_per_clip, arguments.modality)
+    made = build_pseudo_fakes(find_videos(arguments.video_dir), arguments.output, settings, workers=arguments.workers)
     print(f"{arguments.output}: {int((made['target'] == 0).sum())} real and {int(made['target'].sum())} forged clips")
     return 0
 

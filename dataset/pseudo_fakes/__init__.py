@@ -1,1 +1,1 @@
-"""Forgeries made from real clips alone, so that a detector can be trained where no fake is at hand."""
+"""Pseudo-fakes: forgeries made from real clips, to train a detector without real-world fakes."""

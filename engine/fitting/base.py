@@ -1,18 +1,22 @@
-"""What fits an expert: something that gathers material once, then fits and judges as often as folds and seeds ask."""
+"""The interface of expert fitters, their registry, and the labelled clips that they are fitted on."""
 
 from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 
 from dataset.clips import ClipTable
+from dataset.workers import run_in_workers, worker_count
 from engine.config import RunConfig
-from models.experts.base import Expert
+from models.experts.base import Expert, ExpertConfig
+from utils.cache import Runner
 from utils.errors import UsageError
+from utils.registry import Registry
 
 log = logging.getLogger(__name__)
 
@@ -21,31 +25,31 @@ E = TypeVar("E", bound=Expert)
 Part = Literal["audio", "video"]
 
 MODALITIES = ("RVFA", "FVRA", "FVFA")
-"""What can be forged of a fake: the voice, the picture, or both."""
+"""Values of the label column `modality` for fakes: forged audio, forged video, or both."""
 
 
 @dataclass(frozen=True)
 class LabelledClips:
-    """The clips that experts are fitted on and judged by.
+    """The clips that experts are fitted and evaluated on.
 
     Attributes:
-        table: labels and where the clips lie; a `target` of 0 is a real clip.
-        folds: (n,) int, the fold of each.
-        groups: (n,) text, what relates clips: a source or a person.
+        table: labels and clip files; a `target` of 0 is a real clip.
+        folds: (n,) int, the fold of each clip.
+        groups: (n,) text, the group of related clips that each belongs to: a source or a person.
     """
 
     table: ClipTable
     folds: np.ndarray
     groups: np.ndarray
 
-    def teaching_fakes(self, part: Part) -> np.ndarray:
-        """(n,) bool: fakes that can teach what a forged picture or sound is.
+    def training_fakes(self, part: Part) -> np.ndarray:
+        """Return which labelled fakes are examples of a forged audio track or a forged face, (n,) bool.
 
-        The labels' `modality` (`MODALITIES`, in any case) says which part of a clip is forged; without the column every fake
-        counts, and a fake whose cell is empty teaches nothing.
+        The label column `modality` (`MODALITIES`, in any case) names the forged part. Without the column every fake counts;
+        a fake with an empty cell does not.
 
         Raises:
-            UsageError: a fake's modality is something else.
+            UsageError: a fake has another modality.
         """
         fake = self.target == 1
         if "modality" not in self.table.labels:
@@ -55,9 +59,9 @@ class LabelledClips:
             raise UsageError(
                 f"the modality of {self.table.names[clip]} is {modality[clip]!r}; a fake's is one of {', '.join(MODALITIES)}"
             )
-        teaching = fake & np.isin(modality, {"video": ["FVRA", "FVFA"], "audio": ["RVFA", "FVFA"]}[part])
-        log.info("%d of %d labelled fakes can teach a forged %s", teaching.sum(), fake.sum(), part)
-        return teaching
+        chosen = fake & np.isin(modality, {"video": ["FVRA", "FVFA"], "audio": ["RVFA", "FVFA"]}[part])
+        log.info("%d of %d labelled fakes are examples of forged %s", chosen.sum(), fake.sum(), part)
+        return chosen
 
     @property
     def target(self) -> np.ndarray:
@@ -65,7 +69,7 @@ class LabelledClips:
         return self.table.labels["target"].to_numpy(float)
 
     def __len__(self) -> int:
-        """The number of clips."""
+        """Return the number of clips."""
         return len(self.folds)
 
 
@@ -73,26 +77,26 @@ class ExpertFitter(ABC, Generic[E]):
     """Fits one kind of expert. It is sent to worker processes, so it holds paths or small arrays, no models."""
 
     key: str
-    """Text that differs whenever the material does; judged folds are kept under it."""
+    """Text that differs whenever the training examples do; out-of-fold scores are cached under it."""
 
-    calibrates_on_stand_ins: ClassVar[bool] = False
-    """Whether stand-ins set the expert's calibration even where fakes are labelled, since those are seldom of its kind."""
+    calibrates_on_pseudo_fakes: ClassVar[bool] = False
+    """Whether the expert is calibrated on held-out pseudo-fakes although fakes are labelled: few of those are of its kind."""
 
     @classmethod
-    def check(cls, config: RunConfig) -> None:  # noqa: B027  (an expert that needs nothing says nothing)
-        """Refuse what would fail later, before any clip is described.
+    def check(cls, config: RunConfig) -> None:  # noqa: B027  (optional)
+        """Check requirements before any clip is decoded.
 
         Raises:
-            UsageError: something that the expert is fitted with cannot be had.
+            UsageError: something that the fit needs is not available.
         """
 
     @classmethod
     @abstractmethod
     def gather(cls, clips: LabelledClips, config: RunConfig) -> ExpertFitter[E] | None:
-        """Describe the clips and make what the expert is fitted on, kept below `config.fit.cache`.
+        """Extract the clips' features and make the training examples, cached below `config.fit.cache`.
 
         Returns:
-            The fitter; `None`, with a line in the log, when these clips cannot teach the expert, which then stays out.
+            The fitter, or `None` when these clips are too few for the expert, which is then left out; the log says why.
 
         Raises:
             UsageError: the labels or settings cannot be used.
@@ -101,16 +105,48 @@ class ExpertFitter(ABC, Generic[E]):
 
     @abstractmethod
     def fit(self, expert: E, *, seed: int, without_fold: int | None = None) -> None:
-        """Fit the expert on all real clips, or on those outside one fold.
+        """Fit the expert on all training examples, or on those outside one fold.
 
         Raises:
-            WorkError: nothing is left to fit on.
+            WorkError: no training example is left.
         """
 
     @abstractmethod
-    def judge(self, expert: E, clips: np.ndarray) -> np.ndarray:
-        """Raw log-odds (len(clips),) of the labelled clips of these numbers; NaN where the expert has no opinion."""
+    def score(self, expert: E, clips: np.ndarray) -> np.ndarray:
+        """Score labelled clips.
+
+        Args:
+            expert: a fitted expert.
+            clips: (m,) numbers of the clips.
+
+        Returns:
+            (m,) raw log-odds, exactly as `Expert.raw` gives them; NaN where the expert's mask is false.
+        """
 
     @abstractmethod
-    def stand_ins(self, expert: E, fold: int) -> np.ndarray:
-        """Raw log-odds of pseudo-fakes made of that fold's real clips: fakes to calibrate with where none is labelled."""
+    def score_pseudo_fakes(self, expert: E, fold: int) -> np.ndarray:
+        """Score held-out pseudo-fakes: those made from the real clips of one fold.
+
+        Returns:
+            (p,) raw log-odds. They calibrate the expert where no fake is labelled.
+        """
+
+
+FITTERS: Registry[ExpertConfig, ExpertFitter] = Registry("expert fitter")
+"""The fitter of each expert, registered under the expert's name."""
+
+
+def cache_runner(config: RunConfig, *, timeout_s: float | None = None) -> Runner:
+    """Return a runner for `compute_missing` that uses the configured number of worker processes.
+
+    Args:
+        config: `extraction.workers` and `extraction.timeout_s` are used.
+        timeout_s: time limit of a task instead of the configured one.
+    """
+    limit_s = config.extraction.timeout_s if timeout_s is None else timeout_s
+
+    def run(function: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterable[tuple[Any, Any, str]]:
+        workers = worker_count(config.extraction.workers, len(tasks))
+        return run_in_workers(function, tasks, workers=workers, timeout_s=limit_s)
+
+    return run

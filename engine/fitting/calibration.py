@@ -1,4 +1,4 @@
-"""From an expert's raw log-odds to a log-likelihood ratio: one positive slope, and a bias that follows from it."""
+"""Calibration of an expert: a positive slope and a bias turn its raw log-odds into a log-likelihood ratio."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from scipy.special import logsumexp
 from models.experts.evidence import clip_evidence
 
 SLOPES = np.geomspace(0.02, 5.0, 60)
-"""Candidates, in log-odds per standard deviation of the real clips."""
+"""Candidate slopes, in log-odds per standard deviation of the real clips."""
 
 LEAST_SPREAD = 1e-6
 
 
 def evidence_of(raw: np.ndarray, slope: float, bias: float, bound: float) -> np.ndarray:
-    """`clip_evidence` of raw log-odds (n,); NaN, an expert without an opinion, is no evidence: 0."""
+    """Return `clip_evidence` of raw log-odds (n,); 0 for NaN, where the expert abstained."""
     evidence = clip_evidence(torch.from_numpy(slope * raw + bias), bound).numpy()
     return np.where(np.isnan(raw), 0.0, evidence)
 
@@ -23,19 +23,19 @@ def evidence_of(raw: np.ndarray, slope: float, bias: float, bound: float) -> np.
 def fit_slope_and_bias(raw: np.ndarray, target: np.ndarray, groups: np.ndarray, bound: float) -> tuple[float, float]:
     """Fit an expert's calibration on clips that it was not fitted on.
 
-    The slope is the one that best ranks fakes above the real clips *of their own group* (conditional logistic loss over pairs,
-    every group weighing the same): scene, camera and codec are the same there, so that it measures what the expert knows of
-    forgeries and not of publishers. Without a group of both classes all clips are one. A likelihood ratio is 1 on average over
-    real clips; that gives the bias.
+    The slope minimises the conditional logistic loss of ranking fakes above the real clips *of their own group*; every group
+    has the same weight. Scene, camera and codec are the same within a group, so the slope measures knowledge of forgeries and
+    not of publishers. If no group has both classes, all clips form one group. The bias makes the mean likelihood ratio of
+    real clips 1.
 
     Args:
-        raw: (n,) raw log-odds; NaN where the expert has no opinion, which are passed over.
+        raw: (n,) raw log-odds; NaN, where the expert abstained, is ignored.
         target: (n,) 1 for fake, 0 for real.
         groups: (n,) text.
         bound: see `clip_evidence`.
 
     Returns:
-        Slope and bias for `Expert.calibrate`. A slope of 0 silences an expert that ranks fakes no better than chance.
+        Slope and bias for `Expert.calibrate`. Both are 0 for an expert that ranks fakes no better than chance.
     """
     known = ~np.isnan(raw)
     raw, is_fake, groups = raw[known], target[known] == 1, groups[known]
@@ -59,12 +59,12 @@ def fit_slope_and_bias(raw: np.ndarray, target: np.ndarray, groups: np.ndarray, 
 
 
 def bias_for(real: np.ndarray, slope: float) -> float:
-    """The bias that makes the likelihood ratios of real clips (raw log-odds (n,)) 1 on average, before they are bounded."""
+    """Return the bias that makes the mean likelihood ratio of real clips (raw log-odds (n,)) 1, before bounding."""
     return float(np.log(len(real)) - logsumexp(slope * real))
 
 
 def pairs_within(is_fake: np.ndarray, groups: np.ndarray) -> list[tuple[np.ndarray, ...]]:
-    """For each group of both classes the numbers of its fakes (f, 1) and of its real clips (1, r)."""
+    """Return the numbers of the fakes (f, 1) and of the real clips (1, r) of each group that has both."""
     pairs = []
     for group in np.unique(groups):
         inside = groups == group

@@ -1,7 +1,7 @@
-"""Controls beside the experts: how far one gets on the same folds without looking at a forgery.
+"""Control classifiers that see no forgery trace, only facts such as duration or loudness.
 
-Unlike the experts these are trained on the labelled fakes of the other folds. What they reach there, an expert has to beat
-before its figure means anything.
+They are trained on the labelled clips of the other folds, fakes included, and evaluated on the experts' folds. An expert's
+metrics are meaningful only if they exceed those of the controls.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ PREFIX = "control: "
 
 @dataclass(frozen=True)
 class ControlFacts:
-    """What the controls look at in one clip.
+    """Inputs of the controls for one clip.
 
     Attributes:
-        single: one number each for `SINGLE_FACTS`, NaN where the clip has none.
-        measured: what the audit's probes look at.
+        single: one number for each of `SINGLE_FACTS`, NaN where it is unknown.
+        measured: inputs of the audit's probes.
     """
 
     single: dict[str, float]
@@ -47,18 +47,18 @@ class ControlFacts:
 
 
 def control_table(clips: LabelledClips, config: RunConfig) -> pd.DataFrame:
-    """A row per control, with the columns of `fusion.combination_table`; a control without a number for a clip skips it."""
+    """Return a row per control, with the columns of `fusion.combination_table`. A control skips clips with an unknown fact."""
     facts = gather_facts(clips, config)
     inputs: dict[str, list[np.ndarray]] = {
         name: [np.array([[clip.single[name]] for clip in facts])] for name in SINGLE_FACTS
     }
     rows = [ALL_CONTAINER_FACTS.facts(clip.measured) for clip in facts]
-    inputs["container facts"] = [spread_out(fact_matrix([row for row in rows if row]), [bool(row) for row in rows])]
+    inputs["container facts"] = [at_known(fact_matrix([row for row in rows if row]), [bool(row) for row in rows])]
     mels = [clip.measured.mel for clip in facts]
     known = [mel is not None for mel in mels]
     if any(known):
         encoded = random_features(np.stack([mel for mel in mels if mel is not None]), config.seed)
-        inputs["random encoder on the mel"] = [spread_out(matrix, known) for matrix in encoded]
+        inputs["random encoder on the mel"] = [at_known(matrix, known) for matrix in encoded]
     rng = np.random.default_rng(config.seed)
     table = [row_of("random numbers", rng.normal(size=len(clips)), clips, config)]
     for name, matrices in inputs.items():
@@ -68,15 +68,15 @@ def control_table(clips: LabelledClips, config: RunConfig) -> pd.DataFrame:
 
 
 def gather_facts(clips: LabelledClips, config: RunConfig) -> list[ControlFacts]:
-    """Measure every clip, in worker processes; a clip that cannot be measured has no facts."""
+    """Measure every clip in worker processes; a clip that cannot be measured has no facts."""
     paths = [clips.table.split.video_path(name) for name in clips.table.names]
     workers = worker_count(config.extraction.workers, len(paths))
     nothing = ControlFacts(dict.fromkeys(SINGLE_FACTS, math.nan), Measurements(reason="unreadable"))
     timeout_s = config.extraction.timeout_s
-    return [found or nothing for _, found, _ in run_in_workers(facts_of, paths, workers=workers, timeout_s=timeout_s)]
+    return [found or nothing for _, found, _ in run_in_workers(measure, paths, workers=workers, timeout_s=timeout_s)]
 
 
-def facts_of(path: Path) -> ControlFacts:
+def measure(path: Path) -> ControlFacts:
     """Measure one clip."""
     measured = measure_clip(MeasureTask(path))
     try:
@@ -93,25 +93,25 @@ def facts_of(path: Path) -> ControlFacts:
 
 
 def number_of(facts: Mapping[str, Any], name: str) -> float:
-    """A numeric fact, NaN where it is absent."""
+    """Return a numeric fact, or NaN where it is absent."""
     return float(facts.get(name, math.nan))
 
 
 def sharpness(crops: np.ndarray) -> float:
-    """Mean variance of the Laplacian of aligned face crops (T, H, W, 3), in squared grey levels, as a logarithm."""
+    """Return the mean variance of the Laplacian of face crops (T, H, W, 3), in squared grey levels, as log(1 + x)."""
     grey = (cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY) for crop in crops)
-    return math.log1p(float(np.mean([cv2.Laplacian(picture, cv2.CV_64F).var() for picture in grey])))
+    return math.log1p(float(np.mean([cv2.Laplacian(image, cv2.CV_64F).var() for image in grey])))
 
 
-def spread_out(matrix: np.ndarray, known: list[bool]) -> np.ndarray:
-    """The rows of a matrix at the clips that are known, NaN at the others."""
+def at_known(matrix: np.ndarray, known: list[bool]) -> np.ndarray:
+    """Spread the rows of a matrix over the known clips, with NaN for the others."""
     full = np.full((len(known), matrix.shape[1]), np.nan)
     full[np.flatnonzero(known)] = matrix
     return full
 
 
 def out_of_fold(name: str, matrix: np.ndarray, clips: LabelledClips, seed: int) -> np.ndarray:
-    """Logits (n,) by a model that was trained on the other folds' labels; NaN where a clip has no facts."""
+    """Return logits (n,) of a classifier trained on the other folds; NaN where a clip has no facts."""
     logits = np.full(len(clips), np.nan)
     known = ~np.isnan(matrix).any(axis=1)
     for fold in np.unique(clips.folds):
@@ -124,14 +124,17 @@ def out_of_fold(name: str, matrix: np.ndarray, clips: LabelledClips, seed: int) 
 
 
 def model_for(name: str, seed: int) -> Any:
-    """Boosted trees for container facts, a regularised linear head for the encoder, logistic regression for one number."""
+    """Return the classifier of a control.
+
+    Boosted trees for container facts, a regularised linear head for the encoder, logistic regression for one number.
+    """
     if name == "container facts":
         return HistGradientBoostingClassifier(max_depth=3, max_iter=100, min_samples_leaf=5, random_state=seed)
     return CLASSIFIERS["linear_head" if name.startswith("random encoder") else "logistic"](seed)
 
 
 def row_of(name: str, logit: np.ndarray, clips: LabelledClips, config: RunConfig) -> dict[str, Any]:
-    """A control's figures."""
+    """Return the metrics of a control."""
     predictions = clips.table.labels.assign(logit=logit, status="ok", reason="")
     metrics = summarise(predictions, split=name, bootstrap=config.eval.bootstrap, seed=config.seed)
     return {"seed": config.seed, "experts": f"{PREFIX}{name}", **summary_row(metrics)}

@@ -1,4 +1,4 @@
-"""What the covariance expert is fitted on, and how: labelled clips, fakes among them."""
+"""The fitter of the covariance expert: labelled real and fake clips."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from engine.config import RunConfig
-from engine.fitting.base import ExpertFitter, LabelledClips
-from engine.fitting.described import describe_labelled
-from models.experts.covariance import PROFILE_SIZE, CovarianceExpert, profiles
+from engine.fitting.base import FITTERS, ExpertFitter, LabelledClips
+from engine.fitting.clip_features import extract_labelled
+from engine.fitting.discriminant import fit_discriminant
+from models.experts.covariance import PROFILE_SIZE, CovarianceConfig, CovarianceExpert, profiles
 from utils.errors import WorkError
 
 log = logging.getLogger(__name__)
@@ -19,11 +20,12 @@ log = logging.getLogger(__name__)
 LEAST_PER_CLASS = 8
 
 
+@FITTERS.register("covariance", CovarianceConfig)
 class CovarianceFitter(ExpertFitter[CovarianceExpert]):
-    """Fits the covariance expert: the one that learns from labelled fakes, since none can be made for it."""
+    """The fitter of the covariance expert. It needs labelled fakes, because there are no pseudo-fakes for this expert."""
 
     def __init__(self, features: np.ndarray, is_fake: np.ndarray, folds: np.ndarray) -> None:
-        """Fit on features (n, D) float64, a row of NaN for a clip without a covariance."""
+        """Fit on features (n, D) float64, with a row of NaN for a clip without a covariance."""
         self.features = features
         self.is_fake = is_fake
         self.folds = folds
@@ -37,21 +39,21 @@ class CovarianceFitter(ExpertFitter[CovarianceExpert]):
         """See `ExpertFitter.gather`."""
         if (clips.target == 1).sum() < LEAST_PER_CLASS:
             log.warning(
-                "the covariance expert stays out: %d labelled fakes; it needs %d",
+                "the covariance expert is left out: %d labelled fakes; it needs %d",
                 (clips.target == 1).sum(),
                 LEAST_PER_CLASS,
             )
             return None
         features = np.full((len(clips), PROFILE_SIZE), np.nan)
-        for row, kept in zip(features, describe_labelled(clips, config), strict=True):
-            covariance = None if kept is None else kept.covariance()
+        for row, clip in zip(features, extract_labelled(clips, config), strict=True):
+            covariance = None if clip is None else clip.covariance()
             if covariance is not None:
                 row[:] = profiles(torch.from_numpy(covariance)[None])[0].numpy()
         fitter = cls(features, clips.target == 1, clips.folds)
         fewest = min(fitter.counts(without_fold=fold).min() for fold in np.unique(clips.folds))
         if fewest < LEAST_PER_CLASS:
             log.warning(
-                "the covariance expert stays out: without one of the folds %d clips of a class are left; it needs %d",
+                "the covariance expert is left out: %d clips of a class without one of the folds; it needs %d",
                 fewest,
                 LEAST_PER_CLASS,
             )
@@ -59,31 +61,27 @@ class CovarianceFitter(ExpertFitter[CovarianceExpert]):
         log.info("covariance: %d real and %d fake clips", *fitter.counts())
         return fitter
 
-    @property
-    def known(self) -> np.ndarray:
-        """(n,) bool: clips with a covariance."""
-        return ~np.isnan(self.features).any(axis=1)
-
     def chosen(self, without_fold: int | None = None) -> np.ndarray:
-        """(n,) bool: clips to fit on."""
-        return self.known if without_fold is None else self.known & (self.folds != without_fold)
+        """Return which clips to fit on, (n,) bool: those with a covariance, outside the fold."""
+        known = ~np.isnan(self.features).any(axis=1)
+        return known if without_fold is None else known & (self.folds != without_fold)
 
     def counts(self, without_fold: int | None = None) -> np.ndarray:
-        """(2,) how many real and how many fake clips there are to fit on."""
+        """Return the numbers of real and of fake clips to fit on, (2,)."""
         return np.bincount(self.is_fake[self.chosen(without_fold)].astype(int), minlength=2)
 
     def fit(self, expert: CovarianceExpert, *, seed: int, without_fold: int | None = None) -> None:
-        """See `ExpertFitter.fit`. Nothing is drawn, so every seed gives the same."""
+        """See `ExpertFitter.fit`. No random choice is made, so every seed gives the same result."""
         if not self.counts(without_fold).all():
-            raise WorkError("outside one fold the labels know one class only: nothing is left to fit the covariance on")
+            raise WorkError("outside one of the folds all labels are of one class: the covariance expert needs both")
         chosen = self.chosen(without_fold)
-        expert.fit(self.features[chosen], self.is_fake[chosen])
+        fit_discriminant(expert, self.features[chosen], self.is_fake[chosen], ridge=expert.ridge)
 
     @torch.inference_mode()
-    def judge(self, expert: CovarianceExpert, clips: np.ndarray) -> np.ndarray:
-        """See `ExpertFitter.judge`."""
+    def score(self, expert: CovarianceExpert, clips: np.ndarray) -> np.ndarray:
+        """See `ExpertFitter.score`."""
         return expert.discriminant(torch.from_numpy(self.features[clips])).float().double().numpy()
 
-    def stand_ins(self, expert: CovarianceExpert, fold: int) -> np.ndarray:
-        """None: without labelled fakes this expert is not fitted."""
+    def score_pseudo_fakes(self, expert: CovarianceExpert, fold: int) -> np.ndarray:
+        """Return no scores: there are no pseudo-fakes for this expert."""
         return np.zeros(0)

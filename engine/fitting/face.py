@@ -1,211 +1,205 @@
-"""What the face expert is fitted on, and how: real faces against pseudo-fakes of them."""
+"""The fitter of the face expert: real faces against pseudo-fakes of them."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from dataset.clip_bank import KeptClip
-from dataset.face_bank import FaceTask, load_faces, read_rows, train_autoencoders
-from dataset.pseudo_fakes.bank import REAL
-from dataset.pseudo_fakes.face_rows import FaceBankConfig, FaceRows
-from dataset.workers import worker_count
+from dataset.pseudo_fakes.common import REAL
 from engine.config import RunConfig
-from engine.fitting.base import ExpertFitter, LabelledClips
-from engine.fitting.described import describe_labelled
-from engine.fitting.place_net import Couples, fit_place_net
-from engine.fitting.texture import FaceMaterial, describe_textures, pairs_of, texture_of
-from models.blocks.fisher import FisherDirection
+from engine.fitting.base import FITTERS, ExpertFitter, LabelledClips, cache_runner
+from engine.fitting.clip_features import CachedClip, extract_labelled
+from engine.fitting.face_direction import TexturePairs, fit_direction, labelled_pairs, pseudo_fake_pairs
+from engine.fitting.face_examples import FaceExampleCounts, FaceTask, load_faces, read_examples, train_autoencoders
+from engine.fitting.face_texture import FaceTrainingData, face_pairs, load_textures, pretrained_texture
+from engine.fitting.forgery_localizer import RealFakePairs, fit_localizer
 from models.blocks.region_texture import RegionTexture
 from models.experts.face import FaceConfig, FaceExpert
+from utils.cache import content_key, entry_key
 from utils.errors import WorkError
 
 log = logging.getLogger(__name__)
 
-LABELLED = "labelled"
-"""Family of the labelled fakes among those of the pseudo-fakes."""
-
 LEAST_CLIPS = 2
-"""Real faces that must be left when a fold is held out."""
+"""Real clips with a face that must remain without any of the folds."""
+
+LEAST_SPREAD = 1e-3
 
 
+@dataclass(frozen=True)
+class LabelledFaces:
+    """Features of all labelled clips.
+
+    Attributes:
+        features: (n,) of each clip; `None` where it cannot be read.
+        folds: (n,) int.
+        groups: (n,) text.
+        training_fakes: numbers of labelled fakes with a face that the texture direction is fitted on, too.
+    """
+
+    features: Sequence[CachedClip | None]
+    folds: np.ndarray
+    groups: np.ndarray
+    training_fakes: tuple[int, ...] = ()
+
+
+@FITTERS.register("face", FaceConfig)
 class FaceFitter(ExpertFitter[FaceExpert]):
-    """Fits the face expert."""
+    """The fitter of the face expert."""
 
-    def __init__(
-        self,
-        described: Sequence[KeptClip | None],
-        material: dict[int, FaceMaterial],
-        folds: np.ndarray,
-        groups: np.ndarray,
-        fakes: Sequence[int] = (),
-    ) -> None:
-        """Fit on this material of real clips, and judge these descriptions.
+    def __init__(self, labelled: LabelledFaces, training: dict[int, FaceTrainingData]) -> None:
+        """Fit on real clips and score labelled clips.
 
         Args:
-            described: (n,) of all labelled clips.
-            material: of those real ones that have a face, by their number.
-            folds: (n,) of all labelled clips.
-            groups: (n,) text.
-            fakes: numbers of labelled fakes with a face that the texture's direction learns from too.
+            labelled: all labelled clips.
+            training: training data of the real clips with a face, by clip number.
         """
-        self.described = described
-        self.fakes = list(fakes)
-        self.material = material
-        self.folds = folds
-        self.groups = groups
-        files = {number: [one.rows.name, one.texture.name] for number, one in material.items()}
-        names = [kept.path.name if kept else "" for kept in described]
-        recipe = json.dumps([names, files, folds.tolist(), groups.tolist(), *([self.fakes] if self.fakes else [])])
-        self.key = hashlib.sha256(recipe.encode()).hexdigest()[:16]
+        self.labelled = labelled
+        self.training = training
+        files = {number: [one.examples.name, one.texture.name] for number, one in training.items()}
+        names = [clip.path.name if clip else "" for clip in labelled.features]
+        self.key = entry_key(
+            names, files, labelled.folds.tolist(), labelled.groups.tolist(), list(labelled.training_fakes)
+        )
 
     @classmethod
     def check(cls, config: RunConfig) -> None:
         """See `ExpertFitter.check`: the backbone's weights are loaded once."""
         section = FaceConfig.model_validate(config.model["experts"]["face"])
-        texture_of(section.backbone, section.weights)
+        pretrained_texture(section.backbone, section.weights)
 
     @classmethod
     def gather(cls, clips: LabelledClips, config: RunConfig) -> FaceFitter | None:
         """See `ExpertFitter.gather`.
 
         Raises:
-            UsageError: the backbone's weights cannot be had.
+            UsageError: the backbone's weights are not available.
             WorkError: the autoencoders could not be trained.
         """
         section = FaceConfig.model_validate(config.model["experts"]["face"])
-        log.info("face: texture of %s, weights %s", section.backbone, texture_of(section.backbone, section.weights)[1])
-        teaching = np.flatnonzero(clips.teaching_fakes("video")).tolist() if config.fit.labelled_fakes else []
-        described = describe_labelled(clips, config)
-        real = {
-            number: kept
-            for number, kept in enumerate(described)
-            if kept is not None and clips.target[number] == 0 and kept.face_pairs() is not None
+        _, origin = pretrained_texture(section.backbone, section.weights)
+        log.info("face: texture network %s, weights %s", section.backbone, origin)
+        fakes = np.flatnonzero(clips.training_fakes("video")).tolist() if config.fit.labelled_fakes else []
+        features = extract_labelled(clips, config)
+        faces = {
+            number: clip for number, clip in enumerate(features) if clip is not None and clip.face_pairs() is not None
         }
+        real = {number: clip for number, clip in faces.items() if clips.target[number] == 0}
         fewest = min((clips.folds[list(real)] != fold).sum() for fold in np.unique(clips.folds))
         if fewest < LEAST_CLIPS:
-            log.warning("the face expert stays out: %d real clips with a face, %d without a fold", len(real), fewest)
+            log.warning(
+                "the face expert is left out: %d real clips with a face, %d without the largest fold; it needs %d",
+                len(real),
+                fewest,
+                LEAST_CLIPS,
+            )
             return None
-        rows = cls._make_rows(clips, real, config)
-        material = describe_textures({number: real[number] for number in rows}, rows, section, config)
-        log.info("face: pseudo-fakes of %d real clips", len(material))
-        fakes = [number for number in teaching if (kept := described[number]) and kept.face_pairs() is not None]
-        return cls(described, material, clips.folds, clips.groups, fakes)
+        examples = cls._make_examples(clips, real, config)
+        training = load_textures({number: real[number] for number in examples}, examples, section, config)
+        log.info("face: pseudo-fakes of %d real clips", len(training))
+        training_fakes = tuple(number for number in fakes if number in faces)
+        return cls(LabelledFaces(features, clips.folds, clips.groups, training_fakes), training)
 
     @staticmethod
-    def _make_rows(clips: LabelledClips, real: dict[int, KeptClip], config: RunConfig) -> dict[int, Path]:
-        """The rows of the real clips by their number; a face that is too short for any is left out."""
-        folder = config.fit.cache_dir / "faces"
-        bank = FaceBankConfig()
+    def _make_examples(clips: LabelledClips, real: dict[int, CachedClip], config: RunConfig) -> dict[int, Path]:
+        """Make the training examples of real clips, by clip number; faces that are too short for any are left out."""
+        folder, seed, counts = config.fit.cache_dir / "faces", config.fit.bank_seed, FaceExampleCounts()
         autoencoders = train_autoencoders(
-            list(real.values()), folder, seed=config.fit.bank_seed, steps=bank.autoencoder_steps
+            list(real.values()),
+            folder,
+            cache_runner(config),
+            seed=seed,
+            steps=counts.autoencoder_steps,
         )
         tasks = {}
         for number in real:
             name = clips.table.names[number]
             path, frames = clips.table.split.video_path(name), config.extraction.max_frames
-            tasks[number] = FaceTask(name, path, frames, bank, autoencoders, config.fit.bank_seed, folder)
-        workers = worker_count(config.extraction.workers, len(tasks))
-        files = load_faces(list(tasks.values()), workers=workers, timeout_s=config.extraction.timeout_s)
+            tasks[number] = FaceTask(name, path, content_key(path), frames, counts, autoencoders, seed, folder)
+        files = load_faces(list(tasks.values()), cache_runner(config))
         made = {number: file for number, file in zip(tasks, files, strict=True) if file is not None}
-        return {number: file for number, file in made.items() if len(read_rows(file).families)}
+        return {number: file for number, file in made.items() if len(read_examples(file).families)}
 
     def members(self, without_fold: int | None) -> list[int]:
-        """Numbers of the real clips outside a fold."""
-        return [number for number in self.material if without_fold is None or self.folds[number] != without_fold]
+        """Return the numbers of the real clips outside a fold."""
+        return [number for number in self.training if self.labelled.folds[number] != without_fold]
 
     def fit(self, expert: FaceExpert, *, seed: int, without_fold: int | None = None) -> None:
         """See `ExpertFitter.fit`."""
         members = self.members(without_fold)
         if len(members) < LEAST_CLIPS:
             raise WorkError("fewer than two real clips with a face are left to fit on")
-        groups = self.groups[members]
+        groups = self.labelled.groups[members]
         expert.texture.start(expert.weights)
-        rows = [read_rows(self.material[number].rows) for number in members]
-        statistics = [self.material[number].statistics() for number in members]
+        examples = [read_examples(self.training[number].examples) for number in members]
+        statistics = [self.training[number].statistics() for number in members]
         reals = np.stack([own for own, _ in statistics])
-        steps = self.labelled_steps(expert.texture, reals, groups, without_fold)
-        fit_direction(expert.direction, rows, [made for _, made in statistics], reals, groups, *steps)
+        labelled = self.labelled_fakes(expert.texture, reals, groups, without_fold)
+        pairs = [labelled, *pseudo_fake_pairs(examples, [textures for _, textures in statistics])]
+        fit_direction(expert.direction, pairs, reals, groups)
         for number, net in enumerate(expert.places):
             own_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
-            trained = fit_place_net(Couples(rows, groups), seed=own_seed, steps=expert.place_steps)
+            trained = fit_localizer(RealFakePairs(examples, groups), seed=own_seed, steps=expert.place_steps)
             net.load_state_dict(trained.state_dict())
         with torch.inference_mode():
             textures = [float(expert.direction(torch.from_numpy(own))) for own, _ in statistics]
-            places = [float(expert.place(pairs_of(self.material[number].clip))) for number in members]
-        expert.level(textures, places)
+            places = [float(expert.place(face_pairs(self.training[number].clip))) for number in members]
+        standardise(expert, textures, places)
 
     @torch.inference_mode()
-    def labelled_steps(
+    def labelled_fakes(
         self, texture: RegionTexture, reals: np.ndarray, groups: np.ndarray, without_fold: int | None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Labelled fakes beside the real clips of their own group, outside a fold, so that publishers do not pass for forgery.
+    ) -> TexturePairs:
+        """Compare labelled fakes outside a fold with the real clips of their own group.
 
-        Returns:
-            Texture of the fakes and of the real clips, (G, D) each: the means of every group that holds both, so that a group
-            with many fakes says no more than another.
+        Publishers differ between groups, not within them. A pair holds the means of a group, so that a group with many fakes
+        has no larger weight than another.
+
+        Args:
+            texture: the texture network.
+            reals: (M, D) textures of the real clips outside the fold.
+            groups: (M,) their groups.
+            without_fold: the fold; `None` for none.
         """
-        fakes = [fake for fake in self.fakes if self.folds[fake] != without_fold]
-        forged, partners = [], []
+        labelled = self.labelled
+        fakes = [fake for fake in labelled.training_fakes if labelled.folds[fake] != without_fold]
+        forged, real = [], []
         for group in np.unique(groups):
-            faces = [self.described[fake] for fake in fakes if self.groups[fake] == group]
-            own = [texture(pairs_of(clip)[:, 0]).numpy() for clip in faces if clip is not None]
+            faces = [labelled.features[fake] for fake in fakes if labelled.groups[fake] == group]
+            own = [texture(face_pairs(clip)[:, 0]).numpy() for clip in faces if clip is not None]
             if own:
                 forged.append(np.mean(own, axis=0))
-                partners.append(reals[groups == group].mean(axis=0))
+                real.append(reals[groups == group].mean(axis=0))
         shape = (len(forged), reals.shape[1])
-        return np.reshape(forged, shape), np.reshape(partners, shape)
+        return labelled_pairs(np.reshape(forged, shape), np.reshape(real, shape))
 
     @torch.inference_mode()
-    def judge(self, expert: FaceExpert, clips: np.ndarray) -> np.ndarray:
-        """See `ExpertFitter.judge`."""
-        faces = [None if (kept := self.described[clip]) is None else kept.face_pairs() for clip in clips]
+    def score(self, expert: FaceExpert, clips: np.ndarray) -> np.ndarray:
+        """See `ExpertFitter.score`."""
+        found = (self.labelled.features[clip] for clip in clips)
+        faces = (None if features is None else features.face_pairs() for features in found)
         return np.array([np.nan if pairs is None else float(expert.score(torch.from_numpy(pairs))) for pairs in faces])
 
     @torch.inference_mode()
-    def stand_ins(self, expert: FaceExpert, fold: int) -> np.ndarray:
-        """See `ExpertFitter.stand_ins`."""
+    def score_pseudo_fakes(self, expert: FaceExpert, fold: int) -> np.ndarray:
+        """See `ExpertFitter.score_pseudo_fakes`."""
         scores = []
-        for number in (number for number in self.material if self.folds[number] == fold):
-            rows = read_rows(self.material[number].rows)
-            for row in np.flatnonzero(rows.families != REAL):
-                scores.append(float(expert.score(torch.from_numpy(np.array(rows.pairs[row])))))
+        for number in (number for number in self.training if self.labelled.folds[number] == fold):
+            examples = read_examples(self.training[number].examples)
+            for example in np.flatnonzero(examples.families != REAL):
+                scores.append(float(expert.score(torch.from_numpy(np.array(examples.pairs[example])))))
         return np.array(scores)
 
 
-def fit_direction(
-    direction: FisherDirection,
-    rows: Sequence[FaceRows],
-    textures: Sequence[np.ndarray],
-    reals: np.ndarray,
-    groups: np.ndarray,
-    labelled: np.ndarray,
-    beside: np.ndarray,
-) -> None:
-    """Fit the texture direction.
-
-    Args:
-        direction: to be fitted.
-        rows: of real clips (n,).
-        textures: of those rows, (N, D) a clip.
-        reals: (n, D) texture of the clips as they are.
-        groups: (n,) text.
-        labelled: (G, D) texture of labelled fakes, one more family beside the pseudo-fakes.
-        beside: (G, D) of the real clips that they are compared with.
-    """
-    forged, partners, families = [labelled], [beside], [np.full(len(labelled), LABELLED)]
-    for one, made_textures in zip(rows, textures, strict=True):
-        made = one.families != REAL
-        real_of = {turn: row for row, turn in enumerate(one.turns) if not made[row]}
-        forged.append(made_textures[made])
-        partners.append(made_textures[[real_of[turn] for turn in one.turns[made]]])
-        families.append(one.families[made])
-    direction.fit(
-        np.concatenate(forged), np.concatenate(partners), np.concatenate(families), reals.astype(np.float64), groups
-    )
+@torch.no_grad()
+def standardise(expert: FaceExpert, texture: Iterable[float], place: Iterable[float]) -> None:
+    """Set the expert's centre and spread from the raw scores of real clips."""
+    for number, scores in enumerate((texture, place)):
+        values = torch.tensor(list(scores), dtype=torch.float64)
+        expert.centre[number] = values.median()
+        expert.spread[number] = values.std(correction=0).clamp(min=LEAST_SPREAD)

@@ -1,6 +1,7 @@
-"""Fitting of `av_experts` from real clips and pseudo-fakes: labelled fakes calibrate and measure.
+"""Fitting of `av_experts` on real clips and pseudo-fakes.
 
-They teach the covariance expert, which is off by default, and the others only where `fit.labelled_fakes` asks for it.
+Labelled fakes are used for calibration and evaluation. The covariance expert, which is off by default, is trained on them,
+and so are all others if `fit.labelled_fakes` is set.
 """
 
 from __future__ import annotations
@@ -20,15 +21,11 @@ from dataset.labels import read_labels
 from engine.checkpoint import Checkpoint
 from engine.config import RunConfig
 from engine.cross_validation import GROUPING_COLUMNS, OUT_OF_FOLD, divide
-from engine.fitting.base import ExpertFitter, LabelledClips
+from engine.fitting import covariance, face, sync, voice  # noqa: F401  (the import registers their fitters)
+from engine.fitting.base import FITTERS, ExpertFitter, LabelledClips
 from engine.fitting.controls import control_table
-from engine.fitting.covariance import CovarianceFitter
-from engine.fitting.face import FaceFitter
 from engine.fitting.fusion import Fusion, combination_table, fuse_out_of_fold
-from engine.fitting.judging import Judged, fit_on_everything, judge_out_of_fold
-from engine.fitting.speech_embedding import SpeechEmbeddingFitter
-from engine.fitting.sync import SyncFitter
-from engine.fitting.voice import VoiceFitter
+from engine.fitting.out_of_fold import OutOfFoldScores, fit_on_all_clips, score_out_of_fold
 from engine.provenance import describe_run
 from engine.run import split_of
 from engine.run_folder import RunFolder, check_output, write_csv
@@ -41,26 +38,17 @@ from utils.metrics import Calibration, DecisionRule, fit_calibration, roc_auc, s
 
 log = logging.getLogger(__name__)
 
-FITTERS: dict[str, type[ExpertFitter]] = {
-    "voice": VoiceFitter,
-    "face": FaceFitter,
-    "speech_embedding": SpeechEmbeddingFitter,
-    "sync": SyncFitter,
-    "covariance": CovarianceFitter,
-}
-"""Who fits which expert."""
-
 FOLDS = 5
 EXPERTS_TABLE = "experts.csv"
 
 
 @dataclass(frozen=True)
 class FittedFusion:
-    """What a fit gives.
+    """Result of calibrating and fusing the experts of one seed.
 
     Attributes:
         fusion: the calibration of each expert.
-        calibration: the fused logit's calibration and threshold.
+        calibration: calibration and threshold of the fused logit.
         predictions: the labelled clips, scored out of fold.
         metrics: of the predictions.
     """
@@ -74,17 +62,17 @@ class FittedFusion:
 def fit_experts(config: RunConfig, *, seeds: int = 1, controls: bool = False, checkpoint: bool = True) -> RunFolder:
     """Fit the experts on the real clips of the training labels, calibrate them out of fold, and write a checkpoint.
 
-    Labelled fakes, where there are any, take part in calibration, threshold and figures, teach the covariance expert where it
-    is on, and teach all experts with `fit.labelled_fakes`. Without them pseudo-fakes unseen by the judging expert stand in.
+    Labelled fakes are used for calibration, threshold and metrics, and for training where the config says so. Without any,
+    held-out pseudo-fakes are used instead.
 
     Args:
         config: `model`, `trainset`'s labels and clips, `split.folds`, `extraction`, `fit`, `eval` and `seed` are used.
-        seeds: how many seeds the out-of-fold figures are made with; the experts of the first one are kept.
-        controls: also put rows without any expert (duration, face size, container facts, ...) into the table of experts.
-        checkpoint: also fit the experts on all clips and write them; without, the run is its out-of-fold figures.
+        seeds: number of seeds for the out-of-fold metrics; the checkpoint holds the experts of the first.
+        controls: add rows of classifiers without any expert (duration, face size, ...) to the table of experts.
+        checkpoint: fit the experts on all clips, too, and write them; otherwise compute out-of-fold metrics only.
 
     Raises:
-        UsageError: the model is not one to be fitted, or the labels name no real clip.
+        UsageError: the model is not fitted but trained, or the labels name no real clip.
         WorkError: too few clips could be read, or a fit failed.
     """
     check_output(Path(config.output_dir) / EXPERTS_TABLE, "output_dir")
@@ -110,24 +98,24 @@ def fit_into(
     """Fit the experts and write the run's files; the arguments are those of `fit_experts`."""
     folder.write_config(config.to_yaml())
 
-    by_seed = judge_out_of_fold(fitters, clips, config, seeds=seeds)
-    fits = [fuse(clips, judged, config) for judged in by_seed]
+    by_seed = score_out_of_fold(fitters, clips, config, seeds=seeds)
+    fits = [fuse(clips, scores, config) for scores in by_seed]
     tables = [combination_table(clips, by_seed, config)]
     if controls:
         tables.append(control_table(clips, config))
     write_csv(pd.concat(tables, ignore_index=True), folder.path / EXPERTS_TABLE)
     if checkpoint:
-        finished(fits[0], fit_on_everything(fitters, clips, config), clips, config).save(folder.best)
+        finished(fits[0], fit_on_all_clips(fitters, clips, config), clips, config).save(folder.best)
     folder.write_predictions(fits[0].predictions)
     folder.write_metrics({**fits[0].metrics, "seeds": [fit.metrics for fit in fits]})
     log.info("%s", headline([fit.metrics for fit in fits]))
     threshold = fits[0].calibration
-    kept = f"checkpoint: {folder.best}" if checkpoint else "no checkpoint asked for"
-    log.info("%s (threshold %.3f: %s)", kept, threshold.threshold, threshold.threshold_rule)
+    written = f"checkpoint: {folder.best}" if checkpoint else "no checkpoint"
+    log.info("%s (threshold %.3f: %s)", written, threshold.threshold, threshold.threshold_rule)
 
 
 def labelled_clips(config: RunConfig) -> LabelledClips:
-    """The training labels with their folds and groups.
+    """Read the training labels with their folds and groups.
 
     Raises:
         UsageError: the labels cannot be read, or name no real clip.
@@ -141,14 +129,14 @@ def labelled_clips(config: RunConfig) -> LabelledClips:
     if len(np.unique(folds[labels["target"].to_numpy(float) == 0])) < 2:
         raise UsageError(
             f"{split.labels}: all real clips are in one fold (by the columns fold, else {', '.join(GROUPING_COLUMNS)}); "
-            "judging a fold needs real clips outside it"
+            "scoring a fold needs real clips outside it"
         )
     table = ClipTable(split, labels, VideoFeatures(split, config.extraction.max_frames))
     return LabelledClips(table, folds, groups)
 
 
 def group_names(labels: pd.DataFrame) -> np.ndarray:
-    """(clips,) what relates clips: the first of the columns `GROUPING_COLUMNS` that the labels have, else their names."""
+    """Return the group of each clip: the first of the columns `GROUPING_COLUMNS` in the labels, else the clip's name."""
     for column in GROUPING_COLUMNS:
         if column in labels:
             values, names = column_values(labels, column), labels["video_name"].to_numpy(object)
@@ -157,7 +145,7 @@ def group_names(labels: pd.DataFrame) -> np.ndarray:
 
 
 def fold_numbers(labels: pd.DataFrame, groups: np.ndarray, config: RunConfig) -> np.ndarray:
-    """(clips,) fold of each clip: what `split.folds` says, else the labels' column `fold`, else groups dealt out in `FOLDS`."""
+    """Return the fold of each clip: from `split.folds`, else from the column `fold`, else from `FOLDS` shares of the groups."""
     if config.split.folds is not None:
         return pd.factorize(divide(labels, config).fold)[0]
     if "fold" in labels:
@@ -168,19 +156,19 @@ def fold_numbers(labels: pd.DataFrame, groups: np.ndarray, config: RunConfig) ->
 
 
 def gather(clips: LabelledClips, config: RunConfig) -> dict[str, ExpertFitter]:
-    """A fitter for every expert of the config that these clips can teach.
+    """Return a fitter for every expert of the config that has enough training data.
 
     Raises:
-        UsageError: the model has no experts, or none can be taught.
+        UsageError: the model has no experts, or none has enough training data.
     """
     model = build_model(config.model, config.features)
     if not model.fitted_by:
         raise UsageError(f"model.name={config.model['name']} is trained by main.py; this command fits av_experts")
     for name in config.model["experts"]:
-        FITTERS[name].check(config)
+        FITTERS.get(name).built_class.check(config)
     fitters = {}
     for name in config.model["experts"]:
-        fitter = FITTERS[name].gather(clips, config)
+        fitter = FITTERS.get(name).built_class.gather(clips, config)
         if fitter is not None:
             fitters[name] = fitter
     if not fitters:
@@ -189,27 +177,27 @@ def gather(clips: LabelledClips, config: RunConfig) -> dict[str, ExpertFitter]:
 
 
 def with_experts(config: RunConfig, names: list[str]) -> RunConfig:
-    """The config with these of its experts only."""
+    """Return the config with only these experts."""
     experts = {name: section for name, section in config.model["experts"].items() if name in names}
     return config.model_copy(update={"model": {**config.model, "experts": experts}})
 
 
-def fuse(clips: LabelledClips, judged: Mapping[str, Judged], config: RunConfig) -> FittedFusion:
-    """Calibrate the experts and their sum on what they said out of fold."""
+def fuse(clips: LabelledClips, scores: Mapping[str, OutOfFoldScores], config: RunConfig) -> FittedFusion:
+    """Calibrate the experts and their sum on out-of-fold scores."""
     bound = config.model["bound"]
-    fusion = Fusion.fit(judged, clips.target, clips.groups, bound)
-    predictions = fuse_out_of_fold(clips, judged, bound)
+    fusion = Fusion.fit(scores, clips.target, clips.groups, bound)
+    predictions = fuse_out_of_fold(clips, scores, bound)
     known = predictions["logit"].notna().to_numpy()
     target, logit = clips.target[known], predictions["logit"].to_numpy(float)[known]
     groups = clips.groups[known]
-    against_stand_ins = not target.any()
-    if against_stand_ins:
-        forged, origin = as_many_as(len(target), *fusion.stand_in_logits(judged), seed=config.seed)
+    on_pseudo_fakes = not target.any()
+    if on_pseudo_fakes:
+        forged, origin = as_many_as(len(target), *fusion.pseudo_fake_logits(scores), seed=config.seed)
         target, logit = np.concatenate([target, np.ones(len(forged))]), np.concatenate([logit, forged])
         groups = np.concatenate([groups, [f"pseudo-fakes of fold {fold}" for fold in origin]])
         against = roc_auc(target, logit)
         found = against.reason if against.value is None else f"{against.value:.3f}"
-        log.info("no labelled fake: %d held-out pseudo-fakes take their place, AUC %s", len(forged), found)
+        log.info("no labelled fake: %d held-out pseudo-fakes are used instead, AUC %s", len(forged), found)
     calibration = fit_calibration(
         target, logit, fitted_on=OUT_OF_FOLD, target_fpr=config.eval.target_fpr, groups=groups, seed=config.seed
     )
@@ -224,13 +212,13 @@ def fuse(clips: LabelledClips, judged: Mapping[str, Judged], config: RunConfig) 
         bootstrap=config.eval.bootstrap,
         seed=config.seed,
     )
-    if against_stand_ins:
+    if on_pseudo_fakes:
         metrics["pseudo_fakes"] = {"n": len(forged), "auc": against.value}
     return FittedFusion(fusion, calibration, predictions, metrics)
 
 
 def as_many_as(count: int, logits: np.ndarray, folds: np.ndarray, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """A draw of pseudo-fakes, as many as there are real clips: else their number would pass for how frequent fakes are."""
+    """Draw as many pseudo-fakes as there are real clips, so the sample size does not act as a class prior."""
     chosen = np.random.default_rng(seed).permutation(len(logits))[:count]
     return logits[chosen], folds[chosen]
 
@@ -238,15 +226,15 @@ def as_many_as(count: int, logits: np.ndarray, folds: np.ndarray, *, seed: int) 
 def finished(
     fit: FittedFusion, weights: Mapping[str, Mapping[str, Any]], clips: LabelledClips, config: RunConfig
 ) -> Checkpoint:
-    """The checkpoint of fitted experts. Where the data lay is nobody's business: the paths are the defaults'."""
+    """Return the checkpoint of fitted experts. Local paths are not stored: they are replaced by the defaults."""
     model = build_model(config.model, config.features)
     load_experts(model, weights, fit.fusion)
     model.initialisation = "fitted on real clips and pseudo-fakes"
     own = RunConfig()
     fit_section = config.fit.model_copy(update={"cache": own.fit.cache, "synthetic_voices": None})
-    places = {"extract_path": own.extract_path, "output_dir": own.output_dir, "split": own.split, "fit": fit_section}
-    plain = config.model_copy(update=places)
-    kept = ("n", "coverage", "auc", "same_source", "macro_auc")
+    paths = {"extract_path": own.extract_path, "output_dir": own.output_dir, "split": own.split, "fit": fit_section}
+    plain = config.model_copy(update=paths)
+    stored = ("n", "coverage", "auc", "same_source", "macro_auc")
     return Checkpoint(
         model=config.model,
         features=config.features,
@@ -254,14 +242,14 @@ def finished(
         calibration=fit.calibration,
         run_config=plain.model_dump(mode="json"),
         epoch=1,
-        metrics={OUT_OF_FOLD: {key: fit.metrics[key] for key in kept if key in fit.metrics}},
+        metrics={OUT_OF_FOLD: {key: fit.metrics[key] for key in stored if key in fit.metrics}},
         provenance=describe_run(config.seed, model, {"trainset": clips.table}),
         trained_on=training_hashes(clips.table),
     )
 
 
 def load_experts(model: Detector, weights: Mapping[str, Mapping[str, Any]], fusion: Fusion) -> None:
-    """Put fitted weights and calibrations into a detector that is made of experts."""
+    """Load fitted weights and calibrations into a detector made of experts."""
     experts = model.get_submodule("experts")
     for name, state in weights.items():
         expert = cast(Expert, experts.get_submodule(name))
@@ -270,7 +258,7 @@ def load_experts(model: Detector, weights: Mapping[str, Mapping[str, Any]], fusi
 
 
 def headline(metrics: list[dict[str, Any]]) -> str:
-    """AUC over all clips and within sources, for every seed."""
+    """Return a line with the AUC over all clips and within sources, for every seed."""
 
     def each(name: str) -> str:
         values = [one[name]["value"] for one in metrics]

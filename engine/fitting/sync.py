@@ -1,64 +1,68 @@
-"""What the sync expert is fitted on, and how: mouths of real clips beside their own voices."""
+"""The fitter of the sync expert: mouths of real clips and the voices that belong to them."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
-from dataset.clip_bank import KeptClip
 from engine.config import RunConfig
-from engine.fitting.base import ExpertFitter, LabelledClips
-from engine.fitting.described import describe_labelled
-from models.experts.sync import SyncExpert
+from engine.fitting.base import FITTERS, ExpertFitter, LabelledClips
+from engine.fitting.canonical import canonical_maps, principal_axes
+from engine.fitting.clip_features import CachedClip, extract_labelled
+from models.experts.sync import SyncConfig, SyncExpert, in_context, standardise, with_velocity
 from utils.errors import WorkError
-from utils.features.speech import PAD
+from utils.features.speech import MAX_LAG, PAD
 
 log = logging.getLogger(__name__)
 
 LEAST_CLIPS = 6
-"""With fewer real clips, whichever fold is left out, the movements of these few people would pass for speech."""
+"""Real clips that must remain without any of the folds: with fewer, the maps learn the movements of a few people."""
 
 SHIFT_FRAMES = 8
-"""How far a stand-in's own voice is moved: 320 ms."""
+"""Shift of a real clip's voice in a pseudo-fake: 320 ms."""
 
 
+@FITTERS.register("sync", SyncConfig)
 class SyncFitter(ExpertFitter[SyncExpert]):
-    """Fits the sync expert."""
+    """The fitter of the sync expert."""
 
-    calibrates_on_stand_ins = True
+    calibrates_on_pseudo_fakes = True
 
-    def __init__(self, kept: list[KeptClip | None], is_real: np.ndarray, folds: np.ndarray, groups: np.ndarray) -> None:
-        """Fit on the real ones of these clips: their descriptions, folds (n,) and groups (n,)."""
-        self.kept = kept
+    def __init__(
+        self, features: list[CachedClip | None], is_real: np.ndarray, folds: np.ndarray, groups: np.ndarray
+    ) -> None:
+        """Fit on the real ones among these clips: their features, folds (n,) and groups (n,)."""
+        self.features = features
         self.is_real = is_real
         self.folds = folds
         self.groups = groups
-        content = [clip.path.name if clip else "" for clip in kept]
+        content = [clip.path.name if clip else "" for clip in features]
         text = "\n".join([*content, str(is_real.tolist()), str(folds.tolist()), *groups])
         self.key = hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @classmethod
     def gather(cls, clips: LabelledClips, config: RunConfig) -> SyncFitter | None:
         """See `ExpertFitter.gather`."""
-        fitter = cls(describe_labelled(clips, config), clips.target == 0, clips.folds, clips.groups)
+        fitter = cls(extract_labelled(clips, config), clips.target == 0, clips.folds, clips.groups)
         usable = list(fitter.real_pairs(np.ones(len(clips), bool)))
         fewest = min((clips.folds[usable] != fold).sum() for fold in np.unique(clips.folds))
         if fewest < LEAST_CLIPS:
             log.warning(
-                "the sync expert stays out: %d real clips with a face and sound, %d without the largest fold; it needs %d",
+                "the sync expert is left out: %d real clips with a face and audio, %d without the largest fold; it needs %d",
                 len(usable),
                 fewest,
                 LEAST_CLIPS,
             )
             return None
-        log.info("sync: %d real clips with a face and sound", len(usable))
+        log.info("sync: %d real clips with a face and audio", len(usable))
         return fitter
 
     def real_pairs(self, chosen: np.ndarray) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-        """Mouth and speech of the real clips among the `chosen` (n,) bool, by their numbers."""
+        """Return mouth and speech of the real clips among the `chosen` (n,) bool, by clip number."""
         pairs = {}
         for clip in np.flatnonzero(chosen & self.is_real).tolist():
             pair = self.pair(clip)
@@ -67,50 +71,89 @@ class SyncFitter(ExpertFitter[SyncExpert]):
         return pairs
 
     def pair(self, clip: int) -> tuple[np.ndarray, np.ndarray] | None:
-        """Mouth and speech of one clip, see `KeptClip.sync`."""
-        kept = self.kept[clip]
-        return None if kept is None else kept.sync()
+        """Return mouth and speech of one clip, see `CachedClip.sync`."""
+        features = self.features[clip]
+        return None if features is None else features.sync()
 
     def fit(self, expert: SyncExpert, *, seed: int, without_fold: int | None = None) -> None:
-        """See `ExpertFitter.fit`. Nothing is drawn, so every seed gives the same."""
+        """See `ExpertFitter.fit`. No random choice is made, so every seed gives the same result."""
         chosen = np.ones(len(self.folds), bool) if without_fold is None else self.folds != without_fold
         pairs = list(self.real_pairs(chosen).values())
         if len(pairs) < 2:
-            raise WorkError("fewer than two real clips with a face and sound are left to fit on")
-        expert.fit([mouth for mouth, _ in pairs], [speech for _, speech in pairs])
+            raise WorkError("fewer than two real clips with a face and audio are left to fit on")
+        fit_sync(expert, [mouth for mouth, _ in pairs], [speech for _, speech in pairs])
 
     @torch.inference_mode()
-    def judge(self, expert: SyncExpert, clips: np.ndarray) -> np.ndarray:
-        """See `ExpertFitter.judge`."""
+    def score(self, expert: SyncExpert, clips: np.ndarray) -> np.ndarray:
+        """See `ExpertFitter.score`."""
         pairs = (self.pair(clip) for clip in clips)
-        return np.array([float("nan") if pair is None else score(expert, *pair) for pair in pairs])
+        return np.array([float("nan") if pair is None else sync_score(expert, *pair) for pair in pairs])
 
     @torch.inference_mode()
-    def stand_ins(self, expert: SyncExpert, fold: int) -> np.ndarray:
-        """See `ExpertFitter.stand_ins`: each real clip with another one's voice, and with its own moved by 320 ms."""
+    def score_pseudo_fakes(self, expert: SyncExpert, fold: int) -> np.ndarray:
+        """See `ExpertFitter.score_pseudo_fakes`: each real clip with its own voice shifted, and with another clip's voice."""
         pairs = self.real_pairs(self.folds == fold)
         scores = []
         for clip, (mouth, speech) in pairs.items():
-            scores.append(score(expert, mouth, moved(speech, SHIFT_FRAMES)))
+            scores.append(sync_score(expert, mouth, shifted(speech, SHIFT_FRAMES)))
             donor = self.donor(clip, list(pairs))
             if donor is not None:
                 other = pairs[donor][1]
                 frames = min(len(mouth), len(other) - 2 * PAD)
-                scores.append(score(expert, mouth[:frames], other[: frames + 2 * PAD]))
+                scores.append(sync_score(expert, mouth[:frames], other[: frames + 2 * PAD]))
         return np.array(scores)
 
     def donor(self, clip: int, others: list[int]) -> int | None:
-        """Whose voice a clip gets: the next clip's of its group, else the next one's; `None` when it is alone."""
+        """Return the clip whose voice another one gets.
+
+        It is the next one of the clip's group, cyclically, or the next one of all if the group has no other; `None` if there
+        is no other clip.
+        """
         after = sorted((other for other in others if other != clip), key=lambda other: (other <= clip, other))
         related = [other for other in after if self.groups[other] == self.groups[clip]]
         return next(iter(related or after), None)
 
 
-def score(expert: SyncExpert, mouth: np.ndarray, speech: np.ndarray) -> float:
-    """The expert's raw log-odds of a mouth (T, 24, 28) and a speech (T + 2 PAD, 40)."""
+@torch.no_grad()
+def fit_sync(expert: SyncExpert, mouths: Sequence[np.ndarray], speeches: Sequence[np.ndarray]) -> None:
+    """Fit the maps to the shared space on real clips.
+
+    Args:
+        expert: gets the result.
+        mouths: (T, 24, 28) uint8 per clip.
+        speeches: (T + 2 `PAD`, 40) float32 per clip.
+    """
+    pixels = [standardise(torch.from_numpy(mouth)).numpy() for mouth in mouths]
+    audio = np.concatenate(
+        [
+            in_context(torch.from_numpy(speech).double())[MAX_LAG : MAX_LAG + len(mouth)].numpy()
+            for mouth, speech in zip(mouths, speeches, strict=True)
+        ]
+    )
+    all_pixels = np.concatenate(pixels)
+    mouth_mean, speech_mean = all_pixels.mean(axis=0), audio.mean(axis=0)
+    mouth_map = principal_axes(all_pixels - mouth_mean, expert.config.mouth_dims)
+    speech_map = principal_axes(audio - speech_mean, expert.config.speech_dims)
+    moving = [with_velocity(torch.from_numpy((clip - mouth_mean) @ mouth_map)).numpy() for clip in pixels]
+    maps = canonical_maps(
+        np.concatenate(moving), (audio - speech_mean) @ speech_map, components=expert.config.components
+    )
+    for buffer, values in (
+        (expert.mouth_mean, mouth_mean),
+        (expert.mouth_map, mouth_map),
+        (expert.mouth_mix, maps.left),
+        (expert.speech_mean, speech_mean),
+        (expert.speech_mix, speech_map @ maps.right),
+        (expert.strength, maps.strength),
+    ):
+        buffer.copy_(torch.from_numpy(values))
+
+
+def sync_score(expert: SyncExpert, mouth: np.ndarray, speech: np.ndarray) -> float:
+    """Return the expert's raw log-odds of a mouth (T, 24, 28) and speech (T + 2 PAD, 40)."""
     return float(np.float32(expert.score(torch.from_numpy(mouth), torch.from_numpy(speech))))
 
 
-def moved(speech: np.ndarray, frames: int) -> np.ndarray:
-    """Speech (N, 40) that comes earlier by some frames; at its end the last one stands."""
+def shifted(speech: np.ndarray, frames: int) -> np.ndarray:
+    """Return speech (N, 40) advanced by some frames; the last frame is repeated at the end."""
     return speech[np.minimum(np.arange(len(speech)) + frames, len(speech) - 1)]

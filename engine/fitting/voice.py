@@ -1,164 +1,159 @@
-"""What the voice expert is fitted on, and how: windows of real voices against pseudo-fakes and synthesisers."""
+"""Fitters of the voice expert and the speech-embedding expert: real voices against pseudo-fakes and synthesisers."""
 
 from __future__ import annotations
 
-import hashlib
-import logging
-from dataclasses import dataclass
+from abc import abstractmethod
 from pathlib import Path
+from typing import Generic, TypeVar, cast
 
 import numpy as np
 import torch
 
-from dataset.pseudo_fakes.bank import REAL, SYNTHETIC, BankConfig
-from dataset.voice_bank import Use, VoiceRows, VoiceTask, load_voices
-from dataset.workers import worker_count
 from engine.config import RunConfig
-from engine.fitting.base import ExpertFitter, LabelledClips
+from engine.fitting.base import FITTERS, ExpertFitter, LabelledClips, cache_runner
+from engine.fitting.discriminant import fit_discriminant
+from engine.fitting.forest import fit_forest
+from engine.fitting.voice_examples import (
+    Use,
+    VoiceExampleCounts,
+    VoiceExamples,
+    VoiceTask,
+    assemble,
+    balanced_weights,
+    load_voices,
+)
+from models.experts.forest import PackedForest
+from models.experts.speech_embedding import SpeechEmbeddingConfig, SpeechEmbeddingExpert
+from models.experts.voice import VoiceConfig, VoiceExpert
 from models.experts.windows import WindowExpert
+from utils.cache import content_key
 from utils.errors import UsageError, WorkError
 from utils.features.config import FeatureConfig
+from utils.features.extract import require_parts
 from utils.features.store import files_below
+from utils.features.voice import BLOCK_SIZES
 
-log = logging.getLogger(__name__)
-
-SYNTHETIC_SHARE = 0.3
-"""Weight of the synthesisers' utterances among all forged voices."""
-
-NO_FOLD = -1
-"""Fold of training rows that belong to no clip: they are never held out."""
-
-LEAST_RECORDINGS = 2
+W = TypeVar("W", bound=WindowExpert)
 
 
-@dataclass(frozen=True)
-class VoiceMaterial:
-    """Windows of the labelled clips, and training rows.
+class WindowFitter(ExpertFitter[W], Generic[W]):
+    """Base of the fitters of experts that score voices window by window."""
 
-    Attributes:
-        windows: per labelled clip (W, D) float32; W = 0 where it has no sound.
-        fold_of_clip: (clips,) fold of each labelled clip.
-        rows: (N, D) float32.
-        kinds: (N,) `real`, `synthetic` or a pseudo-fake family.
-        fold_of_row: (N,) the fold of the clip that a row was made of, or `NO_FOLD`.
-        group_of_row: (N,) the group of that clip.
-    """
-
-    windows: list[np.ndarray]
-    fold_of_clip: np.ndarray
-    rows: np.ndarray
-    kinds: np.ndarray
-    fold_of_row: np.ndarray
-    group_of_row: np.ndarray
-
-    @property
-    def is_fake(self) -> np.ndarray:
-        """(N,) bool: which rows are forged or synthetic voices."""
-        return self.kinds != REAL
-
-    def digest(self) -> str:
-        """16 hex digits that differ whenever the material does."""
-        content = hashlib.sha256(self.rows.tobytes())
-        for array in (self.fold_of_clip, self.fold_of_row, *self.windows):
-            content.update(array.tobytes())
-        for names in (self.kinds, self.group_of_row):
-            content.update("\n".join(names.tolist()).encode())
-        return content.hexdigest()[:16]
-
-
-def balanced_weights(kinds: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Weights (N,) of training rows of these kinds and groups.
-
-    Both classes weigh the same, synthesisers `SYNTHETIC_SHARE` of the fakes; a group with many rows weighs less for each.
-    """
-    is_fake, synthetic = kinds != REAL, kinds == SYNTHETIC
-    keys = np.array([f"{group} {fake}" for group, fake in zip(groups, is_fake, strict=True)])
-    _, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
-    weights = 1 / np.sqrt(counts[inverse])
-    share = SYNTHETIC_SHARE if synthetic.any() else 0.0
-    for chosen, total in (
-        (~is_fake, 0.5),
-        (is_fake & ~synthetic, 0.5 * (1 - share)),
-        (synthetic, 0.5 * share),
-    ):
-        if chosen.any():
-            weights[chosen] *= total / weights[chosen].sum()
-    return weights * len(weights)
-
-
-class VoiceFitter(ExpertFitter[WindowExpert]):
-    """Fits the voice expert, and whatever else judges voices window by window."""
-
-    def __init__(self, material: VoiceMaterial) -> None:
-        """Fit on this material."""
-        self.material = material
-        self.key = material.digest()
+    def __init__(self, examples: VoiceExamples) -> None:
+        """Fit on these examples."""
+        self.examples = examples
+        self.key = examples.digest()
 
     @classmethod
     def encoder(cls, features: FeatureConfig) -> str | None:
-        """The speech encoder that describes windows; `None` for the voice features."""
+        """Return the speech encoder whose embeddings are the windows' features; `None` for the voice features."""
         del features
         return None
 
     @classmethod
-    def gather(cls, clips: LabelledClips, config: RunConfig) -> VoiceFitter | None:
+    def gather(cls, clips: LabelledClips, config: RunConfig) -> WindowFitter[W] | None:
         """See `ExpertFitter.gather`.
 
         Raises:
-            UsageError: no file in `synthetic_voices`.
+            UsageError: `fit.synthetic_voices` is no folder, or has no file.
         """
-
-        def task(name: str, path: Path, use: Use) -> VoiceTask:
-            return VoiceTask(
-                name, path, use, config.features, bank, config.fit.bank_seed, config.fit.cache_dir, encoder
-            )
-
-        encoder, bank = cls.encoder(config.features), BankConfig()
         uses: list[Use] = ["scored" if target else "real" for target in clips.target]
         if config.fit.labelled_fakes:
-            for number in np.flatnonzero(clips.teaching_fakes("audio")):
+            for number in np.flatnonzero(clips.training_fakes("audio")):
                 uses[number] = "synthetic"
         tasks = [
-            task(name, clips.table.split.video_path(name), use)
+            cls._task(name, clips.table.split.video_path(name), use, config)
             for name, use in zip(clips.table.names, uses, strict=True)
         ]
-        tasks += [task(f"synthetic/{path.name}", path, "synthetic") for path in utterances(config.fit.synthetic_voices)]
-        workers = worker_count(config.extraction.workers, len(tasks))
-        found = [rows for _, rows in load_voices(tasks, workers=workers, timeout_s=config.extraction.timeout_s)]
-        material = assemble(found, clips.folds, clips.groups)
-        return None if material is None else cls(material)
+        for path in utterances(config.fit.synthetic_voices):
+            tasks.append(cls._task(f"synthetic/{path.name}", path, "synthetic", config))
+        examples = assemble(load_voices(tasks, cache_runner(config)), clips.folds, clips.groups)
+        return None if examples is None else cls(examples)
 
-    def fit(self, expert: WindowExpert, *, seed: int, without_fold: int | None = None) -> None:
+    @classmethod
+    def _task(cls, name: str, path: Path, use: Use, config: RunConfig) -> VoiceTask:
+        encoder, counts = cls.encoder(config.features), VoiceExampleCounts()
+        seed, folder = config.fit.bank_seed, config.fit.cache_dir
+        return VoiceTask(name, path, content_key(path), use, config.features, counts, seed, folder, encoder)
+
+    def fit(self, expert: W, *, seed: int, without_fold: int | None = None) -> None:
         """See `ExpertFitter.fit`."""
-        material = self.material
-        kept = np.ones(len(material.rows), bool) if without_fold is None else material.fold_of_row != without_fold
-        is_fake = material.is_fake[kept]
+        examples = self.examples
+        chosen = np.ones(len(examples.examples), bool) if without_fold is None else examples.folds != without_fold
+        is_fake = examples.is_fake[chosen]
         if is_fake.all():
-            raise WorkError("every real recording lies in one fold: nothing would be left to fit on without it")
-        weights = balanced_weights(material.kinds[kept], material.group_of_row[kept])
-        expert.fit(material.rows[kept], is_fake.astype(int), weights, seed=seed)
+            raise WorkError("all real clips with usable audio are in one fold: none is left to fit on without it")
+        weights = balanced_weights(examples.kinds[chosen], examples.groups[chosen])
+        self.fit_windows(expert, examples.examples[chosen], is_fake.astype(int), weights, seed)
+
+    @abstractmethod
+    def fit_windows(self, expert: W, features: np.ndarray, is_fake: np.ndarray, weights: np.ndarray, seed: int) -> None:
+        """Fit the expert on windows.
+
+        Args:
+            expert: gets the result.
+            features: (N, D) float32.
+            is_fake: (N,) 1 for a forged or synthetic voice, 0 for a real one; both occur.
+            weights: (N,) sample weights, with the same sum for both classes.
+            seed: same examples and seed, same expert.
+        """
 
     @torch.inference_mode()
-    def judge(self, expert: WindowExpert, clips: np.ndarray) -> np.ndarray:
-        """See `ExpertFitter.judge`: the mean over a clip's windows, NaN where it has none."""
+    def score(self, expert: W, clips: np.ndarray) -> np.ndarray:
+        """See `ExpertFitter.score`: the mean over a clip's windows, NaN if it has none."""
 
-        def judged(windows: np.ndarray) -> float:
+        def mean_score(windows: np.ndarray) -> float:
             return float(expert.score_windows(torch.from_numpy(windows)).mean()) if len(windows) else float("nan")
 
-        return np.array([judged(self.material.windows[clip]) for clip in clips])
+        return np.array([mean_score(self.examples.windows[clip]) for clip in clips])
 
     @torch.inference_mode()
-    def stand_ins(self, expert: WindowExpert, fold: int) -> np.ndarray:
-        """See `ExpertFitter.stand_ins`."""
-        held = (self.material.fold_of_row == fold) & self.material.is_fake
-        return expert.score_windows(torch.from_numpy(self.material.rows[held])).numpy()
+    def score_pseudo_fakes(self, expert: W, fold: int) -> np.ndarray:
+        """See `ExpertFitter.score_pseudo_fakes`."""
+        held = (self.examples.folds == fold) & self.examples.is_fake
+        return expert.score_windows(torch.from_numpy(self.examples.examples[held])).numpy()
+
+
+@FITTERS.register("voice", VoiceConfig)
+class VoiceFitter(WindowFitter[VoiceExpert]):
+    """The fitter of the voice expert: a forest per block of voice features."""
+
+    def fit_windows(
+        self, expert: VoiceExpert, features: np.ndarray, is_fake: np.ndarray, weights: np.ndarray, seed: int
+    ) -> None:
+        """See `WindowFitter.fit_windows`."""
+        ends = np.cumsum(list(BLOCK_SIZES.values()))[:-1]
+        for number, (block, columns) in enumerate(zip(BLOCK_SIZES, np.split(features, ends, axis=1), strict=True)):
+            forest = cast(PackedForest, expert.forests[block])
+            fit_forest(forest, columns, is_fake, weights, trees=expert.trees, seed=seed + number)
+
+
+@FITTERS.register("speech_embedding", SpeechEmbeddingConfig)
+class SpeechEmbeddingFitter(WindowFitter[SpeechEmbeddingExpert]):
+    """The fitter of the speech-embedding expert: the voice expert's clips and forgeries, embedded by a frozen encoder."""
+
+    @classmethod
+    def check(cls, config: RunConfig) -> None:
+        """See `ExpertFitter.check`: the encoder is loaded once."""
+        require_parts(config.features)
+
+    @classmethod
+    def encoder(cls, features: FeatureConfig) -> str | None:
+        """See `WindowFitter.encoder`."""
+        return features.speech_encoder
+
+    def fit_windows(
+        self, expert: SpeechEmbeddingExpert, features: np.ndarray, is_fake: np.ndarray, weights: np.ndarray, seed: int
+    ) -> None:
+        """See `WindowFitter.fit_windows`. No random choice is made, so every seed gives the same result."""
+        fit_discriminant(expert, features, is_fake, ridge=expert.ridge, weights=weights)
 
 
 def utterances(folder: str | None) -> list[Path]:
-    """The files of a folder of synthetic voices in path order.
+    """Return the files of a folder of synthetic voices in path order; none for `None`.
 
     Raises:
-        UsageError: it is no folder, or empty.
+        UsageError: it is no folder, or has no file.
     """
     if folder is None:
         return []
@@ -169,33 +164,3 @@ def utterances(folder: str | None) -> list[Path]:
     if not names:
         raise UsageError(f"--synthetic_voices {place}: no file in it")
     return [place / name for name in names]
-
-
-def assemble(found: list[VoiceRows | None], folds: np.ndarray, groups: np.ndarray) -> VoiceMaterial | None:
-    """Put the rows of labelled clips (the first ones) and of utterances together.
-
-    Returns:
-        The material; `None`, with a line in the log, when a fold holds nearly all real recordings that can be used.
-    """
-    windows, parts = [], []
-    for number, recording in enumerate(found):
-        is_clip = number < len(folds)
-        if is_clip:
-            windows.append(np.zeros((0, 0), np.float32) if recording is None else recording.windows)
-        if recording is not None and len(recording.rows):
-            fold, group = (folds[number], groups[number]) if is_clip else (NO_FOLD, SYNTHETIC)
-            count = len(recording.rows)
-            parts.append((recording.rows, recording.kinds, np.full(count, fold), np.full(count, group, object)))
-    fold_of_real = np.array([part[2][0] for part in parts if part[1][0] == REAL])
-    n_real, fewest = len(fold_of_real), min((fold_of_real != fold).sum() for fold in np.unique(folds))
-    if n_real < LEAST_RECORDINGS or fewest == 0:
-        log.warning(
-            "the voice stays out: %d real recordings can be used, %d without one of the folds; it needs %d",
-            n_real,
-            fewest,
-            LEAST_RECORDINGS,
-        )
-        return None
-    rows, kinds, fold_of_row, group_of_row = (np.concatenate(column) for column in zip(*parts, strict=True))
-    log.info("%d training rows of %d real recordings; %d synthetic", len(rows), n_real, (kinds == SYNTHETIC).sum())
-    return VoiceMaterial(windows, folds, rows, kinds, fold_of_row, group_of_row)

@@ -1,4 +1,4 @@
-"""timm backbones with a pretrained start where one can be had, and an honest word where not."""
+"""timm backbones with pretrained weights where they are available, and a warning where not."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ def create_backbone(
     num_classes: int = 0,
     image_size_px: int | None = None,
 ) -> tuple[nn.Module, str]:
-    """A timm model and how its weights began.
+    """Create a timm model.
 
     Args:
         name: any timm architecture.
-        pretrained: `True` fails without weights, `"auto"` warns and starts at random, `False` never looks.
-        weights: a local weight file in timm's format, or `package`: those that a Python package brings (`packaged_weights`);
-            looked at unless `pretrained` is false.
+        pretrained: `True` fails without weights, `"auto"` warns and starts at random, `False` starts at random.
+        weights: a local weight file in timm's format, or `package` for those of a Python package (`packaged_weights`);
+            ignored if `pretrained` is false.
         num_classes: outputs of the head; 0 gives pooled features, see `feature_size`.
-        image_size_px: side of the pictures; an architecture that is built for one size (a transformer) is built for this one.
+        image_size_px: side of the input images, for architectures with a fixed input size (transformers).
 
     Returns:
-        The module, and `random` or `imagenet (<where from>)`.
+        The module and the origin of its weights: `random` or `imagenet (<source>)`.
 
     Raises:
-        UsageError: unknown architecture, or no weights while they are demanded.
+        UsageError: unknown architecture, or no weights although they are required.
     """
     if not timm.is_model(name):
         near = timm.list_models(f"*{name.split('_')[0]}*")[:5]
-        raise UsageError(f"timm has no model {name!r}" + (f"; there are {', '.join(near)}" if near else ""))
+        raise UsageError(f"timm has no model {name!r}" + (f"; similar ones: {', '.join(near)}" if near else ""))
     settings = timm.get_pretrained_cfg(name)
     options: dict[str, Any] = {"num_classes": num_classes}
     if image_size_px is not None and settings is not None and settings.fixed_input_size:
@@ -53,12 +53,12 @@ def create_backbone(
         except UsageError as error:
             if pretrained is True:
                 raise
-            log.warning("no pretrained weights for %s (%s): it starts at random", name, error)
+            log.warning("no pretrained weights for %s (%s): it starts with random weights", name, error)
     return timm.create_model(name, pretrained=False, **options), "random"
 
 
 def feature_size(backbone: nn.Module) -> int:
-    """Length of a timm model's pooled features: where a layer follows the pooling, that layer's width."""
+    """Return the size of a timm model's pooled features: the width of the layer after the pooling, if there is one."""
     return cast(int, getattr(backbone, "head_hidden_size", None) or backbone.num_features)
 
 
@@ -79,7 +79,7 @@ def _create_pretrained(name: str, weights: str | None, options: dict[str, Any]) 
         origin = settings.architecture or name
     try:
         model = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, **options)
-    except Exception as error:  # timm, the hub client and urllib raise many kinds; each means: no weights
+    except Exception as error:  # timm, the hub client and urllib raise many kinds; all mean that there are no weights
         raise UsageError(" ".join(str(error).split())[:200] or type(error).__name__) from error
     return model, f"imagenet ({origin})"
 
@@ -88,13 +88,13 @@ def _create_from_package(name: str, options: dict[str, Any]) -> nn.Module:
     model = timm.create_model(name, pretrained=False, **options)
     own = model.state_dict()
     state = {key: value for key, value in packaged_state(name).items() if key in own and own[key].shape == value.shape}
-    # The package's classifier has ImageNet's classes: a head of another size, or none, keeps its random start.
+    # The package's classifier has ImageNet's classes: a head of another size keeps its random weights.
     model.load_state_dict(state, strict=False)
     return model
 
 
 def _in_cache(hub_id: str | None) -> bool:
-    """Whether the hub client has kept this model's weights from an earlier download."""
+    """Return whether the hub client has this model's weights from an earlier download."""
     if not hub_id:
         return False
     from huggingface_hub import try_to_load_from_cache

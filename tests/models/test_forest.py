@@ -1,4 +1,4 @@
-"""Packed forests score as scikit-learn does."""
+"""Packed forests: the same scores as scikit-learn."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from sklearn.ensemble import ExtraTreesClassifier
 
+from engine.fitting.forest import load_trees
 from models.experts.forest import PackedForest
 
 
@@ -23,18 +24,18 @@ def fitted(trees: int = 20) -> tuple[ExtraTreesClassifier, np.ndarray]:
 def test_packed_scores_equal_scikit_learns():
     forest, features = fitted()
     packed = PackedForest(3, 12)
-    packed.load_trees(forest)
+    load_trees(packed, forest)
     scores = packed(torch.from_numpy(features)).numpy()
     np.testing.assert_allclose(scores, forest.predict_proba(features)[:, 1], atol=1e-6, rtol=0)
 
 
-def test_a_feature_on_a_threshold_goes_the_same_way():
+def test_a_feature_equal_to_a_threshold_goes_left():
     forest, _ = fitted(5)
     tree = forest.estimators_[0].tree_
     inner = tree.children_left >= 0
     on_thresholds = np.tile(tree.threshold[inner].astype(np.float32)[:, None], (1, 12))
     packed = PackedForest(1, 12)
-    packed.load_trees(forest)
+    load_trees(packed, forest)
     scores = packed(torch.from_numpy(on_thresholds)).numpy()
     np.testing.assert_allclose(scores, forest.predict_proba(on_thresholds)[:, 1], atol=1e-6, rtol=0)
 
@@ -42,7 +43,7 @@ def test_a_feature_on_a_threshold_goes_the_same_way():
 def test_weights_of_any_size_are_loaded():
     forest, features = fitted()
     packed = PackedForest(20, 12)
-    packed.load_trees(forest)
+    load_trees(packed, forest)
     other = PackedForest(20, 12)
     other.load_state_dict(packed.state_dict())
     assert torch.equal(other(torch.from_numpy(features)), packed(torch.from_numpy(features)))

@@ -1,4 +1,4 @@
-"""The speech-embedding expert: its discriminant, its size, and when it keeps silent."""
+"""The speech-embedding expert: its discriminant, its size, and its mask."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from engine.fitting.discriminant import fit_discriminant
 from models.experts.speech_embedding import SpeechEmbeddingConfig, SpeechEmbeddingExpert
 from tests.support import FEATURE_CONFIG, random_batch
 from utils.errors import UsageError
@@ -20,27 +21,27 @@ def fitted() -> SpeechEmbeddingExpert:
     is_fake = np.arange(400) % 4 != 0
     rows = (rng.normal(size=(400, 4)) * [1, 5, 1, 0.1] + SHIFT * [1, 1, 1, 0.1] * is_fake[:, None]).astype(np.float32)
     expert = SpeechEmbeddingExpert(SpeechEmbeddingConfig(ridge=1e-3))
-    expert.fit(rows, is_fake.astype(int), np.where(is_fake, 1.0, 3.0))
+    fit_discriminant(expert, rows, is_fake, ridge=expert.ridge, weights=np.where(is_fake, 1.0, 3.0))
     return expert.eval()
 
 
-def heard(expert: SpeechEmbeddingExpert, rows: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+def scored(expert: SpeechEmbeddingExpert, rows: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
     batch = replace(random_batch([True] * len(rows), [True] * len(rows)), embedding=rows, has_embedding=own)
     return expert.raw(batch)
 
 
-def test_it_finds_the_log_odds_of_shifted_normal_rows():
+def test_scores_are_the_log_odds_of_shifted_normal_rows():
     expert = fitted()
     scores = expert.score_windows(torch.from_numpy(np.stack([np.zeros(4), SHIFT * [1, 1, 1, 0.1]])))
     # Half the squared Mahalanobis distance, 5 / 2, either side of even odds.
     assert scores.tolist() == pytest.approx([-2.5, 2.5], abs=0.6)
 
 
-def test_a_clip_is_the_mean_of_its_own_windows():
+def test_a_clips_score_is_the_mean_over_its_own_windows():
     expert, rows = fitted(), torch.randn(2, 3, 4)
     own = torch.tensor([[True, True, False], [False, False, False]])
     alone = expert.score_windows(rows[0, :2]).mean().float()
-    assert heard(expert, rows, own).tolist() == [pytest.approx(alone.item(), rel=1e-5), 0.0]
+    assert scored(expert, rows, own).tolist() == [pytest.approx(alone.item(), rel=1e-5), 0.0]
 
 
 def test_weights_of_any_size_load_into_a_new_expert():
@@ -48,10 +49,10 @@ def test_weights_of_any_size_load_into_a_new_expert():
     other = SpeechEmbeddingExpert(SpeechEmbeddingConfig())
     other.load_state_dict(expert.state_dict())
     rows, own = torch.randn(3, 2, 4), torch.ones(3, 2, dtype=torch.bool)
-    assert torch.equal(heard(other, rows, own), heard(expert, rows, own))
+    assert torch.equal(scored(other, rows, own), scored(expert, rows, own))
 
 
-def test_before_it_is_fitted_it_has_no_opinion():
+def test_an_unfitted_expert_masks_every_clip():
     expert = SpeechEmbeddingExpert(SpeechEmbeddingConfig())
     batch = replace(
         random_batch([True], [True]), embedding=torch.randn(1, 2, 4), has_embedding=torch.ones(1, 2, dtype=torch.bool)
@@ -59,6 +60,6 @@ def test_before_it_is_fitted_it_has_no_opinion():
     assert expert.mask(batch).tolist() == [False] and expert.raw(batch).tolist() == [0.0]
 
 
-def test_it_says_which_feature_it_needs():
+def test_a_missing_encoder_is_named():
     with pytest.raises(UsageError, match="features.speech_encoder"):
         SpeechEmbeddingExpert.check_features(FEATURE_CONFIG)

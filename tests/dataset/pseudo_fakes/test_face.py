@@ -1,4 +1,4 @@
-"""Face pseudo-fakes: named, seeded, confined to their mask and span, and changed in what they claim."""
+"""Face pseudo-fakes: seeded, confined to their mask and span, and changed as documented."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
-from dataset.pseudo_fakes.face import AUTOENCODER, FACE_FAKES, TEMPORAL_SPLICE, face_families, forge_face
-from dataset.pseudo_fakes.face_appearance import moved
-from dataset.pseudo_fakes.face_autoencoder import UPSAMPLINGS, FaceAutoencoders, kept_autoencoders
-from dataset.pseudo_fakes.face_masks import FACE_MASKS
-from dataset.pseudo_fakes.face_motion import SPLICE_SHARE, splice_order
-from dataset.pseudo_fakes.face_post_process import FacePostProcess, recode_frames
+from dataset.pseudo_fakes.face.appearance import moved
+from dataset.pseudo_fakes.face.autoencoder import UPSAMPLINGS, FaceAutoencoders, chosen_clips, chosen_frames
+from dataset.pseudo_fakes.face.families import AUTOENCODER, FACE_FAKES, TEMPORAL_SPLICE, face_families, forge_face
+from dataset.pseudo_fakes.face.masks import FACE_MASKS
+from dataset.pseudo_fakes.face.motion import SPLICE_SHARE, splice_order
+from dataset.pseudo_fakes.face.post_process import FacePostProcess, recode_frames
 from tests.support import write_head
 from utils.features.face.features import halved
 from utils.features.face.window import clip_faces
@@ -21,14 +21,14 @@ FRAMES = 20
 
 @pytest.fixture(scope="module")
 def crops(tmp_path_factory) -> np.ndarray:
-    """Aligned crops of a drawn head that talks."""
+    """Return aligned crops of a drawn talking head."""
     face = clip_faces(write_head(tmp_path_factory.mktemp("head") / "head.mp4", frames=FRAMES))
     return face.crops
 
 
 @pytest.fixture(scope="module")
 def families(crops):
-    """All families, with autoencoders that hardly learned."""
+    """Return all families, with barely trained autoencoders."""
     faces = np.stack([halved(crop) for crop in crops])
     return face_families(FaceAutoencoders.fit(faces, seed=1, steps=2))
 
@@ -43,7 +43,7 @@ def detail(crops: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("family", [*FACE_FAKES, AUTOENCODER])
-def test_a_family_changes_what_its_mask_covers_and_depends_on_its_seed_alone(family, crops, families):
+def test_a_family_changes_the_masked_area_and_depends_on_its_seed_only(family, crops, families):
     before = crops.copy()
     first = forge_face(crops, rng(3), family, families=families)
     assert first.crops.shape == crops.shape and first.crops.dtype == np.uint8
@@ -67,7 +67,7 @@ def test_only_the_span_is_forged(family, crops):
 
 
 @pytest.mark.parametrize("family", ["low_resolution", "denoised", "moved", "self_blended", "mouth_stretched"])
-def test_a_weaker_fault_changes_less(family, crops):
+def test_a_lower_strength_changes_less(family, crops):
     def change(strength: float) -> float:
         forged = [forge_face(crops, rng(seed), family, strength=strength).crops for seed in range(3)]
         return float(np.mean([np.abs(one.astype(int) - crops).mean() for one in forged]))
@@ -75,7 +75,7 @@ def test_a_weaker_fault_changes_less(family, crops):
     assert change(0.2) < change(1.0)
 
 
-def test_what_the_families_claim(crops):
+def test_families_have_their_documented_effects(crops):
     render = {name: family.render for name, family in FACE_FAKES.items()}
     assert detail(render["low_resolution"](crops, rng())) < detail(crops)
     assert detail(render["denoised"](crops, rng(1))) < detail(crops)
@@ -89,7 +89,7 @@ def test_what_the_families_claim(crops):
     assert not np.array_equal(aside[0], crops[0])
 
 
-def test_a_mouth_from_elsewhere_is_of_another_moment():
+def test_a_mouth_from_elsewhere_is_taken_from_another_time():
     numbered = np.broadcast_to(np.arange(24, dtype=np.uint8)[:, None, None, None], (24, 224, 224, 3)).copy()
     for seed in range(5):
         taken = FACE_FAKES["mouth_from_elsewhere"].render(numbered, rng(seed))[:, 112, 112, 0].astype(int)
@@ -97,7 +97,7 @@ def test_a_mouth_from_elsewhere_is_of_another_moment():
         assert (np.minimum(away, 24 - away) >= 4).mean() > 0.7
 
 
-def test_a_splice_shows_another_moment_in_its_span_and_nothing_new(crops):
+def test_a_splice_shows_genuine_frames_of_another_time_in_its_span(crops):
     for seed in range(10):
         order, (start, end) = splice_order(40, rng(seed))
         inside = np.zeros(40, bool)
@@ -119,7 +119,7 @@ def test_a_face_that_is_too_short_is_refused(crops):
 
 
 @pytest.mark.parametrize("name", list(FACE_MASKS))
-def test_a_mask_is_soft_and_lies_on_the_face(name):
+def test_a_mask_is_soft_and_covers_the_face(name):
     for seed in range(8):
         mask = FACE_MASKS[name](rng(seed))
         assert mask.shape == (224, 224, 1) and mask.dtype == np.float32
@@ -129,7 +129,7 @@ def test_a_mask_is_soft_and_lies_on_the_face(name):
         assert mask[150, 112] > 0.2 and mask[0].max() == 0
 
 
-def test_post_processing_is_one_draw_for_all(crops):
+def test_one_draw_gives_the_same_post_processing_every_time(crops):
     draws = [FacePostProcess.draw(rng(seed)) for seed in range(30)]
     assert {draw.mirrored for draw in draws} == {True, False}
     for draw in draws[:6]:
@@ -148,15 +148,18 @@ def test_encoding_loses_more_at_a_higher_crf(crops):
     assert fine < coarse < 20
 
 
-def test_autoencoders_are_kept_by_what_they_were_trained_on(crops, families, tmp_path):
+def test_saved_autoencoders_render_the_same(crops, families, tmp_path):
     faces = np.stack([halved(crop) for crop in crops])
     first = FaceAutoencoders.fit(faces, seed=1, steps=2)
     first.save(tmp_path / "ae.pt")
     loaded = FaceAutoencoders.load(tmp_path / "ae.pt")
     np.testing.assert_array_equal(loaded(crops[:4], rng()), families[AUTOENCODER].render(crops[:4], rng()))
     assert len(loaded.nets) == len(UPSAMPLINGS)
-    names = {kept_autoencoders(tmp_path, ["a", "b"], 0, 2), kept_autoencoders(tmp_path, ["a"], 0, 2)}
-    assert len(names | {kept_autoencoders(tmp_path, ["a"], 1, 2), kept_autoencoders(tmp_path, ["a"], 1, 3)}) == 4
+
+
+def test_training_faces_are_spread_over_clips_and_frames():
+    assert len(chosen_clips(range(1200))) <= 500 and chosen_clips(range(3)) == range(3)
+    assert chosen_frames(16).tolist() == [0, 5, 10, 15]
 
 
 def test_an_autoencoder_learns():

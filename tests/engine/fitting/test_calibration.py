@@ -1,4 +1,4 @@
-"""An expert's calibration: what it ranks within sources counts, publishers' differences do not."""
+"""Calibration of an expert: ranking within sources counts, differences between publishers do not."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ BOUND = 4.0
 
 
 def clips(seed=0, *, shift_within=1.5, shift_of_source=0.0, n=30):
-    """Two sources of n reals and n fakes each; fakes lie higher within a source, the second source lies elsewhere."""
+    """Return two sources of n real and n fake clips; fakes score higher, and the second source is shifted."""
     rng = np.random.default_rng(seed)
     target = np.tile(np.repeat([0.0, 1.0], n), 2)
     groups = np.repeat(["a", "b"], 2 * n)
@@ -24,13 +24,13 @@ def test_likelihood_ratios_of_real_clips_are_one_on_average():
     assert np.exp(0.7 * real + bias_for(real, 0.7)).mean() == pytest.approx(1.0)
 
 
-def test_the_slope_grows_with_what_the_expert_knows_within_sources():
+def test_the_slope_grows_with_the_separation_within_sources():
     weak = fit_slope_and_bias(*clips(shift_within=0.5), BOUND)
     strong = fit_slope_and_bias(*clips(shift_within=2.0), BOUND)
     assert 0 < weak[0] < strong[0]
 
 
-def test_a_difference_between_sources_does_not_silence_an_expert():
+def test_a_difference_between_sources_does_not_set_the_slope_to_zero():
     raw, target, groups = clips(shift_of_source=-8.0)
     target[groups == "b"] = 1.0
     raw = np.concatenate([raw, raw - 8.0])
@@ -38,14 +38,14 @@ def test_a_difference_between_sources_does_not_silence_an_expert():
     assert fit_slope_and_bias(raw, target, groups, BOUND)[0] > 0
 
 
-def test_an_expert_that_ranks_fakes_below_reals_falls_silent():
+def test_an_expert_that_ranks_fakes_below_reals_gets_slope_zero():
     raw, target, groups = clips()
     slope, bias = fit_slope_and_bias(-raw, target, groups, BOUND)
     assert (slope, bias) == (0.0, 0.0)
     np.testing.assert_allclose(evidence_of(raw, slope, bias, BOUND), 0.0, atol=1e-12)
 
 
-def test_no_opinion_is_no_evidence_and_does_not_move_the_fit():
+def test_nan_is_no_evidence_and_does_not_change_the_fit():
     raw, target, groups = clips()
     padded = np.concatenate([raw, [np.nan, np.nan]]), np.append(target, [0, 1]), np.append(groups, ["a", "b"])
     assert fit_slope_and_bias(*padded, BOUND) == fit_slope_and_bias(raw, target, groups, BOUND)

@@ -1,4 +1,4 @@
-"""Fitting of the covariance expert: labelled fakes of other folds, or not at all."""
+"""Fitting of the covariance expert on labelled clips."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def fitter() -> CovarianceFitter:
     return CovarianceFitter(features, is_fake, np.arange(N) // 2 % 3)
 
 
-class Kept:
-    """A description with a covariance of one level."""
+class Clip:
+    """Cached features with a constant covariance."""
 
     def __init__(self, level: float) -> None:
         self.level = level
@@ -38,24 +38,24 @@ class Kept:
 
 
 def gathered(target: np.ndarray, folds: np.ndarray, monkeypatch, tmp_path) -> CovarianceFitter | None:
-    kept = [None if clip == 3 else Kept(clip / N) for clip in range(len(target))]
-    monkeypatch.setattr(covariance_module, "describe_labelled", lambda *_: kept)
+    features = [None if clip == 3 else Clip(clip / N) for clip in range(len(target))]
+    monkeypatch.setattr(covariance_module, "extract_labelled", lambda *_: features)
     names = [f"{clip}.mp4" for clip in range(len(target))]
     table = ClipTable(None, pd.DataFrame({"video_name": names, "target": target}), None)  # type: ignore[arg-type]
     clips = LabelledClips(table, folds, np.array(names))
     return CovarianceFitter.gather(clips, tiny_config(tmp_path, fit={"cache": str(tmp_path)}))
 
 
-def test_held_out_clips_are_told_apart_and_unknown_ones_have_no_opinion(fitter: CovarianceFitter) -> None:
+def test_held_out_clips_are_separated_and_clips_without_features_get_nan(fitter: CovarianceFitter) -> None:
     raw = np.full(N, np.nan)
     for fold in range(3):
         expert = CovarianceExpert(CovarianceConfig())
         fitter.fit(expert, seed=0, without_fold=fold)
         held = np.flatnonzero(fitter.folds == fold)
-        raw[held] = fitter.judge(expert, held)
+        raw[held] = fitter.score(expert, held)
     assert np.flatnonzero(np.isnan(raw)).tolist() == [10]
     assert np.nanmean(raw[fitter.is_fake]) > np.nanmean(raw[~fitter.is_fake]) + 1
-    assert len(fitter.stand_ins(expert, 0)) == 0
+    assert len(fitter.score_pseudo_fakes(expert, 0)) == 0
 
 
 def test_a_fit_never_sees_the_fold(fitter: CovarianceFitter) -> None:
@@ -70,24 +70,24 @@ def test_a_fit_never_sees_the_fold(fitter: CovarianceFitter) -> None:
     assert other.key != fitter.key
 
 
-def test_a_judgement_is_what_scoring_gives(fitter: CovarianceFitter) -> None:
+def test_out_of_fold_scores_equal_the_experts_own(fitter: CovarianceFitter) -> None:
     expert = CovarianceExpert(CovarianceConfig())
     fitter.fit(expert, seed=0)
     scored = expert.discriminant(torch.from_numpy(fitter.features[:4])).float()
-    assert fitter.judge(expert, np.arange(4)).tolist() == scored.double().tolist()
+    assert fitter.score(expert, np.arange(4)).tolist() == scored.double().tolist()
 
 
-def test_without_labelled_fakes_it_stays_out_and_says_so_in_one_line(monkeypatch, tmp_path, caplog) -> None:
+def test_without_labelled_fakes_the_expert_is_left_out(monkeypatch, tmp_path, caplog) -> None:
     assert gathered(np.zeros(N), np.arange(N) % 3, monkeypatch, tmp_path) is None
     assert [record.getMessage() for record in caplog.records] == [
-        "the covariance expert stays out: 0 labelled fakes; it needs 8"
+        "the covariance expert is left out: 0 labelled fakes; it needs 8"
     ]
 
 
 def test_fakes_in_a_single_fold_are_not_enough(monkeypatch, tmp_path, caplog) -> None:
     target = (np.arange(N) < 20).astype(float)
     assert gathered(target, (np.arange(N) // 20) % 3, monkeypatch, tmp_path) is None
-    assert "0 clips of a class are left" in caplog.text
+    assert "0 clips of a class without one of the folds" in caplog.text
     found = gathered(np.arange(N) % 2.0, np.arange(N) // 2 % 3, monkeypatch, tmp_path)
     assert found is not None and np.isnan(found.features[3]).all() and found.counts().sum() == N - 1
 

@@ -1,4 +1,4 @@
-"""Fitting of the face expert: real clips and their pseudo-fakes alone, held-out folds, the same score as inference gives."""
+"""Fitting of the face expert: training data, held-out folds, and the same scores as inference."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import torch
 
 from dataset.batch import collate, make_sample
 from dataset.clips import ClipTable
-from dataset.face_bank import pairs_beside, read_rows
-from dataset.pseudo_fakes.bank import REAL
-from dataset.pseudo_fakes.face_rows import FaceBankConfig, FaceRows
+from dataset.pseudo_fakes.common import REAL
 from dataset.splits import Split
-from engine.fitting import LabelledClips, face
-from engine.fitting.face import FaceFitter
-from engine.fitting.place_net import Couples, fit_place_net, place_loss
+from engine.fitting import LabelledClips, base, face
+from engine.fitting.face import FaceFitter, LabelledFaces
+from engine.fitting.face_examples import FaceExampleCounts, FaceExamples, pairs_file, read_examples
+from engine.fitting.forgery_localizer import RealFakePairs, fit_localizer, localizer_loss
 from engine.run import split_of
 from models.experts.face import FaceConfig, FaceExpert
+from tests.in_process import in_process
 from tests.support import BACKBONE, SIZE_PX, WITH_FACE, K, tiny_config, write_head, write_video
 from utils.errors import UsageError, WorkError
 from utils.features.extract import extract_clip
 
 SECTION = {"backbone": BACKBONE, "weights": "none", "place_nets": 2, "place_steps": 3}
-BANK = FaceBankConfig(rounds=1, fakes_per_round=2, families=("low_resolution", "frozen_mouth"), autoencoder_steps=0)
+FEW = FaceExampleCounts(rounds=1, fakes_per_round=2, families=("low_resolution", "frozen_mouth"), autoencoder_steps=0)
 HEADS = 6
 FOLDS = np.array([0, 0, 1, 1, 2, 2, 0, 1])
 
@@ -62,7 +62,7 @@ def labelled(split: Split, target: list[int]) -> LabelledClips:
 @pytest.fixture(scope="module")
 def fitter(clips, config):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(face, "FaceBankConfig", lambda: BANK)
+        patch.setattr(face, "FaceExampleCounts", lambda: FEW)
         return FaceFitter.gather(clips, config)
 
 
@@ -73,31 +73,35 @@ def expert(fitter) -> FaceExpert:
     return expert
 
 
-def test_pseudo_fakes_are_made_of_the_real_faces_only(fitter):
-    assert sorted(fitter.material) == [0, 1, 2, 3, 4]
-    for one in fitter.material.values():
-        own, rows = one.statistics()
-        families = read_rows(one.rows).families.tolist()
+def test_pseudo_fakes_are_made_from_real_faces_only(fitter):
+    assert sorted(fitter.training) == [0, 1, 2, 3, 4]
+    for one in fitter.training.values():
+        own, examples = one.statistics()
+        families = read_examples(one.examples).families.tolist()
         assert families[0] == REAL and sorted(families[1:]) == ["frozen_mouth", "low_resolution"]
-        assert rows.shape == (3, len(own)) and np.isfinite(rows).all() and np.isfinite(own).all()
+        assert examples.shape == (3, len(own)) and np.isfinite(examples).all() and np.isfinite(own).all()
 
 
-def test_nothing_is_made_twice(fitter, clips, config, monkeypatch):
-    monkeypatch.setattr(face, "FaceBankConfig", lambda: BANK)
-    for module in ("dataset.face_bank", "engine.fitting.texture"):
-        monkeypatch.setattr(f"{module}.run_in_workers", lambda *_, **__: pytest.fail("made again"))
+def test_a_second_gather_reads_the_cache_only(fitter, clips, config, monkeypatch):
+    monkeypatch.setattr(face, "FaceExampleCounts", lambda: FEW)
+
+    def unreadable_clip_only(function, tasks, **_):
+        assert [task.name for task in tasks] == ["7.mp4"]
+        return in_process(function, tasks)
+
+    monkeypatch.setattr(base, "run_in_workers", unreadable_clip_only)
     assert FaceFitter.gather(clips, config).key == fitter.key
 
 
-def test_rows_and_textures_that_were_cut_short_are_made_anew(fitter, clips, config, monkeypatch):
-    monkeypatch.setattr(face, "FaceBankConfig", lambda: BANK)
-    one = fitter.material[2]
-    before = [read_rows(one.rows).pairs.copy(), one.statistics()[1]]
-    for file in (pairs_beside(one.rows), one.texture, one.clip.path):
+def test_truncated_examples_and_textures_are_made_again(fitter, clips, config, monkeypatch):
+    monkeypatch.setattr(face, "FaceExampleCounts", lambda: FEW)
+    one = fitter.training[2]
+    before = [read_examples(one.examples).pairs.copy(), one.statistics()[1]]
+    for file in (pairs_file(one.examples), one.texture, one.clip.path):
         file.write_bytes(file.read_bytes()[:200])
     again = FaceFitter.gather(clips, config)
     assert again.key == fitter.key
-    np.testing.assert_array_equal(read_rows(one.rows).pairs, before[0])
+    np.testing.assert_array_equal(read_examples(one.examples).pairs, before[0])
     np.testing.assert_array_equal(one.statistics()[1], before[1])
 
 
@@ -111,16 +115,16 @@ def test_the_same_seed_gives_the_same_expert(fitter, expert):
     assert not torch.equal(expert.places[0].head.weight, expert.places[1].head.weight)
 
 
-def test_the_fold_that_is_left_out_is_not_looked_at(fitter, expert, monkeypatch):
+def test_the_held_out_fold_is_not_read(fitter, expert, monkeypatch):
     looked = []
-    monkeypatch.setattr(face, "read_rows", lambda path: looked.append(path) or read_rows(path))
+    monkeypatch.setattr(face, "read_examples", lambda path: looked.append(path) or read_examples(path))
     again = FaceExpert(FaceConfig(**SECTION))
     fitter.fit(again, seed=0, without_fold=0)
-    assert set(looked) == {fitter.material[number].rows for number in (2, 3, 4)}
+    assert set(looked) == {fitter.training[number].examples for number in (2, 3, 4)}
 
 
-def test_a_clip_is_judged_as_inference_judges_it(fitter, expert, clips):
-    raw = fitter.judge(expert, np.arange(8))
+def test_out_of_fold_scores_equal_inference(fitter, expert, clips):
+    raw = fitter.score(expert, np.arange(8))
     assert np.isfinite(raw[:HEADS]).all() and np.isnan(raw[HEADS:]).all()
     for number in (0, 5):
         features = extract_clip(clips.table.split.video_path(f"{number}.mp4"), WITH_FACE)
@@ -129,28 +133,23 @@ def test_a_clip_is_judged_as_inference_judges_it(fitter, expert, clips):
             assert float(expert.raw(collate([sample]))[0]) == raw[number]
 
 
-def test_stand_ins_are_the_forged_rows_of_the_fold(fitter, expert):
-    assert fitter.stand_ins(expert, 0).shape == (4,) and fitter.stand_ins(expert, 2).shape == (2,)
-    assert np.isfinite(fitter.stand_ins(expert, 1)).all()
+def test_held_out_pseudo_fakes_are_those_of_the_fold(fitter, expert):
+    assert fitter.score_pseudo_fakes(expert, 0).shape == (4,) and fitter.score_pseudo_fakes(expert, 2).shape == (2,)
+    assert np.isfinite(fitter.score_pseudo_fakes(expert, 1)).all()
 
 
-def test_labelled_fakes_teach_beside_the_reals_of_their_group_only_where_asked(
-    fitter, expert, clips, config, monkeypatch
-):
-    assert fitter.fakes == []
+def test_labelled_fakes_are_paired_with_reals_of_their_group_if_configured(fitter, expert, clips, config, monkeypatch):
+    assert fitter.labelled.training_fakes == ()
     asking = config.model_copy(update={"fit": config.fit.model_copy(update={"labelled_fakes": True})})
-    monkeypatch.setattr(face, "FaceBankConfig", lambda: BANK)
+    monkeypatch.setattr(face, "FaceExampleCounts", lambda: FEW)
     taught = FaceFitter.gather(clips, asking)
-    assert taught.fakes == [5] and taught.key != fitter.key
+    assert taught.labelled.training_fakes == (5,) and taught.key != fitter.key
     members = taught.members(None)
-    reals = np.stack([taught.material[number].statistics()[0] for number in members])
-    forged, beside = taught.labelled_steps(expert.texture, reals, clips.groups[members], without_fold=0)
-    assert forged.shape == (1, reals.shape[1]) and np.isfinite(forged).all()
-    np.testing.assert_allclose(beside[0], reals[members.index(4)])
-    assert taught.labelled_steps(expert.texture, reals, clips.groups[members], without_fold=2)[0].shape == (
-        0,
-        reals.shape[1],
-    )
+    reals = np.stack([taught.training[number].statistics()[0] for number in members])
+    pairs = taught.labelled_fakes(expert.texture, reals, clips.groups[members], without_fold=0)
+    assert pairs.forged.shape == (1, reals.shape[1]) and np.isfinite(pairs.forged).all()
+    np.testing.assert_allclose(pairs.real[0], reals[members.index(4)])
+    assert len(taught.labelled_fakes(expert.texture, reals, clips.groups[members], without_fold=2).forged) == 0
     again = FaceExpert(FaceConfig(**SECTION))
     taught.fit(again, seed=0, without_fold=0)
     assert not torch.equal(again.direction.weight, expert.direction.weight)
@@ -158,75 +157,77 @@ def test_labelled_fakes_teach_beside_the_reals_of_their_group_only_where_asked(
         assert torch.equal(mine, theirs)
 
 
-def test_the_modality_says_which_part_of_a_fake_can_teach(clips, caplog):
+def test_the_modality_column_names_the_forged_part(clips, caplog):
     assert (
-        clips.teaching_fakes("video").tolist()
-        == clips.teaching_fakes("audio").tolist()
+        clips.training_fakes("video").tolist()
+        == clips.training_fakes("audio").tolist()
         == [False] * 5 + [True] + [False] * 2
     )
     labels = clips.table.labels.assign(target=[0, 1, 1, 1, 0, 0, 0, 0])
     labels["modality"] = ["RVRA", "FVRA", "RVFA", "FVFA", *["RVRA"] * 4]
     told = LabelledClips(ClipTable(clips.table.split, labels, None), FOLDS, clips.groups)  # type: ignore[arg-type]
-    assert np.flatnonzero(told.teaching_fakes("video")).tolist() == [1, 3]
+    assert np.flatnonzero(told.training_fakes("video")).tolist() == [1, 3]
     caplog.set_level("INFO")
-    assert np.flatnonzero(told.teaching_fakes("audio")).tolist() == [2, 3]
-    assert "2 of 3 labelled fakes can teach a forged audio" in caplog.text
+    assert np.flatnonzero(told.training_fakes("audio")).tolist() == [2, 3]
+    assert "2 of 3 labelled fakes are examples of forged audio" in caplog.text
     told.table.labels["modality"] = ["", "", " rvfa", "fvfa ", *[""] * 4]
-    assert np.flatnonzero(told.teaching_fakes("audio")).tolist() == [2, 3]
+    assert np.flatnonzero(told.training_fakes("audio")).tolist() == [2, 3]
     told.table.labels["modality"] = "both"
     with pytest.raises(UsageError, match="the modality of 1.mp4 is 'BOTH'"):
-        told.teaching_fakes("audio")
+        told.training_fakes("audio")
 
 
-def test_too_few_faces_leave_the_expert_out(clips, config, fitter, caplog):
+def test_an_expert_with_too_few_faces_is_left_out(clips, config, fitter, caplog):
     few = labelled(clips.table.split, [0, 0, 1, 1, 1, 1, 0, 0])
     assert FaceFitter.gather(few, config) is None
-    assert "face expert stays out" in caplog.text
-    lonely = FaceFitter(fitter.described, {0: fitter.material[0], 1: fitter.material[1]}, FOLDS, clips.groups)
+    assert "face expert is left out" in caplog.text
+    lonely = FaceFitter(
+        LabelledFaces(fitter.labelled.features, FOLDS, clips.groups), {0: fitter.training[0], 1: fitter.training[1]}
+    )
     with pytest.raises(WorkError, match="left to fit on"):
         lonely.fit(FaceExpert(FaceConfig(**SECTION)), seed=0, without_fold=0)
 
 
-def test_weights_that_cannot_be_had_are_named_before_anything_is_made(clips, config):
+def test_missing_weights_are_named_first(clips, config):
     section = {**SECTION, "weights": "package"}
     asking = config.model_copy(update={"model": {**config.model, "experts": {"face": section}}})
     with pytest.raises(UsageError, match="no package has weights"):
         FaceFitter.gather(clips, asking)
 
 
-def marked_rows(seed: int) -> FaceRows:
+def marked_examples(seed: int) -> FaceExamples:
     """A real sequence of noise and one that is smooth in its lower right quarter."""
     rng = np.random.default_rng(seed)
     real = rng.integers(0, 256, (6, 2, 112, 112, 3), dtype=np.uint8)
     fake, mask = real.copy(), np.zeros((2, 28, 28), np.float32)
     fake[:, :, 56:, 56:] = 128
     mask[1, 14:, 14:] = 1
-    return FaceRows(np.array([REAL, "smooth"]), np.zeros(2, int), mask, np.stack([real, fake]))
+    return FaceExamples(np.array([REAL, "smooth"]), np.zeros(2, int), mask, np.stack([real, fake]))
 
 
-def test_a_place_net_learns_where_the_forgery_is():
-    clips = [marked_rows(seed) for seed in range(4)]
-    net = fit_place_net(Couples(clips, np.array(["a", "a", "b", "c"])), seed=0, steps=25)
+def test_a_localizer_learns_the_forged_area():
+    clips = [marked_examples(seed) for seed in range(4)]
+    net = fit_localizer(RealFakePairs(clips, np.array(["a", "a", "b", "c"])), seed=0, steps=25)
     assert not net.training
-    held = marked_rows(9)
+    held = marked_examples(9)
     with torch.no_grad():
         real, fake = (net(torch.from_numpy(pairs)) for pairs in held.pairs)
     assert fake[1].mean() > real[1].mean()
     assert fake[0][:, 16:, 16:].mean() > fake[0][:, :12, :12].mean()
 
 
-def test_couples_stand_side_by_side():
-    clips = [marked_rows(seed) for seed in range(4)]
-    pairs, masks = Couples(clips, np.array(["a", "a", "a", "b"])).draw(np.random.default_rng(0))
+def test_real_and_forged_alternate():
+    clips = [marked_examples(seed) for seed in range(4)]
+    pairs, masks = RealFakePairs(clips, np.array(["a", "a", "a", "b"])).draw(np.random.default_rng(0))
     assert pairs.shape == (20, 2, 112, 112, 3) and masks.shape == (20, 28, 28)
     assert masks[0::2].max() == 0 and (masks[1::2].amax(dim=(1, 2)) == 1).all()
     assert (pairs[0::2, :, :56] == pairs[1::2, :, :56]).all()
 
 
-def test_the_loss_falls_when_forged_is_told_from_real():
+def test_the_loss_is_lower_for_correct_logits():
     masks = torch.zeros(4, 28, 28)
     masks[1::2, :10] = 1
     right, wrong = (
-        place_loss(sign * (4 * masks - 2), sign * torch.tensor([-1.0, 1, -1, 1]), masks) for sign in (1, -1)
+        localizer_loss(sign * (4 * masks - 2), sign * torch.tensor([-1.0, 1, -1, 1]), masks) for sign in (1, -1)
     )
     assert right < wrong

@@ -1,4 +1,4 @@
-"""From real clips to a checkpoint that inference takes: fit, cache, and one score for a clip however it is read."""
+"""Fitting from real clips to a checkpoint; the same score cached, on the fly and in inference."""
 
 from __future__ import annotations
 
@@ -8,25 +8,24 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dataset import voice_bank
 from dataset.config import ExtractionConfig
 from dataset.extraction import extract_split
-from dataset.pseudo_fakes.bank import SYNTHETIC, BankConfig
-from dataset.pseudo_fakes.build import LABELS, build_pseudo_fakes
-from dataset.voice_bank import VoiceTask, load_voices
+from dataset.pseudo_fakes.build import LABELS, SetSettings, build_pseudo_fakes
 from engine.checkpoint import load_checkpoint
 from engine.config import FitConfig
 from engine.evaluate import predict_split
 from engine.experiments import CSV_FILE, TABLE_FILE, plan_experiments, run_experiments
-from engine.fitting import fit_experts, judging, labelled_clips, voice
+from engine.fitting import base, fit_experts, labelled_clips, voice
+from engine.fitting.voice_examples import SYNTHETIC, VoiceExampleCounts, VoiceTask, load_voices
 from engine.predict import PredictOptions, score_videos
 from engine.run import open_required, split_of
+from tests.in_process import in_process, no_work
 from tests.support import FEATURE_CONFIG, WITH_VOICE, tiny_config, write_video
+from utils.cache import content_key, is_intact_archive
 from utils.errors import UsageError
 from utils.features.extract import extract_clip
-from utils.files import is_whole_archive
 
-SMALL_BANK = BankConfig(real_copies=2, fake_copies=1)
+FEW = VoiceExampleCounts(real_copies=2, fake_copies=1)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +37,7 @@ def real_clips(tmp_path_factory):
 @pytest.fixture(scope="module")
 def pseudo_root(real_clips, tmp_path_factory):
     root = tmp_path_factory.mktemp("pseudo")
-    table = build_pseudo_fakes(real_clips, root, seed=1, fakes_per_clip=2)
+    table = build_pseudo_fakes(real_clips, root, SetSettings(seed=1, fakes_per_clip=2))
     return root, table
 
 
@@ -48,7 +47,7 @@ def fitted(pseudo_root, tmp_path_factory):
     work = tmp_path_factory.mktemp("fit")
     config = fit_config(root, work)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(voice, "BankConfig", lambda: SMALL_BANK)
+        patch.setattr(voice, "VoiceExampleCounts", lambda: FEW)
         folder = fit_experts(config)
     return config, folder, work, table
 
@@ -57,7 +56,7 @@ def fit_config(root, work):
     return tiny_config(
         root,
         output_dir=str(work / "runs"),
-        fit={"cache": str(work / "bank")},
+        fit={"cache": str(work / "cache")},
         label_name={"trainset": LABELS},
         features={"voice": True},
         model={"name": "av_experts", "experts": {"voice": {"trees": 5}}},
@@ -80,7 +79,7 @@ def test_a_made_set_has_real_and_forged_copies_with_spans(pseudo_root):
     np.testing.assert_array_equal(*pictures)
 
 
-def test_a_fit_judges_every_clip_out_of_fold_and_keeps_no_path(fitted):
+def test_every_clip_is_scored_out_of_fold_and_no_path_is_stored(fitted):
     config, folder, _, table = fitted
     checkpoint = load_checkpoint(folder.best)
     assert checkpoint.calibration.fitted_on == "out_of_fold"
@@ -91,20 +90,20 @@ def test_a_fit_judges_every_clip_out_of_fold_and_keeps_no_path(fitted):
     assert table_of_experts["experts"].tolist() == ["voice"] and table_of_experts["coverage"].tolist() == [1.0]
 
 
-def test_a_second_fit_takes_what_the_first_one_left(fitted, monkeypatch):
+def test_a_second_fit_reads_the_cache_only(fitted, monkeypatch):
     config, _, work, _ = fitted
-    monkeypatch.setattr(voice, "BankConfig", lambda: SMALL_BANK)
-    monkeypatch.setattr(judging, "run_in_workers", lambda _, tasks, **__: (pytest.fail("fitted again") for _ in tasks))
+    monkeypatch.setattr(voice, "VoiceExampleCounts", lambda: FEW)
+    monkeypatch.setattr(base, "run_in_workers", lambda *_, **__: pytest.fail("computed again"))
     again = fit_experts(config)
     assert load_checkpoint(again.best).calibration == load_checkpoint(fitted[1].best).calibration
 
 
-def test_a_fitted_detector_stands_in_the_table_of_experiments_beside_controls(fitted, tmp_path, monkeypatch):
+def test_experiments_list_a_fitted_detector_and_controls(fitted, tmp_path, monkeypatch):
     config, folder, _, table = fitted
     file, folds = tmp_path / "experts.yml", tmp_path / "folds.csv"
     file.write_text(config.to_yaml())
     table.assign(fold=[row // 3 % 2 for row in range(len(table))]).to_csv(folds, index=False)
-    monkeypatch.setattr(voice, "BankConfig", lambda: SMALL_BANK)
+    monkeypatch.setattr(voice, "VoiceExampleCounts", lambda: FEW)
     experiments = plan_experiments([file], [f"split.folds={folds}"])
     (outcome,) = run_experiments(experiments, [0, 1], tmp_path / "out", controls=True)
     assert not outcome.failures and not (outcome.runs[0].folder / "best.pth").exists()
@@ -120,15 +119,15 @@ def test_a_fitted_detector_stands_in_the_table_of_experiments_beside_controls(fi
         run_experiments(plan_experiments([file]), [0], tmp_path / "out", controls=True)
 
 
-def test_labelled_fakes_teach_the_voice_expert_only_where_asked(fitted, monkeypatch):
+def test_labelled_fakes_are_training_examples_only_if_configured(fitted, monkeypatch):
     config, _, _, table = fitted
-    monkeypatch.setattr(voice, "BankConfig", lambda: SMALL_BANK)
+    monkeypatch.setattr(voice, "VoiceExampleCounts", lambda: FEW)
     asking = config.model_copy(update={"fit": config.fit.model_copy(update={"labelled_fakes": True})})
-    kinds = [voice.VoiceFitter.gather(labelled_clips(each), each).material for each in (config, asking)]
+    kinds = [voice.VoiceFitter.gather(labelled_clips(each), each).examples for each in (config, asking)]
     assert (kinds[0].kinds == SYNTHETIC).sum() == 0
     taught = kinds[1].kinds == SYNTHETIC
     assert taught.sum() == 3 * (table["target"] == 1).sum()
-    assert (kinds[1].fold_of_row[taught] >= 0).all(), "a fake is held out with its fold"
+    assert (kinds[1].folds[taught] >= 0).all(), "a fake is held out with its fold"
 
 
 def test_cached_on_the_fly_and_inference_give_one_score(fitted):
@@ -156,40 +155,39 @@ def test_cached_on_the_fly_and_inference_give_one_score(fitted):
     np.testing.assert_allclose(inferred["evidence_voice"], cached, atol=1e-6)
 
 
-def test_a_clip_without_sound_is_unscored_and_says_why(fitted, tmp_path):
+def test_a_clip_without_audio_is_unscored_with_a_reason(fitted, tmp_path):
     checkpoint = load_checkpoint(fitted[1].best)
     mute = write_video(tmp_path / "mute.mp4", 0, audio=False)
     scores = score_videos([mute], checkpoint, PredictOptions(workers=1, device="cpu", quiet=True))
     assert scores["verdict"].tolist() == ["unscored"] and scores["reason"].tolist() == ["no_audio"]
 
 
-def test_kept_rows_are_not_made_again(real_clips, tmp_path, monkeypatch):
-    tasks = [VoiceTask("a", real_clips[0], "real", WITH_VOICE, SMALL_BANK, 0, tmp_path)]
-    tasks.append(VoiceTask("b", tmp_path / "absent.mp4", "real", WITH_VOICE, SMALL_BANK, 0, tmp_path))
-    first = dict((task.name, rows) for task, rows in load_voices(tasks, workers=1, timeout_s=60))
-    assert first["b"] is None and first["a"].rows.shape[0] == len(first["a"].kinds) == 9
-    monkeypatch.setattr(voice_bank, "run_in_workers", lambda *_, **__: pytest.fail("made again"))
-    ((_, again),) = load_voices(tasks[:1], workers=1, timeout_s=60)
-    np.testing.assert_array_equal(again.rows, first["a"].rows)
+def test_cached_examples_are_not_made_again(real_clips, tmp_path):
+    tasks = [VoiceTask("a", real_clips[0], content_key(real_clips[0]), "real", WITH_VOICE, FEW, 0, tmp_path)]
+    tasks.append(VoiceTask("b", tmp_path / "absent.mp4", "", "real", WITH_VOICE, FEW, 0, tmp_path))
+    first = dict(zip("ab", load_voices(tasks, in_process), strict=True))
+    assert first["b"] is None and first["a"].examples.shape[0] == len(first["a"].kinds) == 9
+    (again,) = load_voices(tasks[:1], no_work)
+    np.testing.assert_array_equal(again.examples, first["a"].examples)
 
 
-def test_what_was_cut_short_in_the_cache_is_made_anew(fitted, monkeypatch):
+def test_truncated_cache_files_are_made_again(fitted, monkeypatch):
     config, folder, work, table = fitted
-    monkeypatch.setattr(voice, "BankConfig", lambda: SMALL_BANK)
-    described, fits = sorted((work / "bank").glob("*.npz")), sorted((work / "bank" / "fits").iterdir())
+    monkeypatch.setattr(voice, "VoiceExampleCounts", lambda: FEW)
+    described, fits = sorted((work / "cache").glob("*.npz")), sorted((work / "cache" / "fits").iterdir())
     for kept in (*described, *fits):
         kept.write_bytes(kept.read_bytes()[: kept.stat().st_size // 2])
     again = fit_experts(config)
     assert load_checkpoint(again.best).calibration == load_checkpoint(folder.best).calibration
-    assert sum(map(is_whole_archive, described)) >= len(table) and any(map(is_whole_archive, fits))
+    assert sum(map(is_intact_archive, described)) >= len(table) and any(map(is_intact_archive, fits))
 
 
-def test_real_clips_alone_are_enough_and_pseudo_fakes_count_as_many_as_they(real_clips, tmp_path, monkeypatch, caplog):
+def test_real_clips_alone_suffice(real_clips, tmp_path, monkeypatch, caplog):
     caplog.set_level("INFO")
     rows = [f"{clip.name},0,{number}" for number, clip in enumerate(real_clips)]
     (tmp_path / LABELS).write_text("\n".join(["video_name,target,fold", *rows]) + "\n")
     (tmp_path / "trainset").symlink_to(real_clips[0].parent)
-    monkeypatch.setattr(voice, "BankConfig", lambda: SMALL_BANK)
+    monkeypatch.setattr(voice, "VoiceExampleCounts", lambda: FEW)
     folder = fit_experts(fit_config(tmp_path, tmp_path))
     metrics = json.loads((folder.path / "metrics.json").read_text())
     assert (
@@ -198,33 +196,33 @@ def test_real_clips_alone_are_enough_and_pseudo_fakes_count_as_many_as_they(real
         and metrics["pseudo_fakes"]["auc"] is not None
     )
     told = (folder.path / "run.log").read_text()
-    assert "3 held-out pseudo-fakes take their place, AUC" in told and "calibration and threshold: " in told
+    assert "3 held-out pseudo-fakes are used instead, AUC" in told and "calibration and threshold: " in told
     assert load_checkpoint(folder.best).calibration.n == 6
 
 
-def test_too_few_voices_leave_the_expert_out(real_clips, tmp_path, caplog):
+def test_an_expert_with_too_few_voices_is_left_out(real_clips, tmp_path, caplog):
     labels = [f"{clip},{int(number > 0)},{number}" for number, clip in enumerate(["0.mp4", "1.mp4", "2.mp4"])]
     (tmp_path / LABELS).write_text("\n".join(["video_name,target,fold", *labels, "absent.mp4,0,4"]) + "\n")
     (tmp_path / "trainset").symlink_to(real_clips[0].parent)
     with pytest.raises(UsageError, match="none of the experts voice can be fitted"):
         fit_experts(fit_config(tmp_path, tmp_path))
-    assert "1 real recordings can be used, 0 without one of the folds" in caplog.text
+    assert "1 real clips have usable audio, 0 without one of the folds" in caplog.text
 
 
-def test_real_clips_of_one_fold_are_refused_before_anything_is_described(pseudo_root, tmp_path, monkeypatch):
+def test_real_clips_in_one_fold_are_refused_before_extraction(pseudo_root, tmp_path, monkeypatch):
     root, table = pseudo_root
     (tmp_path / LABELS).write_text(table.assign(fold="0").to_csv(index=False))
     (tmp_path / "trainset").symlink_to(root / "trainset")
-    monkeypatch.setattr(voice, "load_voices", lambda *_, **__: pytest.fail("described"))
+    monkeypatch.setattr(voice, "load_voices", lambda *_, **__: pytest.fail("extracted"))
     with pytest.raises(UsageError, match="one fold"):
         fit_experts(fit_config(tmp_path, tmp_path))
 
 
-def test_an_output_folder_that_cannot_be_is_refused_first(pseudo_root, tmp_path, monkeypatch):
+def test_an_unwritable_output_folder_is_refused_first(pseudo_root, tmp_path, monkeypatch):
     root, _ = pseudo_root
     (tmp_path / "file").write_text("")
     config = fit_config(root, tmp_path).model_copy(update={"output_dir": str(tmp_path / "file" / "runs")})
-    monkeypatch.setattr(voice, "load_voices", lambda *_, **__: pytest.fail("described"))
+    monkeypatch.setattr(voice, "load_voices", lambda *_, **__: pytest.fail("extracted"))
     with pytest.raises(UsageError, match="output_dir"):
         fit_experts(config)
     elsewhere = fit_config(root, tmp_path).model_copy(update={"fit": FitConfig(cache=str(tmp_path / "file" / "bank"))})

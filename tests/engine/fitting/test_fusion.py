@@ -1,4 +1,4 @@
-"""Fusion of experts' out-of-fold opinions: what calibrates whom, absent opinions, and the table of combinations."""
+"""Fusion of out-of-fold scores: calibration, abstention, and the table of combinations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from engine.fitting.base import LabelledClips
 from engine.fitting.fusion import Fusion, combination_table, fuse_out_of_fold
-from engine.fitting.judging import Judged
+from engine.fitting.out_of_fold import OutOfFoldScores
 from tests.support import tiny_config
 
 N, BOUND = 60, 4.0
@@ -23,49 +23,51 @@ def labelled(target):
     return LabelledClips(SimpleNamespace(labels=labels), folds, labels["source"].to_numpy(str))
 
 
-def judged(raw, stand_ins, **settings):
-    return Judged(raw, stand_ins, np.resize([0, 1, 2], len(stand_ins)), **settings)
+def scores(raw, pseudo_fakes, **settings):
+    return OutOfFoldScores(raw, pseudo_fakes, np.resize([0, 1, 2], len(pseudo_fakes)), **settings)
 
 
 @pytest.fixture
-def opinions():
+def expert_scores():
     rng = np.random.default_rng(0)
     target = np.resize([0.0, 1.0], N)
-    good = judged(rng.normal(size=N) + 3 * target, rng.normal(size=30) + 3)
-    blind = judged(rng.normal(size=N) - target, rng.normal(size=30) + 3)
+    good = scores(rng.normal(size=N) + 3 * target, rng.normal(size=30) + 3)
+    blind = scores(rng.normal(size=N) - target, rng.normal(size=30) + 3)
     return labelled(target), good, blind
 
 
-def test_labelled_fakes_calibrate_unless_the_expert_asks_for_stand_ins(opinions):
-    clips, _, blind = opinions
-    own = judged(blind.raw, blind.stand_ins, calibrates_on_stand_ins=True)
+def test_labelled_fakes_calibrate_unless_the_expert_uses_pseudo_fakes(expert_scores):
+    clips, _, blind = expert_scores
+    own = scores(blind.raw, blind.pseudo_fakes, calibrates_on_pseudo_fakes=True)
     scales = Fusion.fit({"by_labels": blind, "by_own": own}, clips.target, clips.groups, BOUND).scales
     assert scales["by_labels"] == (0.0, 0.0)
     assert scales["by_own"][0] > 0
 
 
-def test_stand_ins_take_over_where_no_fake_is_labelled(opinions):
-    _, good, _ = opinions
+def test_pseudo_fakes_calibrate_where_no_fake_is_labelled(expert_scores):
+    _, good, _ = expert_scores
     reals = labelled(np.zeros(N))
     fusion = Fusion.fit({"good": good}, reals.target, reals.groups, BOUND)
     assert fusion.scales["good"][0] > 0
-    logits, folds = fusion.stand_in_logits({"good": good})
+    logits, folds = fusion.pseudo_fake_logits({"good": good})
     assert logits.shape == folds.shape == (30,)
 
 
-def test_a_silent_expert_neither_helps_nor_hurts(opinions):
-    clips, good, blind = opinions
+def test_an_expert_with_slope_zero_does_not_change_the_fusion(expert_scores):
+    clips, good, blind = expert_scores
     alone = fuse_out_of_fold(clips, {"good": good}, BOUND)
     both = fuse_out_of_fold(clips, {"good": good, "blind": blind}, BOUND)
     np.testing.assert_allclose(both["logit"], alone["logit"], atol=1e-9)
     np.testing.assert_allclose(both["evidence_good"] + both["evidence_blind"], both["logit"])
 
 
-def test_a_clip_is_not_in_its_own_calibration(opinions):
-    clips, good, _ = opinions
+def test_a_clip_is_not_in_its_own_calibration(expert_scores):
+    clips, good, _ = expert_scores
     loud = good.raw.copy()
     loud[clips.folds == 0] *= 50
-    before, after = (fuse_out_of_fold(clips, {"good": judged(raw, good.stand_ins)}, BOUND) for raw in (good.raw, loud))
+    before, after = (
+        fuse_out_of_fold(clips, {"good": scores(raw, good.pseudo_fakes)}, BOUND) for raw in (good.raw, loud)
+    )
     quiet = (clips.folds == 0) & (good.raw == loud)
     assert not quiet.any()
     others = Fusion.fit(
@@ -78,9 +80,9 @@ def test_a_clip_is_not_in_its_own_calibration(opinions):
     assert not np.allclose(before["logit"][20:], after["logit"][20:])
 
 
-def test_no_opinion_at_all_is_unscored(opinions):
-    clips, good, blind = opinions
-    absent = [judged(one.raw.copy(), one.stand_ins) for one in (good, blind)]
+def test_a_clip_that_all_experts_mask_is_unscored(expert_scores):
+    clips, good, blind = expert_scores
+    absent = [scores(one.raw.copy(), one.pseudo_fakes) for one in (good, blind)]
     absent[0].raw[:2] = np.nan
     absent[1].raw[1:3] = np.nan
     table = fuse_out_of_fold(clips, {"good": absent[0], "blind": absent[1]}, BOUND)
@@ -88,8 +90,8 @@ def test_no_opinion_at_all_is_unscored(opinions):
     assert table["status"][1] == "partial" and table["reason"][1] == "missing_modality"
 
 
-def test_every_combination_has_a_row(opinions, tmp_path):
-    clips, good, blind = opinions
+def test_every_combination_has_a_row(expert_scores, tmp_path):
+    clips, good, blind = expert_scores
     config = tiny_config(tmp_path).model_copy(update={"model": {"bound": BOUND}})
     table = combination_table(clips, [{"good": good, "blind": blind}], config)
     assert table["experts"].tolist() == ["good", "blind", "good+blind"]

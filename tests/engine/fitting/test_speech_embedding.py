@@ -1,4 +1,4 @@
-"""From real clips to a checkpoint of the speech-embedding expert; one score for a clip however it is read."""
+"""The speech-embedding expert from real clips to a checkpoint; the same score cached, on the fly and in inference."""
 
 from __future__ import annotations
 
@@ -7,28 +7,27 @@ import pytest
 
 from dataset.config import ExtractionConfig
 from dataset.extraction import extract_split
-from dataset.pseudo_fakes.bank import BankConfig, real_rows
-from dataset.pseudo_fakes.build import LABELS, build_pseudo_fakes
-from dataset.voice_bank import VoiceTask
+from dataset.pseudo_fakes.build import LABELS, SetSettings, build_pseudo_fakes
 from engine.checkpoint import load_checkpoint
 from engine.evaluate import predict_split
 from engine.fitting import fit_experts, voice
+from engine.fitting.voice_examples import VoiceExampleCounts, VoiceTask, real_examples
 from engine.predict import PredictOptions, score_videos
 from engine.run import open_required, split_of
 from tests.fake_encoder import FAKE, BandsEncoder, fake_encoder  # noqa: F401  (a fixture)
 from tests.support import FEATURE_CONFIG, tiny_config, write_video
 
-SMALL_BANK = BankConfig(real_copies=2, fake_copies=1)
+FEW = VoiceExampleCounts(real_copies=2, fake_copies=1)
 
 
 @pytest.fixture(scope="module")
 def fitted(fake_encoder, tmp_path_factory):  # noqa: F811
     clips, root, work = (tmp_path_factory.mktemp(name) for name in ("real", "made", "fit"))
-    table = build_pseudo_fakes([write_video(clips / f"{n}.mp4", n) for n in range(3)], root, seed=1, fakes_per_clip=1)
+    table = build_pseudo_fakes([write_video(clips / f"{n}.mp4", n) for n in range(3)], root, SetSettings(seed=1))
     config = tiny_config(
         root,
         output_dir=str(work / "runs"),
-        fit={"cache": str(work / "bank")},
+        fit={"cache": str(work / "cache")},
         label_name={"trainset": LABELS},
         features={"speech_encoder": FAKE},
         model={"name": "av_experts", "experts": {"speech_embedding": {}}},
@@ -36,7 +35,7 @@ def fitted(fake_encoder, tmp_path_factory):  # noqa: F811
         data={"source": "video", "workers": 0},
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(voice, "BankConfig", lambda: SMALL_BANK)
+        patch.setattr(voice, "VoiceExampleCounts", lambda: FEW)
         folder = fit_experts(config)
     return config, load_checkpoint(folder.best), table
 
@@ -68,13 +67,13 @@ def test_cached_on_the_fly_and_inference_give_one_score(fitted):
     np.testing.assert_array_equal(inferred["logit"], cached)
 
 
-def test_a_clip_without_sound_is_unscored(fitted, tmp_path):
+def test_a_clip_without_audio_is_unscored(fitted, tmp_path):
     mute = write_video(tmp_path / "mute.mp4", 0, audio=False)
     scores = score_videos([mute], fitted[1], PredictOptions(workers=1, device="cpu", quiet=True))
     assert scores["verdict"].tolist() == ["unscored"]
 
 
-def test_it_hears_the_voice_experts_own_forgeries():
+def test_the_forgeries_do_not_depend_on_the_features():
     heard: list[list[np.ndarray]] = []
     waveform = np.random.default_rng(0).normal(size=32_000).astype(np.float32)
     for _ in range(2):
@@ -85,14 +84,14 @@ def test_it_hears_the_voice_experts_own_forgeries():
             windows.append(window)
             return np.zeros(len(windows) % 2 + 1)[:1]
 
-        real_rows(waveform, np.random.default_rng(5), SMALL_BANK, keep)
+        real_examples(waveform, np.random.default_rng(5), FEW, keep)
     assert len(heard[0]) == 9
     for one, other in zip(*heard, strict=True):
         np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.usefixtures("fake_encoder")
-def test_rows_of_another_encoder_are_kept_elsewhere(tmp_path):
-    plain = VoiceTask("a", tmp_path, "real", FEATURE_CONFIG, SMALL_BANK, 0, tmp_path)
-    heard = VoiceTask("a", tmp_path, "real", FEATURE_CONFIG, SMALL_BANK, 0, tmp_path, FAKE)
-    assert plain.kept != heard.kept
+def test_examples_of_another_encoder_have_another_file(tmp_path):
+    plain = VoiceTask("a", tmp_path, "", "real", FEATURE_CONFIG, FEW, 0, tmp_path)
+    heard = VoiceTask("a", tmp_path, "", "real", FEATURE_CONFIG, FEW, 0, tmp_path, FAKE)
+    assert plain.cache_path != heard.cache_path

@@ -1,4 +1,4 @@
-"""Fitting of the sync expert: real clips alone, held-out folds, and voices that do not belong."""
+"""Fitting of the sync expert: real clips only, held-out folds, and voices of other clips."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 import torch
 
-from dataset.clip_bank import KeptClip
 from dataset.clips import ClipTable
 from engine.fitting import LabelledClips
 from engine.fitting import sync as sync_module
-from engine.fitting.sync import SyncFitter, moved
+from engine.fitting.clip_features import CachedClip
+from engine.fitting.sync import SyncFitter, shifted
 from models.experts.sync import SyncConfig, SyncExpert
 from tests.support import talking, tiny_config
 from utils.errors import WorkError
@@ -22,25 +22,25 @@ SMALL = SyncConfig(mouth_dims=4, speech_dims=6, components=2)
 N = 18
 
 
-def keep(path: Path, mouth: np.ndarray, speech: np.ndarray) -> KeptClip:
+def store(path: Path, mouth: np.ndarray, speech: np.ndarray) -> CachedClip:
     np.savez(path, covariance=np.zeros(0, np.float32), mouth=mouth, speech=speech)
-    return KeptClip(path)
+    return CachedClip(path)
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> list[KeptClip | None]:
-    """15 talking clips, then one with another voice, one without a face and one that could not be read."""
-    folder = tmp_path_factory.mktemp("bank")
-    clips: list[KeptClip | None] = [keep(folder / f"{seed}.npz", *talking(seed)) for seed in range(N - 3)]
-    clips.append(keep(folder / "other.npz", talking(90)[0], talking(91)[1]))
-    clips.append(keep(folder / "none.npz", np.zeros(0, np.float32), np.zeros(0, np.float32)))
+def features(tmp_path_factory: pytest.TempPathFactory) -> list[CachedClip | None]:
+    """Return 15 talking clips, one with another voice, one without a face, and one that could not be read."""
+    folder = tmp_path_factory.mktemp("cache")
+    clips: list[CachedClip | None] = [store(folder / f"{seed}.npz", *talking(seed)) for seed in range(N - 3)]
+    clips.append(store(folder / "other.npz", talking(90)[0], talking(91)[1]))
+    clips.append(store(folder / "none.npz", np.zeros(0, np.float32), np.zeros(0, np.float32)))
     return [*clips, None]
 
 
 @pytest.fixture(scope="module")
-def fitter(kept: list[KeptClip | None]) -> SyncFitter:
+def fitter(features: list[CachedClip | None]) -> SyncFitter:
     is_real = np.arange(N) != N - 3
-    return SyncFitter(kept, is_real, np.arange(N) % 3, np.array([f"g{clip // 6}" for clip in range(N)]))
+    return SyncFitter(features, is_real, np.arange(N) % 3, np.array([f"g{clip // 6}" for clip in range(N)]))
 
 
 def labelled(fitter: SyncFitter, target: np.ndarray) -> LabelledClips:
@@ -49,29 +49,29 @@ def labelled(fitter: SyncFitter, target: np.ndarray) -> LabelledClips:
     return LabelledClips(table, fitter.folds, fitter.groups)
 
 
-def test_clips_of_the_fold_are_judged_and_the_foreign_voice_stands_out(fitter: SyncFitter) -> None:
+def test_the_clip_with_another_voice_has_the_highest_score(fitter: SyncFitter) -> None:
     expert = SyncExpert(SMALL)
     fitter.fit(expert, seed=0, without_fold=0)
     fold = np.flatnonzero(fitter.folds == 0)
-    raw = fitter.judge(expert, fold)
+    raw = fitter.score(expert, fold)
     assert np.isfinite(raw).sum() == len(fold) and raw[fold == N - 3] > raw[fold < N - 3].max() + 0.2
-    assert np.isnan(fitter.judge(expert, np.array([N - 2, N - 1]))).all()
+    assert np.isnan(fitter.score(expert, np.array([N - 2, N - 1]))).all()
 
 
-def test_stand_ins_are_ranked_above_the_real_clips(fitter: SyncFitter) -> None:
+def test_pseudo_fakes_score_above_the_real_clips(fitter: SyncFitter) -> None:
     expert = SyncExpert(SMALL)
     fitter.fit(expert, seed=0, without_fold=1)
-    forged = fitter.stand_ins(expert, 1)
-    real = fitter.judge(expert, np.arange(1, N - 3, 3))
+    forged = fitter.score_pseudo_fakes(expert, 1)
+    real = fitter.score(expert, np.arange(1, N - 3, 3))
     assert len(forged) == 10 and forged.min() > real.max()
 
 
 def test_a_fit_never_sees_the_fold_nor_a_fake(fitter: SyncFitter, tmp_path: Path) -> None:
     before, after = SyncExpert(SMALL), SyncExpert(SMALL)
     fitter.fit(before, seed=0, without_fold=0)
-    changed = list(fitter.kept)
+    changed = list(fitter.features)
     for clip in np.flatnonzero((fitter.folds == 0) | ~fitter.is_real):
-        changed[clip] = keep(tmp_path / f"{clip}.npz", *talking(500 + clip))
+        changed[clip] = store(tmp_path / f"{clip}.npz", *talking(500 + clip))
     other = SyncFitter(changed, fitter.is_real, fitter.folds, fitter.groups)
     other.fit(after, seed=7, without_fold=0)
     for name, buffer in before.state_dict().items():
@@ -79,28 +79,28 @@ def test_a_fit_never_sees_the_fold_nor_a_fake(fitter: SyncFitter, tmp_path: Path
     assert other.key != fitter.key
 
 
-def test_donors_are_of_the_same_group_where_there_is_one(fitter: SyncFitter) -> None:
+def test_donors_are_of_the_same_group_if_possible(fitter: SyncFitter) -> None:
     assert fitter.donor(0, [0, 3, 6]) == 3 and fitter.donor(3, [0, 3, 6]) == 0
     assert fitter.donor(6, [0, 3, 6]) == 0 and fitter.donor(6, [6]) is None
 
 
-def test_moved_speech_comes_earlier() -> None:
+def test_shifted_speech_comes_earlier() -> None:
     speech = np.arange(30, dtype=np.float32)[:, None].repeat(40, axis=1)
-    assert moved(speech, 8)[:, 0].tolist() == [*range(8, 30), *[29] * 8]
+    assert shifted(speech, 8)[:, 0].tolist() == [*range(8, 30), *[29] * 8]
 
 
 @pytest.mark.parametrize(("real", "stays"), [(15, True), (7, False)])
 def test_too_few_real_clips_leave_the_expert_out(
     fitter: SyncFitter, monkeypatch, caplog, tmp_path, real, stays
 ) -> None:
-    monkeypatch.setattr(sync_module, "describe_labelled", lambda *_: fitter.kept)
+    monkeypatch.setattr(sync_module, "extract_labelled", lambda *_: fitter.features)
     clips = labelled(fitter, (np.arange(N) >= real).astype(float))
     found = SyncFitter.gather(clips, tiny_config(tmp_path, fit={"cache": str(tmp_path)}))
     assert (found is not None) == stays
-    assert ("stays out" in caplog.text) != stays
+    assert ("is left out" in caplog.text) != stays
 
 
-def test_nothing_left_to_fit_on_is_said(fitter: SyncFitter) -> None:
-    one_fold = SyncFitter(fitter.kept, fitter.is_real, np.zeros(N, int), fitter.groups)
+def test_too_few_clips_to_fit_on_are_an_error(fitter: SyncFitter) -> None:
+    one_fold = SyncFitter(fitter.features, fitter.is_real, np.zeros(N, int), fitter.groups)
     with pytest.raises(WorkError, match="fewer than two"):
         one_fold.fit(SyncExpert(SMALL), seed=0, without_fold=0)

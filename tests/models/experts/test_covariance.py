@@ -1,4 +1,4 @@
-"""The covariance expert: profiles that know nothing of K or length, and a discriminant that separates what can be separated."""
+"""The covariance expert: profiles that do not depend on K or the clip's length, and the fitted discriminant."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from engine.fitting.discriminant import fit_discriminant
 from models.experts.covariance import POINTS, PROFILE_SIZE, CovarianceConfig, CovarianceExpert, profiles
 from tests.support import FEATURE_CONFIG, random_batch
 from utils.errors import UsageError
@@ -22,7 +23,7 @@ def covariance_of(frames: int, top_k: int, seed: int = 0) -> torch.Tensor:
 
 def fitted(features: np.ndarray, is_fake: np.ndarray, ridge: float = 1.0) -> CovarianceExpert:
     expert = CovarianceExpert(CovarianceConfig(ridge=ridge))
-    expert.fit(features, is_fake)
+    fit_discriminant(expert, features, is_fake, ridge=ridge)
     return expert
 
 
@@ -46,7 +47,7 @@ def test_every_size_gives_finite_profiles(size: int) -> None:
     assert not profiles(torch.zeros(2, size, size)).any()
 
 
-def test_a_shift_between_the_classes_is_found_and_noise_is_not_blown_up() -> None:
+def test_a_shift_between_the_classes_is_found_and_noise_is_not_amplified() -> None:
     rng = np.random.default_rng(0)
     is_fake = np.arange(200) % 4 == 0
     features = rng.standard_normal((200, PROFILE_SIZE))
@@ -62,7 +63,7 @@ def test_a_shift_between_the_classes_is_found_and_noise_is_not_blown_up() -> Non
     assert stronger.weight.norm() < 0.1 * expert.weight.norm()
 
 
-def test_the_two_means_lie_on_either_side_of_zero() -> None:
+def test_the_class_means_have_opposite_scores() -> None:
     rng = np.random.default_rng(1)
     is_fake = np.arange(60) < 10
     features = rng.standard_normal((60, PROFILE_SIZE)) + is_fake[:, None]
@@ -72,7 +73,7 @@ def test_the_two_means_lie_on_either_side_of_zero() -> None:
     assert fake == pytest.approx(-real, rel=1e-3) and fake > 0
 
 
-def test_it_judges_the_clips_that_have_a_covariance() -> None:
+def test_clips_with_a_covariance_are_scored() -> None:
     batch = random_batch([True, False, True], [True, True, False])
     expert = CovarianceExpert(CovarianceConfig())
     assert expert.mask(batch).tolist() == [True, True, False]
@@ -83,7 +84,7 @@ def test_it_judges_the_clips_that_have_a_covariance() -> None:
     assert torch.equal(restored.raw(batch), raw) and not list(expert.parameters())
 
 
-def test_it_needs_the_covariance_between_frames() -> None:
+def test_the_covariance_between_bins_is_refused() -> None:
     CovarianceExpert.check_features(FEATURE_CONFIG)
     with pytest.raises(UsageError, match="covariance=frames"):
         CovarianceExpert.check_features(FeatureConfig.model_validate({"video": {"covariance": "bins"}}))

@@ -1,4 +1,4 @@
-"""The face expert: what it needs, whom it judges, and that a clip's score is its own."""
+"""The face expert: required features, its mask, and scores that do not depend on the batch."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from engine.fitting.face import standardise
 from models import build_model, model_config
 from models.experts.face import FaceConfig, FaceExpert
 from tests.support import BACKBONE, FEATURE_CONFIG, WITH_FACE, random_batch, tiny_model
@@ -19,7 +20,7 @@ def built() -> FaceExpert:
     return FaceExpert(FaceConfig(**TINY))
 
 
-def test_it_says_which_features_it_needs():
+def test_missing_face_features_are_named():
     with pytest.raises(UsageError, match="features.face"):
         build_model(tiny_model("av_experts", experts={"face": TINY}), FEATURE_CONFIG)
     model = build_model(tiny_model("av_experts", experts={"face": TINY}), WITH_FACE)
@@ -33,7 +34,7 @@ def test_settings_are_checked():
 
 
 @torch.no_grad()
-def test_a_clips_score_is_the_same_to_the_last_bit_in_any_company():
+def test_a_clips_score_is_bit_identical_in_every_batch():
     expert, batch = built(), random_batch([True] * 4, [True, False, True, True])
     together = expert.raw(batch)
     assert torch.isfinite(together).all() and len(together[batch.has_face].unique()) == 3
@@ -43,13 +44,13 @@ def test_a_clips_score_is_the_same_to_the_last_bit_in_any_company():
 
 
 @torch.no_grad()
-def test_both_judges_count_alike_once_levelled():
+def test_standardised_parts_have_equal_weights():
     expert, batch = built(), random_batch([True] * 4, [True] * 4)
     for net in expert.places:
         net.head.weight *= 100
     texture = [expert.direction(expert.texture(pairs[:, 0])) for pairs in batch.face_pairs]
     place = [expert.place(pairs) for pairs in batch.face_pairs]
-    expert.level([float(one) for one in texture], [float(one) for one in place])
+    standardise(expert, [float(one) for one in texture], [float(one) for one in place])
     torch.testing.assert_close(expert.centre, torch.stack([torch.stack(texture).median(), torch.stack(place).median()]))
     parts = torch.stack([torch.stack(texture), torch.stack(place)], dim=1)
     torch.testing.assert_close(
@@ -58,15 +59,15 @@ def test_both_judges_count_alike_once_levelled():
     torch.testing.assert_close(parts.std(dim=0, correction=0), expert.spread, atol=1e-5, rtol=1e-4)
 
 
-def test_it_stays_in_evaluation_mode():
+def test_the_expert_stays_in_evaluation_mode():
     expert = built()
     assert not expert.training and not expert.train().training
     assert not any(part.training for part in expert.modules())
 
 
-def test_a_loaded_expert_scores_alike():
+def test_a_loaded_expert_gives_the_same_scores():
     first, batch = built(), random_batch([True] * 2, [True] * 2)
-    first.level([0.0, 1.0, 5.0], [1.0, 2.0, 4.0])
+    standardise(first, [0.0, 1.0, 5.0], [1.0, 2.0, 4.0])
     torch.manual_seed(1)
     second = FaceExpert(FaceConfig(**TINY))
     assert not torch.equal(second.raw(batch), first.raw(batch))

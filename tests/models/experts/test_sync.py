@@ -1,4 +1,4 @@
-"""The sync expert: what it learns from mouths that move with their voices, and that nothing else counts."""
+"""The sync expert: it finds the lag between mouth and speech, and ignores appearance and light."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from engine.fitting.canonical import canonical_maps, principal_axes
+from engine.fitting.sync import fit_sync
 from models.experts import EXPERTS
-from models.experts.canonical import canonical_maps, principal_axes
 from models.experts.sync import SyncConfig, SyncExpert
 from tests.support import FEATURE_CONFIG, WITH_FACE, random_batch, talking
 from utils.errors import UsageError
@@ -26,25 +27,25 @@ def tensors(pair: tuple[np.ndarray, np.ndarray]) -> tuple[torch.Tensor, torch.Te
 @pytest.fixture(scope="module")
 def expert() -> SyncExpert:
     expert = SyncExpert(SMALL)
-    expert.fit(*zip(*[talking(seed) for seed in range(8)], strict=True))
+    fit_sync(expert, *zip(*[talking(seed) for seed in range(8)], strict=True))
     return expert
 
 
-def test_the_right_lag_is_found_in_clips_it_has_not_seen(expert: SyncExpert) -> None:
+def test_the_lag_of_unseen_clips_is_found(expert: SyncExpert) -> None:
     for seed, lag in ((50, 0), (51, 0), (52, 8), (53, -5)):
         curve = expert.curve(*tensors(talking(seed, lag=lag)))
         assert curve.shape == (2 * MAX_LAG + 1,) and curve.abs().max() <= 1
         assert int(curve.argmax()) - MAX_LAG == lag and curve.max() > 0.6
 
 
-def test_another_voice_and_a_moved_one_score_higher_than_ones_own(expert: SyncExpert) -> None:
+def test_swapped_and_shifted_voices_score_higher_than_genuine_ones(expert: SyncExpert) -> None:
     own = [float(expert.score(*tensors(talking(seed)))) for seed in range(60, 66)]
     other = [float(expert.score(tensors(talking(seed))[0], tensors(talking(seed + 100))[1])) for seed in range(60, 66)]
     moved = [float(expert.score(*tensors(talking(seed, lag=8)))) for seed in range(60, 66)]
     assert max(own) < min(*other, *moved) and min(own) >= -2
 
 
-def test_the_face_itself_and_its_light_do_not_count(expert: SyncExpert) -> None:
+def test_appearance_and_light_hardly_change_the_score(expert: SyncExpert) -> None:
     mouth, speech = tensors(talking(70))
     rng = np.random.default_rng(0)
     still = torch.from_numpy(rng.integers(0, 40, (MOUTH_ROWS, MOUTH_COLUMNS), dtype=np.uint8))
@@ -52,13 +53,13 @@ def test_the_face_itself_and_its_light_do_not_count(expert: SyncExpert) -> None:
     assert float(expert.score(dimmed, speech)) == pytest.approx(float(expert.score(mouth, speech)), abs=0.03)
 
 
-def test_a_still_mouth_is_judged_finite(expert: SyncExpert) -> None:
+def test_a_still_mouth_has_a_finite_score(expert: SyncExpert) -> None:
     mouth, speech = tensors(talking(71))
     assert float(expert.score(torch.full_like(mouth, 80), speech)) == pytest.approx(0, abs=1e-6)
     assert torch.isfinite(expert.score(mouth, torch.zeros_like(speech)))
 
 
-def test_clips_of_a_batch_are_judged_each_by_its_own_frames(expert: SyncExpert) -> None:
+def test_padding_frames_do_not_change_the_score(expert: SyncExpert) -> None:
     batch = random_batch([True, True, True, False], [True, True, False, True])
     assert expert.mask(batch).tolist() == [True, True, False, False]
     raw = expert.raw(batch)
@@ -73,9 +74,9 @@ def test_clips_of_a_batch_are_judged_each_by_its_own_frames(expert: SyncExpert) 
     assert torch.equal(expert.raw(replace(batch, mouth=noise)), raw)
 
 
-def test_the_same_clips_give_the_same_maps_and_they_travel_as_tensors(expert: SyncExpert) -> None:
+def test_fitting_is_deterministic_and_maps_are_saved(expert: SyncExpert) -> None:
     again = EXPERTS.get("sync").built_class(SMALL)
-    again.fit(*zip(*[talking(seed) for seed in range(8)], strict=True))
+    fit_sync(again, *zip(*[talking(seed) for seed in range(8)], strict=True))
     for name, buffer in expert.state_dict().items():
         assert torch.equal(again.state_dict()[name], buffer), name
     restored = SyncExpert(SMALL)
@@ -85,7 +86,7 @@ def test_the_same_clips_give_the_same_maps_and_they_travel_as_tensors(expert: Sy
     assert not list(expert.parameters())
 
 
-def test_what_it_needs_and_refuses() -> None:
+def test_missing_features_and_too_many_components_are_refused() -> None:
     SyncExpert.check_features(WITH_FACE)
     with pytest.raises(UsageError, match="features.face"):
         SyncExpert.check_features(FEATURE_CONFIG)
@@ -93,7 +94,7 @@ def test_what_it_needs_and_refuses() -> None:
         SyncExpert(SyncConfig(mouth_dims=2, speech_dims=3, components=4))
 
 
-def test_canonical_directions_are_the_shared_ones() -> None:
+def test_canonical_maps_find_the_shared_directions() -> None:
     rng = np.random.default_rng(0)
     shared = rng.standard_normal((4000, 2))
     turns = [np.linalg.qr(rng.standard_normal((size, size)))[0] for size in (5, 4)]

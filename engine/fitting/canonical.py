@@ -1,4 +1,4 @@
-"""Canonical correlation analysis (Hotelling, 1936): directions in which two descriptions of the same moments agree."""
+"""Canonical correlation analysis (Hotelling, 1936): directions in which two descriptions of the same moments correlate."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from dataclasses import dataclass
 import numpy as np
 
 RIDGE = 0.1
-"""Share of the mean variance that is added to every direction: scarce ones are not blown up."""
+"""Share of the mean variance that is added to every direction, so that directions of low variance are not amplified."""
 
 LEAST_SPREAD = 1e-9
 
 
 @dataclass(frozen=True)
 class CanonicalMaps:
-    """Linear maps of both sides into a shared space of C directions.
+    """Linear maps of both sides to a shared space of C directions.
 
     Attributes:
         left: (P, C).
         right: (Q, C).
-        strength: (C,) correlations of the pairs, as the ridge leaves them, the largest first.
+        strength: (C,) correlations of the pairs of directions, largest first, with the ridge.
     """
 
     left: np.ndarray
@@ -28,23 +28,23 @@ class CanonicalMaps:
 
 
 def principal_axes(rows: np.ndarray, count: int) -> np.ndarray:
-    """The `count` directions (D, count) in which centred rows (N, D) vary most."""
+    """Return the `count` directions (D, count) of largest variance of centred rows (N, D)."""
     _, axes = np.linalg.eigh(rows.T @ rows / len(rows))
     return np.ascontiguousarray(axes[:, ::-1][:, :count])
 
 
 def canonical_maps(left: np.ndarray, right: np.ndarray, *, components: int) -> CanonicalMaps:
-    """The pairs of directions that agree most.
+    """Return the pairs of directions with the largest correlations.
 
     Args:
-        left: (N, P) centred; columns are brought to unit spread first.
+        left: (N, P) centred; columns are scaled to unit standard deviation first.
         right: (N, Q) centred.
         components: C.
     """
     spread = left.std(axis=0) + LEAST_SPREAD
     white_left, white_right = whitening(left / spread), whitening(right)
-    agreement = (left / spread @ white_left).T @ (right @ white_right) / len(left)
-    turn_left, strength, turn_right = np.linalg.svd(agreement)
+    correlation = (left / spread @ white_left).T @ (right @ white_right) / len(left)
+    turn_left, strength, turn_right = np.linalg.svd(correlation)
     return CanonicalMaps(
         left=white_left @ turn_left[:, :components] / spread[:, None],
         right=white_right @ turn_right[:components].T,
@@ -53,7 +53,7 @@ def canonical_maps(left: np.ndarray, right: np.ndarray, *, components: int) -> C
 
 
 def whitening(rows: np.ndarray) -> np.ndarray:
-    """The map (D, D) after which rows (N, D) have unit covariance, less what the ridge takes."""
+    """Return the map (D, D) to unit covariance for rows (N, D), with the ridge."""
     covariance = rows.T @ rows / len(rows)
     ridge = RIDGE * np.trace(covariance) / len(covariance) + LEAST_SPREAD
     axes, variance, _ = np.linalg.svd(covariance + ridge * np.eye(len(covariance)))

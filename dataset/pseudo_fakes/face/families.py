@@ -12,9 +12,9 @@ from typing import Protocol
 
 import numpy as np
 
-from dataset.pseudo_fakes.face_appearance import denoised, low_resolution, moved, self_blended
-from dataset.pseudo_fakes.face_masks import FACE_MASKS
-from dataset.pseudo_fakes.face_motion import (
+from dataset.pseudo_fakes.face.appearance import denoised, low_resolution, moved, self_blended
+from dataset.pseudo_fakes.face.masks import FACE_MASKS
+from dataset.pseudo_fakes.face.motion import (
     frozen_mouth,
     mouth_from_elsewhere,
     mouth_retimed,
@@ -23,7 +23,7 @@ from dataset.pseudo_fakes.face_motion import (
     still_animated,
     time_smoothed,
 )
-from dataset.pseudo_fakes.face_signal import as_bytes
+from dataset.pseudo_fakes.face.pixels import as_bytes
 from utils.features.face.crops import CROP_PX
 
 TEMPORAL_SPLICE = "temporal_splice"

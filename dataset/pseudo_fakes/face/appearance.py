@@ -9,7 +9,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from dataset.pseudo_fakes.face_signal import as_bytes, through_grid
+from dataset.pseudo_fakes.face.pixels import as_bytes, through_grid
 from utils.features.face.crops import CROP_PX
 
 PIVOT = (112.0, 126.0)

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.cluster.vq import kmeans2
 from scipy.ndimage import gaussian_filter1d
 
-from dataset.pseudo_fakes.signal import (
+from dataset.pseudo_fakes.voice.signal import (
     EPS,
     HOP,
     blur,

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from dataset.pseudo_fakes.face_signal import as_bytes
+from dataset.pseudo_fakes.face.pixels import as_bytes
 from utils.features.face.crops import CROP_PX
 from utils.media.frames import rgb_view
 

@@ -1,11 +1,10 @@
-"""Small autoencoders trained on the real faces at hand: as a rendering they leave the traces of a decoder's upsampling."""
+"""Small autoencoders of real faces: a rendering with the traces of a decoder's upsampling."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -16,25 +15,30 @@ from utils.features.face.crops import CROP_PX
 from utils.features.face.features import PAIR_PX
 from utils.files import atomic_path
 
+ClipT = TypeVar("ClipT")
+
 AUTOENCODER_VERSION = 1
 """Raise it when the same faces and seed would give other autoencoders."""
 
 UPSAMPLINGS = ("transposed", "nearest")
-"""Each leaves a trace of its own: one autoencoder is trained with each."""
+"""Kinds of upsampling, each with its own traces: one autoencoder is trained with each."""
 
 WIDTH, CODE_CHANNELS = 24, 24
 STEPS, BATCH, LEARNING_RATE, LAST_RATE = 320, 16, 2e-3, 1e-5
 PATCH_PX = 64
-"""Side of the parts of faces that are trained on: the nets are convolutional, and this is a third of the work."""
+"""Side of the random patches to train on: the networks are convolutional, and patches are a third of the work."""
+
 LEAST_SHARE = 0.5
-"""Of the decoded face in the rendering; the rest is the face itself."""
+"""Smallest share of the decoded face in the rendering; the rest is the face itself."""
+
+MOST_CLIPS, FRAMES_PER_CLIP = 500, 4
 
 
 def build_autoencoder(upsampling: str, width: int = WIDTH) -> nn.Sequential:
-    """An encoder to an eighth of the side and its decoder, for (N, 3, 112, 112) in -1..1.
+    """Build an encoder to an eighth of the side and its decoder, for (N, 3, 112, 112) in -1..1.
 
     Args:
-        upsampling: `transposed` convolutions, or `nearest` neighbours with convolutions after them.
+        upsampling: `transposed` convolutions, or `nearest` neighbours followed by convolutions.
         width: channels after the first layer.
     """
 
@@ -79,7 +83,7 @@ def fit_autoencoder(net: nn.Module, faces: Tensor, generator: torch.Generator, s
 
 
 def normalised(faces: Tensor) -> Tensor:
-    """(N, 3, 112, 112) uint8 as float32 in -1..1."""
+    """Scale faces (N, 3, 112, 112) uint8 to float32 in -1..1."""
     return faces.float() / 127.5 - 1
 
 
@@ -87,24 +91,24 @@ class FaceAutoencoders:
     """One trained autoencoder for each of `UPSAMPLINGS`, as a rendering of face pseudo-fakes."""
 
     def __init__(self, nets: Sequence[nn.Module]) -> None:
-        """Draw with these."""
+        """Render with these networks."""
         self.nets = [net.eval() for net in nets]
 
     @classmethod
     def fit(cls, faces: np.ndarray, *, seed: int = 0, steps: int = STEPS) -> FaceAutoencoders:
-        """Train on real faces (N, 112, 112, 3) uint8; less than a minute of processor time."""
-        pictures = torch.from_numpy(np.ascontiguousarray(faces)).permute(0, 3, 1, 2)
+        """Train on real faces (N, 112, 112, 3) uint8; takes less than a minute of processor time."""
+        images = torch.from_numpy(np.ascontiguousarray(faces)).permute(0, 3, 1, 2)
         nets = []
         with torch.random.fork_rng(devices=[]), torch.enable_grad():
             for number, upsampling in enumerate(UPSAMPLINGS):
                 torch.manual_seed(seed + number)
                 nets.append(build_autoencoder(upsampling).to(memory_format=torch.channels_last))
-                fit_autoencoder(nets[-1], pictures, torch.Generator().manual_seed(seed + number), steps)
+                fit_autoencoder(nets[-1], images, torch.Generator().manual_seed(seed + number), steps)
         return cls(nets)
 
     @torch.inference_mode()
     def __call__(self, crops: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
-        """Crops (T, 224, 224, 3) uint8 through one of the autoencoders, mixed with themselves."""
+        """Pass crops (T, 224, 224, 3) uint8 through one of the autoencoders and blend the result with them."""
         net, share = self.nets[rng.integers(len(self.nets))], strength * rng.uniform(LEAST_SHARE, 1)
         small = np.stack([cv2.resize(crop, (PAIR_PX, PAIR_PX), interpolation=cv2.INTER_AREA) for crop in crops])
         decoded = net(normalised(torch.from_numpy(small).permute(0, 3, 1, 2))).clamp(-1, 1)
@@ -121,14 +125,18 @@ class FaceAutoencoders:
 
     @classmethod
     def load(cls, path: Path) -> FaceAutoencoders:
-        """Read what `save` wrote."""
+        """Read the weights that `save` wrote."""
         nets = [build_autoencoder(upsampling) for upsampling in UPSAMPLINGS]
         for net, state in zip(nets, torch.load(path, weights_only=True), strict=True):
             net.load_state_dict(state)
         return cls(nets)
 
 
-def kept_autoencoders(folder: Path, names: Sequence[str], seed: int, steps: int) -> Path:
-    """The file of autoencoders trained on these faces; another one whenever they would differ."""
-    recipe = json.dumps([AUTOENCODER_VERSION, list(names), seed, steps])
-    return folder / f"autoencoders_{hashlib.sha256(recipe.encode()).hexdigest()[:24]}.pt"
+def chosen_clips(clips: Sequence[ClipT]) -> Sequence[ClipT]:
+    """Return at most `MOST_CLIPS` clips, evenly spaced, to take training faces from."""
+    return clips[:: -(-len(clips) // MOST_CLIPS)]
+
+
+def chosen_frames(count: int) -> np.ndarray:
+    """Return the numbers of `FRAMES_PER_CLIP` evenly spaced frames out of `count`."""
+    return np.linspace(0, count - 1, FRAMES_PER_CLIP).astype(int)

@@ -1,6 +1,6 @@
 """Forge what a face does over time: a mouth of another moment, a still or stretched one, a still face that is animated.
 
-Renderings as in `dataset.pseudo_fakes.face_appearance`: crops (T, 224, 224, 3) uint8 RGB in and out, chance from the generator.
+Renderings as in `dataset.pseudo_fakes.face.appearance`: crops (T, 224, 224, 3) uint8 RGB in and out, chance from the generator.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from dataset.pseudo_fakes.face_appearance import softened_side
-from dataset.pseudo_fakes.face_signal import (
+from dataset.pseudo_fakes.face.appearance import softened_side
+from dataset.pseudo_fakes.face.pixels import (
     FLOW_PX,
     OpticalFlow,
     X,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from dataset.pseudo_fakes.face_signal import X, Y
+from dataset.pseudo_fakes.face.pixels import X, Y
 from utils.features.face.crops import CROP_PX
 
 FACE_CENTRE, FACE_RADII = (112.0, 126.0), (58.0, 72.0)

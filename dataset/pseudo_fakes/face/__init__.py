@@ -1,0 +1,1 @@
+"""Forged faces made from real clips."""

@@ -1,0 +1,1 @@
+"""Forged voices made from real audio clips."""

@@ -1,0 +1,101 @@
+"""Features of the labelled clips, extracted once for all fitters and kept in the training cache."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from engine.config import RunConfig
+from engine.fitting.base import LabelledClips, cache_runner
+from utils.cache import compute_missing, content_key, entry_key
+from utils.features.config import FEATURE_VERSION, FeatureConfig
+from utils.features.extract import ClipFeatures, extract_clip
+from utils.features.face.features import PAIR_SHAPE
+from utils.features.speech import SPEECH_VERSION
+from utils.files import atomic_path
+
+
+@dataclass(frozen=True)
+class FeatureTask:
+    """Features of one clip to extract.
+
+    Attributes:
+        name: the clip's name in the log.
+        path: the clip.
+        content: `content_key` of the clip.
+        features: the feature config.
+        max_frames: number of frames to use; `None` for all.
+        folder: folder of the cache.
+    """
+
+    name: str
+    path: Path
+    content: str
+    features: FeatureConfig
+    max_frames: int | None
+    folder: Path
+
+    @property
+    def cache_path(self) -> Path:
+        """The file of the extracted features."""
+        key = entry_key(self.content, self.max_frames, self.features.fingerprint(), FEATURE_VERSION, SPEECH_VERSION)
+        return self.folder / f"{key}.npz"
+
+
+@dataclass(frozen=True)
+class CachedClip:
+    """Features of one clip on disk; each method reads them anew."""
+
+    path: Path
+
+    def covariance(self) -> np.ndarray | None:
+        """Return the frame covariance (K, K) float32, or `None` for a clip without one."""
+        with np.load(self.path, allow_pickle=False) as stored:
+            return stored["covariance"] if len(stored["covariance"]) else None
+
+    def face_pairs(self) -> np.ndarray | None:
+        """Return the face pairs (16, 2, 112, 112, 3) uint8, see `FaceFeatures`, or `None` for a clip without a face."""
+        with np.load(self.path, allow_pickle=False) as stored:
+            return stored["pairs"] if len(stored["pairs"]) else None
+
+    def sync(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return mouth (T, 24, 28) uint8 and speech (T + 2 PAD, 40) float32, or `None` where one of them is missing."""
+        with np.load(self.path, allow_pickle=False) as stored:
+            return (stored["mouth"], stored["speech"]) if len(stored["mouth"]) else None
+
+
+def extract_labelled(clips: LabelledClips, config: RunConfig) -> list[CachedClip | None]:
+    """Extract the features of the labelled clips, or find them in the training cache.
+
+    Returns:
+        One per clip, in order; `None` for a clip that cannot be read. The log says why.
+    """
+    folder = config.fit.cache_dir / "clips"
+    tasks = []
+    for name in clips.table.names:
+        path = clips.table.split.video_path(name)
+        tasks.append(FeatureTask(name, path, content_key(path), config.features, config.extraction.max_frames, folder))
+    failures = compute_missing(tasks, store_features, cache_runner(config), step="clip features")
+    return [None if task.cache_path in failures else CachedClip(task.cache_path) for task in tasks]
+
+
+def store_features(task: FeatureTask) -> str:
+    """Extract and store one clip's features; return the reason code of a failure, else an empty text."""
+    features = extract_clip(task.path, task.features, max_frames=task.max_frames)
+    if features.facts.status == "failed":
+        return features.facts.reason
+    covariance, mouth, speech = (np.zeros(0, np.float32) if part is None else part for part in parts_of(features))
+    pairs = np.zeros((0, *PAIR_SHAPE), np.uint8) if features.face is None else features.face.pairs
+    with atomic_path(task.cache_path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, covariance=covariance, mouth=mouth, speech=speech, pairs=pairs)
+    return ""
+
+
+def parts_of(features: ClipFeatures) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+    """Return covariance, mouth and speech; `None` for those that the clip lacks."""
+    covariance = features.covariance if features.has_covariance else None
+    if features.face is None or not features.has_sync:
+        return covariance, None, None
+    return covariance, features.face.mouth, features.speech
