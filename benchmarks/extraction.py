@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import seed_steps
+from benchmarks import reference_implementation
 from benchmarks.floor import decode_only
 from benchmarks.measure import compare, cost_rows, one_core
 from benchmarks.setting import Row, Setting
@@ -36,8 +36,8 @@ def run(setting: Setting) -> list[Row]:
     tasks = {
         "decoding alone": decode_only,
         "extraction": extract_into(folder),
-        "published steps": lambda clip: seed_steps.extract(clip, folder),
+        "published steps": lambda clip: reference_implementation.extract(clip, folder),
     }
     with one_core():
         costs = compare(tasks, setting.clips, setting.repetitions)
-    return cost_rows("extraction", costs, "ms/clip", floor="decoding alone", seed="published steps")
+    return cost_rows("extraction", costs, "ms/clip", floor="decoding alone", reference="published steps")

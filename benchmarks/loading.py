@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
-from benchmarks import seed_steps
+from benchmarks import reference_implementation
 from benchmarks.clips import link_split
 from benchmarks.measure import compare, cost_rows, one_core
 from benchmarks.setting import Row, Setting
@@ -42,7 +42,7 @@ def run(setting: Setting) -> list[Row]:
     clips = open_clips(split, DataConfig(), ExtractionConfig(), need_targets=True)
     dataset = ClipDataset(clips, split.store.config)
     stored = [[split.store.covariance_path(name), split.store.picture_path(name)] for name in clips.names]
-    published = [seed_steps.extract(clip, folder) for clip in setting.clips]
+    published = [reference_implementation.extract(clip, folder) for clip in setting.clips]
     tasks = {
         "reading the two files": lambda index: [path.read_bytes() for path in stored[index]],
         "a sample": dataset.__getitem__,
@@ -50,4 +50,4 @@ def run(setting: Setting) -> list[Row]:
     }
     with one_core():
         costs = compare(tasks, range(len(setting.clips)), 10 * setting.repetitions)
-    return cost_rows("loading", costs, "ms/clip", floor="reading the two files", seed="a sample, published steps")
+    return cost_rows("loading", costs, "ms/clip", floor="reading the two files", reference="a sample, published steps")

@@ -73,13 +73,13 @@ def compare(
     }
 
 
-def cost_rows(benchmark: str, costs: Mapping[str, Cost], unit: str, *, floor: str, seed: str = "") -> list[Row]:
-    """Two rows per task, processor time and time on the clock in ms, with the ratios to the tasks `floor` and `seed`."""
+def cost_rows(benchmark: str, costs: Mapping[str, Cost], unit: str, *, floor: str, reference: str = "") -> list[Row]:
+    """Two rows per task, processor time and time on the clock in ms, with the ratios to the tasks `floor` and `reference`."""
     rows = []
     for kind, seconds in (("processor", "cpu_s"), ("clock", "wall_s")):
         ms = {name: 1e3 * getattr(cost, seconds) for name, cost in costs.items()}
         rows += [
-            row(benchmark, f"{name}, {kind}", value, unit, floor=ms[floor], seed=ms.get(seed, 0.0))
+            row(benchmark, f"{name}, {kind}", value, unit, floor=ms[floor], reference=ms.get(reference, 0.0))
             for name, value in ms.items()
         ]
     return rows

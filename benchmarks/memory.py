@@ -31,16 +31,16 @@ def run(setting: Setting) -> list[Row]:
     rows = [row("memory", "a worker that waits", peak_mb("nothing", segment, folder / "out"), "MB")]
     for length_s in setting.lengths_s:
         clip = repeat_clip(segment, folder / f"{length_s:g}s.mp4", length_s)
-        published = length_s <= setting.seed_length_s
+        published = length_s <= setting.reference_length_s
         peaks = {
             what: peak_mb(what, clip, folder / "out")
-            for what in ("floor", "extraction", "seed")
-            if published or what != "seed"
+            for what in ("floor", "extraction", "reference")
+            if published or what != "reference"
         }
-        floor, seed = peaks["floor"], peaks.get("seed", 0.0)
-        names = {"floor": "decoding alone", "extraction": "extraction", "seed": "published steps"}
+        floor, reference = peaks["floor"], peaks.get("reference", 0.0)
+        names = {"floor": "decoding alone", "extraction": "extraction", "reference": "published steps"}
         for what, peak in peaks.items():
             title = f"{names[what]}, {length_s:g} s of {width}x{height}"
-            rows.append(row("memory", title, peak, "MB", floor=floor, seed=seed))
+            rows.append(row("memory", title, peak, "MB", floor=floor, reference=reference))
         clip.unlink()
     return rows

@@ -1,6 +1,6 @@
 """Prints the peak resident memory, in bytes, of a process that has handled one clip and nothing else.
 
-python -m benchmarks.peak_memory {nothing,floor,extraction,seed} CLIP FOLDER
+python -m benchmarks.peak_memory {nothing,floor,extraction,reference} CLIP FOLDER
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ def handle(what: str, clip: Path, folder: Path) -> None:
     from dataset.workers import prepare_worker
 
     prepare_worker()
-    if what == "seed":
-        from benchmarks.seed_steps import extract
+    if what == "reference":
+        from benchmarks.reference_implementation import extract
 
         extract(clip, folder)
         return

@@ -34,7 +34,7 @@ def machine() -> dict[str, str]:
 def cells(row: Row) -> tuple[str, ...]:
     """A row's cells, for reading."""
     value = f"{row.value:.3g}" if row.value < 1000 else f"{row.value:.0f}"
-    ratios = ("" if ratio is None else f"{ratio:.2f}" for ratio in (row.to_floor, row.to_seed))
+    ratios = ("" if ratio is None else f"{ratio:.2f}" for ratio in (row.to_floor, row.to_reference))
     return (row.benchmark, row.name, value, row.unit, *ratios)
 
 

@@ -17,8 +17,8 @@ class Setting:
         repetitions: how often each thing is measured; the minimum counts.
         clip_counts: numbers of clips over which the cost of a whole extraction is followed.
         label_rows: rows of the label file that start-up is measured on.
-        lengths_s: lengths of the videos that peak memory is measured on; the published steps run up to `seed_length_s`.
-        seed_length_s: longest video on which the memory of the published steps is measured.
+        lengths_s: lengths of the videos that peak memory is measured on; the published steps run up to `reference_length_s`.
+        reference_length_s: longest video on which the memory of the published steps is measured.
         long_frame_px: width and height of those videos.
         epoch_clips: clips of the measured epoch.
         batch_size: clips per training step.
@@ -31,7 +31,7 @@ class Setting:
     clip_counts: tuple[int, ...] = (10, 100, 1000)
     label_rows: int = 320_000
     lengths_s: tuple[float, ...] = (10, 120)
-    seed_length_s: float = 120
+    reference_length_s: float = 120
     long_frame_px: tuple[int, int] = (1920, 1080)
     epoch_clips: int = 64
     batch_size: int = 16
@@ -53,7 +53,7 @@ class Row:
         value: in `unit`.
         unit: `ms/clip`, `s`, `MB`, ...
         to_floor: value over that of the benchmark's floor, in the same run; `None` where there is no floor.
-        to_seed: the published steps' value over this one, in the same run: how many times less it takes; `None` where the
+        to_reference: the published steps' value over this one, in the same run: how many times less it takes; `None` where the
             published code has nothing to compare with.
     """
 
@@ -62,12 +62,19 @@ class Row:
     value: float
     unit: str
     to_floor: float | None = None
-    to_seed: float | None = None
+    to_reference: float | None = None
 
 
 Benchmark = Callable[[Setting], list[Row]]
 
 
-def row(benchmark: str, name: str, value: float, unit: str, *, floor: float = 0.0, seed: float = 0.0) -> Row:
-    """A row with its ratios; a floor or seed of 0 is none."""
-    return Row(benchmark, name, value, unit, value / floor if floor else None, seed / value if seed and value else None)
+def row(benchmark: str, name: str, value: float, unit: str, *, floor: float = 0.0, reference: float = 0.0) -> Row:
+    """A row with its ratios; a floor or reference of 0 means that there is none."""
+    return Row(
+        benchmark,
+        name,
+        value,
+        unit,
+        value / floor if floor else None,
+        reference / value if reference and value else None,
+    )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import seed_steps
+from benchmarks import reference_implementation
 from benchmarks.floor import decode_only
 from benchmarks.measure import Cost, compare, one_core
 from benchmarks.setting import Row, Setting, row
@@ -81,8 +81,10 @@ def run(setting: Setting) -> list[Row]:
         "mel picture": lambda clip: mel_jpeg(prepared[clip].waveform),
         "covariance": lambda clip: frame_covariance(prepared[clip].histograms, CONFIG.video.top_k),
         "write files": lambda clip: write(prepared[clip], paths),
-        "published steps: frames": lambda clip: seed_steps.video_feature(clip, paths["covariance"]),
-        "published steps: sound": lambda clip: seed_steps.audio_feature(clip, paths["wave"], paths["picture"]),
+        "published steps: frames": lambda clip: reference_implementation.video_feature(clip, paths["covariance"]),
+        "published steps: sound": lambda clip: reference_implementation.audio_feature(
+            clip, paths["wave"], paths["picture"]
+        ),
     }
     with one_core():
         costs = compare(tasks, setting.clips, setting.repetitions)
@@ -105,7 +107,7 @@ def stage_rows(costs: dict[str, Cost]) -> list[Row]:
         "frames to covariance": (ms["counted"] + ms["covariance"], ms["published steps: frames"]),
         "sound to mel picture": (sum(ms[name] for name in sound), ms["published steps: sound"]),
     }
-    for name, (ours, seed) in halves.items():
-        rows.append(row("stages", name, ours, "ms/clip", floor=floor, seed=seed))
-        rows.append(row("stages", f"{name}, published steps", seed, "ms/clip", floor=floor, seed=seed))
+    for name, (ours, reference) in halves.items():
+        rows.append(row("stages", name, ours, "ms/clip", floor=floor, reference=reference))
+        rows.append(row("stages", f"{name}, published steps", reference, "ms/clip", floor=floor, reference=reference))
     return rows

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks import seed_steps
+from benchmarks import reference_implementation
 from benchmarks.clips import SPLIT, link_split
 from benchmarks.floor import decode_only
 from benchmarks.measure import Cost, compare, one_core
@@ -56,7 +56,7 @@ def run(setting: Setting) -> list[Row]:
     commands = {
         f"command {workers}": lambda _, workers=workers: extract_by_command(split, workers) for workers in WORKERS
     }
-    tasks["published"] = lambda clips: [seed_steps.extract(clip, folder) for clip in clips]
+    tasks["published"] = lambda clips: [reference_implementation.extract(clip, folder) for clip in clips]
     with one_core():
         costs = compare(tasks, [clips], setting.few_repetitions)
         costs |= compare(commands, [clips], setting.few_repetitions, warm_up=False)
@@ -71,8 +71,10 @@ def worker_rows(costs: dict[str, Cost], n_clips: int) -> list[Row]:
         floor, plural = ms[f"decode {workers}"], "s" if workers > 1 else ""
         for kind, name in (("decode", "decoding alone"), ("extract", "extraction"), ("command", "whole command")):
             title = f"{name}, {workers} worker{plural}, clock"
-            rows.append(row("workers", title, ms[f"{kind} {workers}"], "ms/clip", floor=floor, seed=ms["published"]))
-    rows.append(row("workers", "published steps, serial, clock", ms["published"], "ms/clip", seed=ms["published"]))
+            rows.append(
+                row("workers", title, ms[f"{kind} {workers}"], "ms/clip", floor=floor, reference=ms["published"])
+            )
+    rows.append(row("workers", "published steps, serial, clock", ms["published"], "ms/clip", reference=ms["published"]))
     for kind, name in (("decode", "decoding alone"), ("extract", "extraction")):
         rows.append(row("workers", f"{name}: 2 workers over 1", ms[f"{kind} 1"] / ms[f"{kind} 2"], "x"))
     return rows

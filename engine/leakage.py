@@ -28,7 +28,7 @@ from dataset.clips import ClipTable
 from dataset.equal_files import equal_files
 from dataset.extraction import OutputPaths
 from dataset.fingerprints import FingerprintTable, find_near_duplicates, fingerprint_clips
-from dataset.fingerprints.clip import fingerprint_clip, fingerprint_wave
+from dataset.fingerprints.fingerprint import fingerprint_clip, fingerprint_wave
 from engine.config import RunConfig
 from utils.errors import UsageError
 from utils.features.mel import decode_picture

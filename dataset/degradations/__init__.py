@@ -1,6 +1,6 @@
 """Degradations that clips meet between camera and viewer: filters, re-encodes and re-muxes, five severities each.
 
-- `frames`, `sound`: pure functions on frames and waveforms, fit for augmentation too;
+- `frame_filters`, `audio_filters`: pure functions on frames and waveforms, fit for augmentation too;
 - `families`: the one table of families with their parameter per severity;
 - `apply`: from a clip to its degraded file, through libav;
 - `streams`: writing a file whose streams are partly new, partly copied packet by packet.

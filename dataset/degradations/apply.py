@@ -14,7 +14,7 @@ import soxr
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from dataset.degradations.families import Change, Container, Degradation, Encoding
-from dataset.degradations.frames import change_frame_rate
+from dataset.degradations.frame_filters import change_frame_rate
 from dataset.degradations.streams import ContainerRefusedError, Track, multiplex, refusals_of, start_s
 from utils.media.decode import ONE_THREAD, ClipStream, open_clip
 from utils.media.errors import MediaError

@@ -11,7 +11,7 @@ from typing import Any
 import av
 import numpy as np
 
-from dataset.degradations import frames, sound
+from dataset.degradations import audio_filters, frame_filters
 from utils.errors import UsageError
 
 log = logging.getLogger(__name__)
@@ -195,33 +195,33 @@ FAMILIES: dict[str, Family] = {family.name: family for family in (
     Family("h264", "video", "CRF", (24, 30, 36, 42, 48), _video_crf("libx264", preset="veryfast")),
     Family("vp9", "video", "CRF", (35, 42, 49, 56, 63), _video_crf("libvpx-vp9", **VP9)),
     Family("av1", "video", "CRF", (35, 42, 49, 56, 63), _video_crf("libsvtav1", **SVT_AV1)),
-    Family("down_up", "video", "scale factor", (1.5, 2, 3, 4, 6), _filtered_frames(frames.down_up), _IN_H264),
+    Family("down_up", "video", "scale factor", (1.5, 2, 3, 4, 6), _filtered_frames(frame_filters.down_up), _IN_H264),
     Family("blur", "video", f"Gaussian sigma, {_SHORT_SIDE}", (0.0025, 0.005, 0.01, 0.015, 0.02),
-           _filtered_frames(frames.blur), _IN_H264),
-    Family("noise", "video", "sigma, grey levels", (2, 5, 10, 20, 35), _filtered_frames(frames.noise), _IN_H264),
+           _filtered_frames(frame_filters.blur), _IN_H264),
+    Family("noise", "video", "sigma, grey levels", (2, 5, 10, 20, 35), _filtered_frames(frame_filters.noise), _IN_H264),
     Family("brightness", "video", "offset, grey levels", (16, 32, 48, 64, 80),
-           _filtered_frames(frames.brightness), _IN_H264),
+           _filtered_frames(frame_filters.brightness), _IN_H264),
     Family("contrast", "video", "factor", (0.85, 0.725, 0.6, 0.475, 0.35),
-           _filtered_frames(frames.contrast), _IN_H264),
-    Family("saturation", "video", "factor", (0.8, 0.6, 0.4, 0.2, 0.0), _filtered_frames(frames.saturation), _IN_H264),
+           _filtered_frames(frame_filters.contrast), _IN_H264),
+    Family("saturation", "video", "factor", (0.8, 0.6, 0.4, 0.2, 0.0), _filtered_frames(frame_filters.saturation), _IN_H264),
     Family("block_drop", "video", "share of blocks lost", (0.02, 0.05, 0.1, 0.2, 0.4),
-           _filtered_frames(frames.block_drop), _IN_H264),
+           _filtered_frames(frame_filters.block_drop), _IN_H264),
     Family("frame_rate", "video", "factor", (5 / 6, 2 / 3, 1 / 2, 1 / 3, 1 / 5),
            lambda factor: Change(frame_rate=factor, video=VISUALLY_LOSSLESS), _IN_H264),
     Family("crop", "video", "share of each side kept", (0.95, 0.9, 0.8, 0.7, 0.6),
-           _filtered_frames(frames.crop), _IN_H264),
+           _filtered_frames(frame_filters.crop), _IN_H264),
     Family("remux", "container", "container, no re-encode", tuple(CONTAINERS), _remuxed),
     Family("mp3", "audio", _RATES, (128, 96, 64, 48, 32), _audio_rate("libmp3lame")),
     Family("aac", "audio", _RATES, (96, 64, 48, 32, 24), _audio_rate("aac")),
     Family("opus", "audio", _RATES, (64, 32, 16, 10, 6), _audio_rate("libopus", vbr="constrained")),
     Family("telephone", "audio", "band at 8 kHz, Hz", ((50, 3800), (200, 3600), (300, 3400), (400, 3000), (500, 2500)),
-           _filtered_sound(sound.telephone), _IN_FLAC),
-    Family("audio_noise", "audio", "SNR, dB", (30, 20, 10, 5, 0), _filtered_sound(sound.add_noise), _IN_FLAC),
+           _filtered_sound(audio_filters.telephone), _IN_FLAC),
+    Family("audio_noise", "audio", "SNR, dB", (30, 20, 10, 5, 0), _filtered_sound(audio_filters.add_noise), _IN_FLAC),
     Family("reverb", "audio", "reverberation time RT60, s", (0.2, 0.4, 0.7, 1.0, 1.5),
-           _filtered_sound(sound.reverb), _IN_FLAC),
-    Family("pitch", "audio", "semitones", (0.5, 1, 2, 3, 5), _filtered_sound(sound.pitch), _IN_FLAC),
-    Family("volume", "audio", "gain, dB", (-6, -12, -18, -24, -36), _filtered_sound(sound.volume), _IN_FLAC),
-    Family("offset", "audio", "audio late by, ms", (40, 80, 120, 200, 400), _filtered_sound(sound.delay), _IN_FLAC),
+           _filtered_sound(audio_filters.reverb), _IN_FLAC),
+    Family("pitch", "audio", "semitones", (0.5, 1, 2, 3, 5), _filtered_sound(audio_filters.pitch), _IN_FLAC),
+    Family("volume", "audio", "gain, dB", (-6, -12, -18, -24, -36), _filtered_sound(audio_filters.volume), _IN_FLAC),
+    Family("offset", "audio", "audio late by, ms", (40, 80, 120, 200, 400), _filtered_sound(audio_filters.delay), _IN_FLAC),
 )}
 # fmt: on
 """Every family by name, in the order of the tables. See docs/ROBUSTNESS.md for how the levels were chosen."""

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from dataset.demo_set.canvas import CANVAS_PX
-from dataset.demo_set.face import head_painter
+from dataset.demo_set.head import head_painter
 from dataset.demo_set.performance import Pose, Take
 from dataset.demo_set.render import HeadCamera, apply_gain, render
 from dataset.demo_set.resynthesis import resynthesise

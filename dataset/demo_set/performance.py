@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from dataset.demo_set.face import Expression
+from dataset.demo_set.head import Expression
 from dataset.demo_set.identity import Face, Scene, Voice, draw_face, draw_scene, draw_voice
 from dataset.demo_set.speech import SpeechPlan, plan_speech, synthesise
 

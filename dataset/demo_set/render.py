@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from dataset.demo_set.canvas import CANVAS_PX
-from dataset.demo_set.face import Expression, head_painter
+from dataset.demo_set.head import Expression, head_painter
 from dataset.demo_set.identity import Scene
 from dataset.demo_set.performance import Pose, Take
 

@@ -5,7 +5,7 @@ re-encoding, scaling and trimming, `table` keeps those of a folder, `search` fin
 every other.
 """
 
+from dataset.fingerprints.fingerprint_table import FingerprintTable, fingerprint_clips
 from dataset.fingerprints.search import NearDuplicates, find_near_duplicates
-from dataset.fingerprints.table import FingerprintTable, fingerprint_clips
 
 __all__ = ["FingerprintTable", "NearDuplicates", "find_near_duplicates", "fingerprint_clips"]

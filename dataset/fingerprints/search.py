@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
-from dataset.fingerprints.table import FingerprintTable
+from dataset.fingerprints.fingerprint_table import FingerprintTable
 from dataset.fingerprints.visual import HASH_BITS
 
 N_TABLES = 10

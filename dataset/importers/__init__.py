@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dataset.importers import av_deepfake1m, dfdc, fakeavceleb, folders, idforge, kodf, lav_df, multiffdv
-from dataset.importers.clip import Imported
-from dataset.importers.table import import_labels, write_labels
+from dataset.importers.imported_clip import Imported
+from dataset.importers.label_table import import_labels, write_labels
 from utils.errors import UsageError
 
 Importer = Callable[[Path], Imported]

@@ -21,7 +21,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from dataset.importers.clip import Imported, ImportedClip, modality_of
+from dataset.importers.imported_clip import Imported, ImportedClip, modality_of
 from dataset.importers.reading import (
     clean_name,
     optional_text,

@@ -15,7 +15,7 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from dataset.importers.clip import Imported, ImportedClip
+from dataset.importers.imported_clip import Imported, ImportedClip
 from dataset.importers.reading import clean_name, describe, optional_text, read_json, split_of
 from utils.errors import UsageError
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dataset.importers.clip import Imported, ImportedClip
+from dataset.importers.imported_clip import Imported, ImportedClip
 from dataset.importers.reading import clean_name
 from utils.errors import UsageError
 from utils.features.store import files_below

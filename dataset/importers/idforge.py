@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dataset.importers.clip import Imported, ImportedClip, modality_of
+from dataset.importers.imported_clip import Imported, ImportedClip, modality_of
 from dataset.importers.reading import clean_name, read_rows
 from utils.errors import UsageError
 

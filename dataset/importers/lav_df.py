@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
-from dataset.importers.clip import Imported, ImportedClip, modality_of
+from dataset.importers.imported_clip import Imported, ImportedClip, modality_of
 from dataset.importers.reading import (
     clean_name,
     optional_text,

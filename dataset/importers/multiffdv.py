@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dataset.importers.clip import Imported, ImportedClip
+from dataset.importers.imported_clip import Imported, ImportedClip
 from dataset.importers.reading import clean_name
 from dataset.labels import read_labels
 

@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from dataset.importers.clip import Spans
+from dataset.importers.imported_clip import Spans
 from utils.errors import UsageError
 from utils.files import existing_file, unsafe_name
 

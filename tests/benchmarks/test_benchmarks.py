@@ -35,7 +35,7 @@ def setting(tiny_clips, tmp_path) -> Setting:
         clip_counts=(2, 3),
         label_rows=20,
         lengths_s=(10,),
-        seed_length_s=0,
+        reference_length_s=0,
         long_frame_px=(64, 48),
         epoch_clips=4,
         batch_size=2,
@@ -52,7 +52,7 @@ def test_every_benchmark_gives_rows_that_make_sense(name: str, setting: Setting)
         assert math.isfinite(found.value)
         # A stage that is the difference of two measurements may come out below zero on clips of ten frames.
         assert found.value > 0 or found.benchmark == "stages"
-        for ratio in (found.to_floor, found.to_seed):
+        for ratio in (found.to_floor, found.to_reference):
             assert ratio is None or math.isfinite(ratio)
     assert any(found.to_floor is not None for found in rows)
 
@@ -81,8 +81,8 @@ def test_the_command_prints_a_table_and_writes_json_and_markdown(tiny_clips, tmp
 
 
 def test_ratios_are_costs_over_the_floor_and_the_published_steps_over_costs() -> None:
-    made = row("b", "n", 20.0, "ms", floor=10.0, seed=60.0)
-    assert (made.to_floor, made.to_seed) == (2.0, 3.0)
+    made = row("b", "n", 20.0, "ms", floor=10.0, reference=60.0)
+    assert (made.to_floor, made.to_reference) == (2.0, 3.0)
     assert row("b", "n", 20.0, "ms") == Row("b", "n", 20.0, "ms", None, None)
 
 

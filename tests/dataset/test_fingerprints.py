@@ -9,7 +9,7 @@ import pytest
 from dataset.equal_files import equal_files
 from dataset.fingerprints import FingerprintTable, find_near_duplicates, fingerprint_clips
 from dataset.fingerprints.audio import HOP, RATE_HZ, WINDOW, audio_bits
-from dataset.fingerprints.clip import Fingerprint, fingerprint_clip, fingerprint_wave
+from dataset.fingerprints.fingerprint import Fingerprint, fingerprint_clip, fingerprint_wave
 from dataset.fingerprints.visual import FLAT_LEVELS, HASH_BITS, FrameHashes, frame_hash
 from utils.features.waveform import WavWriter
 from utils.media.writer import write_clip

@@ -7,12 +7,12 @@ import errno
 import av
 import numpy as np
 import pytest
+from tests.dataset.degradations.test_sound import band_db, level_db
 
-from dataset.degradations import FAMILIES, apply, frames
+from dataset.degradations import FAMILIES, apply
 from dataset.degradations.families import Container
 from dataset.degradations.streams import Track, multiplex, start_s
 from tests.dataset.degradations.conftest import FPS, RATE_HZ, decode, degrade, packets, pictures, voice
-from tests.dataset.degradations.test_sound import band_db, level_db
 from utils.media.errors import MediaError
 from utils.media.writer import write_clip
 
@@ -38,7 +38,7 @@ def lag_samples(late: np.ndarray, early: np.ndarray) -> int:
 
 
 def luma(pixels: np.ndarray) -> np.ndarray:
-    return pixels.astype(np.float32) @ frames.REC_601_LUMA
+    return pixels.astype(np.float32) @ frame_filters.REC_601_LUMA
 
 
 @pytest.mark.parametrize("family", VIDEO)
@@ -91,7 +91,7 @@ def test_the_intermediate_encoding_is_visually_lossless(source, degraded):
 
 @pytest.mark.parametrize("family", ["down_up", "blur", "brightness", "contrast", "saturation", "crop"])
 def test_the_file_shows_what_the_filter_made(family, source, degraded):
-    filter_frame = getattr(frames, family)
+    filter_frame = getattr(frame_filters, family)
     for severity in (1, 5):
         expected = np.array([filter_frame(frame, FAMILIES[family].levels[severity - 1]) for frame in source.frames])
         found = decode(degraded(family, severity)).frames
@@ -108,13 +108,13 @@ def test_pixels_say_brightness_contrast_saturation_and_noise(source, degraded):
     grey = decode(degraded("saturation", 5)).frames.astype(int)
     assert np.ptp(grey, axis=3).mean() < 3 < np.ptp(source.frames.astype(int), axis=3).mean()
     noisy = luma(decode(degraded("noise", 4)).frames)
-    expected = 20 * np.sqrt((frames.REC_601_LUMA**2).sum())
+    expected = 20 * np.sqrt((frame_filters.REC_601_LUMA**2).sum())
     assert (noisy - before).std() == pytest.approx(expected, rel=0.15)
 
 
 def test_lost_blocks_are_in_the_file(source, degraded):
     change = np.abs(luma(decode(degraded("block_drop", 4)).frames) - luma(source.frames))
-    grey_already = (np.abs(luma(source.frames) - frames.MID_GREY) < 8).mean()
+    grey_already = (np.abs(luma(source.frames) - frame_filters.MID_GREY) < 8).mean()
     assert (change > 8).mean() == pytest.approx(0.2 * (1 - grey_already), abs=0.04)
 
 

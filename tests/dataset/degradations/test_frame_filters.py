@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dataset.degradations import frames as filters
+from dataset.degradations import frame_filters as filters
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from dataset.fingerprints.clip import Fingerprint, fingerprint_clip
+from dataset.fingerprints.fingerprint import Fingerprint, fingerprint_clip
 from dataset.workers import default_workers, run_in_workers
 from utils.files import atomic_path
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from dataset.importers import IMPORTERS, Imported, find_importer, import_labels, write_labels
-from dataset.importers.clip import ImportedClip
+from dataset.importers.imported_clip import ImportedClip
 from dataset.importers.reading import clean_name
 from dataset.labels import read_labels
 from utils.errors import UsageError

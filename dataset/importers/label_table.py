@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dataset.importers.clip import Imported, ImportedClip, Spans
+from dataset.importers.imported_clip import Imported, ImportedClip, Spans
 from utils.errors import UsageError
 from utils.features.store import files_below
 from utils.files import atomic_path
