@@ -33,6 +33,7 @@ def limits(inputs: ReportInputs) -> list[str]:
     scored = scored_rows(inputs.predictions.get(split))
     auc = read_metric(metrics, "auc")
     found: list[str] = []
+    found += _about_training_clips(metrics)
     found += _about_weights(inputs, metrics)
     found += _about_size(metrics, scored, auc, known=split in inputs.predictions)
     found += _about_coverage(metrics)
@@ -53,6 +54,12 @@ def initialisation(inputs: ReportInputs) -> str:
 def starts_random(inputs: ReportInputs) -> bool:
     """Return whether the model was trained from random weights."""
     return "random" in initialisation(inputs).lower() or "scratch" in initialisation(inputs).lower()
+
+
+def _about_training_clips(metrics: Mapping[str, Any]) -> Iterator[str]:
+    seen, total = number(metrics.get("n_seen_in_training")), number(metrics.get("n"))
+    if seen:
+        yield f"The model was trained on {count(seen)} of the {count(total)} evaluated clips, so its figures are too good."
 
 
 def _about_weights(inputs: ReportInputs, metrics: Mapping[str, Any]) -> Iterator[str]:

@@ -108,6 +108,17 @@ def test_two_files_are_compared_on_the_clips_that_both_scored(
     assert "DeLong p =" in done.stdout
 
 
+def test_the_second_file_is_broken_down_by_the_columns_of_the_first(run: Callable[..., Done], tmp_path: Path) -> None:
+    write(tmp_path, "a.csv", "video_name,target,score,type,source\na,1,0.9,x,s\nb,0,0.3,,s\nc,1,0.2,y,t\nd,0,0.1,,t\n")
+    write(tmp_path, "b.csv", "video_name,target,score\nd,0,0.6\nc,1,0.5\nb,0,0.4\na,1,0.3\n")
+    done = run("a.csv", "b.csv", "--output", "m.json")
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((tmp_path / "m.json").read_text(encoding="utf-8"))
+    assert metrics["b"]["per_type"].keys() == metrics["per_type"].keys() == {"x", "y"}
+    assert metrics["b"]["per_type"]["x"]["auc"] == 0.0
+    assert metrics["b"]["same_source"]["sources"] == metrics["same_source"]["sources"] == 2
+
+
 def test_a_file_without_targets_claims_no_metric(run: Callable[..., Done], tmp_path: Path) -> None:
     write(tmp_path, "a.csv", SCORES)
     done = run("a.csv", "--output", "m.json")

@@ -104,6 +104,34 @@ def test_coverage_below_the_minimum_is_exit_code_1_with_everything_written(
     assert call("--data_root", data_root, "--splits", "valset", "--min_coverage", "0.5") == 0
 
 
+def test_no_extracted_clip_at_all_is_exit_code_1_with_a_row_for_each(
+    data_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (data_root / "valset" / "v0.mp4").write_bytes(b"no video")
+    (data_root / "valset" / "v1.mp4").unlink()
+    code, message = fails_after_logs(capsys, "--data_root", data_root, "--splits", "valset")
+    assert code == 1
+    assert message == "error: not one of 2 clips could be extracted; the reasons are in each split's extraction.csv\n"
+    with open(data_root / "valset_raw" / "extraction.csv", newline="", encoding="utf-8") as stream:
+        assert [row["reason"] for row in csv.DictReader(stream)] == ["unreadable", "missing_file"]
+    assert call("--data_root", data_root) == 0
+
+
+def test_names_without_suffix_get_a_hint_and_keep_their_rows(
+    data_root: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    (data_root / "valset_label.txt").write_text("video_name,target\nv0,0\nv1.mp4,1\n")
+    assert call("--data_root", data_root, "--splits", "valset") == 0
+    assert "'v0', did you mean 'v0.mp4'?" in caplog.text
+    assert "1 ok, 0 partial, 1 failed" in capsys.readouterr().out
+
+
+def test_targets_that_are_no_targets_are_said_to_be_ignored(data_root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (data_root / "valset_label.txt").write_text("video_name,target\nv0.mp4,fake\nv1.mp4,fake\n")
+    assert call("--data_root", data_root, "--splits", "valset") == 0
+    assert "every target is 'fake', so the clips count as unlabelled; a target is 1 (fake) or 0 (real)" in caplog.text
+
+
 def fails_after_logs(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
     code = call(*arguments)
     return code, capsys.readouterr().err.splitlines(keepends=True)[-1]

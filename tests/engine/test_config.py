@@ -1,11 +1,20 @@
-"""Configs: every problem told at once, with its path and the nearest valid name."""
+"""Configs: all problems are reported at once, with their source, path and the nearest valid name."""
 
 from __future__ import annotations
+
+import subprocess
+import sys
 
 import pytest
 
 from engine.config import RunConfig, apply_override, check_run_config, load_run_config, parse_number
+from tests.support import REPOSITORY
 from utils.errors import UsageError
+
+
+def test_reading_a_config_loads_no_torch():
+    code = "import sys, engine.config; engine.config.load_run_config(None); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False).returncode == 0
 
 
 def problems(raw, *overrides):
@@ -27,11 +36,11 @@ def problems(raw, *overrides):
         ({"model": {"name": "mel_baseline", "back_bone": "x"}}, "model.back_bone", "backbone"),
     ],
 )
-def test_a_misspelt_key_is_named_with_the_nearest_one(raw, path, nearest):
+def test_a_misspelt_key_is_reported_with_the_nearest_one(raw, path, nearest):
     assert f"mine.yml: {path}: unknown key; did you mean {nearest!r}?" in problems(raw)
 
 
-def test_a_key_that_is_like_no_other_lists_the_valid_ones():
+def test_an_unknown_key_without_a_near_match_lists_the_valid_keys():
     assert "train.zzz: unknown key; valid keys: epochs, batch_size" in problems({"train": {"zzz": 1}})
 
 
@@ -66,16 +75,39 @@ def test_all_problems_are_reported_at_once():
         ({1: 2}, "1: "),
     ],
 )
-def test_wrong_types_and_values_are_named(raw, words):
+def test_wrong_types_and_values_are_reported(raw, words):
     assert words in problems(raw)
 
 
-def test_overrides_win_over_the_file_and_read_numbers_as_they_are_meant():
+def test_overrides_win_over_the_file_and_parse_numbers():
     raw = {"train": {"lr": 0.5, "epochs": 7}}
     overrides = ["train.lr=1e-4", "model.alpha=2", "features.video.top_k=64", "data.source=video", "train.lr=2E-4"]
     config = check_run_config(raw, overrides, where="", check_model=True)
     assert (config.train.lr, config.train.epochs) == (2e-4, 7)
     assert (config.model["alpha"], config.features.video.top_k, config.data.source) == (2.0, 64, "video")
+
+
+@pytest.mark.parametrize(
+    ("raw", "overrides", "expected"),
+    [
+        ({}, ["train.lr=fast"], "--set train.lr=fast: train.lr: got 'fast'"),
+        ({}, ["trian.lr=1"], "--set trian.lr=1: trian: unknown key; did you mean 'train'?"),
+        ({}, ["train={epochs: 0}"], "--set train={epochs: 0}: train.epochs: got 0"),
+        ({}, ["train=5"], "--set train=5: train: got 5"),
+        ({}, ["model.alpha=big"], "--set model.alpha=big: model.alpha: got 'big'"),
+        ({}, ["model.name=ffdv_cow"], "--set model.name=ffdv_cow: model.name: "),
+        ({"train": {"lr": "fast"}}, ["train.epochs=3"], "mine.yml: train.lr: got 'fast'"),
+        ({"trian": {"lr": 1}}, ["trian.epochs=3"], "mine.yml: trian: unknown key"),
+        ({}, ["seed=1", "seed=-1"], "--set seed=-1: seed: got -1"),
+    ],
+)
+def test_a_problem_is_blamed_on_its_source(raw, overrides, expected):
+    assert problems(raw, *overrides).startswith(expected)
+
+
+def test_problems_of_file_and_override_are_listed_with_their_own_source():
+    text = problems({"seed": -1}, "train.epochs=0")
+    assert text.startswith("mine.yml: seed: got -1") and "; --set train.epochs=0: train.epochs: got 0" in text
 
 
 @pytest.mark.parametrize(
@@ -109,7 +141,7 @@ def test_bad_forms_of_set_are_refused(override):
         apply_override({"train": {"lr": 1}}, override)
 
 
-def test_words_are_not_numbers():
+def test_text_stays_text():
     assert [parse_number(text) for text in ("nan", "inf", "e", "1.2.3", True)] == ["nan", "inf", "e", "1.2.3", True]
 
 
@@ -124,7 +156,7 @@ def test_words_are_not_numbers():
         (b"\xff\xfe\x00", "is not YAML"),
     ],
 )
-def test_a_file_that_is_no_mapping_is_refused(tmp_path, content, words):
+def test_a_file_without_a_mapping_is_refused(tmp_path, content, words):
     path = tmp_path / "mine.yml"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(UsageError, match=words) as caught:
@@ -132,7 +164,7 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path, content, words):
     assert "mine.yml" in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_absent_and_empty_files(tmp_path):
+def test_an_absent_file_is_refused_and_an_empty_file_gives_the_defaults(tmp_path):
     with pytest.raises(UsageError, match="config file does not exist"):
         load_run_config(tmp_path / "none.yml")
     with pytest.raises(UsageError, match="config file is a folder"):

@@ -1,4 +1,4 @@
-"""Experiments: keys, taking over, going on, failing rows, folds, and the table's figures."""
+"""Experiments: keys, reuse, resuming, failures, folds, overrides, and the figures of the table."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def write_config(folder: Path, name: str, root: Path, **sections) -> Path:
     return path
 
 
-def test_a_set_runs_is_taken_over_and_a_failure_is_a_row(root, tmp_path, monkeypatch):
+def test_finished_runs_are_reused_and_a_failure_is_a_row(root, tmp_path, monkeypatch):
     files = [
         write_config(tmp_path, "first", root),
         write_config(tmp_path, "small_k", root, features={"video": {"top_k": 8}, "audio": {"image_size_px": 64, "n_mels": 32}}),
@@ -102,7 +102,7 @@ def test_a_set_runs_is_taken_over_and_a_failure_is_a_row(root, tmp_path, monkeyp
     assert changed[0].failures == ["seed 0: AssertionError: a finished run was run again"]
 
 
-def test_a_killed_run_goes_on_from_its_last_epoch(root, tmp_path, monkeypatch):
+def test_a_killed_run_resumes_from_its_last_epoch(root, tmp_path, monkeypatch):
     (experiment,) = plan_experiments([write_config(tmp_path, "one", root)], ["train.epochs=2"])
 
     def killed(*_, **__):
@@ -132,7 +132,7 @@ def test_grouped_folds_give_out_of_fold_figures(root, tmp_path):
     assert "out_of_fold: 24 clips" in markdown_table([row])
 
 
-def test_the_key_follows_what_decides_the_result(root, tmp_path):
+def test_the_key_depends_on_everything_the_result_depends_on(root, tmp_path):
     file = write_config(tmp_path, "one", root)
 
     def key(*overrides: str) -> str:
@@ -144,6 +144,21 @@ def test_the_key_follows_what_decides_the_result(root, tmp_path):
     labels = root / LABEL_FILES["trainset"]
     labels.write_text(labels.read_text().replace("t000.mp4,0", "t000.mp4,1"))
     assert key() != usual
+
+
+def test_an_override_can_address_one_config(root, tmp_path):
+    files = [write_config(tmp_path, name, root) for name in ("one", "two")]
+    (tmp_path / "two.yml").rename(tmp_path / "02_two.yml")
+    files[1] = tmp_path / "02_two.yml"
+    overrides = ["one:train.lr=0.5", "train.lr=0.25", "02_two:train.epochs=7", "two:seed=3", "extract_path=a:b"]
+    one, two = plan_experiments(files, overrides)
+    assert (one.config.train.lr, one.config.train.epochs) == (0.5, 1)
+    assert (two.config.train.lr, two.config.train.epochs, two.config.seed) == (0.25, 7, 3)
+    assert one.config.extract_path.endswith("a:b")
+    with pytest.raises(
+        UsageError, match=r"--set onne:train\.lr=1: no config is called 'onne' \(did you mean 'one'\?\)"
+    ):
+        plan_experiments(files, ["onne:train.lr=1"])
 
 
 def test_paths_hold_from_every_folder(root, tmp_path, monkeypatch):
@@ -205,7 +220,7 @@ def test_the_figures_of_the_table(root, tmp_path):
     assert "AUC less a's [95 %]" in text and "testset: 8 clips; weights start: random." in text
 
 
-def test_without_targets_there_is_no_figure(root, tmp_path):
+def test_without_targets_no_figure_is_computed(root, tmp_path):
     (plan,) = plan_experiments([write_config(tmp_path, "one", root)])
     blank = finished(tmp_path / "blank", list(range(8)), targets=" " * 8)
     (row,) = comparison_rows([Outcome(plan, [blank])])

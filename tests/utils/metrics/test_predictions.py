@@ -70,6 +70,14 @@ def test_labels_are_copied_only_to_tables_without_targets() -> None:
     assert lend_labels(borrower, borrower) is borrower
 
 
+def test_a_table_with_targets_borrows_the_grouping_columns_that_it_lacks() -> None:
+    lender = table(video_name=["a", "b"], target=["1", "0"], type=["x", ""], source=["s", "t"], score=[0.1, 0.2])
+    borrower = table(video_name=["b", "a", "z"], target=["0", "1", "1"], source=["own", "own", "own"], score=[1, 2, 3])
+    lent = lend_labels(borrower, lender)
+    assert lent["type"].tolist() == ["", "x", ""] and lent["source"].tolist() == ["own"] * 3
+    assert lent["score"].tolist() == [1, 2, 3] and lent["target"].tolist() == ["0", "1", "1"]
+
+
 def test_pair_returns_row_numbers_of_shared_clips() -> None:
     first = table(video_name=["a", "b", "c"], target=["1", "0", "1"])
     second = table(video_name=["c", "a", "d"], target=["1", "1", "0"])
