@@ -97,7 +97,8 @@ def _about_size(metrics: Mapping[str, Any], scored: Scored, auc: ReportedMetric,
         )
     unresolved = [rate for rate in (0.01, 0.005, 0.001) if not resolves_fpr(scored.n_real, rate)]
     if unresolved:
-        rates = " or ".join(percent(rate) for rate in unresolved)
+        *others, lowest = (percent(rate) for rate in unresolved)
+        rates = f"{', '.join(others)} or {lowest}" if others else lowest
         yield (
             f"{plural(scored.n_real, 'real clip')} cannot resolve the detection rate at a false positive rate of {rates}: "
             f"a single false alarm is a rate of {percent(1 / scored.n_real)}. "
