@@ -53,6 +53,29 @@ def read_labels(path: Path, *, need_targets: bool = False) -> pd.DataFrame:
     return table[["video_name", "target", *others]]
 
 
+def read_evaluation_labels(path: Path, limit: int | None = None) -> pd.DataFrame:
+    """Read the labels of an evaluation, optionally a sample of them.
+
+    Args:
+        path: Label file.
+        limit: Number of rows to draw, half of each class as far as possible. The draw is repeatable.
+
+    Raises:
+        UsageError: A row has no target, only one class is present, or the limit is below 2.
+    """
+    labels = read_labels(path)
+    if labels["target"].isna().any():
+        raise UsageError(f"{path}: an AUC needs a target of 0 or 1 in every row")
+    if labels["target"].nunique() < 2:
+        raise UsageError(f"{path}: an AUC needs real and fake clips, all {len(labels)} are of one class")
+    if limit is None:
+        return labels
+    if limit < 2:
+        raise UsageError(f"--limit {limit}: expected 2 or more, since an AUC needs a real and a fake clip")
+    place = labels.sample(frac=1.0, random_state=0).groupby("target").cumcount()
+    return labels.loc[place.sort_values(kind="stable").index[:limit]].sort_index().reset_index(drop=True)
+
+
 def read_table(path: Path) -> pd.DataFrame:
     """Read a comma-separated file with a header, every cell as text.
 

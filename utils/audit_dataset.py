@@ -49,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def build_parser() -> OneLineParser:
-    """Describe the command line."""
+    """Build the argument parser."""
     parser = OneLineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--labels", type=Path, required=True, metavar="FILE", help="video_name,target and further columns")

@@ -1,10 +1,10 @@
-"""Measure how a detector holds when clips are re-encoded, filtered and re-muxed.
+"""Measure how well a detector scores clips that are re-encoded, filtered and re-muxed.
 
     python utils/robustness.py --checkpoint CKPT --labels FILE --video_dir DIR [--output DIR]
 
-Degrades every labelled clip by each family at five severities, scores it, and writes robustness.csv (AUC, interval and
-coverage per cell), robustness.json (mean drops), heat_map.png and scores/<family>-<severity>.csv. Run it again to go on
-where it stopped; docs/ROBUSTNESS.md lists the families.
+Degrades every labelled clip with each family at five severities, scores it, and writes robustness.csv (AUC, interval and
+coverage per cell), robustness.json (mean drops), heat_map.png and scores/<family>-<severity>.csv. An interrupted run
+resumes if it is started again. docs/ROBUSTNESS.md lists the families.
 """
 
 from __future__ import annotations
@@ -13,19 +13,15 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # the repository root, not utils/
 
 from utils.command import OneLineParser, run_command
 from utils.errors import UsageError, WorkError
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 def build_parser() -> OneLineParser:
-    """Describe the command line."""
+    """Build the argument parser."""
     parser = OneLineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--checkpoint", required=True, type=Path, help="the detector")
@@ -43,17 +39,18 @@ def build_parser() -> OneLineParser:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the suite that the command line describes."""
+    """Run the robustness suite and print the results."""
     arguments = build_parser().parse_args(argv)
     if arguments.workers < 0 or arguments.batch_size < 1:
         raise UsageError("--workers is 0 or more, --batch_size 1 or more")
     from dataset.degradations import plan
+    from dataset.labels import read_evaluation_labels
     from engine.predict import PredictOptions
     from engine.robustness import Suite
     from engine.robustness_tables import cell_table, format_cells, summary, write_results
 
     degradations = plan(arguments.families, arguments.severities)
-    labels = chosen_labels(arguments.labels, arguments.limit)
+    labels = read_evaluation_labels(arguments.labels, arguments.limit)
     if not arguments.video_dir.is_dir():
         raise UsageError(f"--video_dir is not a folder: {arguments.video_dir}")
     output = arguments.output or arguments.checkpoint.parent / "robustness"
@@ -67,31 +64,10 @@ def main(argv: Sequence[str]) -> int:
     write_results(output, scores, cells, figures | suite.provenance())
     print(format_cells(cells))
     if not cells["n_scored"].any():
-        raise WorkError(f"no clip could be scored; the reasons are in {output / 'scores'}")
+        raise WorkError(f"no clip could be scored; see the reasons in {output / 'scores'}")
     drop = "unknown" if figures["mean_drop"] is None else f"{figures['mean_drop']:.3f}"
     print(f"mean drop {drop}, lowest coverage {figures['lowest_coverage']:.1%} -> {output}")
     return 0
-
-
-def chosen_labels(path: Path, limit: int | None) -> pd.DataFrame:
-    """The label table, or an even and repeatable draw of `limit` rows from it.
-
-    Raises:
-        UsageError: a row without target, only one class, or a limit below 2.
-    """
-    from dataset.labels import read_labels
-
-    labels = read_labels(path)
-    if labels["target"].isna().any():
-        raise UsageError(f"{path}: an AUC needs a target of 0 or 1 in every row")
-    if labels["target"].nunique() < 2:
-        raise UsageError(f"{path}: an AUC needs real and fake clips, all {len(labels)} are of one class")
-    if limit is None:
-        return labels
-    if limit < 2:
-        raise UsageError(f"--limit {limit}: expected 2 or more, since an AUC needs a real and a fake clip")
-    place = labels.sample(frac=1.0, random_state=0).groupby("target").cumcount()
-    return labels.loc[place.sort_values(kind="stable").index[:limit]].sort_index().reset_index(drop=True)
 
 
 if __name__ == "__main__":

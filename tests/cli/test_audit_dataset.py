@@ -1,4 +1,4 @@
-"""The command that audits a data set."""
+"""The command utils/audit_dataset.py."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SCRIPT = Path(__file__).resolve().parents[2] / "utils" / "audit_dataset.py"
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     """Run the command in this process."""
-    # The script replaces the first entry of sys.path when it is imported; this one is made for that and taken back.
+    # The script replaces sys.path[0] on import; prepend an entry that is restored afterwards.
     monkeypatch.syspath_prepend(str(SCRIPT.parents[1]))
     from utils.audit_dataset import main
 
@@ -48,9 +48,9 @@ def clips(tmp_path):
     return tmp_path
 
 
-def test_a_table_and_a_file_are_written(run, clips, monkeypatch):
-    asked = ("container: all facts", "duration", "trailing silence", "random encoder on frames")
-    monkeypatch.setattr(audit, "PROBES", tuple(probe for probe in PROBES if probe.name in asked))
+def test_audit_prints_a_table_and_writes_json(run, clips, monkeypatch):
+    selected = ("container: all facts", "duration", "trailing silence", "random encoder on frames")
+    monkeypatch.setattr(audit, "PROBES", tuple(probe for probe in PROBES if probe.name in selected))
     code, out, _ = run(
         "--labels", clips / "labels.csv", "--video_dir", clips, "--output", clips / "out" / "audit.json",
         "--workers", 1, "--remedy", "fixed_window", "--quiet",
@@ -58,7 +58,7 @@ def test_a_table_and_a_file_are_written(run, clips, monkeypatch):
     assert code == 0
     rows = json.loads((clips / "out" / "audit.json").read_text(encoding="utf-8"))
     controls = ["audio swapped between reals (control)", "permuted labels (control)"]
-    assert [row["probe"] for row in rows] == [*asked, *controls]
+    assert [row["probe"] for row in rows] == [*selected, *controls]
     assert all({"probe", "auc", "low", "high", "verdict", "remedy"} <= set(row) for row in rows)
     assert rows[0]["n_clips"] == 8 and rows[0]["n_left_out"] == 1
     assert rows[0]["after"]["remedies"] == ["fixed_window"]
@@ -77,7 +77,7 @@ def test_a_table_and_a_file_are_written(run, clips, monkeypatch):
         (("--labels", "labels.csv", "--video_dir", ".", "--workers", "0"), "--workers"),
     ],
 )
-def test_wrong_usage_is_one_sentence(run, tmp_path, monkeypatch, arguments, message):
+def test_wrong_usage_gives_one_sentence(run, tmp_path, monkeypatch, arguments, message):
     (tmp_path / "labels.csv").write_text("video_name,target\na.mp4,0\nb.mp4,1\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     code, _, err = run(*arguments)

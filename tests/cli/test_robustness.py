@@ -46,7 +46,7 @@ def arguments(world, output, *more: str) -> list[str]:
     return [*map(str, paths), "--output", str(output), "--workers", "1", "--device", "cpu", "--quiet", *more]
 
 
-def test_a_run_writes_its_tables_and_prints_one(world, main, tmp_path, capsys, monkeypatch):
+def test_run_writes_all_tables_and_prints_the_cells(world, main, tmp_path, capsys, monkeypatch):
     more = ("--families", "crop", "telephone", "--severities", "1", "5", "--limit", "4")
     assert run_command(main, arguments(world, tmp_path / "out", *more)) == 0
     shown = capsys.readouterr().out
@@ -91,7 +91,7 @@ def test_a_run_writes_its_tables_and_prints_one(world, main, tmp_path, capsys, m
         (("--output", str(SCRIPT)), "cannot be made"),
     ],
 )
-def test_wrong_usage_is_one_sentence(world, main, tmp_path, capsys, change, sentence):
+def test_wrong_usage_gives_one_sentence(world, main, tmp_path, capsys, change, sentence):
     assert sentence in one_sentence(main, arguments(world, tmp_path / "out", *change), capsys)
     assert not (tmp_path / "out").exists()
 
@@ -100,13 +100,13 @@ def test_wrong_usage_is_one_sentence(world, main, tmp_path, capsys, change, sent
     ("rows", "sentence"),
     [("0.mp4,0\n1.mp4,\n", "needs a target of 0 or 1 in every row"), ("0.mp4,1\n1.mp4,1\n", "all 2 are of one class")],
 )
-def test_labels_without_two_classes_are_refused(world, main, tmp_path, capsys, rows, sentence):
+def test_labels_without_two_classes_are_rejected(world, main, tmp_path, capsys, rows, sentence):
     (tmp_path / "labels.txt").write_text("video_name,target\n" + rows)
     more = ("--labels", str(tmp_path / "labels.txt"))
     assert sentence in one_sentence(main, arguments(world, tmp_path / "out", *more), capsys)
 
 
-def test_no_scored_clip_is_exit_1_with_the_output_written(world, main, tmp_path, capsys):
+def test_no_scored_clip_exits_1_after_writing_the_output(world, main, tmp_path, capsys):
     (tmp_path / "clips").mkdir()
     for seed in range(6):
         (tmp_path / "clips" / f"{seed}.mp4").write_text(f"no clip {seed}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dataset.labels import label_path, read_labels
+from dataset.labels import label_path, read_evaluation_labels, read_labels
 from utils.errors import UsageError
 
 
@@ -151,3 +151,12 @@ def test_txt_and_csv_stand_in_for_each_other(tmp_path: Path) -> None:
     (tmp_path / "a.txt").touch()
     assert label_path(tmp_path, "a.txt") == tmp_path / "a.txt"
     assert label_path(tmp_path, "b.tsv") == tmp_path / "b.tsv"
+
+
+def test_evaluation_sample_is_balanced_and_repeatable(write) -> None:
+    path = write("video_name,target\n" + "".join(f"{index:02}.mp4,{int(index % 5 == 0)}\n" for index in range(30)))
+    sample = read_evaluation_labels(path, limit=8)
+    assert sample["target"].value_counts().to_dict() == {0.0: 4, 1.0: 4}
+    assert sample["video_name"].is_monotonic_increasing
+    assert sample.equals(read_evaluation_labels(path, limit=8))
+    assert len(read_evaluation_labels(path)) == 30
