@@ -22,7 +22,7 @@ SCORES = "video_name,score\na,0.9\nb,0.3\nc,0.2\nd,0.1\nf,0.8\n"
 
 
 class Done(NamedTuple):
-    """How a command ended."""
+    """The outcome of a command."""
 
     returncode: int
     stdout: str
@@ -32,7 +32,7 @@ class Done(NamedTuple):
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
     """Run the command in this process with ``tmp_path`` as the working directory."""
-    # The script replaces the first entry of sys.path when it is imported; this one is made for that and taken back.
+    # Importing the script replaces the first entry of sys.path; this entry is added for that and removed afterwards.
     monkeypatch.syspath_prepend(str(SCRIPT.parents[1]))
     from utils.evaluate_predictions import main
 
@@ -75,7 +75,7 @@ def test_one_file_is_evaluated_and_written(run: Callable[..., Done], tmp_path: P
     assert metrics["reasons"]["tpr_at_fpr.0.001"] == "only 100 real clips"
 
 
-def test_labels_are_joined_and_missing_clips_count_as_uncovered(run: Callable[..., Done], tmp_path: Path) -> None:
+def test_labels_are_joined_and_missing_clips_reduce_coverage(run: Callable[..., Done], tmp_path: Path) -> None:
     write(tmp_path, "a.csv", SCORES)
     write(tmp_path, "labels.txt", LABELS)
     done = run("a.csv", "--labels", "labels.txt", "--output", "m.json", "--policy", "as-chance")
@@ -119,7 +119,7 @@ def test_the_second_file_is_broken_down_by_the_columns_of_the_first(run: Callabl
     assert metrics["b"]["same_source"]["sources"] == metrics["same_source"]["sources"] == 2
 
 
-def test_a_file_without_targets_claims_no_metric(run: Callable[..., Done], tmp_path: Path) -> None:
+def test_a_file_without_targets_gives_no_metric(run: Callable[..., Done], tmp_path: Path) -> None:
     write(tmp_path, "a.csv", SCORES)
     done = run("a.csv", "--output", "m.json")
     assert done.returncode == 0, done.stderr
@@ -127,7 +127,7 @@ def test_a_file_without_targets_claims_no_metric(run: Callable[..., Done], tmp_p
     assert json.loads((tmp_path / "m.json").read_text(encoding="utf-8"))["auc"]["value"] is None
 
 
-def test_nothing_scored_is_written_and_exits_with_1(run: Callable[..., Done], tmp_path: Path) -> None:
+def test_a_file_without_any_score_is_exit_code_1_after_writing(run: Callable[..., Done], tmp_path: Path) -> None:
     write(tmp_path, "a.csv", "video_name,target,score\na,1,\nb,0,\n")
     done = run("a.csv", "--output", "m.json")
     assert done.returncode == 1
@@ -160,7 +160,7 @@ def test_nothing_scored_is_written_and_exits_with_1(run: Callable[..., Done], tm
         (SCORES, ("--policy", "guess"), "--policy"),
     ],
 )
-def test_bad_input_is_one_sentence_and_exit_2(
+def test_bad_input_is_one_sentence_and_exit_code_2(
     run: Callable[..., Done], tmp_path: Path, predictions: str, arguments: tuple[str, ...], message: str
 ) -> None:
     write(tmp_path, "a.csv", predictions)
@@ -172,7 +172,7 @@ def test_bad_input_is_one_sentence_and_exit_2(
     assert done.stderr.count("\n") == 1
 
 
-def test_files_that_are_no_text_are_refused(run: Callable[..., Done], tmp_path: Path) -> None:
+def test_binary_files_are_refused(run: Callable[..., Done], tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"\xff\xfe\x00\x01\x80")
     done = run("a.csv")
     assert done.returncode == 2

@@ -1,4 +1,4 @@
-"""`main.py`: its arguments, exit codes and sentences."""
+"""`main.py`: arguments, exit codes and messages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def root(tmp_path, monkeypatch):
     return write_root(tmp_path / "data", train=8, val=4, test=4)
 
 
-def test_train_resume_and_evaluate_by_the_command(root, tmp_path):
+def test_the_command_trains_resumes_and_evaluates(root, tmp_path):
     config = str(write_tiny_config(root, train={"epochs": 1}))
     assert run_command(main.main, ["--config", config, "--set", "train.lr=1e-4", "--set", "name=first"]) == 0
     (folder,) = (root / "runs").iterdir()
@@ -41,7 +41,7 @@ def test_train_resume_and_evaluate_by_the_command(root, tmp_path):
     assert len(list((root / "runs").iterdir())) == 2
 
 
-def test_an_interrupt_ends_with_130_and_keeps_the_finished_epochs(root, monkeypatch, capsys):
+def test_an_interrupt_is_exit_code_130_and_keeps_finished_epochs(root, monkeypatch, capsys):
     steps = iter(range(100))
 
     def interrupted(model, batch, loss=engine.train.batch_loss):
@@ -56,7 +56,7 @@ def test_an_interrupt_ends_with_130_and_keeps_the_finished_epochs(root, monkeypa
     assert load_checkpoint(folder / "last.pth").epoch == 1
 
 
-def test_a_loss_that_is_not_finite_is_exit_1(root, monkeypatch, capsys):
+def test_a_non_finite_loss_is_exit_code_1(root, monkeypatch, capsys):
     monkeypatch.setattr(
         engine.train, "batch_loss", lambda model, batch: (model(batch).logit.sum() * float("nan"), batch.target)
     )
@@ -83,7 +83,7 @@ def test_a_loss_that_is_not_finite_is_exit_1(root, monkeypatch, capsys):
         (["extra"], "extra"),
     ],
 )
-def test_wrong_usage_is_one_sentence_and_exit_2(root, arguments, words, capsys):
+def test_wrong_usage_is_one_sentence_and_exit_code_2(root, arguments, words, capsys):
     if "--config" not in arguments and "--resume" not in arguments:
         arguments = ["--config", str(write_tiny_config(root)), *arguments]
     assert words in one_sentence(main.main, arguments, capsys)

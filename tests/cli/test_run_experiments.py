@@ -1,4 +1,4 @@
-"""`utils/run_experiments.py`: what it prints and writes, what it refuses."""
+"""`utils/run_experiments.py`: output, files and refusals."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_it_prints_the_table_and_writes_it(configs, capsys):
     assert not Path("prediction.txt.csv").exists()
 
 
-def test_nothing_finished_is_exit_1(configs, capsys):
+def test_a_set_without_any_finished_run_is_exit_code_1(configs, capsys):
     argv = [*configs, "--output", "out", "--set", "extract_path=nowhere"]
     assert "not one run finished" in one_sentence(main, argv, capsys, code=1)
     assert "trainset is needed, but its label file" in Path("out/experiments.md").read_text()
@@ -49,6 +49,7 @@ def test_nothing_finished_is_exit_1(configs, capsys):
         (["one.yml", "--seeds", "1", "1"], "different whole numbers"),
         (["one.yml", "--seeds", "-1"], "from 0 on"),
         (["one.yml", "--set", "train.epoch=1"], "did you mean 'epochs'"),
+        (["one.yml", "two.yml", "--set", "tow:train.lr=1"], "--set tow:train.lr=1: no config is called 'tow'"),
         (["one.yml", "--output", "one.yml"], "cannot be written"),
     ],
 )

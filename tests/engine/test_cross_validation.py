@@ -1,4 +1,4 @@
-"""Cross-validation: every clip once, by a model that saw no relative of it."""
+"""Cross-validation: every clip is scored once, by a model trained without its group."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from utils.errors import UsageError
 
 
 def grouped_root(folder):
-    """A data root whose clips come in groups of four, two of each class."""
+    """Write a data root with groups of four clips, two of each class."""
     root = write_root(folder, train=24, val=8)
     for split in ("trainset", "valset"):
         path = root / LABEL_FILES[split]
@@ -47,7 +47,7 @@ def test_a_run_scores_every_clip_once_out_of_fold(root):
     assert (folder.path / "report.html").is_file()
 
 
-def test_no_group_reaches_from_training_into_selection_or_test(root):
+def test_no_group_is_in_two_of_training_selection_and_test(root):
     config = tiny_config(root, split={"folds": 4})
     pooled = pool_clips(config)
     folds = divide(pooled.labels, config)
@@ -58,7 +58,7 @@ def test_no_group_reaches_from_training_into_selection_or_test(root):
         assert all(groups) and sum(map(len, groups)) == len(set.union(*groups)) == 8
 
 
-def test_a_fold_file_decides_and_its_groups_are_purged(root, tmp_path):
+def test_a_fold_file_is_used_and_shared_groups_leave_the_training(root, tmp_path):
     config = tiny_config(root, split={"folds": 2})
     labels = pool_clips(config).labels
     fold = np.where(np.arange(32) < 14, "a", "b")

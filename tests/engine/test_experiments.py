@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 import yaml
 
-import engine.experiments.runs as runs_module
 import engine.run
 from engine.config import DEFAULT_CONFIG
 from engine.experiments import (
@@ -57,7 +56,7 @@ def write_config(folder: Path, name: str, root: Path, **sections) -> Path:
     return path
 
 
-def test_finished_runs_are_reused_and_a_failure_is_a_row(root, tmp_path, monkeypatch):
+def test_finished_runs_are_reused_and_a_failure_is_a_row(root, tmp_path):
     files = [
         write_config(tmp_path, "first", root),
         write_config(tmp_path, "small_k", root, features={"video": {"top_k": 8}, "audio": {"image_size_px": 64, "n_mels": 32}}),
@@ -90,16 +89,17 @@ def test_finished_runs_are_reused_and_a_failure_is_a_row(root, tmp_path, monkeyp
     assert text.count("\n| ") == 4 and "| bins | failed: seed 0: " in text
     assert "the epoch was selected on these clips" in text
 
-    def refuse(*_, **__):
-        raise AssertionError("a finished run was run again")
+    def run_folders() -> set[Path]:
+        return set(output.glob("*/seed_*/*/"))
 
-    monkeypatch.setattr(runs_module, "run_training", refuse)
+    finished_runs = run_folders()
     again = run_experiments(plan_experiments(files[:2]), [0, 1], output)
+    assert run_folders() == finished_runs
     assert [[run.folder for run in outcome.runs] for outcome in again] == [
         [run.folder for run in outcome.runs] for outcome in outcomes[:2]
     ]
-    changed = run_experiments(plan_experiments(files[:1], ["train.lr=0.01"]), [0], output)
-    assert changed[0].failures == ["seed 0: AssertionError: a finished run was run again"]
+    (changed,) = run_experiments(plan_experiments(files[:1], ["train.lr=0.01"]), [0], output)
+    assert changed.runs[0].folder in run_folders() - finished_runs
 
 
 def test_a_killed_run_resumes_from_its_last_epoch(root, tmp_path, monkeypatch):

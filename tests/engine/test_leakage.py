@@ -1,4 +1,4 @@
-"""Clips that training shares with evaluation are found before a run, counted in its results, and refused where asked."""
+"""Clips shared by training and evaluation are found before a run, counted in its results, and refused on request."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-import engine.leakage
 from dataset.extraction import extract_split
 from engine.leakage import check_leakage
 from engine.run import open_required, run_training, split_of
@@ -20,7 +19,7 @@ from utils.media.writer import write_clip
 
 
 def shared_root(folder, *, copied=False):
-    """Two training and three validation clips: v0 is unrelated, v1 is t0 re-encoded, v2 has the frames of t1's file.
+    """Write two training and three validation clips: v0 is unrelated, v1 is t0 re-encoded, v2 has the frames of t1's file.
 
     With `copied`, v0 is t0's file.
     """
@@ -63,7 +62,7 @@ SAME_FRAMES = ("trainset/t1.mp4", "valset/v2.mkv")
 SAME_CLIP = ("trainset/t0.mp4", "valset/v1.mp4")
 
 
-def test_stored_features_show_equal_frames_and_alike_sound(root):
+def test_stored_features_reveal_equal_frames_and_similar_audio(root):
     train, val = tables(tiny_config(root))
     leakage = check_leakage(train, [val], tiny_config(root))
     assert leakage.found == {"same_bytes": [], "same_visual": [SAME_FRAMES], "same_audio": [SAME_CLIP]}
@@ -73,20 +72,21 @@ def test_stored_features_show_equal_frames_and_alike_sound(root):
     assert (root / "trainset_raw" / "fingerprints.waves.npz").is_file()
 
 
-def test_the_pairs_are_kept_until_a_fingerprint_changes(root, monkeypatch):
+def test_cached_pairs_are_used_until_a_fingerprint_changes(root):
     train, val = tables(tiny_config(root))
     first = check_leakage(train, [val], tiny_config(root))
-    searches = []
-    search = engine.leakage.find_near_duplicates
-    monkeypatch.setattr(engine.leakage, "find_near_duplicates", lambda *given: searches.append(1) or search(*given))
-    assert check_leakage(train, [val], tiny_config(root)) == first and not searches
+    cache = root / "valset_raw" / "alike_to_training.stored.json"
+    stored = json.loads(cache.read_text())
+    assert stored["pairs"]["same_audio"] == [["t0.mp4", "v1.mp4"]]
+    cache.write_text(json.dumps({**stored, "pairs": {"same_visual": [], "same_audio": []}}))
+    assert check_leakage(train, [val], tiny_config(root)).found["same_audio"] == []
     fewer = replace(val, labels=val.labels.iloc[1:])
-    assert check_leakage(train, [fewer], tiny_config(root)).found == first.found and len(searches) == 1
-    (root / "valset_raw" / "alike_to_training.stored.json").write_text("{")
-    assert check_leakage(train, [val], tiny_config(root)) == first and len(searches) == 2
+    assert check_leakage(train, [fewer], tiny_config(root)).found == first.found
+    cache.write_text("{")
+    assert check_leakage(train, [val], tiny_config(root)) == first
 
 
-def test_decoded_clips_show_alike_frames_too(root):
+def test_decoded_clips_also_reveal_similar_frames(root):
     config = tiny_config(root, split={"check": "clips"}, extraction={"workers": 1})
     train, val = tables(config)
     found = check_leakage(train, [val], config).found
@@ -99,7 +99,7 @@ def test_the_check_can_be_limited(root):
     assert check_leakage(train, [val], tiny_config(root, split={"check": "off"})).found == {}
 
 
-def test_strict_refuses_and_names_the_pairs(root):
+def test_a_strict_check_refuses_shared_clips_by_name(root):
     train, val = tables(tiny_config(root))
     with pytest.raises(UsageError, match=r"2 pair.*trainset/t1\.mp4 = valset/v2\.mkv.*make_splits"):
         check_leakage(train, [val], tiny_config(root, split={"strict": True}))
@@ -113,7 +113,7 @@ def test_equal_files_are_always_refused(tmp_path):
     assert not (root / "runs").exists()
 
 
-def test_a_run_counts_its_pairs(tmp_path):
+def test_a_run_reports_its_shared_clips(tmp_path):
     root = write_root(tmp_path / "data")
     for kind in ("audio_feature", "video_feature"):
         suffix = "jpg" if kind == "audio_feature" else "npy"
@@ -128,7 +128,7 @@ def test_a_run_counts_its_pairs(tmp_path):
     assert "Clips shared between training and evaluation" in (folder.path / "report.html").read_text()
 
 
-def test_features_without_content_are_no_evidence(tmp_path):
+def test_constant_and_damaged_features_are_not_compared(tmp_path):
     root = write_root(tmp_path / "data")
     blank = np.zeros((16, 16), np.float32)
     for split in ("trainset", "valset"):

@@ -1,4 +1,4 @@
-"""The robustness suite: what is scored, kept, resumed, and what the tables say."""
+"""The robustness suite: scoring, caching, resuming, and the tables."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PLAN = plan(["brightness", "volume"], [1, 5])
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    """Six clips, one of them absent and one no clip, and a checkpoint."""
+    """Six clips, of which one is absent and one is a text file, and a checkpoint."""
     root = tmp_path_factory.mktemp("world")
     names = ["a.mp4", "b.mp4", "deep/c d.mkv", "e.mp4", "text.mp4", "absent.mp4"]
     for seed, name in enumerate(names[:4]):
@@ -40,7 +40,7 @@ def world(tmp_path_factory):
 
 @pytest.fixture
 def here(monkeypatch):
-    """Degrade in this process and score by mean brightness; both are counted."""
+    """Degrade in this process and score by mean brightness; count both."""
     calls = {"degraded": [], "scored": []}
 
     def in_this_process(function, tasks, *, workers, timeout_s):
@@ -84,11 +84,11 @@ def test_every_cell_has_a_row_per_clip_with_its_reason(world, here, tmp_path):
     assert not list((tmp_path / "out").glob(".scratch-*"))
 
 
-def test_nothing_is_done_twice(world, here, tmp_path):
+def test_finished_jobs_are_not_repeated(world, here, tmp_path):
     first = suite(world, tmp_path).run()
     here["degraded"].clear()
     again = suite(world, tmp_path).run()
-    # The text file is unreadable for ever; only the absent clip may turn up, and it has no bytes to hash.
+    # The text file stays unreadable, so its row is cached. The absent clip has no bytes to hash and may appear later.
     assert here["degraded"] == []
     for cell, table in first.items():
         pd.testing.assert_frame_equal(again[cell], table)
@@ -96,7 +96,7 @@ def test_nothing_is_done_twice(world, here, tmp_path):
     assert {line.split(" ")[-1] for line in here["degraded"]} == {"brightness-2"}
 
 
-def test_changed_clips_checkpoints_and_parameters_are_done_again(world, here, tmp_path, monkeypatch):
+def test_changed_clips_checkpoints_and_parameters_are_scored_again(world, here, tmp_path, monkeypatch):
     own = shutil.copytree(world, tmp_path / "own")
     cells = plan(["volume"], [1])
     suite(own, tmp_path / "out", cells).run()
@@ -114,7 +114,7 @@ def test_changed_clips_checkpoints_and_parameters_are_done_again(world, here, tm
     assert len(here["degraded"]) == 5 * 3
 
 
-def test_a_killed_run_goes_on_after_the_last_chunk(world, here, tmp_path, monkeypatch):
+def test_a_killed_run_resumes_after_its_last_chunk(world, here, tmp_path, monkeypatch):
     monkeypatch.setattr(robustness, "CHUNK_CLIPS", 4)
     scoring = robustness.score_videos
 
@@ -130,7 +130,7 @@ def test_a_killed_run_goes_on_after_the_last_chunk(world, here, tmp_path, monkey
     kept = (tmp_path / "cache.jsonl").read_text(encoding="utf-8")
     done = kept.count('{"key"')
     assert done == len(here["degraded"]) - 4 > 0
-    # A line that was cut short is ignored, and the next one begins on a line of its own.
+    # A line cut short is ignored, and the next one starts on a new line.
     (tmp_path / "cache.jsonl").write_text(kept + '{"key": "abc", "ro', encoding="utf-8")
     monkeypatch.setattr(robustness, "score_videos", scoring)
     here["degraded"].clear()
@@ -141,7 +141,7 @@ def test_a_killed_run_goes_on_after_the_last_chunk(world, here, tmp_path, monkey
         pd.testing.assert_frame_equal(table, fresh[cell])
 
 
-def test_the_disk_holds_one_chunk(world, here, tmp_path, monkeypatch):
+def test_the_disk_holds_one_chunk_at_a_time(world, here, tmp_path, monkeypatch):
     monkeypatch.setattr(robustness, "CHUNK_BYTES", 1)
     scoring, most = robustness.score_videos, []
 
@@ -154,7 +154,7 @@ def test_the_disk_holds_one_chunk(world, here, tmp_path, monkeypatch):
     assert max(most) == 1 and len(most) > 10
 
 
-def test_what_a_killed_run_left_is_cleared_but_not_another_runs(world, here, tmp_path):
+def test_scratch_files_of_killed_runs_are_removed_but_not_those_of_running_ones(world, here, tmp_path):
     stale, running = tmp_path / ".scratch-999999999", tmp_path / ".scratch-1"
     for folder in (stale, running):
         folder.mkdir()
@@ -163,7 +163,7 @@ def test_what_a_killed_run_left_is_cleared_but_not_another_runs(world, here, tmp
     assert not stale.exists() and running.exists()
 
 
-def test_a_timeout_is_tried_again_and_a_full_disk_ends_the_run(world, here, tmp_path, monkeypatch):
+def test_a_timeout_is_retried_and_a_full_disk_ends_the_run(world, here, tmp_path, monkeypatch):
     def stuck(function, tasks, *, workers, timeout_s):
         for task in tasks:
             yield task, None, "timeout"
@@ -184,14 +184,14 @@ def test_a_timeout_is_tried_again_and_a_full_disk_ends_the_run(world, here, tmp_
         suite(world, tmp_path, plan(["volume"], [2])).run()
 
 
-def test_no_clip_at_all_is_refused_before_anything_is_written(world, tmp_path):
+def test_a_folder_without_any_labelled_clip_is_refused_before_writing(world, tmp_path):
     labels = read_labels(world / "labels.csv")
     with pytest.raises(UsageError, match="holds none of the 6 labelled clips"):
         robustness.Suite(world / "best.pth", labels, tmp_path, PLAN, tmp_path / "out", OPTIONS).run()
     assert not (tmp_path / "out").exists()
 
 
-def test_worker_processes_and_the_scoring_function_give_the_same(world, tmp_path):
+def test_scores_equal_those_of_the_scoring_function(world, tmp_path):
     cells = plan(["offset"], [5])
     scores = suite(world, tmp_path, cells).run()
     paths = [world / "clips" / name for name in read_labels(world / "labels.csv")["video_name"]]
@@ -205,7 +205,7 @@ def test_worker_processes_and_the_scoring_function_give_the_same(world, tmp_path
 
 
 def made_scores() -> dict[Degradation, pd.DataFrame]:
-    """Eight clips; the clean ranking is right, blur-1 swaps one pair, blur-5 leaves half the clips unscored."""
+    """Return scores of eight clips: the clean ranking is perfect, blur-1 swaps one pair, blur-5 scores half the clips."""
     target = np.array([0, 0, 0, 0, 1, 1, 1, 1], float)
     clean = np.array([0, 1, 2, 3, 4, 5, 6, 7], float)
     swapped = clean.copy()
@@ -230,7 +230,7 @@ def test_cells_have_auc_interval_coverage_and_drops():
     assert cells.loc[("blur", 5), "level"] == "0.02"
 
 
-def test_the_summary_averages_over_severities_and_knows_no_number_where_there_is_none():
+def test_the_summary_averages_over_severities_and_is_null_without_values():
     scores = made_scores()
     figures = summary(cell_table(scores))
     assert figures["auc"]["value"] == 1.0 and figures["coverage"] == 1.0 and figures["lowest_coverage"] == 0.5
@@ -252,7 +252,7 @@ def test_the_grid_puts_the_baseline_at_severity_0():
     assert "0.000 (50%)" in shown and "+0.531" in shown
 
 
-def test_everything_is_written(tmp_path):
+def test_tables_summary_and_heat_map_are_written(tmp_path):
     scores = made_scores()
     cells = cell_table(scores)
     write_results(tmp_path, scores, cells, summary(cells))
@@ -263,7 +263,7 @@ def test_everything_is_written(tmp_path):
     assert json.loads((tmp_path / "robustness.json").read_text())["families"]["blur"]["mean_drop"] > 0.5
 
 
-def test_the_heat_map_is_a_picture_whatever_is_missing(tmp_path):
+def test_the_heat_map_is_drawn_with_missing_cells(tmp_path):
     import cv2
 
     cells = cell_table(made_scores())
@@ -273,7 +273,7 @@ def test_the_heat_map_is_a_picture_whatever_is_missing(tmp_path):
         assert min(picture.shape[:2]) > 200 and picture.std() > 10
 
 
-def test_every_family_of_the_table_can_be_named_in_a_job(tmp_path):
+def test_every_family_can_be_used_in_a_job(tmp_path):
     for family in FAMILIES.values():
         job = robustness.Job(tmp_path, "0" * 64, family.name, family.severities[-1])
         assert job.degradation.family is family

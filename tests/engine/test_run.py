@@ -1,4 +1,4 @@
-"""A run from end to end: what it writes, what it selects by, what it refuses."""
+"""Whole runs: their files, the selection of the epoch, and what they refuse."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def metrics_of(folder):
     return json.loads((folder.path / "metrics.json").read_text())
 
 
-def test_a_run_folder_holds_what_the_contract_names(finished_run):
+def test_a_run_folder_has_the_files_of_the_contract(finished_run):
     folder = finished_run.folder.path
     names = {path.name for path in folder.iterdir()}
     expected = {"best.pth", "last.pth", "config.yml", "metrics.json", "history.jsonl", "predictions.csv", "report.html"}
@@ -51,7 +51,7 @@ def test_a_run_folder_holds_what_the_contract_names(finished_run):
     assert "<svg" in report and 'src="http' not in report
 
 
-def test_predictions_have_the_contracts_columns_and_one_row_per_clip(finished_run):
+def test_predictions_have_the_columns_of_the_contract_and_one_row_per_clip(finished_run):
     table = read_csv(finished_run.folder.path / "predictions.csv")
     assert list(table.columns[:6]) == ["video_name", "target", "score", "logit", "status", "reason"]
     assert list(table.columns[6:]) == ["evidence_head", "evidence_cosine"]
@@ -68,7 +68,7 @@ def test_the_prediction_file_is_written_where_the_caller_says(finished_run):
     assert [float(row["y_pred"]) for row in rows] == table["score"].tolist()
 
 
-def test_testset_metrics_come_with_valset_metrics(finished_run):
+def test_testset_metrics_include_valset_metrics(finished_run):
     metrics = metrics_of(finished_run.folder)
     assert (metrics["split"], metrics["n"], metrics["coverage"]) == ("testset", 6, 1.0)
     assert (metrics["valset"]["split"], metrics["valset"]["n"]) == ("valset", 8)
@@ -88,7 +88,7 @@ def test_the_resolved_config_is_complete_and_valid_input(finished_run):
     assert yaml.safe_load(path.read_text())["model"].keys() >= {"alpha", "cosine", "modality_dropout", "weights"}
 
 
-def test_a_checkpoint_tells_where_it_comes_from(finished_run):
+def test_a_checkpoint_records_its_origin(finished_run):
     best = load_checkpoint(finished_run.folder.best)
     assert {"commit", "dirty", "versions", "initialisation", "seed", "data", "label_files"} <= best.provenance.keys()
     assert best.metrics["valset"] == metrics_of(finished_run.folder)["valset"]
@@ -97,11 +97,11 @@ def test_a_checkpoint_tells_where_it_comes_from(finished_run):
     assert load_checkpoint(finished_run.folder.last).training["state"]["next_epoch"] == 3
 
 
-def test_selection_is_by_the_validation_split_alone(tmp_path):
+def test_only_the_validation_split_selects_the_epoch(tmp_path):
     root = write_root(tmp_path, signal=0.03)
     config = tiny_config(root, evaluate="test", train={"epochs": 4})
     first = run_training(config)
-    # The test split's targets swapped: what is best there becomes worst, and the selection must not notice.
+    # With the test targets swapped, the best epoch on the test split becomes the worst; the selection must not change.
     rows = [f"{clip.name},{1 - clip.target}" for clip in made_clips(6, "t")]
     (root / "testset_label.csv").write_text("\n".join(["video_name,target", *rows]) + "\n")
     second = run_training(config)
@@ -124,7 +124,7 @@ def test_evaluate_val_neither_needs_nor_reads_the_test_split(tmp_path):
 
 
 @pytest.mark.parametrize("split", ["trainset", "valset"])
-def test_a_split_of_one_class_is_refused_before_a_folder_is_made(tmp_path, split):
+def test_a_split_of_one_class_is_refused_before_a_folder_is_created(tmp_path, split):
     root = write_root(tmp_path)
     write_split(root, split, [MadeClip(f"a{index}.mp4", 1) for index in range(4)])
     with pytest.raises(UsageError, match=f"{split} holds one class only"):
@@ -132,7 +132,7 @@ def test_a_split_of_one_class_is_refused_before_a_folder_is_made(tmp_path, split
     assert not (root / "runs").exists()
 
 
-def test_training_goes_on_with_failed_and_partial_clips_and_their_rows_appear(tmp_path):
+def test_failed_and_partial_clips_keep_their_rows(tmp_path):
     root = write_root(tmp_path)
     broken = [MadeClip("x no audio.mp4", 1, NO_AUDIO), MadeClip("x/ünlesbar.mp4", 0, UNREADABLE)]
     more = [MadeClip("x_no_video.mp4", 0, NO_VIDEO), MadeClip("x_ok.mp4", 1)]
@@ -159,7 +159,7 @@ def test_training_goes_on_with_failed_and_partial_clips_and_their_rows_appear(tm
     assert "1 clips unusable" in (folder.path / "run.log").read_text()
 
 
-def test_a_model_without_its_modality_leaves_clips_unscored(tmp_path):
+def test_clips_without_the_needed_modality_are_unscored(tmp_path):
     root = write_root(tmp_path)
     write_split(root, "valset", [*made_clips(6), MadeClip("mute.mp4", 1, NO_AUDIO)])
     folder = run_training(tiny_config(root, model=tiny_model("mel_baseline"), train={"epochs": 1}))
@@ -182,21 +182,21 @@ def test_no_usable_training_clip_ends_the_run(tmp_path):
 
 
 @pytest.mark.parametrize("split", ["trainset", "valset", "testset"])
-def test_a_needed_label_file_that_is_absent_is_named_with_the_demo(tmp_path, split):
+def test_an_absent_label_file_is_reported_with_a_hint_at_the_demo(tmp_path, split):
     root = write_root(tmp_path)
     next(root.glob(f"{split}_label.*")).unlink()
     with pytest.raises(UsageError, match=rf"{split} is needed.*{split}_label.*make demo"):
         run_training(tiny_config(root, evaluate="test"))
 
 
-def test_features_of_another_fingerprint_are_refused_with_the_field(tmp_path):
+def test_features_of_another_fingerprint_are_refused_by_field(tmp_path):
     root = write_root(tmp_path)
     features = {"video": {"top_k": 32}, "audio": {"image_size_px": 64, "n_mels": 32}}
     with pytest.raises(UsageError, match=r"video\.top_k: 16 there, 32 here.*--overwrite"):
         run_training(tiny_config(root, features=features))
 
 
-def test_an_unwritable_prediction_file_is_told_before_the_training(tmp_path, monkeypatch):
+def test_an_unwritable_prediction_file_is_refused_before_the_training(tmp_path, monkeypatch):
     root = write_root(tmp_path)
     (tmp_path / "prediction.txt.csv").mkdir()
     monkeypatch.chdir(tmp_path)
@@ -205,7 +205,7 @@ def test_an_unwritable_prediction_file_is_told_before_the_training(tmp_path, mon
     assert not (root / "runs").exists()
 
 
-def test_an_output_folder_that_cannot_be_made_is_told(tmp_path):
+def test_an_output_folder_that_cannot_be_created_is_refused(tmp_path):
     root = write_root(tmp_path)
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(UsageError, match="output_dir"):
@@ -213,14 +213,14 @@ def test_an_output_folder_that_cannot_be_made_is_told(tmp_path):
 
 
 class TestEvaluation:
-    """`main.py --checkpoint`."""
+    """Evaluation of a checkpoint, as by `main.py --checkpoint`."""
 
-    def test_it_repeats_the_runs_own_figures(self, finished_run):
+    def test_it_repeats_the_metrics_of_the_run(self, finished_run):
         config = tiny_config(finished_run.root, evaluate="test", model={"name": "mel_baseline", "pretrained": False})
         folder = run_evaluation(config, str(finished_run.folder.best))
         assert folder.path.name.endswith("_tiny_evaluation")
         trained = metrics_of(finished_run.folder)
-        # What training shares with the other splits is asked before a training only.
+        # The leakage check is part of training runs only.
         assert trained.pop("leakage")["check"] == "stored"
         assert metrics_of(folder) == trained
         assert not (folder.path / "best.pth").exists() and (folder.path / "report.html").is_file()
@@ -228,7 +228,7 @@ class TestEvaluation:
         pd.testing.assert_frame_equal(ours, theirs, atol=1e-6, rtol=0)
 
     @pytest.mark.parametrize("targets", ["none", "empty", "-1", "0.5"])
-    def test_a_label_file_without_targets_gives_predictions_and_claims_nothing(self, finished_run, tmp_path, targets):
+    def test_a_label_file_without_targets_gives_predictions_and_no_metrics(self, finished_run, tmp_path, targets):
         root = write_root(tmp_path, train=2, val=2, test=4)
         names = [clip.name for clip in made_clips(4, "t")]
         cell = {"none": "", "empty": ","}.get(targets, f",{targets}")
@@ -245,7 +245,7 @@ class TestEvaluation:
             assert metrics[key] is None
         assert metrics["reasons"]["auc"]
 
-    def test_a_submission_keeps_its_values_where_there_is_none_of_ours(self, finished_run, tmp_path):
+    def test_a_submission_keeps_its_values_for_clips_we_did_not_score(self, finished_run, tmp_path):
         root = write_root(tmp_path, train=2, val=2, test=2)
         write_split(root, "testset", [*made_clips(3, "t"), MadeClip("bad.mp4", 1, UNREADABLE)])
         given = tmp_path / "given.csv"
@@ -263,7 +263,7 @@ class TestEvaluation:
         assert float(rows[4][1]) == pytest.approx(float(scores["t000.mp4"]), rel=1e-6)
 
     @pytest.mark.parametrize("content", [None, "video_name,target\na.mp4,1\n", "", "name;y_pred\n"])
-    def test_a_bad_submission_is_refused_before_the_work(self, finished_run, tmp_path, content, monkeypatch):
+    def test_a_bad_submission_is_refused_before_scoring(self, finished_run, tmp_path, content, monkeypatch):
         given = tmp_path / "given.csv"
         if content is not None:
             given.write_text(content)
@@ -271,7 +271,7 @@ class TestEvaluation:
         with pytest.raises(UsageError, match=r"given\.csv"):
             run_evaluation(tiny_config(finished_run.root), str(finished_run.folder.best), merge_into=str(given))
 
-    def test_nothing_scored_is_exit_1_with_everything_written(self, finished_run, tmp_path):
+    def test_a_run_without_any_score_fails_after_writing_its_files(self, finished_run, tmp_path):
         root = write_root(tmp_path, train=2, val=2, test=2)
         write_split(root, "valset", [MadeClip(f"b{index}.mp4", index % 2, UNREADABLE) for index in range(3)])
         with pytest.raises(WorkError, match="no clip of valset could be scored"):
@@ -281,7 +281,7 @@ class TestEvaluation:
         assert json.loads((folder / "metrics.json").read_text())["coverage"] == 0
         assert read_csv("prediction.txt.csv")["y_pred"].tolist() == [0.5] * 3
 
-    def test_further_label_columns_are_kept_and_types_are_reported(self, finished_run, tmp_path):
+    def test_other_label_columns_are_kept_and_types_are_reported(self, finished_run, tmp_path):
         root = write_root(tmp_path, train=2, val=6, test=2)
         names = [clip.name for clip in made_clips(6, "v")]
         kinds = ["real", "swap", "real", "lips", "real", "swap"]

@@ -1,4 +1,4 @@
-"""The loop: repeatable, resumable, and stopped before a bad step."""
+"""The training loop: repeatable, resumable, and stopped before a bad step."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import torch
 import engine.train
 from dataset.clips import EpochSampler
 from engine.checkpoint import load_checkpoint
+from engine.learner import TrainingState
 from engine.resume import resumed_config
 from engine.run import run_training
-from engine.train import TrainingState
 from tests.support import REPOSITORY, made_clips, tiny_config, tiny_model, write_root, write_split, write_tiny_config
 from utils.errors import UsageError, WorkError
 
@@ -72,13 +72,13 @@ def assert_same_run(left, right):
 
 @pytest.fixture(scope="module")
 def whole_run(root, tmp_path_factory):
-    """Two epochs without interruption, batches loaded in the main process."""
+    """Train for two epochs without interruption, loading batches in the main process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("cwd"))
         return run_training(tiny_config(root))
 
 
-def test_the_same_run_twice_gives_the_same_figures(root, whole_run):
+def test_a_repeated_run_gives_the_same_metrics_and_weights(root, whole_run):
     assert_same_run(run_training(tiny_config(root)), whole_run)
 
 
@@ -91,7 +91,7 @@ def test_the_number_of_loader_processes_changes_nothing(root, whole_run):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_two_epochs_are_one_and_one_resumed(root, whole_run, workers):
+def test_one_epoch_and_one_resumed_epoch_equal_two_epochs(root, whole_run, workers):
     first = run_training(tiny_config(root, train={"epochs": 1}, data={"workers": workers}))
     assert [epoch["epoch"] for epoch in first.read_history()] == [1]
     config = resumed_config(str(first.last), ["train.epochs=2"])
@@ -101,7 +101,7 @@ def test_two_epochs_are_one_and_one_resumed(root, whole_run, workers):
     assert same_weights(second.best, whole_run.best)
 
 
-def test_a_run_killed_within_an_epoch_goes_on_with_nothing_lost(root, whole_run, tmp_path):
+def test_a_run_killed_within_an_epoch_can_be_resumed_without_loss(root, whole_run, tmp_path):
     config = write_tiny_config(tmp_path, extract_path=str(root))
     command = [sys.executable, "-c", KILLED_IN_EPOCH_2, "--config", str(config)]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
@@ -109,14 +109,14 @@ def test_a_run_killed_within_an_epoch_goes_on_with_nothing_lost(root, whole_run,
     (path,) = (tmp_path / "runs").iterdir()
     assert load_checkpoint(path / "last.pth").epoch == 1
     assert not [name for name in path.iterdir() if name.name.startswith(".writing-")]
-    # What a kill while a line is written leaves behind.
+    # A kill may leave a line cut short.
     with open(path / "history.jsonl", "a") as stream:
         stream.write('{"epoch": 2, "train_lo')
     resumed = run_training(resumed_config(str(path / "last.pth"), []), resume=str(path / "last.pth"))
     assert_same_run(resumed, whole_run)
 
 
-def test_a_finished_run_can_be_resumed_and_stays_as_it_is(root, whole_run):
+def test_resuming_a_finished_run_changes_nothing(root, whole_run):
     weights = load_checkpoint(whole_run.last).weights
     history = untimed(whole_run)
     again = run_training(resumed_config(str(whole_run.last), []), resume=str(whole_run.last))
@@ -124,7 +124,7 @@ def test_a_finished_run_can_be_resumed_and_stays_as_it_is(root, whole_run):
     assert all(torch.equal(load_checkpoint(again.last).weights[key], weights[key]) for key in weights)
 
 
-def test_best_pth_is_not_for_resuming_and_a_resumed_run_keeps_its_model(whole_run):
+def test_best_pth_cannot_be_resumed_and_the_model_cannot_change(whole_run):
     with pytest.raises(UsageError, match=r"no training state.*last\.pth"):
         run_training(resumed_config(str(whole_run.best), []), resume=str(whole_run.best))
     config = resumed_config(str(whole_run.last), ["model.alpha=3"])
@@ -133,7 +133,7 @@ def test_best_pth_is_not_for_resuming_and_a_resumed_run_keeps_its_model(whole_ru
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_a_loss_that_is_not_finite_stops_before_the_step_and_names_the_clips(root, monkeypatch, bad):
+def test_a_non_finite_loss_stops_before_the_step_and_names_the_clips(root, monkeypatch, bad):
     weights = {}
 
     def poisoned(model, batch, loss_of=engine.train.batch_loss):
@@ -152,7 +152,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_step_and_names_the_clips(roo
     assert all(torch.equal(left, right) for left, right in zip(weights["before"], after, strict=True))
 
 
-def test_a_diverged_model_is_told_by_the_validation_clip(root, monkeypatch):
+def test_a_diverged_model_is_reported_with_a_validation_clip(root, monkeypatch):
     def diverge(learner, *more, epoch=engine.train.train_epoch):
         record = epoch(learner, *more)
         with torch.no_grad():
@@ -165,21 +165,21 @@ def test_a_diverged_model_is_told_by_the_validation_clip(root, monkeypatch):
         run_training(tiny_config(root))
 
 
-def test_a_last_batch_of_one_clip_is_trained_on(tmp_path):
+def test_a_last_batch_of_one_clip_is_used(tmp_path):
     root = write_root(tmp_path)
     write_split(root, "trainset", made_clips(5))
     (epoch,) = run_training(tiny_config(root, train={"epochs": 1})).read_history()
     assert epoch["n_train"] == 5
 
 
-def test_the_schedule_decays_the_rate_in_steps(tmp_path):
+def test_the_learning_rate_decays_in_steps(tmp_path):
     root = write_root(tmp_path, train=4, val=2)
     train = {"epochs": 3, "lr": 0.01, "step_epochs": 2, "gamma": 0.5}
     folder = run_training(tiny_config(root, train=train, model=tiny_model("mel_baseline")))
     assert [epoch["lr"] for epoch in folder.read_history()] == pytest.approx([0.01, 0.01, 0.005])
 
 
-def test_something_is_learnt(tmp_path):
+def test_training_reduces_the_loss_and_separates_the_classes(tmp_path):
     root = write_root(tmp_path, train=24, val=12)
     folder = run_training(tiny_config(root, train={"epochs": 6, "lr": 0.003}))
     history = folder.read_history()
@@ -187,13 +187,13 @@ def test_something_is_learnt(tmp_path):
     assert max(epoch["val_auc"] for epoch in history) > 0.9
 
 
-def test_the_first_of_equally_good_epochs_is_kept():
+def test_the_first_of_equally_good_epochs_is_selected():
     state = TrainingState()
     assert state.finish_epoch(1, 0.8) and not state.finish_epoch(2, 0.8) and state.finish_epoch(3, 0.9)
     assert (state.best_epoch, state.best_auc, state.next_epoch) == (3, 0.9, 4)
 
 
-def test_an_order_depends_on_seed_and_epoch_alone_and_balance_evens_the_classes():
+def test_the_order_depends_only_on_seed_and_epoch_and_balance_equalises_the_classes():
     targets = np.array([1.0] * 90 + [0.0] * 10)
 
     def order(seed, epoch, balance=False):

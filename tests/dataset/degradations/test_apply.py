@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tests.dataset.degradations.test_sound import band_db, level_db
 
-from dataset.degradations import FAMILIES, apply
+from dataset.degradations import FAMILIES, apply, frame_filters
 from dataset.degradations.families import Container
 from dataset.degradations.streams import Track, multiplex, start_s
 from tests.dataset.degradations.conftest import FPS, RATE_HZ, decode, degrade, packets, pictures, voice
