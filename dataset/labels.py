@@ -1,4 +1,4 @@
-"""Label files: `video_name,target` with a header, 1 = fake and 0 = real, further columns kept."""
+"""Label files: `video_name,target` with a header, 1 = fake and 0 = real, other columns kept."""
 
 from __future__ import annotations
 

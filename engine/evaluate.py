@@ -63,7 +63,7 @@ def split_result(predictions: pd.DataFrame, clips: ClipTable, checkpoint: Checkp
     metrics["n_seen_in_training"] = None if seen is None else int(seen.sum())
     if seen is not None and seen.any():
         log.warning(
-            "%s: the checkpoint was trained on %d of these %d clips (%r, for one), so its metrics are too good",
+            "%s: the checkpoint was trained on %d of these %d clips (%r, for one), which inflates its metrics",
             clips.split.name, seen.sum(), len(seen), clips.names[int(seen.argmax())],
         )  # fmt: skip
     return SplitResult(predictions, metrics)

@@ -59,7 +59,7 @@ def starts_random(inputs: ReportInputs) -> bool:
 def _about_training_clips(metrics: Mapping[str, Any]) -> Iterator[str]:
     seen, total = number(metrics.get("n_seen_in_training")), number(metrics.get("n"))
     if seen:
-        yield f"The model was trained on {count(seen)} of the {count(total)} evaluated clips, so its figures are too good."
+        yield f"The model was trained on {count(seen)} of the {count(total)} evaluated clips, which inflates its figures."
 
 
 def _about_weights(inputs: ReportInputs, metrics: Mapping[str, Any]) -> Iterator[str]:

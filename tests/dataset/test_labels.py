@@ -1,4 +1,4 @@
-"""Label files: what is read, and the one sentence for each thing that is wrong with one."""
+"""Label files: the table that is read, and one sentence for each kind of fault."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def refusal(path: Path, **options: bool) -> str:
     return str(caught.value)
 
 
-def test_names_targets_and_further_columns_in_the_files_order(write) -> None:
+def test_rows_keep_the_order_of_the_file_and_its_other_columns(write) -> None:
     table = read_labels(write("target,type,video_name\n1,swap,b.mp4\n0,,a/b c.mp4\n"))
     assert list(table.columns) == ["video_name", "target", "type"]
     assert table["video_name"].tolist() == ["b.mp4", "a/b c.mp4"]
@@ -49,12 +49,12 @@ def test_names_targets_and_further_columns_in_the_files_order(write) -> None:
     ],
     ids=["bom", "crlf", "no last newline", "spaces", "quotes", "blank lines", "floats"],
 )
-def test_ways_of_writing_the_same(write, content: str) -> None:
+def test_equivalent_files_give_the_same_table(write, content: str) -> None:
     table = read_labels(write(content), need_targets=True)
     assert table["video_name"].tolist() == ["a.mp4", "b.mp4"] and table["target"].tolist() == [1.0, 0.0]
 
 
-def test_commas_quotes_and_words_like_nan_in_names(write) -> None:
+def test_names_may_hold_commas_quotes_and_words_like_nan(write) -> None:
     table = read_labels(write('video_name,target\n"a, b.mp4",1\n"say ""hi"".mp4",0\nnan,1\nNA,0\nnull,1\n'))
     assert table["video_name"].tolist() == ["a, b.mp4", 'say "hi".mp4', "nan", "NA", "null"]
 
@@ -71,13 +71,13 @@ def test_commas_quotes_and_words_like_nan_in_names(write) -> None:
     ],
     ids=["no column", "empty", "no cell", "-1", "0.5", "?"],
 )
-def test_missing_and_placeholder_targets_are_unknown_and_refused_where_needed(write, content: str) -> None:
+def test_missing_and_placeholder_targets_are_unknown_and_refused_if_required(write, content: str) -> None:
     path = write(content)
     assert np.isnan(read_labels(path)["target"]).all()
     assert "'a.mp4' has none" in refusal(path, need_targets=True)
 
 
-def test_some_targets_may_be_missing_until_they_are_needed(write) -> None:
+def test_some_targets_may_be_missing_if_none_are_required(write) -> None:
     path = write("video_name,target\na.mp4,1\nb.mp4\nc.mp4,\n")
     assert read_labels(path)["target"].isna().tolist() == [False, True, True]
     assert "'b.mp4' has none" in refusal(path, need_targets=True)
@@ -108,7 +108,7 @@ def test_targets_beyond_0_and_1_are_refused_with_their_row(write, target: str) -
     ],
     ids=lambda value: None if isinstance(value, (str, bytes)) and len(value) < 40 else "case",
 )
-def test_files_that_are_no_label_files(write, content: str | bytes, expected: str) -> None:
+def test_files_that_are_not_label_files_are_refused(write, content: str | bytes, expected: str) -> None:
     if not expected:
         assert read_labels(write(content))["video_name"].tolist() == ["a"]
     else:
@@ -135,7 +135,7 @@ def test_names_that_leave_the_data_root_are_refused_with_their_row(write, name: 
     assert "row 3: the name" in message and "is refused: it" in message
 
 
-def test_absent_file_and_folder(tmp_path: Path) -> None:
+def test_an_absent_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     assert "does not exist" in refusal(tmp_path / "labels.txt")
     assert "is a folder" in refusal(tmp_path)
 
@@ -144,7 +144,7 @@ def test_binary_file_is_refused(write) -> None:
     refusal(write(np.random.default_rng(0).bytes(3000)))
 
 
-def test_txt_and_csv_stand_in_for_each_other(tmp_path: Path) -> None:
+def test_txt_and_csv_replace_each_other(tmp_path: Path) -> None:
     assert label_path(tmp_path, "a.txt") == tmp_path / "a.txt"
     (tmp_path / "a.csv").touch()
     assert label_path(tmp_path, "a.txt") == tmp_path / "a.csv"

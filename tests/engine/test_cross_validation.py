@@ -38,7 +38,7 @@ def test_a_run_scores_every_clip_once_out_of_fold(root):
     assert (table.groupby("group")["fold"].nunique() == 1).all() and set(table["fold"]) == {0, 1}
     np.testing.assert_allclose(1 / (1 + np.exp(-table["logit"])), table["score"], atol=1e-6)
     metrics = json.loads((folder.path / "metrics.json").read_text())
-    assert metrics["split"] == "out_of_fold" and metrics["n"] == 32
+    assert metrics["split"] == "out_of_fold" and metrics["n"] == 32 and metrics["n_seen_in_training"] == 0
     assert metrics["fold_auc"]["n"] == 2 and metrics["fold_0"]["n"] + metrics["fold_1"]["n"] == 32
     for name in ("fold_0", "fold_1"):
         assert (folder.path / name / "best.pth").is_file() and (folder.path / name / "metrics.json").is_file()

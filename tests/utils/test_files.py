@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -9,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from utils.errors import UsageError
-from utils.files import atomic_path, existing_file, file_sha256, unsafe_name, write_text_atomic
+from utils.errors import UsageError, WriteError
+from utils.files import atomic_path, existing_file, file_sha256, unsafe_name, write_text_atomic, writing
 
 
 def test_atomic_write_makes_folders_and_follows_the_umask(tmp_path: Path) -> None:
@@ -83,3 +84,41 @@ def test_hash_is_that_of_all_bytes(tmp_path: Path) -> None:
 def test_bytes_of_a_name_that_are_no_text_are_escaped(tmp_path):
     name = os.fsdecode(b"bad\xff.mp4")
     assert write_text_atomic(tmp_path / "out.csv", f"{name},1\n").read_bytes() == b"bad\\udcff.mp4,1\n"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES])
+def test_a_full_or_protected_disk_is_reported_with_the_path_and_leaves_the_old_file(
+    tmp_path: Path, number: int
+) -> None:
+    path = tmp_path / "scores.csv"
+    path.write_text("old")
+
+    def write() -> None:
+        with atomic_path(path) as temporary:
+            temporary.write_text("ne")
+            raise OSError(number, os.strerror(number))
+
+    with pytest.raises(WriteError) as caught:
+        write()
+    assert str(caught.value) == f"{path} cannot be written: {os.strerror(number)}" and caught.value.exit_code == 1
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_runtime_error_that_hides_a_full_disk_is_reported_too(tmp_path: Path) -> None:
+    def save() -> None:
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        finally:
+            raise RuntimeError("unexpected pos 801920 vs 801872")
+
+    with pytest.raises(WriteError, match="No space left on device"), writing(tmp_path / "a.pth"):
+        save()
+
+
+@pytest.mark.parametrize(
+    "error", [FileNotFoundError(errno.ENOENT, "no such file"), RuntimeError("a bug"), ValueError()]
+)
+def test_other_errors_pass_unchanged(tmp_path: Path, error: Exception) -> None:
+    with pytest.raises(type(error)) as caught, atomic_path(tmp_path / "a.csv"):
+        raise error
+    assert caught.value is error
