@@ -1,0 +1,103 @@
+"""An added expert needs its model class, its fitter and its config section, and no change elsewhere.
+
+The expert of this test scores the mean of a clip's frame covariance. It is fitted, calibrated, fused with another expert,
+saved, loaded and used for inference.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor
+
+from dataset.batch import Batch
+from engine.checkpoint import load_checkpoint
+from engine.fitting import ExpertFitter, base, fit_experts
+from engine.fitting.base import FITTERS
+from engine.fitting.clip_features import extract_labelled
+from engine.predict import PredictOptions, score_videos
+from models.experts import EXPERTS, Expert, ExpertConfig
+from tests.in_process import in_process
+from tests.support import tiny_config, write_video
+from utils.cache import entry_key
+
+NAME, N = "toy_mean", 20
+
+
+class ToyConfig(ExpertConfig):
+    scale: float = 1.0
+
+
+class ToyExpert(Expert):
+    def __init__(self, config: ToyConfig) -> None:
+        super().__init__(config)
+        self.scale = config.scale
+        self.register_buffer("centre", torch.zeros((), dtype=torch.float64))
+
+    def mask(self, batch: Batch) -> Tensor:
+        return batch.has_covariance
+
+    def raw(self, batch: Batch) -> Tensor:
+        return self.score(batch.covariance.double().mean(dim=(1, 2))).float()
+
+    def score(self, means: Tensor) -> Tensor:
+        return self.scale * (means - self.centre)
+
+
+class ToyFitter(ExpertFitter[ToyExpert]):
+    def __init__(self, means: np.ndarray, target: np.ndarray, folds: np.ndarray) -> None:
+        self.means, self.target, self.folds = means, target, folds
+        self.key = entry_key(means.tolist(), target.tolist(), folds.tolist())
+
+    @classmethod
+    def gather(cls, clips, config):
+        found = [clip.covariance() for clip in extract_labelled(clips, config)]
+        return cls(np.array([one.astype(float).mean() for one in found]), clips.target, clips.folds)
+
+    def fit(self, expert, *, seed, without_fold=None):
+        real = (self.target == 0) & (self.folds != without_fold)
+        expert.centre.fill_(float(self.means[real].mean()))
+
+    def score(self, expert, clips):
+        return expert.score(torch.from_numpy(self.means[clips])).numpy()
+
+    def score_pseudo_fakes(self, expert, fold):
+        return np.zeros(0)
+
+
+@pytest.fixture
+def registered(monkeypatch):
+    for registry in (EXPERTS, FITTERS):
+        monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+    EXPERTS.register(NAME, ToyConfig)(ToyExpert)
+    FITTERS.register(NAME, ToyConfig)(ToyFitter)
+    monkeypatch.setattr(base, "run_in_workers", lambda function, tasks, **_: in_process(function, tasks))
+
+
+@pytest.mark.usefixtures("registered")
+def test_an_added_expert_is_fitted_fused_saved_loaded_and_used(tmp_path):
+    for number in range(N):
+        write_video(tmp_path / "trainset" / f"{number}.mp4", number, audio=False)
+    labels = pd.DataFrame({"video_name": [f"{number}.mp4" for number in range(N)], "target": np.arange(N) % 2})
+    labels["fold"] = np.arange(N) // 2 % 5
+    labels.to_csv(tmp_path / "trainset_label.txt", index=False)
+    config = tiny_config(
+        tmp_path,
+        output_dir=str(tmp_path / "runs"),
+        fit={"cache": str(tmp_path / "cache")},
+        model={"name": "av_experts", "experts": {NAME: {"scale": 3.0}, "covariance": {}}},
+        extraction={"workers": 1},
+    )
+    folder = fit_experts(config)
+    assert pd.read_csv(folder.path / "experts.csv")["experts"].tolist() == [NAME, "covariance", f"{NAME}+covariance"]
+    predictions = pd.read_csv(folder.path / "predictions.csv")
+    assert predictions["logit"].notna().all() and f"evidence_{NAME}" in predictions
+
+    checkpoint = load_checkpoint(folder.best)
+    weights = checkpoint.build().state_dict()
+    assert {f"experts.{NAME}.centre", f"experts.{NAME}.slope"} <= set(weights) and weights[f"experts.{NAME}.centre"] > 0
+    paths = [tmp_path / "trainset" / f"{number}.mp4" for number in range(2)]
+    scores = score_videos(paths, checkpoint, PredictOptions(workers=1, device="cpu", quiet=True))
+    assert scores["logit"].notna().all() and f"evidence_{NAME}" in scores

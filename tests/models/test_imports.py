@@ -1,0 +1,16 @@
+"""Importing the models loads no package that only fitting needs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+
+def test_models_do_not_import_scikit_learn_or_the_fitting_code():
+    code = (
+        "import sys, models\n"
+        "loaded = [name for name in sys.modules if name.split('.')[0] == 'sklearn' or name.startswith('engine')]\n"
+        "print(loaded[:3])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
