@@ -1,8 +1,7 @@
-"""Fit the experts of av_experts from real clips and pseudo-fakes made of them, calibrate them, and write a checkpoint.
+"""Fit the experts of av_experts on real clips and pseudo-fakes of them, calibrate them, and write a checkpoint.
 
-The real clips of trainset's label file are trained on; labelled fakes in it calibrate and measure, out of fold, and teach
-only with --labelled_fakes.
-An interrupted run goes on where it was: described clips, pseudo-fakes and finished fits are kept in --cache.
+Training uses the real clips of trainset's label file. Its labelled fakes are used for calibration and out-of-fold metrics, and
+for training only with --labelled_fakes. An interrupted run continues: features, pseudo-fakes and fits stay in --cache.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
-    """The command line as a namespace."""
+    """Parse the command line."""
     parser = OneLineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add(
@@ -31,11 +30,11 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     add(
         "--cache",
         metavar="DIR",
-        help="what is made once (default: fit.cache of the config, data/expert_bank)",
+        help="training cache (default: fit.cache of the config, data/expert_bank)",
     )
-    add("--synthetic_voices", metavar="DIR", help="utterances of speech synthesisers, learnt as fakes")
-    add("--labelled_fakes", action="store_true", help="learn from the labelled fakes too, not from pseudo-fakes alone")
-    add("--seeds", type=int, default=1, help="out-of-fold figures for this many seeds (default: %(default)s)")
+    add("--synthetic_voices", metavar="DIR", help="utterances of speech synthesisers, used as training fakes")
+    add("--labelled_fakes", action="store_true", help="train on the labelled fakes, too")
+    add("--seeds", type=int, default=1, help="number of seeds for out-of-fold metrics (default: %(default)s)")
     add("--controls", action="store_true", help="add rows without any expert (duration, face size, ...) to experts.csv")
     add("--output", type=Path, metavar="FILE", help="also write the checkpoint here")
     add("--set", nargs="+", action="extend", default=[], metavar="A.B=C", help="override config values; repeatable")
@@ -46,14 +45,14 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def fit_settings(arguments: argparse.Namespace) -> list[str]:
-    """The flags that stand for settings of the config's section `fit`, as `a.b=c` texts."""
-    places = {"cache": arguments.cache, "synthetic_voices": arguments.synthetic_voices}
-    settings = [f"fit.{name}={json.dumps(value)}" for name, value in places.items() if value is not None]
+    """Return the flags that set values of the config's section `fit`, as `a.b=c` texts."""
+    flags = {"cache": arguments.cache, "synthetic_voices": arguments.synthetic_voices}
+    settings = [f"fit.{name}={json.dumps(value)}" for name, value in flags.items() if value is not None]
     return settings + ["fit.labelled_fakes=true"] * arguments.labelled_fakes
 
 
 def main(argv: Sequence[str]) -> int:
-    """Fit by the command line."""
+    """Fit the experts."""
     arguments = parse_arguments(argv)
     import logging
 

@@ -1,7 +1,7 @@
-"""Draw a face again with one fault of generators that shows in single frames: too smooth, too coarse, from elsewhere.
+"""Renderings of a face with artefacts in single frames: lower resolution, less grain, other colours or position.
 
-A rendering takes crops (T, 224, 224, 3) uint8 RGB and returns others of that shape; all chance comes from the generator.
-`strength` scales how far the fault goes: 0 leaves the face nearly as it is, 1 is what experts are trained on.
+A rendering takes crops (T, 224, 224, 3) uint8 RGB and returns crops of that shape. All random choices come from the generator.
+`strength` scales the artefact: 0 leaves the face nearly unchanged, experts are trained with 1.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from dataset.pseudo_fakes.face.pixels import as_bytes, through_grid
 from utils.features.face.crops import CROP_PX
 
 PIVOT = (112.0, 126.0)
-"""The middle of the face in a crop, about which it is turned and scaled."""
+"""Centre of the face in a crop: pivot of rotation and scaling."""
 
 
 def softened_side(rng: np.random.Generator, low_px: float, high_px: float, strength: float) -> int:
-    """A side for `through_grid`, drawn between two px; a weaker fault takes a finer grid."""
+    """Draw a side for `through_grid` between two bounds in px; a lower strength gives a finer grid."""
     side = rng.uniform(low_px, high_px)
     return int(side + (1 - strength) * max(0.0, CROP_PX - side))
 
 
 def low_resolution(crops: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
-    """Through a grid of 60-150 px: a generator's output size."""
+    """Resample through a grid of 60-150 px, the output size of many generators."""
     side = softened_side(rng, 60, 150, strength)
     enlarge = int(rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4]))
     return np.stack([through_grid(crop, side, enlarge) for crop in crops])
 
 
 def denoised(crops: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
-    """Edge-preserving smoothing: pores and grain go, outlines stay; sometimes sharpened afterwards."""
+    """Smooth with edges preserved, which removes pores and grain; sometimes sharpen afterwards."""
     difference, sharpened = strength * rng.uniform(10, 40), rng.random() < 0.4
     smooth = [cv2.bilateralFilter(crop, 7, difference, 3) for crop in crops]
     if sharpened:
@@ -39,7 +39,7 @@ def denoised(crops: np.ndarray, rng: np.random.Generator, strength: float = 1.0)
 
 
 def moved(crops: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
-    """The clip itself a little aside, steadily and shaking, recoloured and resampled."""
+    """Displace the face a little, constantly and with jitter, and change its colour and resolution."""
     steady, shaking = rng.normal(0, 1.2, 3), rng.uniform(0, 0.5) * rng.normal(size=(len(crops), 3))
     path = strength * (steady + shaking)
     gain, shift = 1 + strength * rng.normal(0, 0.04, 3), strength * rng.normal(0, 5, 3)
@@ -53,7 +53,7 @@ def moved(crops: np.ndarray, rng: np.random.Generator, strength: float = 1.0) ->
 
 
 def turned(crop: np.ndarray, dx: float, dy: float, grow: float) -> np.ndarray:
-    """A crop moved by px, turned by 0.4 degrees per px, and grown by 0.6 % per unit."""
+    """Move a crop by (dx, dy) px, rotate it by 0.4 degrees per px of dx, and scale it by 0.6 % per unit of `grow`."""
     matrix = cv2.getRotationMatrix2D(PIVOT, 0.4 * dx, 1 + 0.006 * grow)
     matrix[:, 2] += np.array([dx, dy])
     size = (CROP_PX, CROP_PX)
@@ -61,9 +61,10 @@ def turned(crop: np.ndarray, dx: float, dy: float, grow: float) -> np.ndarray:
 
 
 def self_blended(crops: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
-    """A copy of other colour, sharpness, size and place, for a face mask (self-blended images, Shiohara and Yamasaki, 2022).
+    """Copy the face with other colour, sharpness, size and position (self-blended images, Shiohara and Yamasaki, 2022).
 
-    Unlike `moved`, the copy stays where it is put, its colours change in hue, saturation and brightness, and it may be sharper.
+    Unlike in `moved`, the displacement is constant, colours change in hue, saturation and brightness, and the copy may be
+    sharper.
     """
     matrix = np.array(
         [[1 + strength * rng.uniform(-0.05, 0.05), 0, 0], [0, 1 + strength * rng.uniform(-0.05, 0.05), 0]]
@@ -85,7 +86,7 @@ def self_blended(crops: np.ndarray, rng: np.random.Generator, strength: float = 
 
 
 def recoloured(crop: np.ndarray, hue_deg: float, saturation: float, brightness: float) -> np.ndarray:
-    """A crop with its hue turned and its saturation and brightness multiplied, float32 in 0..255."""
+    """Rotate a crop's hue and multiply its saturation and brightness; return float32 in 0..255."""
     hsv = cv2.cvtColor(crop.astype(np.float32) / 255, cv2.COLOR_RGB2HSV)
     hsv[..., 0] = (hsv[..., 0] + hue_deg) % 360
     hsv[..., 1:] = np.clip(hsv[..., 1:] * (saturation, brightness), 0, 1)

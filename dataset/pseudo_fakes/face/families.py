@@ -1,7 +1,7 @@
-"""Forged faces made of aligned real ones: each family draws the face again with one fault and pastes it through a mask.
+"""Families of forged faces: each renders an aligned face with one artefact and blends it in through a mask.
 
-What the families stand for: swaps (`self_blended`, `moved`, `autoencoder` through face masks), lip-sync (all through mouth
-masks), talking heads of one picture (`still_animated`), editing (`mouth_from_elsewhere`, `temporal_splice`).
+The families imitate face swaps (`self_blended`, `moved`, `autoencoder` through face masks), lip-sync (all through mouth
+masks), talking heads from one image (`still_animated`), and editing (`mouth_from_elsewhere`, `temporal_splice`).
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ from utils.features.face.crops import CROP_PX
 TEMPORAL_SPLICE = "temporal_splice"
 AUTOENCODER = "autoencoder"
 LEAST_FRAMES = 4
-"""A shorter sequence is not forged: there is no other moment to take anything from."""
+"""Shorter sequences are not forged: the families need frames of other times."""
 
-MATCHED_MASKS, MATCHED_CHANCE = ("mouth", "blob"), 0.7
-"""Through these masks a rendering is mostly given the mean colour of what it covers, as blending does."""
+MATCHED_MASKS, MATCHED_PROBABILITY = ("mouth", "blob"), 0.7
+"""Masks through which a rendering mostly gets the mean colour of the covered area, as blending does."""
 
 
 class Rendering(Protocol):
-    """Draws crops (T, 224, 224, 3) uint8 again with a fault."""
+    """A function that renders crops (T, 224, 224, 3) uint8 with an artefact."""
 
     def __call__(self, crops: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
-        """The faulty crops, of the same shape."""
+        """Return the rendered crops, of the same shape."""
 
 
 @dataclass(frozen=True)
 class FaceFamily:
-    """A kind of forgery.
+    """A family of forgeries.
 
     Attributes:
-        render: draws the whole crop again.
-        masks: names in `FACE_MASKS`; one of them is drawn to paste the rendering through.
+        render: renders the whole crop.
+        masks: names in `FACE_MASKS`; a random one is used to blend the rendering in.
     """
 
     render: Rendering
@@ -57,12 +57,12 @@ class FaceFamily:
 
 @dataclass(frozen=True)
 class ForgedFace:
-    """What `forge_face` gives.
+    """Result of `forge_face`.
 
     Attributes:
         crops: (T, 224, 224, 3) uint8 RGB.
-        mask: (224, 224, 1) float32 in 0..1: where they are forged.
-        span: first and end frame of what is forged.
+        mask: (224, 224, 1) float32 in 0..1, the forged area.
+        span: first and end frame of the forged part.
     """
 
     crops: np.ndarray
@@ -84,11 +84,11 @@ FACE_FAKES: dict[str, FaceFamily] = {
     "frozen_mouth": FaceFamily(frozen_mouth, ("mouth",)),
     "mouth_from_elsewhere": FaceFamily(mouth_from_elsewhere, ("mouth",)),
 }
-"""The families that need nothing but the clip. `temporal_splice`, which leaves every frame genuine, stands beside them."""
+"""The families that need the clip only. `temporal_splice` is not among them, because it leaves every frame genuine."""
 
 
 def face_families(autoencoder: Rendering | None = None) -> dict[str, FaceFamily]:
-    """The families that can be drawn; with a trained autoencoder it is one of them."""
+    """Return the available families, including `autoencoder` if a trained one is given."""
     if autoencoder is None:
         return dict(FACE_FAKES)
     return {**FACE_FAKES, AUTOENCODER: FaceFamily(autoencoder, ANYWHERE)}
@@ -107,10 +107,10 @@ def forge_face(
 
     Args:
         crops: (T, 224, 224, 3) uint8 RGB, T >= `LEAST_FRAMES`.
-        rng: all chance.
+        rng: source of all random choices.
         family: a name in `families`, or `temporal_splice`.
         families: see `face_families`.
-        strength: how far the fault goes; 1 is what experts are trained on.
+        strength: strength of the artefact; experts are trained with 1.
         span: first and end frame of what is to be forged; all frames when omitted. A splice draws its own.
 
     Returns:
@@ -129,7 +129,7 @@ def forge_face(
     start, end = span or (0, len(crops))
     genuine = crops[start:end]
     rendered = chosen.render(genuine, rng, strength)
-    matched = place in MATCHED_MASKS and rng.random() < MATCHED_CHANCE
+    matched = place in MATCHED_MASKS and rng.random() < MATCHED_PROBABILITY
     forged = crops.copy()
     for number, (old, new) in enumerate(zip(genuine, rendered, strict=True), start=start):
         forged[number] = paste(old, new, mask, matched=matched)
@@ -137,7 +137,7 @@ def forge_face(
 
 
 def paste(old: np.ndarray, new: np.ndarray, mask: np.ndarray, *, matched: bool) -> np.ndarray:
-    """A crop (224, 224, 3) over another through a mask (224, 224, 1), given its mean colour there where `matched`."""
+    """Blend a crop (224, 224, 3) into another through a mask (224, 224, 1); `matched` equalises their mean colours there."""
     change = new.astype(np.float32) - old
     if matched:
         change -= (change * mask).sum(axis=(0, 1)) / (mask.sum() + 1e-6)

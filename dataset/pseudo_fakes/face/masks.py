@@ -1,4 +1,4 @@
-"""Where a face pseudo-fake is pasted: masks (224, 224, 1) float32 in 0..1 over an aligned crop, drawn anew each time."""
+"""Random masks (224, 224, 1) float32 in 0..1 over an aligned crop: the areas that face pseudo-fakes forge."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from utils.features.face.crops import CROP_PX
 FACE_CENTRE, FACE_RADII = (112.0, 126.0), (58.0, 72.0)
 OUTLINE_POINTS = 24
 BLEND_SHARES = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)
-"""How much of the pasted face shows, as self-blended images draw it."""
+"""Opacities of the blended face, as in self-blended images."""
 
 LEAST_FEATHER_PX = 0.6
 
@@ -25,7 +25,7 @@ def superellipse(
     feather_px: float,
     power: int = 2,
 ) -> np.ndarray:
-    """An ellipse (power 2) or a rounded box (power 8), moved by a few px and scaled by up to a quarter, with a soft edge."""
+    """Draw an ellipse (power 2) or a rounded box (power 8), displaced by a few px, scaled by up to 25 %, with a soft edge."""
     (x, y), (width, height) = centre, radii
     x, y = x + rng.normal(0, 4), y + rng.normal(0, 4)
     width, height = width * rng.uniform(0.8, 1.25), height * rng.uniform(0.8, 1.25)
@@ -34,24 +34,24 @@ def superellipse(
 
 
 def soft(mask: np.ndarray, feather_px: float) -> np.ndarray:
-    """A mask (224, 224) with its edge blurred, (224, 224, 1)."""
+    """Blur the edge of a mask (224, 224); return (224, 224, 1)."""
     return cv2.GaussianBlur(mask, (0, 0), max(feather_px, LEAST_FEATHER_PX))[..., None]
 
 
 def mouth_mask(rng: np.random.Generator) -> np.ndarray:
-    """The lower face as lip-sync generators cut it: a box, or an ellipse, from below the eyes or the nose to the chin."""
+    """Draw the lower face as lip-sync generators replace it: a box or an ellipse from eyes or nose to the chin."""
     if rng.random() < 0.5:
         return superellipse(rng, (112, 160), (48, 42), rng.uniform(1, 8), power=8)
     return superellipse(rng, (112, 150), (38, 30), rng.uniform(2, 10))
 
 
 def face_mask(rng: np.random.Generator) -> np.ndarray:
-    """The inner face as swaps cut it."""
+    """Draw the inner face as face swaps replace it."""
     return superellipse(rng, FACE_CENTRE, FACE_RADII, rng.uniform(2, 10))
 
 
 def outline_mask(rng: np.random.Generator) -> np.ndarray:
-    """The hull of an outline whose points are jittered, blurred and shown in part (Shiohara and Yamasaki, 2022)."""
+    """Draw the blurred hull of jittered outline points, partly transparent (Shiohara and Yamasaki, 2022)."""
     angles = np.linspace(0, 2 * np.pi, OUTLINE_POINTS, endpoint=False)
     size = rng.uniform(0.75, 1.15) * (1 + rng.normal(0, 0.08, OUTLINE_POINTS))
     points = np.stack(
@@ -68,14 +68,14 @@ def outline_mask(rng: np.random.Generator) -> np.ndarray:
 
 
 def blob_mask(rng: np.random.Generator) -> np.ndarray:
-    """A blob anywhere, so that the place alone is no cue."""
+    """Draw a blob anywhere, so that position alone is no cue."""
     x, y = rng.uniform(40, 184, 2)
     width, height = rng.uniform(22, 60, 2)
     return superellipse(rng, (x, y), (width, height), rng.uniform(1, 10), int(rng.choice([2, 8])))
 
 
 def whole_mask(_: np.random.Generator) -> np.ndarray:
-    """Everything, as one-image talking heads and text-to-video render it."""
+    """Cover the whole crop, as one-image talking heads and text-to-video do."""
     return np.ones((CROP_PX, CROP_PX, 1), np.float32)
 
 

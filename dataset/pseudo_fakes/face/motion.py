@@ -1,6 +1,6 @@
-"""Forge what a face does over time: a mouth of another moment, a still or stretched one, a still face that is animated.
+"""Renderings of a face with artefacts over time: a mouth of another time, a frozen or stretched mouth, an animated still.
 
-Renderings as in `dataset.pseudo_fakes.face.appearance`: crops (T, 224, 224, 3) uint8 RGB in and out, chance from the generator.
+The interface is that of `dataset.pseudo_fakes.face.appearance`.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ MOUTH_SPREAD_PX = (30.0, 18.0)
 
 SPLICE_SHARE = (0.2, 0.5)
 LEAST_SPLICE = 2
-PIECE_FRAMES = (6, 13)
+PART_FRAMES = (6, 13)
 FLOW_MEMORY = 4
 
 
 def mouth_retimed(crops: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
-    """The same clip at another pace: backwards, half its length later, or along a smooth walk; softened or not."""
+    """Change the timing: backwards, half the length later, or along a smooth random walk; sometimes at lower resolution."""
     length, kind = len(crops), rng.integers(3)
     now = np.arange(length)
     wander = strength * length / 6 * smooth_noise(rng, length, 5)
@@ -43,13 +43,13 @@ def mouth_retimed(crops: np.ndarray, rng: np.random.Generator, strength: float =
 
 
 def mouth_from_elsewhere(crops: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
-    """Pieces of 6-12 frames, each from another moment of the clip, with soft joints: cut-and-paste dubbing."""
+    """Join parts of 6-12 frames from other times of the clip, with soft transitions: cut-and-paste dubbing."""
     length, side = len(crops), softened_side(rng, 90, 300, strength)
     order, joints = np.arange(length), []
     start = 0
     while start < length:
-        piece = int(rng.integers(*PIECE_FRAMES))
-        end = min(start + piece, length)
+        part = int(rng.integers(*PART_FRAMES))
+        end = min(start + part, length)
         away = max(1, round(strength * length / 4))
         order[start:end] = (np.arange(start, end) + int(rng.integers(away, max(away + 1, length - away + 1)))) % length
         joints.append(start)
@@ -61,13 +61,13 @@ def mouth_from_elsewhere(crops: np.ndarray, rng: np.random.Generator, strength: 
 
 
 def frozen_mouth(crops: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
-    """One frame held for the whole time; a weaker fault holds it only in part."""
+    """Hold one frame for the whole time; a lower strength blends it with the clip."""
     still = crops[rng.integers(len(crops))]
     return np.stack([cv2.addWeighted(still, strength, crop, 1 - strength, 0) for crop in crops])
 
 
 def mouth_stretched(crops: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
-    """One frame whose mouth is opened and closed by a smooth vertical stretch."""
+    """Open and close the mouth of one frame by a smooth vertical stretch."""
     still, side = crops[rng.integers(len(crops))], softened_side(rng, 90, 300, strength)
     opening_px = 3.5 * strength * smooth_noise(rng, len(crops), rng.uniform(1.2, 3))
     (x, y), (across, along) = MOUTH, MOUTH_SPREAD_PX
@@ -79,7 +79,7 @@ def mouth_stretched(crops: np.ndarray, rng: np.random.Generator, strength: float
 
 
 def still_animated(crops: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
-    """One frame warped along the clip's own smoothed motion: rigid texture without noise of its own in time."""
+    """Warp one frame along the clip's smoothed motion: rigid texture without temporal noise."""
     anchor, small = int(rng.integers(len(crops))), small_grey(crops)
     flow_between = OpticalFlow(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     blur_px, memory = rng.uniform(2, 5), rng.uniform(0.5, 1.5)
@@ -96,7 +96,7 @@ def still_animated(crops: np.ndarray, rng: np.random.Generator, strength: float 
 
 
 def time_smoothed(crops: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
-    """Averaged over time along the optical flow: noise between frames goes, edges stay."""
+    """Average over time along the optical flow, which removes noise between frames and keeps edges."""
     flow_between, weight = OpticalFlow(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST), strength * rng.uniform(0.5, 0.85)
     grey = [cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY) for crop in crops]
     state, smooth = crops[0].astype(np.float32), [crops[0]]
@@ -110,20 +110,20 @@ def time_smoothed(crops: np.ndarray, rng: np.random.Generator, strength: float =
 
 
 def splice_order(length: int, rng: np.random.Generator) -> tuple[np.ndarray, tuple[int, int]]:
-    """Which frame shows when a piece of another moment is cut in.
+    """Return the order of frames with a part of another time spliced in.
 
     Args:
         length: T, at least 4.
-        rng: all chance.
+        rng: source of all random choices.
 
     Returns:
-        (T,) frame numbers, and first and end frame of the piece: a fifth to a half of T.
+        (T,) frame numbers, and first and end frame of the part: a fifth to a half of T.
     """
     share = rng.uniform(*SPLICE_SHARE)
-    piece = int(np.clip(length * share, LEAST_SPLICE, length // 2))
-    start = int(rng.integers(0, length - piece + 1))
-    elsewhere = [source for source in range(length - piece + 1) if abs(source - start) >= min(piece, length // 4)]
-    source = int(rng.choice(elsewhere)) if elsewhere else (start + 1) % (length - piece + 1)
+    part = int(np.clip(length * share, LEAST_SPLICE, length // 2))
+    start = int(rng.integers(0, length - part + 1))
+    elsewhere = [source for source in range(length - part + 1) if abs(source - start) >= min(part, length // 4)]
+    source = int(rng.choice(elsewhere)) if elsewhere else (start + 1) % (length - part + 1)
     order = np.arange(length)
-    order[start : start + piece] = np.arange(source, source + piece)
-    return order, (start, start + piece)
+    order[start : start + part] = np.arange(source, source + part)
+    return order, (start, start + part)

@@ -1,4 +1,4 @@
-"""One face of a clip from its first to its last frame, and forged crops pasted back into the frames they were cut from."""
+"""Tracking of one face through a clip, and pasting of forged crops back into the frames."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from utils.features.face.window import LOOK_EVERY, MOST_MISSES, TURNS
 from utils.media.decode import ClipStream
 
 LONGEST_TRACK = 250
-"""Frames, at most, of a face that is forged: its crops are held in memory."""
+"""Maximal number of frames of a forged face: its crops are held in memory."""
 
 EDGE_PX = 12
-"""Over so many px of the crop's edge a pasted face fades out."""
+"""Width in px of the crop's edge over which a pasted face fades out."""
 
 AREA_BELOW = 0.75
-"""A crop that is to be scaled down to less than this is averaged over areas first."""
+"""Crops that are scaled down below this factor are averaged over areas first, against aliasing."""
 
 
 @dataclass(frozen=True)
@@ -48,19 +48,21 @@ class TrackedFace:
 
 @dataclass
 class _Appearance:
+    """An uninterrupted appearance of one face: its last box, and detections by frame number."""
+
     box: np.ndarray
-    looks: list[int] = field(default_factory=list)
+    detections: list[int] = field(default_factory=list)
     landmarks: list[np.ndarray] = field(default_factory=list)
     misses: int = 0
     tail: int = 0
 
     @property
     def length(self) -> int:
-        return self.looks[-1] - self.looks[0] + 1 + self.tail
+        return self.detections[-1] - self.detections[0] + 1 + self.tail
 
 
 def upright_frames(stream: ClipStream) -> Iterator[np.ndarray]:
-    """The frames of a clip (H, W, 3) uint8 as a player shows them, cut to even sides: encoders want them so.
+    """Yield the frames of a clip (H, W, 3) uint8 as a player shows them, cut to even sides for the encoder.
 
     A frame is a view of the decoder's memory.
     """
@@ -72,7 +74,7 @@ def upright_frames(stream: ClipStream) -> Iterator[np.ndarray]:
 
 
 def track_face(path: Path) -> TrackedFace | None:
-    """The longest uninterrupted appearance of a clip's most prominent face, its middle where it is longer than `LONGEST_TRACK`.
+    """Return the longest uninterrupted appearance of a clip's most prominent face, cut to `LONGEST_TRACK` frames.
 
     Raises:
         MediaError: `missing_file` or `unreadable`.
@@ -94,25 +96,25 @@ def track_face(path: Path) -> TrackedFace | None:
             continue
         now = now or _Appearance(found.boxes[pick])
         now.box, now.misses = found.boxes[pick], 0
-        now.looks.append(number)
+        now.detections.append(number)
         now.landmarks.append(found.landmarks[pick])
         if best is None or now.length > best.length:
             best = now
     if now is not None and not now.misses:
-        now.tail = stream.facts.n_frames - 1 - now.looks[-1]  # nothing says that the face went before the clip was over
+        now.tail = stream.facts.n_frames - 1 - now.detections[-1]  # the face is assumed to stay until the end
     return None if best is None else middle_of(best, stream.facts.n_frames)
 
 
 def middle_of(appearance: _Appearance, n_frames: int) -> TrackedFace:
-    """The track of an appearance in a clip of so many frames, cut to the middle."""
-    looks = np.array(appearance.looks)
-    landmarks = smooth_landmarks(looks - looks[0], np.stack(appearance.landmarks), appearance.length, LOOK_EVERY)
+    """Return the middle of an appearance as a track, in a clip of `n_frames` frames."""
+    detected = np.array(appearance.detections)
+    landmarks = smooth_landmarks(detected - detected[0], np.stack(appearance.landmarks), appearance.length, LOOK_EVERY)
     start = max(0, (appearance.length - LONGEST_TRACK) // 2)
-    return TrackedFace(int(looks[0]) + start, landmarks[start : start + LONGEST_TRACK], n_frames)
+    return TrackedFace(int(detected[0]) + start, landmarks[start : start + LONGEST_TRACK], n_frames)
 
 
 def track_crops(path: Path, track: TrackedFace) -> np.ndarray:
-    """The aligned crops of a track, (T, 224, 224, 3) uint8 RGB.
+    """Return the aligned crops of a track, (T, 224, 224, 3) uint8 RGB.
 
     Raises:
         MediaError: `missing_file` or `unreadable`.
@@ -123,16 +125,16 @@ def track_crops(path: Path, track: TrackedFace) -> np.ndarray:
 
 
 def paste_back(frame: np.ndarray, crop: np.ndarray, mask: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-    """A frame with a forged crop in the place of the face that the crop was cut from.
+    """Paste a forged crop over the face that it was cut from.
 
     Args:
         frame: (H, W, 3) uint8, upright.
         crop: (224, 224, 3) uint8.
-        mask: (224, 224, 1) float32: what of the crop is pasted.
+        mask: (224, 224, 1) float32, the opacity of the crop.
         landmarks: (5, 2) px of the face in the frame.
 
     Returns:
-        (H, W, 3) uint8; where the mask is 0, and beyond the crop, the frame as it was.
+        (H, W, 3) uint8; unchanged where the mask is 0, and outside the crop.
     """
     matrix = similarity(landmarks, TEMPLATE)
     face, share = crop, mask[..., 0] * edge_window()
@@ -140,7 +142,7 @@ def paste_back(frame: np.ndarray, crop: np.ndarray, mask: np.ndarray, landmarks:
     if shrink < AREA_BELOW:
         side = max(1, round(CROP_PX * shrink))
         face, share = (cv2.resize(one, (side, side), interpolation=cv2.INTER_AREA) for one in (face, share))
-        # A pixel is a square: half a pixel is taken off before scaling and given back after it.
+        # Pixel centres are at half-integer positions: subtract half a pixel before scaling and add it afterwards.
         matrix = np.vstack([matrix, [0, 0, 1]])
         factor = side / CROP_PX
         matrix = (np.array([[factor, 0, (factor - 1) / 2], [0, factor, (factor - 1) / 2]]) @ matrix)[:2]
@@ -152,7 +154,7 @@ def paste_back(frame: np.ndarray, crop: np.ndarray, mask: np.ndarray, landmarks:
 
 
 def edge_window() -> np.ndarray:
-    """(224, 224) float32: 1 inside a crop, falling to 0 over its last `EDGE_PX`."""
+    """Return a window (224, 224) float32: 1 inside a crop, falling to 0 over its last `EDGE_PX`."""
     inside = np.minimum(np.arange(CROP_PX), np.arange(CROP_PX)[::-1]) / EDGE_PX
     fall = np.clip(inside, 0, 1).astype(np.float32)
     return np.minimum(fall[:, None], fall[None])

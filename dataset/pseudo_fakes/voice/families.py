@@ -1,6 +1,7 @@
-"""Forge voices from real recordings: each function takes a 16 kHz waveform (S,) and returns one of the same length.
+"""Families of forged voices, each with the artefacts of one kind of speech synthesis.
 
-They are pure: all chance comes from the generator that is passed in. `strength` scales how much of the natural detail goes.
+Each function takes a 16 kHz waveform (S,) and returns one of the same length. All random choices come from the generator.
+`strength` scales the loss of natural detail.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from utils.features.voice import VOICE_RATE_HZ
 
 
 def match_level(forged: np.ndarray, waveform: np.ndarray) -> np.ndarray:
-    """Scale `forged` to the energy of `waveform` and to its length."""
+    """Scale `forged` to the energy of `waveform`, and cut or pad it to its length."""
     forged = np.nan_to_num(np.pad(forged, (0, max(0, len(waveform) - len(forged))))[: len(waveform)])
     return (forged * np.sqrt((waveform**2).mean() + 1e-10) / np.sqrt((forged**2).mean() + 1e-10)).astype(np.float32)
 
@@ -42,7 +43,7 @@ def quantise_frames(log_mel: np.ndarray, rng: np.random.Generator, codes: int) -
 
 
 def degrade_mel(log_mel: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
-    """Pass a log mel (M, T) through a random mix of blurring, unit quantisation and noise as synthesis networks leave."""
+    """Degrade a log mel (M, T) by a random mix of blur, unit quantisation and noise, as synthesis networks do."""
     out = log_mel
     if rng.random() < 0.35 * strength:
         out = quantise_frames(out, rng, int(rng.integers(30, 200)))
@@ -55,7 +56,7 @@ def degrade_mel(log_mel: np.ndarray, rng: np.random.Generator, strength: float) 
 
 
 def mel_griffin_lim(waveform: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
-    """Griffin-Lim from a degraded mel of 40-100 bands (most text-to-speech of 2017-2020, many lip-to-speech models)."""
+    """Invert a degraded mel of 40-100 bands by Griffin-Lim, as text-to-speech of 2017-2020 and lip-to-speech models do."""
     hop = int(rng.choice([160, 200, 256]))
     magnitude = np.abs(stft(waveform, 1024, hop, 800))
     mel = degrade_mel(mel_envelope(magnitude, int(rng.choice([40, 64, 80, 100]))), rng, strength)
@@ -72,7 +73,7 @@ def mel_griffin_lim(waveform: np.ndarray, rng: np.random.Generator, strength: fl
 
 
 def mel_gain(waveform: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
-    """Mel inversion that keeps the true phase: the fine spectrum is replaced by a blurred mel in part or whole."""
+    """Invert a mel with the true phase: replace the fine spectrum by a blurred mel, in part or as a whole."""
     spectrum = stft(waveform)
     magnitude = np.abs(spectrum)
     log_mel = mel_envelope(magnitude, int(rng.choice([40, 64, 80])))
@@ -96,7 +97,7 @@ def pulse_noise(
 
 
 def lpc_vocoder(waveform: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
-    """Linear-prediction resynthesis from pulses and noise, with smoothed envelopes and pitch (parametric vocoders)."""
+    """Resynthesise by linear prediction from pulses and noise, with smoothed envelopes and pitch (parametric vocoders)."""
     order = int(rng.choice([12, 16, 20, 24]))
     poly, error = lpc_frames(waveform, order)
     pitch, voicing = pitch_track(waveform)
@@ -111,7 +112,7 @@ def lpc_vocoder(waveform: np.ndarray, rng: np.random.Generator, strength: float 
 
 
 def lpc_residual(waveform: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
-    """Linear prediction with the true residual roughly quantised, band-limited and folded up, or partly noise."""
+    """Resynthesise by linear prediction from a quantised, band-limited or noisy residual."""
     poly, error = lpc_frames(waveform, int(rng.choice([10, 16, 20])))
     residual = filter_frames(waveform.astype(np.float64), poly, True)
     kind = rng.integers(3)
@@ -133,7 +134,7 @@ def lpc_residual(waveform: np.ndarray, rng: np.random.Generator, strength: float
 
 
 def pulse_mel(waveform: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
-    """Pulse-and-noise excitation shaped by a degraded mel envelope: a harmonic-plus-noise neural vocoder's likeness."""
+    """Shape pulses and noise by a degraded mel envelope, like a harmonic-plus-noise neural vocoder."""
     pitch, voicing = pitch_track(waveform)
     pitch = np.exp(gaussian_filter1d(np.log(pitch), rng.uniform(0.5, 4))) * 2 ** rng.uniform(-0.3, 0.3)
     sharp = 1 / (1 + np.exp(-(voicing - rng.uniform(0.35, 0.6)) * rng.uniform(8, 40)))
@@ -147,7 +148,7 @@ def pulse_mel(waveform: np.ndarray, rng: np.random.Generator, strength: float = 
 
 
 def cepstral_smooth(waveform: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
-    """Keep only slow spectral detail: lifter the log spectrum's cepstrum and smooth it over time; phase true or rebuilt."""
+    """Keep slow spectral detail only: lifter the cepstrum and smooth it over time, with the true or a reconstructed phase."""
     spectrum = stft(waveform, 1024, 200, 800)
     log_mag = np.log(np.abs(spectrum) + EPS)
     cepstrum = np.fft.irfft(log_mag, axis=0)
@@ -169,7 +170,7 @@ def cepstral_smooth(waveform: np.ndarray, rng: np.random.Generator, strength: fl
 
 
 def phase_edit(waveform: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
-    """Keep the magnitudes, disturb the phases: noise on them, or a few Griffin-Lim rounds from a random start."""
+    """Keep the magnitudes and replace the phases: by noisy ones, or by a few Griffin-Lim iterations from a random start."""
     hop = int(rng.choice([128, 160, 200]))
     spectrum = stft(waveform, 1024, hop, 800)
     if rng.random() < 0.5:

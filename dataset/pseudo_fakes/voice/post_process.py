@@ -1,4 +1,4 @@
-"""Random post-processing for real and forged voices alike, so that nothing but the forgery differs."""
+"""Random post-processing of real and forged voices, so that they differ in nothing but the forgery."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ CODECS = {"aac": ("adts", (24, 128)), "mp3": ("mp3", (24, 128)), "libopus": ("og
 
 
 def recode(waveform: np.ndarray, codec: str, kbit_s: float, rate_hz: int) -> np.ndarray:
-    """Encode and decode `waveform` (S,) with `codec` at `kbit_s` and `rate_hz`; return it at 16 kHz, cut to S."""
+    """Encode and decode `waveform` (S,) with `codec` at `kbit_s` and `rate_hz`; return (S,) at 16 kHz."""
     container_format, _ = CODECS[codec]
-    sound = soxr.resample(waveform, VOICE_RATE_HZ, rate_hz).astype(np.float32)
+    encoded = soxr.resample(waveform, VOICE_RATE_HZ, rate_hz).astype(np.float32)
     store = io.BytesIO()
     with cast(OutputContainer, av.open(store, "w", format=container_format)) as target:
         stream = cast(AudioStream, target.add_stream(codec if codec != "mp3" else "libmp3lame", rate=rate_hz))
@@ -29,7 +29,7 @@ def recode(waveform: np.ndarray, codec: str, kbit_s: float, rate_hz: int) -> np.
         fifo = av.AudioResampler(
             format=stream.format.name, layout="mono", rate=rate_hz, frame_size=stream.frame_size or 1024
         )
-        frame = av.AudioFrame.from_ndarray(np.clip(sound, -1, 1)[None], format="flt", layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.clip(encoded, -1, 1)[None], format="flt", layout="mono")
         frame.sample_rate = rate_hz
         for part in [*fifo.resample(frame), *fifo.resample(None)]:
             part.pts = None
@@ -66,7 +66,7 @@ def add_noise(waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def tilt(waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Filter by a random smooth response of a few decibels: microphones and mixing desks."""
+    """Filter by a random smooth response of a few decibels, like that of a microphone or a mixing desk."""
     spectrum = np.fft.rfft(waveform)
     knots = rng.normal(0, 4, 7)
     gain_db = np.interp(np.linspace(0, 6, len(spectrum)), np.arange(7), knots)
@@ -74,7 +74,7 @@ def tilt(waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def post_process(waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Room, noise, response, band limit, then one or two lossy encodings, each by chance; 16 kHz in and out."""
+    """Apply a random selection of room, noise, frequency response, band limit and up to two lossy encodings, at 16 kHz."""
     out = waveform.astype(np.float64)
     if rng.random() < 0.3:
         out = reverberate(out, rng)

@@ -1,4 +1,4 @@
-"""Short-time analysis and synthesis shared by the voice pseudo-fakes (16 kHz mono)."""
+"""Short-time analysis and synthesis for voice pseudo-fakes, at 16 kHz mono."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from scipy.signal import lfilter
 from utils.features.voice import VOICE_RATE_HZ
 
 HOP = 160
+"""Samples between frames: 10 ms."""
+
 N_FFT = 512
 EPS = 1e-7
 
@@ -20,7 +22,7 @@ def stft(waveform: np.ndarray, n_fft: int = N_FFT, hop: int = HOP, win: int = 40
 
 
 def istft(spectrum: np.ndarray, length: int, n_fft: int = N_FFT, hop: int = HOP, win: int = 400) -> np.ndarray:
-    """Invert :func:`stft` to `length` samples."""
+    """Invert `stft` to `length` samples."""
     return librosa.istft(spectrum, n_fft=n_fft, hop_length=hop, win_length=win, length=length).astype(np.float32)
 
 
@@ -47,7 +49,7 @@ def expand_mel(log_mel: np.ndarray, n_bins: int) -> np.ndarray:
 
 
 def blur(log_mel: np.ndarray, time_sigma: float, band_sigma: float) -> np.ndarray:
-    """Smooth a log mel (M, T) by Gaussians over bands and frames, as a regression network does."""
+    """Smooth a log mel (M, T) by Gaussians over bands and frames, like the output of a regression network."""
     return gaussian_filter(log_mel, (band_sigma, time_sigma), mode="nearest")
 
 
@@ -90,7 +92,7 @@ def lpc_from_power(power: np.ndarray, order: int) -> tuple[np.ndarray, np.ndarra
 
 
 def filter_frames(excitation: np.ndarray, poly: np.ndarray, inverse: bool) -> np.ndarray:
-    """Run the time-varying filter A (`inverse`) or 1/A over `excitation` (S,), switching each `HOP` samples."""
+    """Apply the time-varying filter A (`inverse`) or 1/A to `excitation` (S,); coefficients change every `HOP` samples."""
     order = poly.shape[1] - 1
     state = np.zeros(order)
     out = np.empty_like(excitation, dtype=np.float64)
