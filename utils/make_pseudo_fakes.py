@@ -39,7 +39,8 @@ def main(argv: Sequence[str]) -> int:
     arguments = parse_arguments(argv)
     import logging
 
-    from dataset.pseudo_fakes.build import SetSettings, build_pseudo_fakes
+    from dataset.pseudo_fakes.build import build_pseudo_fakes
+    from dataset.pseudo_fakes.set_folder import SetSettings
     from engine.predict import find_videos
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dataset.pseudo_fakes.build import CLIPS, LABELS, WORK
+from dataset.pseudo_fakes.set_folder import CLIPS, LABELS, WORK
 from tests.support import write_video
 from utils.features.config import FeatureConfig
 from utils.features.extract import clip_voice

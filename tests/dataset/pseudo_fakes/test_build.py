@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from dataset.pseudo_fakes import build
-from dataset.pseudo_fakes.build import CLIPS, LABELS, SetSettings, build_pseudo_fakes
+from dataset.pseudo_fakes.build import build_pseudo_fakes
 from dataset.pseudo_fakes.face.video import FACE_TYPES, random_part
+from dataset.pseudo_fakes.set_folder import CLIPS, LABELS, SetSettings
 from dataset.pseudo_fakes.voice.soundtrack import AUDIO_TYPES
 from tests.support import write_head, write_video
 from utils.errors import WorkError

@@ -10,7 +10,8 @@ import pytest
 
 from dataset.config import ExtractionConfig
 from dataset.extraction import extract_split
-from dataset.pseudo_fakes.build import LABELS, SetSettings, build_pseudo_fakes
+from dataset.pseudo_fakes.build import build_pseudo_fakes
+from dataset.pseudo_fakes.set_folder import LABELS, SetSettings
 from engine.checkpoint import load_checkpoint
 from engine.config import FitConfig
 from engine.evaluate import predict_split

@@ -7,7 +7,8 @@ import pytest
 
 from dataset.config import ExtractionConfig
 from dataset.extraction import extract_split
-from dataset.pseudo_fakes.build import LABELS, SetSettings, build_pseudo_fakes
+from dataset.pseudo_fakes.build import build_pseudo_fakes
+from dataset.pseudo_fakes.set_folder import LABELS, SetSettings
 from engine.checkpoint import load_checkpoint
 from engine.evaluate import predict_split
 from engine.fitting import fit_experts, voice
