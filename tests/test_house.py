@@ -1,4 +1,4 @@
-"""The rules of the house: who imports whom, names, sizes, style, and that every command answers from anywhere."""
+"""Repository rules: import direction, names, sizes, style, and commands that run from any folder."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_imports_go_one_way():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_linter_knows_every_command_in_utils():
+def test_import_contract_lists_every_command():
     config = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
     contract = config[config.index('name = "Nothing imports a command"') :]
     for command in COMMANDS:
@@ -59,12 +59,12 @@ def test_the_linter_knows_every_command_in_utils():
             assert f'"utils.{Path(command).stem}"' in contract, f"{command} is missing in pyproject.toml's contract"
 
 
-def test_the_code_is_clean_by_the_linter():
+def test_ruff_finds_no_problem():
     done = run(TOOLS / "ruff", "check", "--no-cache", ".")
     assert done.returncode == 0, done.stdout
 
 
-def test_no_file_in_utils_bears_a_standard_librarys_name():
+def test_no_file_in_utils_shadows_the_standard_library():
     names = {path.stem for path in (REPOSITORY / "utils").iterdir()}
     assert not names & set(sys.stdlib_module_names)
 
@@ -81,7 +81,7 @@ def test_no_data_and_no_run_is_tracked():
     assert {name for name in names if name.startswith(("data/", "checkpoint/"))} <= allowed
 
 
-def test_files_and_functions_keep_their_size():
+def test_file_and_function_sizes_are_within_limits():
     too_long = []
     for path in sources(*(folder for folder in CODE_FOLDERS if folder != "tests")):
         text = path.read_text(encoding="utf-8")
@@ -98,14 +98,14 @@ def test_files_and_functions_keep_their_size():
 
 
 def code_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
-    """Lines of a function without its docstring: an interface that is well described is not held against it."""
+    """Count the lines of a function without its docstring."""
     lines = function.end_lineno - function.lineno + 1
     if ast.get_docstring(function) is not None:
         lines -= function.body[0].end_lineno - function.body[0].lineno + 1
     return lines
 
 
-def test_no_model_is_asked_for_by_its_class_outside_its_file():
+def test_model_classes_are_not_checked_outside_their_file():
     classes = {
         node.name: path
         for path in (REPOSITORY / "models").glob("*.py")
@@ -117,11 +117,11 @@ def test_no_model_is_asked_for_by_its_class_outside_its_file():
             assert classes.get(found, path) == path, f"{path} asks for a {found}"
 
 
-def test_there_are_the_commands_of_the_seed():
+def test_required_commands_exist():
     assert {"main.py", "inference.py", "utils/extract_ffdv.py"} <= set(COMMANDS)
 
 
-def test_every_command_shows_its_help_from_another_directory(tmp_path):
+def test_every_command_shows_help_from_another_folder(tmp_path):
     def ask(command: str) -> subprocess.CompletedProcess:
         return run(sys.executable, REPOSITORY / command, "--help", cwd=tmp_path)
 
@@ -132,7 +132,7 @@ def test_every_command_shows_its_help_from_another_directory(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_every_command_refuses_an_unknown_flag_in_one_sentence(tmp_path):
+def test_every_command_rejects_an_unknown_flag_in_one_sentence(tmp_path):
     def ask(command: str) -> subprocess.CompletedProcess:
         return run(sys.executable, REPOSITORY / command, "--no_such_flag", cwd=tmp_path)
 

@@ -1,4 +1,4 @@
-"""The weights that come with the project: small, whole, anonymous, and scoring as their model card says."""
+"""The shipped weights: size, anonymity, configuration, and the metrics of the model card."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ def clips(tmp_path_factory):
     ]
 
 
-def test_they_are_small_and_name_nobody(checkpoint):
+def test_checkpoint_is_small_and_contains_no_names(checkpoint):
     assert SHIPPED.stat().st_size < MOST_BYTES
     content = SHIPPED.read_bytes()
     assert not [mark for mark in (b".mp4", b".webm", b".wav", b"/home", b"/tmp", b"/work", b"/root") if mark in content]
     assert checkpoint.run_config["extract_path"] == "data"
 
 
-def test_they_are_calibrated_experts_of_a_committed_config(checkpoint):
+def test_checkpoint_is_calibrated_and_matches_a_committed_config(checkpoint):
     assert list(checkpoint.model["experts"]) == ["voice", "face"]
     assert checkpoint.calibration.threshold_rule == "target_fpr"
     assert checkpoint.provenance["dirty"] is False
     assert checkpoint.provenance["commit"][:7] in CARD.read_text()
 
 
-def test_their_figures_are_those_of_the_card(checkpoint):
+def test_metrics_match_the_model_card(checkpoint):
     figures = checkpoint.metrics["out_of_fold"]
     card = CARD.read_text()
     for name in ("same_source", "auc"):
@@ -54,7 +54,7 @@ def test_their_figures_are_those_of_the_card(checkpoint):
     assert figures["coverage"] == 1.0
 
 
-def test_every_clip_gets_the_opinion_of_who_can_see_or_hear_it(checkpoint, clips):
+def test_each_expert_scores_the_clips_that_have_its_input(checkpoint, clips):
     scores = score_videos(clips, checkpoint, PredictOptions(workers=1, device="cpu", quiet=True)).set_index("video")
     whole, mute, blank = (scores.loc[str(path)] for path in clips)
     assert np.isfinite(scores["score"].to_numpy(float)).all() and scores["score"].between(0, 1).all()

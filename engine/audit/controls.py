@@ -73,12 +73,12 @@ def swap_audio_pairs(group: np.ndarray, rng: np.random.Generator) -> tuple[np.nd
     pairs += [left_over[start : start + 2] for start in range(0, len(left_over) - 1, 2)]
     if len(left_over) % 2:
         pairs[-1] = [*pairs[-1], left_over[-1]]
-    partner, block = np.empty(len(group), int), group.copy()
+    audio_source, block = np.empty(len(group), int), group.copy()
     for ring in pairs:
-        partner[ring] = np.roll(ring, 1)
+        audio_source[ring] = np.roll(ring, 1)
         for other in ring[1:]:
             block[block == block[other]] = block[ring[0]]
-    return partner, block
+    return audio_source, block
 
 
 def swapped_audio(clips: Sequence[Measurements], group: np.ndarray | None, seed: int) -> ProbeData | None:
@@ -105,17 +105,17 @@ def swapped_audio(clips: Sequence[Measurements], group: np.ndarray | None, seed:
         return None
     indices, mels, frames = zip(*both, strict=True)
     names = np.arange(len(both)) if group is None else np.unique(group[list(indices)], return_inverse=True)[1]
-    partner, block = swap_audio_pairs(names, np.random.default_rng(seed))
+    audio_source, block = swap_audio_pairs(names, np.random.default_rng(seed))
     audio, video = (
-        _standard_components(np.concatenate(random_features(np.stack(arrays), seed), axis=1))
+        _whitened_components(np.concatenate(random_features(np.stack(arrays), seed), axis=1))
         for arrays in (mels, frames)
     )
-    features = np.concatenate([_interactions(audio, video), _interactions(audio[partner], video)])
+    features = np.concatenate([_interactions(audio, video), _interactions(audio[audio_source], video)])
     target = np.repeat([0, 1], len(both))
     return ProbeData([features], target, np.tile(block, 2), FACT_MODELS)
 
 
-def _standard_components(features: np.ndarray) -> np.ndarray:
+def _whitened_components(features: np.ndarray) -> np.ndarray:
     """Project onto the leading principal components, scaled to unit variance. Labels are not used."""
     return PCA(min(COMPONENTS, len(features) - 1), whiten=True, random_state=0).fit_transform(features)
 

@@ -1,4 +1,4 @@
-"""How a command ends: its exit code and the one sentence on standard error."""
+"""Exit codes and error messages of commands."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
         (Terminated(), 143, "terminated: everything finished so far is kept\n"),
     ],
 )
-def test_an_unhappy_end_is_one_sentence(
+def test_errors_and_interruptions_print_one_sentence(
     error: BaseException, code: int, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def main(_: Sequence[str]) -> int:
@@ -37,32 +37,32 @@ def test_an_unhappy_end_is_one_sentence(
     assert capsys.readouterr() == ("", line)
 
 
-def test_sigterm_ends_a_command_like_ctrl_c_and_is_given_back(capsys: pytest.CaptureFixture[str]) -> None:
+def test_sigterm_stops_a_command_and_its_handler_is_restored(capsys: pytest.CaptureFixture[str]) -> None:
     before = signal.getsignal(signal.SIGTERM)
-    tidied = []
+    cleaned_up = []
 
     def main(_: Sequence[str]) -> None:
         try:
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(5)
         finally:
-            tidied.append(True)
+            cleaned_up.append(True)
 
-    assert run_command(main, []) == 143 and tidied
+    assert run_command(main, []) == 143 and cleaned_up
     assert "terminated" in capsys.readouterr().err and signal.getsignal(signal.SIGTERM) is before
 
 
-def test_codes_of_a_happy_end() -> None:
+def test_exit_code_of_a_successful_command() -> None:
     assert run_command(lambda _: None, []) == 0
     assert run_command(lambda arguments: len(arguments), ["a", "b"]) == 2
 
 
-def test_a_fault_of_ours_keeps_its_traceback() -> None:
+def test_unexpected_exceptions_keep_their_traceback() -> None:
     with pytest.raises(ZeroDivisionError):
         run_command(lambda _: 1 // 0, [])
 
 
-def test_bad_flag_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_flag_prints_one_line_and_exits_2(capsys: pytest.CaptureFixture[str]) -> None:
     parser = OneLineParser(prog="tool")
     parser.add_argument("--count", type=int)
     with pytest.raises(SystemExit) as caught:
@@ -72,7 +72,7 @@ def test_bad_flag_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str]
     assert line.startswith("error: argument --count: invalid int value: 'many'") and line.count("\n") == 1
 
 
-def test_a_reader_that_leaves_early_is_no_error() -> None:
+def test_closed_output_pipe_is_not_an_error() -> None:
     script = (
         "import sys\n"
         "from utils.command import run_command\n"

@@ -1,4 +1,4 @@
-"""Config sections are closed, frozen, and say in one line what is wrong with each key."""
+"""Config sections: unknown keys are rejected, values are frozen, and each problem is reported in one line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from utils.features.config import FACE_VERSION, AudioFeatureConfig, FeatureConfi
 
 
 class Inner(Section):
-    """A section within a section."""
+    """A nested section."""
 
     workers: int = Field(2, ge=0)
     name: str
@@ -29,39 +29,39 @@ def problems_of(raw: dict) -> list[str]:
     return describe_problems(caught.value, Outer)
 
 
-def test_misspelt_key_names_its_path_and_the_nearest_key() -> None:
+def test_unknown_key_is_reported_with_path_and_nearest_key() -> None:
     assert problems_of({"inner": {"name": "a", "worker": 3}}) == ["inner.worker: unknown key; did you mean 'workers'?"]
     assert problems_of({"inner": {"name": "a"}, "zzzz": 1}) == ["zzzz: unknown key; valid keys: inner, rate"]
 
 
-def test_wrong_value_and_missing_key_are_both_said() -> None:
+def test_invalid_value_and_missing_key_are_both_reported() -> None:
     first, second = problems_of({"inner": {"workers": -1}})
     assert first == "inner.workers: got -1; input should be greater than or equal to 0"
     assert second == "inner.name: required, but absent"
 
 
-def test_a_checked_section_never_changes() -> None:
+def test_sections_are_frozen() -> None:
     section = Inner(name="a")
     with pytest.raises(ValidationError, match="frozen"):
         section.workers = 3
 
 
-def test_walk_ends_outside_sections() -> None:
+def test_section_at_returns_none_outside_sections() -> None:
     assert section_at(Outer, ("inner",)) is Inner
     assert section_at(Outer, ("rate", "x")) is None and section_at(Outer, ("nowhere",)) is None
 
 
-def test_long_values_are_cut() -> None:
+def test_long_values_are_shortened() -> None:
     assert len(shorten("x" * 500)) == 60 and shorten([1]) == "[1]"
 
 
 @pytest.mark.parametrize("values", [{"n_fft": 2049}, {"hop_length": 4096}, {"jpeg_quality": 0}, {"sample_rate_hz": 1}])
-def test_feature_settings_without_meaning_are_refused(values: dict) -> None:
+def test_invalid_feature_settings_are_rejected(values: dict) -> None:
     with pytest.raises(ValidationError):
         AudioFeatureConfig(**values)
 
 
-def test_fingerprint_follows_every_field_and_nothing_else() -> None:
+def test_fingerprint_depends_on_every_field() -> None:
     base = FeatureConfig()
     assert base.fingerprint() == FeatureConfig().fingerprint() and len(base.fingerprint()) == 16
     seen = {base.fingerprint()}
@@ -86,7 +86,7 @@ def test_fingerprint_follows_every_field_and_nothing_else() -> None:
         ]
 
 
-def test_faces_change_the_fingerprint_only_where_they_are_asked_for() -> None:
+def test_faces_change_the_fingerprint_only_if_requested() -> None:
     without, with_faces = FeatureConfig(), FeatureConfig(face=True)
     assert without.fingerprint() == FeatureConfig(voice=True).fingerprint() != with_faces.fingerprint()
     assert "face" not in without.stored()

@@ -1,4 +1,4 @@
-"""Atomic writes and names that stay below their root."""
+"""Atomic writes, file name checks and hashes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from utils.errors import UsageError, WriteError
 from utils.files import atomic_path, existing_file, file_sha256, unsafe_name, write_text_atomic, writing
 
 
-def test_atomic_write_makes_folders_and_follows_the_umask(tmp_path: Path) -> None:
+def test_atomic_write_creates_folders_and_respects_the_umask(tmp_path: Path) -> None:
     old = os.umask(0o027)
     try:
         path = write_text_atomic(tmp_path / "a" / "b" / "c.txt", "größe\n")
@@ -25,7 +25,7 @@ def test_atomic_write_makes_folders_and_follows_the_umask(tmp_path: Path) -> Non
     assert [entry.name for entry in path.parent.iterdir()] == ["c.txt"]
 
 
-def test_a_failure_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
+def test_failed_write_keeps_the_old_file_and_leaves_no_temporary_file(tmp_path: Path) -> None:
     path = write_text_atomic(tmp_path / "c.json", "old")
 
     def fail_midway() -> None:
@@ -57,31 +57,31 @@ def test_a_failure_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> 
         ("a\0b.mp4", "NUL"),
     ],
 )
-def test_names_that_leave_the_root_are_refused(name: str, why: str) -> None:
+def test_unsafe_names_are_rejected(name: str, why: str) -> None:
     assert why in unsafe_name(name)
 
 
 @pytest.mark.parametrize(
     "name", ["a.mp4", "sub/a.mp4", "./a.mp4", "a..mp4", "..a.mp4", "a b/ü 映.mp4", ".hidden.mp4", "12:30.mp4"]
 )
-def test_other_names_are_kept(name: str) -> None:
+def test_safe_names_are_accepted(name: str) -> None:
     assert unsafe_name(name) is None
 
 
-def test_existing_file_says_what_is_wrong(tmp_path: Path) -> None:
+def test_missing_file_and_folder_are_reported(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="label file does not exist"):
         existing_file(tmp_path / "a", "label file")
     with pytest.raises(UsageError, match="label file is a folder"):
         existing_file(tmp_path, "label file")
 
 
-def test_hash_is_that_of_all_bytes(tmp_path: Path) -> None:
+def test_hash_covers_the_whole_file(tmp_path: Path) -> None:
     content = os.urandom((1 << 20) + 17)
     (tmp_path / "a").write_bytes(content)
     assert file_sha256(tmp_path / "a") == hashlib.sha256(content).hexdigest()
 
 
-def test_bytes_of_a_name_that_are_no_text_are_escaped(tmp_path):
+def test_undecodable_file_names_are_escaped(tmp_path):
     name = os.fsdecode(b"bad\xff.mp4")
     assert write_text_atomic(tmp_path / "out.csv", f"{name},1\n").read_bytes() == b"bad\\udcff.mp4,1\n"
 

@@ -1,4 +1,4 @@
-"""The registry finds what was registered, once, and helps with a misspelt name."""
+"""Registry: registration, lookup and suggestions for unknown names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def registry() -> Registry:
     return registry
 
 
-def test_gives_back_the_class_and_its_section(registry: Registry) -> None:
+def test_registered_class_and_config_are_returned(registry: Registry) -> None:
     class Third:
         pass
 
@@ -30,12 +30,12 @@ def test_gives_back_the_class_and_its_section(registry: Registry) -> None:
     assert list(registry) == ["ffdv_cov", "mel_baseline", "third"]
 
 
-def test_a_name_is_taken_once(registry: Registry) -> None:
+def test_duplicate_name_is_rejected(registry: Registry) -> None:
     with pytest.raises(ValueError, match="two models are registered as 'ffdv_cov'"):
         registry.register("ffdv_cov", Settings)(Settings)
 
 
-def test_unknown_name_offers_the_nearest_and_lists_all(registry: Registry) -> None:
+def test_unknown_name_suggests_the_nearest_and_lists_all(registry: Registry) -> None:
     with pytest.raises(UsageError, match=r"unknown model 'ffdv_cow'; did you mean 'ffdv_cov'\? .*mel_baseline"):
         registry.get("ffdv_cow")
     with pytest.raises(UsageError, match=r"^unknown model 'zzz' \(there are: ffdv_cov, mel_baseline\)$"):
