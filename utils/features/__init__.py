@@ -1,1 +1,4 @@
-"""From frames and samples to the features of System A and B, and where they lie on disk."""
+"""Features of a clip. Importing this package registers each of them: one import line per file."""
+
+from utils.features import covariance, mel, speech, speech_embedding, voice, waveform  # noqa: F401  (the import registers)
+from utils.features.face import features as face  # noqa: F401

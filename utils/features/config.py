@@ -1,92 +1,136 @@
-"""How features are made, and the fingerprint by which two ways of making them are told apart."""
+"""The config section `features`, and the fingerprint that identifies how stored features were made."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, Literal
+from collections.abc import Collection, Mapping
+from typing import Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic.functional_validators import ModelWrapValidatorHandler
+from pydantic_core import InitErrorDetails, PydanticCustomError
+from typing_extensions import Self
 
 from utils.config import Section
-from utils.errors import UsageError
-from utils.features.encoders import check_encoder_name
+from utils.features.base import FEATURES, Feature, feature_classes, features_of
+from utils.features.covariance import VideoFeatureConfig
+from utils.features.speech_embedding import SpeechEncoderName
+from utils.features.waveform import AudioFeatureConfig
 
 FEATURE_VERSION = 1
-"""Raise it when the same config would give other numbers than before: every cache then asks to be made again."""
-
-FACE_VERSION = 1
-"""The same for face features alone: only features that hold faces are then made again."""
-
-
-class VideoFeatureConfig(Section):
-    """The histogram covariance (technical report of the multi-ffdv entry, section on the video branch)."""
-
-    covariance: Literal["frames", "bins"] = Field(
-        "frames", description="between frames, as the report defines it, or between histogram bins, as its code did"
-    )
-    top_k: int = Field(128, ge=2, le=1024, description="frames kept: the ones with the smallest covariance row sums")
-
-
-class AudioFeatureConfig(Section):
-    """The mel-spectrogram picture; the defaults are librosa's own, which both systems used."""
-
-    sample_rate_hz: int = Field(22050, ge=4000, le=96000)
-    n_fft: int = Field(2048, ge=64, multiple_of=2)
-    hop_length: int = Field(512, ge=16)
-    n_mels: int = Field(128, ge=8, le=512)
-    image_size_px: int = Field(256, ge=16, le=2048, description="width and height of the picture")
-    jpeg_quality: int = Field(95, ge=1, le=100)
-    length: Literal["clip", "stream"] = Field(
-        "clip", description="clip: pad with silence to the clip's length in steps of 10 ms, as the published code did"
-    )
-
-    @model_validator(mode="after")
-    def _windows_leave_no_gap(self) -> AudioFeatureConfig:
-        if self.hop_length > self.n_fft:
-            raise ValueError(
-                f"hop_length {self.hop_length} is longer than n_fft {self.n_fft}: samples would be skipped"
-            )
-        return self
+"""Increase it when the same config gives other numbers than before; all stored features must then be extracted again."""
 
 
 class FeatureConfig(Section):
-    """Everything that decides a clip's features."""
+    """All settings that decide a clip's features.
+
+    Any registered feature may have a key here, named by `Feature.key`: the keys of features that are not listed below are
+    accepted and validated by the type that the feature was registered with.
+    """
+
+    model_config = ConfigDict(extra="allow")
 
     video: VideoFeatureConfig = VideoFeatureConfig()
     audio: AudioFeatureConfig = AudioFeatureConfig()
-    voice: bool = Field(False, description="also describe the voice; made from the waveform whenever it is needed")
-    speech_encoder: str | None = Field(
-        None, description="also embed the voice with this frozen encoder: its name, or transformers/<model>"
+    voice: bool = Field(False, description="also compute voice features from the waveform")
+    speech_encoder: SpeechEncoderName = Field(
+        None, description="also embed the speech with this frozen encoder: its name, or transformers/<model>"
     )
-    face: bool = Field(False, description="also find the face in the clip's middle, its mouth and the speech beside it")
+    face: bool = Field(False, description="also track the face in the middle of the clip, its mouth and the speech")
 
-    @field_validator("speech_encoder")
+    @model_validator(mode="wrap")
     @classmethod
-    def _known_encoder(cls, name: str | None) -> str | None:
-        if name is not None:
-            try:
-                check_encoder_name(name)
-            except UsageError as error:
-                raise ValueError(str(error)) from None
-        return name
+    def _validate_further_features(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Validate the keys of features that have no field here."""
+        if not isinstance(values, Mapping):
+            return handler(values)
+        types = {
+            feature.key: FEATURES.get(name).config_class
+            for name, feature in feature_classes().items()
+            if feature.key not in cls.model_fields
+        }
+        checked: dict[str, Any] = {}
+        problems: list[InitErrorDetails] = []
+        for key in values.keys() - cls.model_fields.keys():
+            value = {} if values[key] is True and isinstance(types.get(key), type) else values[key]
+            if key not in types:
+                problem = PydanticCustomError("extra_forbidden", "unknown key")
+                problems.append(InitErrorDetails(type=problem, loc=(key,), input=value))
+            elif value is not None and value is not False:
+                try:
+                    checked[key] = TypeAdapter(types[key]).validate_python(value)
+                except ValidationError as error:
+                    problems += [
+                        InitErrorDetails(
+                            type=PydanticCustomError(one["type"], "{message}", {"message": one["msg"]}),
+                            loc=(key, *one["loc"]),
+                            input=one["input"],
+                        )
+                        for one in error.errors()
+                    ]
+        if problems:
+            raise ValidationError.from_exception_data(cls.__name__, problems)
+        return handler({key: values[key] for key in values.keys() & cls.model_fields.keys()} | checked)
 
-    def stored(self) -> dict:
-        """The fields that decide what lies on disk.
+    @classmethod
+    def known_keys(cls) -> list[str]:
+        """Return the valid keys, those of every registered feature included."""
+        return list(dict.fromkeys([*cls.model_fields, *(feature.key for feature in feature_classes().values())]))
 
-        `voice` and speech embeddings are made from the stored waveform, so they are not among them. `face` adds files to
-        those of the same clips without it: it is among them only where it is on, by its version.
+    def setting(self, key: str) -> Any:
+        """Return the value below a feature's key; `None` where it is not set."""
+        return getattr(self, key, None)
+
+    def with_setting(self, key: str, value: Any) -> FeatureConfig:
+        """Return a copy with another value below a feature's key."""
+        return FeatureConfig.model_validate({**self.model_dump(), key: value})
+
+    def with_inputs(self, inputs: Collection[str]) -> FeatureConfig:
+        """Return a copy in which the features behind these arrays are switched on.
+
+        Raises:
+            UsageError: a feature needs a setting that has no default.
         """
-        fields = self.model_dump(exclude={"voice", "speech_encoder", "face"})
-        return {**fields, "face": FACE_VERSION} if self.face else fields
+        config = self
+        for name in features_of(inputs):
+            feature = FEATURES.get(name).built_class
+            config = feature.enable(config)
+            feature(config).check()
+        return config
+
+    def enabled(self) -> tuple[str, ...]:
+        """Return the names of the features that this config requests."""
+        return tuple(name for name, feature in feature_classes().items() if feature.enabled(self))
+
+    def build(self, names: Collection[str], stored_config: FeatureConfig | None = None) -> list[Feature]:
+        """Return the features of these names, bound to this config."""
+        return [FEATURES.get(name).built_class(self, stored_config) for name in names]
+
+    def stored(self) -> dict[str, Any]:
+        """Return the settings that decide the files on disk, as plain types.
+
+        Derived features are computed from the stored waveform, so their settings are left out.
+        """
+        fields: dict[str, Any] = {}
+        for feature in feature_classes().values():
+            fields |= feature.stored_fields(self)
+        return {key: fields[key] for key in self.known_keys() if key in fields}
 
     def fingerprint(self) -> str:
-        """16 hex digits that differ whenever the stored features would."""
+        """Return 16 hex digits that differ whenever the stored features would."""
         canonical = json.dumps({"version": FEATURE_VERSION, **self.stored()}, sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
-    def differences(self, other: dict) -> list[str]:
-        """The dotted fields in which a stored config (`stored` of another one) differs from this one."""
+    def adapted_to(self, stored: Mapping[str, Any]) -> FeatureConfig:
+        """Return the config of stored files if they serve this config as well: a larger K, or more features."""
+        config = self
+        for feature in feature_classes().values():
+            config = feature.adapt(config, stored)
+        return config
+
+    def differences(self, other: Mapping[str, Any]) -> list[str]:
+        """Return one line for each dotted field in which another `stored` differs from this config."""
         mine, theirs = flatten(self.stored()), flatten(other)
         return [
             f"{key}: {theirs.get(key)!r} there, {mine.get(key)!r} here"
@@ -95,8 +139,8 @@ class FeatureConfig(Section):
         ]
 
 
-def flatten(nested: dict, prefix: str = "") -> dict:
-    """A nested mapping as one level with dotted keys."""
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return a nested mapping as one level with dotted keys."""
     flat: dict[str, Any] = {}
     for key, value in nested.items():
         flat.update(flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})

@@ -1,13 +1,25 @@
-"""The covariance of a clip's frame histograms, reduced to the K frames that vary least with the rest.
+"""The frame covariance: covariance of a clip's frame histograms, reduced to the K frames that vary least with the rest.
 
-Follows the technical report of the multi-ffdv entry: C is the covariance *between frames* (T, T), where each frame's 256
-histogram bins are its observations. The entry's code took the covariance between bins instead; since every histogram of a
-clip sums to the same pixel count, the row sums that it sorts by are zero up to round-off. It is kept as `bins` for comparison.
+Follows the technical report of the multi-ffdv entry: C is the (T, T) covariance *between frames*, where the 256 histogram bins
+of a frame are its observations. The released code of the entry took the covariance between bins instead. Every histogram of a
+clip sums to the same pixel count, so the row sums it sorts by are zero up to round-off. `bins` keeps that variant for comparison.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
 import numpy as np
+from pydantic import Field
+
+from utils.config import Section
+from utils.features.base import FEATURES, FRAMES, ArraySpec, ClipPass, Extractor, Feature
+from utils.features.clip import ClipFacts
+
+if TYPE_CHECKING:
+    from utils.features.config import FeatureConfig
 
 N_BINS = 256
 """Levels of a frame's histogram."""
@@ -17,11 +29,91 @@ FLOAT64_ROUND_OFF = 1e-12
 FLOAT32_ROUND_OFF = 4 * float(np.finfo(np.float32).eps)
 
 
-def frame_covariance_row_sums(histograms: np.ndarray) -> np.ndarray:
-    """Row sums of the (T, T) frame covariance without forming it.
+class VideoFeatureConfig(Section):
+    """Settings of the histogram covariance (technical report of the multi-ffdv entry, section on the video branch)."""
 
-    With Hc the histograms less each row's mean, C = Hc Hc' / 255, so its row sums are Hc (sum of Hc's rows) / 255. Works in
-    blocks of frames: an hour of video needs no (T, 256) array of floats.
+    covariance: Literal["frames", "bins"] = Field(
+        "frames", description="between frames, as the report defines it, or between histogram bins, as the code did"
+    )
+    top_k: int = Field(128, ge=2, le=1024, description="number of frames kept: those with the smallest row sums")
+
+
+@FEATURES.register("covariance", VideoFeatureConfig)
+class CovarianceFeature(Feature):
+    """The frame covariance. Its value is (K, K) float32 in [0, 1]."""
+
+    name, key, fed, inputs = "covariance", "video", (FRAMES,), ("covariance",)
+    folder, suffix = "video_feature", ".npy"
+
+    @classmethod
+    def adapt(cls, config: FeatureConfig, stored: Mapping[str, Any]) -> FeatureConfig:
+        """Accept files of a larger K: the block of the smaller K is cut out of them."""
+        video = stored.get("video")
+        top_k = video.get("top_k") if isinstance(video, dict) else None
+        if not isinstance(top_k, int) or not config.video.top_k < top_k <= 1024:
+            return config
+        return config.with_setting("video", {**config.video.model_dump(), "top_k": top_k})
+
+    def arrays(self) -> tuple[ArraySpec, ...]:
+        """Return the one declaration: (K, K) float32."""
+        return (ArraySpec("covariance", (self.config.video.top_k,) * 2, np.float32),)
+
+    def to_arrays(self, value: Any, facts: ClipFacts) -> Mapping[str, np.ndarray | None]:
+        """Return the matrix. That of a single frame is all zeros and counts as absent."""
+        return {"covariance": None if "one_frame" in facts.reasons else value}
+
+    def extractor(self, clip: ClipPass) -> Extractor:
+        """Collect one histogram per frame."""
+        return CovarianceExtractor(self.config.video, clip)
+
+    def write(self, path: Path, value: Any) -> None:
+        """Write the matrix as `.npy`."""
+        np.save(path, value, allow_pickle=False)
+
+    def read(self, path: Path, facts: ClipFacts) -> Any:
+        """Return the matrix, cut to the requested K where the stored one is larger."""
+        covariance = np.load(path, allow_pickle=False)
+        stored_k, video = self.stored_config.video.top_k, self.config.video
+        expected = (stored_k, stored_k)
+        if not isinstance(covariance, np.ndarray) or covariance.shape != expected or covariance.dtype != np.float32:
+            raise ValueError(f"{path} is not a frame covariance of this config")
+        if video.top_k == stored_k:
+            return covariance
+        return smaller_block(covariance, facts.n_frames if video.covariance == "frames" else N_BINS, video.top_k)
+
+
+class CovarianceExtractor(Extractor):
+    """Counts the histogram of every frame, then forms the covariance."""
+
+    def __init__(self, config: VideoFeatureConfig, clip: ClipPass) -> None:
+        """Start without frames."""
+        # The histogram module loads a compiler (50 MB), which only a decoding process should pay for.
+        from utils.features.histogram import HistogramRows
+
+        self._config = config
+        self._clip = clip
+        self._histograms = HistogramRows()
+
+    def add_frame(self, frame: np.ndarray) -> None:
+        """Count the levels of a frame."""
+        self._histograms.add(frame)
+
+    def finish(self) -> Any:
+        """Return the matrix; `None` without video."""
+        if not self._clip.facts.n_frames:
+            return None
+        between = frame_covariance if self._config.covariance == "frames" else bin_covariance
+        covariance = between(self._histograms.array(), self._config.top_k)
+        # An hour's histograms take as much memory as its mel-spectrogram, which is finished next.
+        del self._histograms
+        return covariance
+
+
+def frame_covariance_row_sums(histograms: np.ndarray) -> np.ndarray:
+    """Return the row sums of the (T, T) frame covariance without forming it.
+
+    With Hc the histograms minus each row's mean, C = Hc Hc' / 255, so its row sums are Hc (sum of Hc's rows) / 255. Frames are
+    processed in blocks, so an hour of video needs no (T, 256) array of floats.
 
     Args:
         histograms: (T, 256) integers.
@@ -41,18 +133,18 @@ def frame_covariance_row_sums(histograms: np.ndarray) -> np.ndarray:
 
 
 def centred_rows(histograms: np.ndarray) -> np.ndarray:
-    """Each row of (T, 256) less its own mean, as float64."""
+    """Subtract from each row of (T, 256) its own mean; returns float64."""
     rows = histograms.astype(np.float64)
     return rows - rows.mean(axis=1, keepdims=True)
 
 
 def select_frames(row_sums: np.ndarray, top_k: int) -> np.ndarray:
-    """Indices of the `top_k` smallest row sums in ascending order; equal sums keep the order of time."""
+    """Return the indices of the `top_k` smallest row sums in ascending order; equal sums keep their temporal order."""
     return np.argsort(row_sums, kind="stable")[:top_k]
 
 
 def frame_covariance(histograms: np.ndarray, top_k: int) -> np.ndarray:
-    """The report's video feature.
+    """Compute the video feature of the report.
 
     Args:
         histograms: (T, 256) integers, one row per frame.
@@ -71,14 +163,13 @@ def frame_covariance(histograms: np.ndarray, top_k: int) -> np.ndarray:
 
 
 def bin_covariance(histograms: np.ndarray, top_k: int) -> np.ndarray:
-    """The released code's variant, for comparison only: covariance between the histogram bins over time.
+    """Compute the variant of the released code, for comparison only: covariance between histogram bins over time.
 
-    Which K bins it keeps is decided by round-off noise (see the module's docstring), so it is not repeatable across numpy
-    versions.
+    Round-off noise decides which K bins it keeps (see the module docstring), so it is not repeatable across numpy versions.
 
     Args:
         histograms: (T, 256) integers.
-        top_k: K, the number of bins kept; at most 256 are there, the rest of the matrix is zero.
+        top_k: K, the number of bins kept; there are 256, and the rest of a larger matrix is zero.
 
     Returns:
         (K, K) float32 in [0, 1].
@@ -91,14 +182,14 @@ def bin_covariance(histograms: np.ndarray, top_k: int) -> np.ndarray:
 
 
 def smaller_block(feature: np.ndarray, n_rows: int, top_k: int) -> np.ndarray:
-    """The feature for a smaller K from a stored one, without the clip.
+    """Return the feature for a smaller K from a stored one, without the clip.
 
-    Frames (or bins) stand in ascending order of their row sums, so the K smallest come first, and min-max scaling undoes the
-    scaling that the stored block already has: up to its float32 rounding the result is what extraction with K would give.
+    Frames (or bins) are in ascending order of their row sums, so the K smallest come first, and min-max scaling undoes the
+    scaling of the stored block. Up to float32 rounding the result equals extraction with K.
 
     Args:
-        feature: (N, N) float32 in [0, 1], what either function above returned for N.
-        n_rows: frames of the clip, or bins; rows from there on are padding.
+        feature: (N, N) float32 in [0, 1], the result of either function above for N.
+        n_rows: number of frames of the clip, or of bins; later rows are padding.
         top_k: K <= N.
 
     Returns:
@@ -109,10 +200,10 @@ def smaller_block(feature: np.ndarray, n_rows: int, top_k: int) -> np.ndarray:
 
 
 def scaled_and_padded(matrix: np.ndarray, size: int, round_off: float = FLOAT64_ROUND_OFF) -> np.ndarray:
-    """Min-max scale a square matrix to [0, 1], then append zeros up to (size, size) float32; a constant one gives zeros.
+    """Min-max scale a square matrix to [0, 1] and pad it with zeros to (size, size) float32; a constant matrix gives zeros.
 
-    A spread of at most `round_off` of the largest value counts as none: it is round-off of a constant matrix, and scaling would
-    blow it up to [0, 1].
+    A spread of at most `round_off` times the largest value counts as none: it is the round-off of a constant matrix, which
+    scaling would inflate to [0, 1].
     """
     low, high = matrix.min(), matrix.max()
     padded = np.zeros((size, size), np.float32)

@@ -1,60 +1,120 @@
-"""The mel-spectrogram picture: 128 mel bands in decibels, scaled to grey levels and resized to a square.
+"""The mel-spectrogram image: 128 mel bands in decibels, scaled to grey levels and resized to a square.
 
-The steps and their order are those of the mel baseline that both systems share: power mel-spectrogram (librosa's defaults),
+Steps and order are those of the mel baseline, which both published systems share: power mel-spectrogram (librosa's defaults),
 decibels relative to the loudest cell with a floor of -80 dB, min-max to 0..255 with truncation, then a bilinear resize.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import librosa
 import numpy as np
 
-from utils.features.config import AudioFeatureConfig
+from utils.features.base import FEATURES, SAMPLES, ArraySpec, ClipPass, Extractor, Feature
+from utils.features.clip import ClipFacts
+from utils.features.waveform import AudioFeatureConfig
+
+if TYPE_CHECKING:
+    from utils.features.config import FeatureConfig
 
 FRAMES_PER_BLOCK = 1024
 FLOOR_DB = 80.0
-"""Everything further below the loudest cell is drawn at this depth (librosa's `top_db`)."""
+"""Cells further below the loudest one are clipped to this depth (librosa's `top_db`)."""
+
+JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
+
+
+@FEATURES.register("mel", AudioFeatureConfig)
+class MelFeature(Feature):
+    """The mel-spectrogram image. Its value is the bytes of a one-channel JPG, so cached and direct extraction are equal."""
+
+    name, key, fed, inputs = "mel", "audio", (SAMPLES,), ("mel",)
+    folder, suffix = "audio_feature", ".jpg"
+
+    @classmethod
+    def stored_fields(cls, config: FeatureConfig) -> dict[str, Any]:
+        """Return the whole section, which the waveform shares."""
+        return {cls.key: config.audio.model_dump()}
+
+    def arrays(self) -> tuple[ArraySpec, ...]:
+        """Return the one declaration: (1, H, W) uint8 grey levels, low frequencies in the first row."""
+        size_px = self.config.audio.image_size_px
+        return (ArraySpec("mel", (1, size_px, size_px), np.uint8),)
+
+    def to_arrays(self, value: Any, facts: ClipFacts) -> Mapping[str, np.ndarray | None]:
+        """Decode the JPG. The image of a silent track is all zeros and counts as absent."""
+        image = None if value is None or "silent" in facts.reasons else decode_image(value)
+        return {"mel": None if image is None else image[None]}
+
+    def extractor(self, clip: ClipPass) -> Extractor:
+        """Start an empty spectrogram."""
+        return MelExtractor(self.config.audio, clip)
+
+    def write(self, path: Path, value: Any) -> None:
+        """Write the JPG."""
+        path.write_bytes(value)
+
+    def read(self, path: Path, facts: ClipFacts) -> Any:
+        """Return the JPG's bytes, which must be complete."""
+        encoded = path.read_bytes()
+        if not encoded.startswith(JPEG_START) or not encoded.endswith(JPEG_END):
+            raise ValueError(f"{path} is not a complete JPG")
+        return encoded
+
+
+class MelExtractor(Extractor):
+    """Collects the mel-spectrogram, then encodes its image."""
+
+    def __init__(self, config: AudioFeatureConfig, clip: ClipPass) -> None:
+        """Start without samples."""
+        self._config = config
+        self._clip = clip
+        self._spectrogram = MelSpectrogram(config)
+
+    def add_samples(self, samples: np.ndarray) -> None:
+        """Append samples to the spectrogram."""
+        self._spectrogram.feed(samples)
+
+    def finish(self) -> Any:
+        """Return the JPG's bytes; `None` without audio."""
+        if not self._clip.facts.n_samples:
+            return None
+        image = mel_image(self._spectrogram.power(), self._config.image_size_px)
+        return encode_image(image, self._config.jpeg_quality)
 
 
 @functools.lru_cache(maxsize=4)
 def mel_basis(sample_rate_hz: int, n_fft: int, n_mels: int) -> np.ndarray:
-    """Librosa's mel filter bank, (M, 1 + n_fft / 2) float32; making it costs as much as a short clip's spectrogram."""
+    """Return librosa's mel filterbank, (M, 1 + n_fft / 2) float32. Computing it costs as much as a short clip's spectrogram."""
     return librosa.filters.mel(sr=sample_rate_hz, n_fft=n_fft, n_mels=n_mels)
 
 
 class MelSpectrogram:
-    """A power mel-spectrogram made block by block, equal to that of the whole waveform.
+    """A power mel-spectrogram computed block by block, equal to that of the whole waveform.
 
-    Memory is one block of samples and the mel cells themselves (80 MB for an hour), where the transform of a whole hour at
-    once would take gigabytes.
+    It holds one block of samples and the mel cells (80 MB for an hour); transforming a whole hour at once takes gigabytes.
     """
 
     def __init__(self, config: AudioFeatureConfig) -> None:
-        """Start an empty waveform: librosa centres frames, so half a window of zeros comes first."""
+        """Start an empty waveform. Librosa centres its windows, so half a window of zeros comes first."""
         self._config = config
         self._basis = mel_basis(config.sample_rate_hz, config.n_fft, config.n_mels)
         self._samples = [np.zeros(config.n_fft // 2, np.float32)]
         self._n_waiting = config.n_fft // 2
         self._cells: list[np.ndarray] = []
-        self._peak = 0.0
 
     def feed(self, samples: np.ndarray) -> None:
         """Append (S,) float32 samples at the config's rate."""
-        if len(samples):
-            self._peak = max(self._peak, float(np.abs(samples).max()))
         self._samples.append(samples)
         self._n_waiting += len(samples)
         block = FRAMES_PER_BLOCK * self._config.hop_length
         if self._n_waiting >= block + self._config.n_fft:
             self._transform()
-
-    @property
-    def silent(self) -> bool:
-        """Whether no sample so far was other than zero."""
-        return self._peak == 0.0
 
     def power(self) -> np.ndarray:
         """End the waveform and return its power mel-spectrogram, (M, T') float32 with T' = 1 + S // hop."""
@@ -76,11 +136,11 @@ class MelSpectrogram:
 
 
 def mel_image(power: np.ndarray, image_size_px: int) -> np.ndarray:
-    """The grey picture of a power mel-spectrogram.
+    """Return the grey-level image of a power mel-spectrogram.
 
     Args:
-        power: (M, T') float32, not negative; overwritten, since an hour's takes 80 MB and each copy as much again.
-        image_size_px: the side of the picture; time is stretched to it, whatever the clip's length.
+        power: (M, T') float32, not negative. It is overwritten: an hour takes 80 MB, and each copy as much again.
+        image_size_px: the side of the image; time is stretched to it whatever the clip's duration.
 
     Returns:
         (image_size_px, image_size_px) uint8, low frequencies in the first row; all zeros for a constant spectrogram.
@@ -96,14 +156,14 @@ def mel_image(power: np.ndarray, image_size_px: int) -> np.ndarray:
     return cv2.resize(grey, (image_size_px, image_size_px), interpolation=cv2.INTER_LINEAR)
 
 
-def encode_picture(image: np.ndarray, jpeg_quality: int) -> bytes:
-    """A (H, W) uint8 picture as the bytes of a one-channel JPG."""
+def encode_image(image: np.ndarray, jpeg_quality: int) -> bytes:
+    """Encode a (H, W) uint8 image as a one-channel JPG."""
     _, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])
     return encoded.tobytes()
 
 
-def decode_picture(encoded: bytes) -> np.ndarray | None:
-    """The (H, W) uint8 picture of a JPG's bytes; `None` when they are not a picture."""
+def decode_image(encoded: bytes) -> np.ndarray | None:
+    """Decode a JPG to a (H, W) uint8 image; `None` when the bytes are not an image."""
     if not encoded:
         return None
     return cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_GRAYSCALE)

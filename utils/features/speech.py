@@ -1,64 +1,98 @@
-"""Speech beside a moving mouth: log-mel spectra on the mouth's own time grid, for judging whether the two belong together."""
+"""Speech features aligned with the mouth: log-mel spectra on the time grid of the mouth frames, for comparing the two."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 import librosa
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
-from utils.features.face.features import MOUTH_HZ
-from utils.features.voice import VOICE_RATE_HZ, voice_waveform
+from utils.features.base import FEATURES, ArraySpec, Feature
+from utils.features.clip import ClipFacts
+from utils.features.face.features import MAX_MOUTH_FRAMES, MOUTH_HZ, FaceFeatures
+from utils.features.voice import HOP, N_FFT, VOICE_RATE_HZ, voice_waveform
+from utils.features.waveform import Pcm
 
 SPEECH_VERSION = 1
-"""Raise it when the same sound would give other numbers than before."""
+"""Increase it when the same waveform gives other numbers than before."""
 
 MAX_LAG = 12
-"""Mouth and voice are compared up to this many frames of 40 ms apart."""
+"""Mouth and speech are compared at lags of up to this many frames of 40 ms."""
 
 CONTEXT = 6
-"""Neighbouring speech frames, before and after, that go with a mouth frame."""
+"""Neighbouring speech frames, before and after, that belong to a mouth frame."""
 
 PAD = MAX_LAG + CONTEXT
-"""Speech frames before the mouth's first one and after its last one."""
+"""Speech frames before the first mouth frame and after the last one."""
 
 SPEECH_BANDS = 40
 LEAST_MOUTH_FRAMES = 25
-"""A shorter mouth says nothing: moved by `MAX_LAG` it would be compared with other sounds altogether."""
+"""A shorter mouth series is not compared: shifted by `MAX_LAG` it would mostly meet other speech."""
 
-FFT, WINDOW, HOP = 512, 400, 160
+FFT_WINDOW = VOICE_RATE_HZ // 40
+"""Spectra of windows of 25 ms; FFT size and hop are those of the voice features."""
+
 LOW_HZ, HIGH_HZ = 60, 7600
-LEVEL = 0.05
-"""Root mean square that the waveform is brought to, which `FLOOR` goes with."""
+TARGET_RMS = 0.05
+"""Root mean square that the waveform is scaled to; `FLOOR` belongs to it."""
 
 FLOOR = 1e-5
 SMOOTHING_HOPS = 4
 MARGIN_S = 0.1
 
 
-def speech_of_pcm(samples: np.ndarray, rate_hz: int, start_s: float, mouth_frames: int) -> np.ndarray | None:
-    """Describe the speech around a mouth.
+@FEATURES.register("speech", bool)
+class SpeechFeature(Feature):
+    """Log-mel spectra around the mouth frames, derived from the waveform and the face. Its value is (T + 2 `PAD`, 40) float32.
 
-    The recording is levelled, every band has its mean over the span taken off, and all are divided by their common standard
-    deviation: neither loudness nor channel counts. Outside the recording, where nothing is known, every band is at its mean: 0.
+    It is absent without audio in the span of the mouth, and for a mouth series shorter than `LEAST_MOUTH_FRAMES`.
+    """
+
+    name, key, fed, inputs = "speech", "face", ("waveform", "face"), ("speech",)
+
+    def arrays(self) -> tuple[ArraySpec, ...]:
+        """Return the one declaration: (`MAX_MOUTH_FRAMES` + 2 `PAD`, 40) float32 with a mask over frames."""
+        return (ArraySpec("speech", (MAX_MOUTH_FRAMES + 2 * PAD, SPEECH_BANDS), np.float32, padded=True),)
+
+    def to_arrays(self, value: Any, facts: ClipFacts) -> Mapping[str, np.ndarray | None]:
+        """Return the spectra."""
+        return {"speech": value}
+
+    def derive(self, sources: Mapping[str, Any], cache_dir: Path | None) -> Any:
+        """Compute the spectra around the mouth."""
+        pcm: Pcm = sources["waveform"]
+        face: FaceFeatures = sources["face"]
+        if len(face.mouth) < LEAST_MOUTH_FRAMES:
+            return None
+        return speech_of_pcm(pcm.samples, pcm.rate_hz, face.start_s, len(face.mouth))
+
+
+def speech_of_pcm(samples: np.ndarray, rate_hz: int, start_s: float, mouth_frames: int) -> np.ndarray | None:
+    """Compute log-mel spectra around a mouth series.
+
+    The waveform is scaled to a fixed level, the mean over the span is subtracted from every band, and all bands are divided by
+    their common standard deviation, which removes loudness and channel. Outside the waveform every band is at its mean, 0.
 
     Args:
-        samples: (S,) int16 mono. It has to be what a 16-bit wav file holds, so that a clip scores alike from the file and
-            straight from the decoder.
-        rate_hz: its sample rate.
-        start_s: time of the first mouth frame in the recording.
+        samples: (S,) int16 mono, as a 16-bit wav file stores them, so that a clip scores alike from its stored waveform and
+            directly from the decoder.
+        rate_hz: sample rate.
+        start_s: time of the first mouth frame in the waveform.
         mouth_frames: T.
 
     Returns:
-        (T + 2 `PAD`, `SPEECH_BANDS`) float32 at `MOUTH_HZ`, `PAD` frames before the mouth's first one on; `None` where there is
-        no sound in that span.
+        (T + 2 `PAD`, `SPEECH_BANDS`) float32 at `MOUTH_HZ`, from `PAD` frames before the first mouth frame; `None` when the span
+        is silent.
     """
     times_s = start_s + (np.arange(mouth_frames + 2 * PAD) - PAD) / MOUTH_HZ
     first, last = (int(np.floor((times_s[end] + side * MARGIN_S) * rate_hz)) for end, side in ((0, -1), (-1, 1)))
     first = max(0, first)
     waveform = voice_waveform(samples[first : max(first, last)], rate_hz, trim=False)
-    if len(waveform) < WINDOW or not waveform.any():
+    if len(waveform) < FFT_WINDOW or not waveform.any():
         return None
     spectra = log_mel(waveform)
     hops_s = first / rate_hz + np.arange(len(spectra)) * HOP / VOICE_RATE_HZ
@@ -68,9 +102,9 @@ def speech_of_pcm(samples: np.ndarray, rate_hz: int, start_s: float, mouth_frame
 
 
 def log_mel(waveform: np.ndarray) -> np.ndarray:
-    """Levelled and smoothed log-mel spectra (N, `SPEECH_BANDS`) of a 16 kHz waveform (S,) with sound, one every 10 ms."""
-    levelled = waveform * (LEVEL / np.sqrt(np.mean(np.square(waveform, dtype=np.float64)))).astype(np.float32)
-    power = np.abs(librosa.stft(levelled, n_fft=FFT, win_length=WINDOW, hop_length=HOP)) ** 2
+    """Return standardised, smoothed log-mel spectra (N, `SPEECH_BANDS`) of a 16 kHz waveform (S,), one every 10 ms."""
+    scaled = waveform * (TARGET_RMS / np.sqrt(np.mean(np.square(waveform, dtype=np.float64)))).astype(np.float32)
+    power = np.abs(librosa.stft(scaled, n_fft=N_FFT, win_length=FFT_WINDOW, hop_length=HOP)) ** 2
     spectra = np.log(mel_bank() @ power + FLOOR)
     spectra -= spectra.mean(axis=1, keepdims=True)
     spectra /= spectra.std() + 1e-6
@@ -79,5 +113,5 @@ def log_mel(waveform: np.ndarray) -> np.ndarray:
 
 @cache
 def mel_bank() -> np.ndarray:
-    """The filterbank (`SPEECH_BANDS`, FFT / 2 + 1)."""
-    return librosa.filters.mel(sr=VOICE_RATE_HZ, n_fft=FFT, n_mels=SPEECH_BANDS, fmin=LOW_HZ, fmax=HIGH_HZ)
+    """Return the filterbank (`SPEECH_BANDS`, N_FFT / 2 + 1)."""
+    return librosa.filters.mel(sr=VOICE_RATE_HZ, n_fft=N_FFT, n_mels=SPEECH_BANDS, fmin=LOW_HZ, fmax=HIGH_HZ)

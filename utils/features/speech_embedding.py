@@ -1,24 +1,84 @@
-"""Speech embeddings of a clip: what a frozen encoder hears in each of its windows, kept on disk by content."""
+"""Speech embeddings: what a frozen encoder computes of each window of the waveform, cached on disk by content."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import AfterValidator
 
-from utils.features.encoders import SpeechEncoder, speech_encoder
-from utils.features.voice import VOICE_VERSION, describe, voice_waveform
+from utils.errors import UsageError
+from utils.features.base import FEATURES, ArraySpec, Feature
+from utils.features.clip import ClipFacts
+from utils.features.encoders import SpeechEncoder, check_encoder_name, speech_encoder
+from utils.features.voice import MAX_WINDOWS, VOICE_VERSION, voice_waveform, window_features
+from utils.features.waveform import Pcm
 from utils.files import atomic_path
 
 EMBEDDING_VERSION = 1
-"""Raise it when the same sound and encoder would give other numbers than before."""
+"""Increase it when the same waveform and encoder give other numbers than before."""
+
+EMBEDDINGS_FOLDER = "speech_embedding"
+"""Cache folder below `<split>_raw`."""
+
+
+def _known_encoder(name: str | None) -> str | None:
+    if name is not None:
+        try:
+            check_encoder_name(name)
+        except UsageError as error:
+            raise ValueError(str(error)) from None
+    return name
+
+
+SpeechEncoderName = Annotated[str | None, AfterValidator(_known_encoder)]
+"""Type of `features.speech_encoder`: the name of a registered encoder."""
+
+
+@FEATURES.register("speech_embedding", SpeechEncoderName)
+class SpeechEmbeddingFeature(Feature):
+    """Speech embeddings of a clip's windows, derived from the waveform. Its value is (W, E) float32."""
+
+    name, key, fed, inputs = "speech_embedding", "speech_encoder", ("waveform",), ("speech_embedding",)
+
+    @classmethod
+    def enable(cls, config: Any) -> Any:
+        """Return the config as it is: no encoder is chosen by default."""
+        return config
+
+    def check(self) -> None:
+        """Check that an encoder is named."""
+        if self.config.speech_encoder is None:
+            raise UsageError("speech embeddings need features.speech_encoder, the name of an encoder")
+
+    def require(self) -> None:
+        """Check that the encoder's packages and model are installed."""
+        self.check()
+        speech_encoder(str(self.config.speech_encoder))
+
+    def arrays(self) -> tuple[ArraySpec, ...]:
+        """Return the one declaration: (`MAX_WINDOWS`, E) float32 with a mask over windows."""
+        shape = (MAX_WINDOWS, embedding_size(self.config.speech_encoder))
+        return (ArraySpec("speech_embedding", shape, np.float32, padded=True),)
+
+    def to_arrays(self, value: Any, facts: ClipFacts) -> Mapping[str, np.ndarray | None]:
+        """Return the windows. Those of a silent track count as absent."""
+        return {"speech_embedding": None if "silent" in facts.reasons else value}
+
+    def derive(self, sources: Mapping[str, Any], cache_dir: Path | None) -> Any:
+        """Compute the embeddings of the waveform's windows."""
+        pcm: Pcm = sources["waveform"]
+        folder = None if cache_dir is None else cache_dir / EMBEDDINGS_FOLDER
+        return embedding_of_pcm(pcm.samples, pcm.rate_hz, str(self.config.speech_encoder), folder)
 
 
 def embedding_size(encoder: str | None) -> int:
-    """E, the length of a window's embedding (mean and standard deviation over time); 0 where no encoder is asked for.
+    """Return E, the length of a window's embedding (mean and standard deviation over time); 0 without an encoder.
 
     Raises:
         UsageError: see `speech_encoder`.
@@ -27,44 +87,44 @@ def embedding_size(encoder: str | None) -> int:
 
 
 def encoder_fingerprint(encoder: SpeechEncoder) -> str:
-    """Text that differs whenever the encoder's embeddings of the same sound may."""
+    """Return text that differs whenever the encoder may embed the same waveform differently."""
     return json.dumps([encoder.name, encoder.version, EMBEDDING_VERSION, VOICE_VERSION])
 
 
-def embedding_of_pcm(samples: np.ndarray, rate_hz: int, encoder_name: str, kept_in: Path | None = None) -> np.ndarray:
-    """Describe a recording by the pooled embeddings of the windows that `voice_windows` cuts.
+def embedding_of_pcm(samples: np.ndarray, rate_hz: int, encoder_name: str, cache_dir: Path | None = None) -> np.ndarray:
+    """Compute the pooled embeddings of the windows that `voice_windows` cuts.
 
     Args:
-        samples: (S,) int16 mono, as a 16-bit wav file holds it.
-        rate_hz: its sample rate.
+        samples: (S,) int16 mono, as a 16-bit wav file stores them.
+        rate_hz: sample rate.
         encoder_name: see `utils.features.encoders`.
-        kept_in: folder of embeddings that were made before, by encoder, version and recording; what is not there is put there.
+        cache_dir: cache of embeddings, keyed by encoder, version and waveform; `None` for no cache.
 
     Returns:
         (W, E) float32.
     """
     encoder = speech_encoder(encoder_name)
-    kept = None
-    if kept_in is not None:
+    cache_path = None
+    if cache_dir is not None:
         content = hashlib.sha256(encoder_fingerprint(encoder).encode())
         content.update(f" {rate_hz} ".encode())
         content.update(samples.tobytes())
-        kept = kept_in / f"{content.hexdigest()[:32]}.npy"
-        rows = read_rows(kept, 2 * encoder.size)
+        cache_path = cache_dir / f"{content.hexdigest()[:32]}.npy"
+        rows = read_rows(cache_path, 2 * encoder.size)
         if rows is not None:
             return rows
-    rows = describe(voice_waveform(samples, rate_hz), encoder.pooled)
-    if kept is not None:
-        # Where nothing can be written the embeddings are merely made again.
+    rows = window_features(voice_waveform(samples, rate_hz), encoder.pooled)
+    if cache_path is not None:
+        # Where the cache cannot be written, the embeddings are computed again next time.
         with contextlib.suppress(OSError):
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_path(kept) as temporary, open(temporary, "wb") as file:
+            cache_path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_path(cache_path) as temporary, open(temporary, "wb") as file:
                 np.save(file, rows, allow_pickle=False)
     return rows
 
 
 def read_rows(path: Path, size: int) -> np.ndarray | None:
-    """Kept embeddings (W, E); `None` where there are none, or no whole ones."""
+    """Return cached embeddings (W, E); `None` where they are absent or damaged."""
     try:
         rows = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError, SyntaxError):

@@ -1,16 +1,16 @@
-"""Voice features that describe how a spectrum moves, never its mean shape: blocks for one small model each.
+"""Voice features: how a short-time spectrum changes, never its mean shape, in blocks for one small model each.
 
-Channel, loudness and speaker act on means; re-synthesis acts on the dynamics (spectral regression smooths them), on
-the tails of their distribution and on the phase. Every block looks at 50 Hz - 7 kHz at most, whatever the clip's sample
-rate, and at windows of a fixed length, whatever its duration.
+Channel, loudness and speaker act on means. Re-synthesis acts on the dynamics (spectral regression smooths them), on the tails
+of their distribution, and on the phase. Every block uses 50 Hz to 7 kHz at most, whatever the clip's sample rate, and windows
+of a fixed length, whatever its duration.
 """
 
 from __future__ import annotations
 
-import wave
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import librosa
 import numpy as np
@@ -18,25 +18,46 @@ import soxr
 from scipy.fft import dct
 from scipy.ndimage import uniform_filter1d
 
-from utils.features.waveform import to_pcm16
+from utils.features.base import FEATURES, ArraySpec, Feature
+from utils.features.clip import ClipFacts
+from utils.features.waveform import LONGEST_PCM_S, Pcm
 
 VOICE_RATE_HZ = 16_000
-"""Sample rate of everything that is said about a voice."""
+"""Sample rate of every speech feature."""
 
 VOICE_VERSION = 2
-"""Raise it when the same sound would give other numbers than before."""
-
-LONGEST_VOICE_S = 600
-"""Only the beginning of a longer recording is looked at, so that its memory stays bounded."""
+"""Increase it when the same waveform gives other numbers than before."""
 
 WINDOW_S = 2.0
-HOP_S = 1.0
+WINDOW_HOP_S = 1.0
 MAX_WINDOWS = 10
 LEAST_VOICE_S = 1.0
-"""Less sound than this is not judged, nor trained on: its features are mostly those of the padding."""
+"""A shorter waveform is neither scored nor trained on: its features would mostly describe the padding."""
 
 SHORTEST_S = 0.3
+
+HOP = VOICE_RATE_HZ // 100
+"""Samples from one spectrum to the next: 10 ms."""
+
+N_FFT, FFT_WINDOW = 512, VOICE_RATE_HZ // 50
+"""Magnitude spectra: bins of 31.25 Hz, windows of 20 ms."""
+
+N_BINS = N_FFT // 2 + 1
+PHASE_FFT, PHASE_WINDOW = 1024, VOICE_RATE_HZ // 20
+"""Phase spectra: bins of 15.625 Hz, windows of 50 ms."""
+
+PHASE_BINS = 5_500 * PHASE_FFT // VOICE_RATE_HZ + 1
+"""Bins up to 5.5 kHz."""
+
+PHASE_BANDS = 8
+LOWEST_PHASE_BIN = 4
+SPEECH_BINS = slice(2, 7_000 * N_FFT // VOICE_RATE_HZ)
+"""Bins from 62.5 Hz up to 7 kHz, whose energy decides which frames are active."""
+
 TRIM_DB = 35
+TRIM_MARGIN = VOICE_RATE_HZ // 40
+"""Samples kept on both sides of the trimmed waveform, and the width of the power average: 25 ms."""
+
 ACTIVE_DB = 30
 LEAST_ACTIVE_FRAMES = 20
 FLOOR = 1e-5
@@ -45,37 +66,57 @@ VOICE_SIZE = sum(BLOCK_SIZES.values())
 """D, the length of a window's features: the blocks of `BLOCK_SIZES`, one after the other."""
 
 
+@FEATURES.register("voice", bool)
+class VoiceFeature(Feature):
+    """The voice features of a clip's windows, derived from the waveform. Its value is (W, D) float32."""
+
+    name, key, fed, inputs = "voice", "voice", ("waveform",), ("voice",)
+
+    def arrays(self) -> tuple[ArraySpec, ...]:
+        """Return the one declaration: (`MAX_WINDOWS`, D) float32 with a mask over windows."""
+        return (ArraySpec("voice", (MAX_WINDOWS, VOICE_SIZE), np.float32, padded=True),)
+
+    def to_arrays(self, value: Any, facts: ClipFacts) -> Mapping[str, np.ndarray | None]:
+        """Return the windows. Those of a silent track count as absent."""
+        return {"voice": None if "silent" in facts.reasons else value}
+
+    def derive(self, sources: Mapping[str, Any], cache_dir: Path | None) -> Any:
+        """Compute the features of the waveform's windows."""
+        pcm: Pcm = sources["waveform"]
+        return voice_of_pcm(pcm.samples, pcm.rate_hz)
+
+
 def voice_of_pcm(samples: np.ndarray, rate_hz: int) -> np.ndarray:
-    """Describe a recording by the features of its windows.
+    """Compute the voice features of a waveform's windows.
 
     Args:
-        samples: (S,) int16 mono. It has to be what a 16-bit wav file holds, so that a clip scores alike from the file and
-            straight from the decoder.
-        rate_hz: its sample rate.
+        samples: (S,) int16 mono, as a 16-bit wav file stores them, so that a clip scores alike from its stored waveform and
+            directly from the decoder.
+        rate_hz: sample rate.
 
     Returns:
-        (W, D) float32, W <= `MAX_WINDOWS`; W = 0 for less than `LEAST_VOICE_S` of sound.
+        (W, D) float32 with W <= `MAX_WINDOWS`; W = 0 for a waveform shorter than `LEAST_VOICE_S`.
     """
     waveform = voice_waveform(samples, rate_hz)
-    return describe(waveform) if long_enough(waveform) else np.zeros((0, VOICE_SIZE), np.float32)
+    return window_features(waveform) if long_enough(waveform) else np.zeros((0, VOICE_SIZE), np.float32)
 
 
 def long_enough(waveform: np.ndarray) -> bool:
-    """Whether a 16 kHz recording (S,) has enough sound to be judged."""
+    """Return whether a 16 kHz waveform (S,) is long enough to be scored."""
     return len(waveform) >= LEAST_VOICE_S * VOICE_RATE_HZ
 
 
-def describe(waveform: np.ndarray, features: Callable[[np.ndarray], np.ndarray] | None = None) -> np.ndarray:
-    """The features (W, D) float32 of a 16 kHz recording (S,): `voice_features`, or others, of its windows."""
+def window_features(waveform: np.ndarray, features: Callable[[np.ndarray], np.ndarray] | None = None) -> np.ndarray:
+    """Return the features (W, D) float32 of a 16 kHz waveform (S,): `voice_features`, or others, of each window."""
     return np.stack([(features or voice_features)(window) for window in voice_windows(waveform)])
 
 
 def voice_waveform(samples: np.ndarray, rate_hz: int, *, trim: bool = True) -> np.ndarray:
-    """(S,) int16 mono at `rate_hz` as float32 in [-1, 1] at `VOICE_RATE_HZ`, no longer than `LONGEST_VOICE_S`.
+    """Convert (S,) int16 mono at `rate_hz` to float32 in [-1, 1] at `VOICE_RATE_HZ`, at most `LONGEST_PCM_S` long.
 
-    With `trim`, digital silence at both ends is cut off: a clip's sound may have been padded to the length of its pictures.
+    With `trim`, digital silence at both ends is cut off: the waveform may have been padded to the duration of the video.
     """
-    samples = samples[: LONGEST_VOICE_S * rate_hz]
+    samples = samples[: LONGEST_PCM_S * rate_hz]
     if trim:
         sounding = np.flatnonzero(samples)
         samples = samples[sounding[0] : sounding[-1] + 1] if len(sounding) else samples[:0]
@@ -85,72 +126,30 @@ def voice_waveform(samples: np.ndarray, rate_hz: int, *, trim: bool = True) -> n
     return waveform if rate_hz == VOICE_RATE_HZ else soxr.resample(waveform, rate_hz, VOICE_RATE_HZ)
 
 
-class VoiceSamples:
-    """Gathers a clip's samples block by block, as a wav file would hold them, up to the longest that is looked at."""
-
-    def __init__(self, rate_hz: int) -> None:
-        """Expect blocks at `rate_hz`."""
-        self._rate_hz = rate_hz
-        self._parts: list[np.ndarray] = []
-        self._room = LONGEST_VOICE_S * rate_hz
-
-    def keep(self, samples: np.ndarray) -> None:
-        """Take (S,) float32 samples in."""
-        part = to_pcm16(samples[: self._room])
-        self._room -= len(part)
-        self._parts.append(part)
-
-    @property
-    def pcm(self) -> np.ndarray:
-        """(S,) int16, everything that was kept."""
-        return np.concatenate([np.zeros(0, np.int16), *self._parts])
-
-
-def pcm_of_wav(path: Path) -> tuple[np.ndarray, int]:
-    """The samples (S,) int16 of a mono 16-bit wav file, up to the longest that is looked at, and their rate in Hz.
-
-    Raises:
-        OSError: it cannot be read.
-        ValueError: it is something else, or holds no sample.
-    """
-    try:
-        with wave.open(str(path), "rb") as file:
-            if (file.getnchannels(), file.getsampwidth()) != (1, 2):
-                raise ValueError(f"{path} is not mono 16-bit")
-            rate_hz = file.getframerate()
-            content = file.readframes(LONGEST_VOICE_S * rate_hz)
-    except (wave.Error, EOFError) as error:
-        raise ValueError(f"{path} is not a wav file: {error}") from None
-    samples = np.frombuffer(content[: len(content) // 2 * 2], "<i2")
-    if len(samples) == 0:
-        raise ValueError(f"{path} holds no sample")
-    return samples, rate_hz
-
-
-def trim_and_level(waveform: np.ndarray) -> np.ndarray:
-    """Cut silence from both ends (35 dB under the loud parts) and set the active parts to an RMS of 0.1."""
+def trim_and_scale(waveform: np.ndarray) -> np.ndarray:
+    """Cut silence from both ends (35 dB below the loud parts) and scale the active parts to an RMS of 0.1."""
     if len(waveform) < VOICE_RATE_HZ // 10:
         return waveform.astype(np.float32)
-    power = uniform_filter1d(waveform.astype(np.float64) ** 2, 400)[::160] + 1e-12
+    power = uniform_filter1d(waveform.astype(np.float64) ** 2, TRIM_MARGIN)[::HOP] + 1e-12
     loud = np.flatnonzero(power > np.percentile(power, 95) * 10 ** (-TRIM_DB / 10))
-    cut = waveform[max(0, loud[0] * 160 - 400) : loud[-1] * 160 + 400]
-    power = uniform_filter1d(cut.astype(np.float64) ** 2, 400)[::160]
+    cut = waveform[max(0, loud[0] * HOP - TRIM_MARGIN) : loud[-1] * HOP + TRIM_MARGIN]
+    power = uniform_filter1d(cut.astype(np.float64) ** 2, TRIM_MARGIN)[::HOP]
     active = power[power >= np.percentile(power, 95) * 1e-3]
     return (cut * 0.1 / np.sqrt(active.mean() + 1e-10)).astype(np.float32)
 
 
 def voice_windows(waveform: np.ndarray) -> list[np.ndarray]:
-    """Cut a 16 kHz waveform (S,) into at most `MAX_WINDOWS` evenly spread windows of `WINDOW_S` (shorter: one)."""
-    sound = trim_and_level(waveform)
+    """Cut a 16 kHz waveform (S,) into at most `MAX_WINDOWS` evenly spaced windows of `WINDOW_S`; a shorter one gives one window."""
+    active = trim_and_scale(waveform)
     width = int(WINDOW_S * VOICE_RATE_HZ)
-    if len(sound) <= width:
-        return [sound]
-    count = min(MAX_WINDOWS, int(np.ceil((len(sound) - width) / (HOP_S * VOICE_RATE_HZ))) + 1)
-    return [sound[start : start + width] for start in np.linspace(0, len(sound) - width, count).astype(int)]
+    if len(active) <= width:
+        return [active]
+    count = min(MAX_WINDOWS, int(np.ceil((len(active) - width) / (WINDOW_HOP_S * VOICE_RATE_HZ))) + 1)
+    return [active[start : start + width] for start in np.linspace(0, len(active) - width, count).astype(int)]
 
 
 def _linear_bank(filters: int, bins: int, low_hz: float, high_hz: float) -> np.ndarray:
-    """Triangular filters of equal width (filters, bins)."""
+    """Return triangular filters of equal width (filters, bins)."""
     hertz = np.linspace(0, VOICE_RATE_HZ / 2, bins)
     edges = np.linspace(low_hz, high_hz, filters + 2)
     step = edges[1] - edges[0]
@@ -159,23 +158,23 @@ def _linear_bank(filters: int, bins: int, low_hz: float, high_hz: float) -> np.n
 
 @cache
 def _banks() -> dict[str, np.ndarray]:
-    """The filterbanks by name, each (filters, 257)."""
+    """Return the filterbanks by name, each (filters, `N_BINS`)."""
     return {
-        "lfcc_7k": _linear_bank(40, 257, 50, 7000),
-        "lfcc_5k5": _linear_bank(40, 257, 50, 5500),
-        "mfcc_5k5": librosa.filters.mel(sr=VOICE_RATE_HZ, n_fft=512, n_mels=40, fmin=50, fmax=5500, norm=None),
-        "bands": _linear_bank(16, 257, 50, 5500),
+        "lfcc_7k": _linear_bank(40, N_BINS, 50, 7000),
+        "lfcc_5k5": _linear_bank(40, N_BINS, 50, 5500),
+        "mfcc_5k5": librosa.filters.mel(sr=VOICE_RATE_HZ, n_fft=N_FFT, n_mels=40, fmin=50, fmax=5500, norm=None),
+        "bands": _linear_bank(16, N_BINS, 50, 5500),
     }
 
 
 def _delta(series: np.ndarray) -> np.ndarray:
-    """Five-point regression slope along the frames of (C, T)."""
+    """Return the five-point regression slope along the frames of (C, T)."""
     padded = np.pad(series, ((0, 0), (2, 2)), mode="edge")
     return (2 * (padded[:, 4:] - padded[:, :-4]) + padded[:, 3:-1] - padded[:, 1:-3]) / 10
 
 
 def cepstral_dynamics(power: np.ndarray, bank: np.ndarray, floor: float, active: np.ndarray) -> np.ndarray:
-    """Log standard deviation of 20 cepstra, their deltas and delta-deltas over the active frames (60,)."""
+    """Return the log standard deviation of 20 cepstra, their deltas and delta-deltas over the active frames (60,)."""
     cepstra = dct(np.log(bank @ power + floor), axis=0, norm="ortho")[:20]
     slope = _delta(cepstra)
     parts = [part[:, active].std(1) for part in (cepstra, slope, _delta(slope))]
@@ -183,7 +182,7 @@ def cepstral_dynamics(power: np.ndarray, bank: np.ndarray, floor: float, active:
 
 
 def standardised_moment(values: np.ndarray, order: int) -> np.ndarray:
-    """Mean of ((x - mean) / sd) ** order along the frames of (C, T); 0 where nothing varies."""
+    """Return the mean of ((x - mean) / sd) ** order along the frames of (C, T); 0 where nothing varies."""
     centred = values - values.mean(1, keepdims=True)
     variance = (centred**2).mean(1)
     still = variance < 1e-12
@@ -191,7 +190,7 @@ def standardised_moment(values: np.ndarray, order: int) -> np.ndarray:
 
 
 def band_dynamics(log_bands: np.ndarray, active: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Size of the first and second differences (32,), and kurtosis of changes with skew of levels (32,), per band."""
+    """Return per band the mean size of first and second differences (32,), and their kurtosis with the skew of levels (32,)."""
     first = np.diff(log_bands, axis=1)
     second = np.diff(first, axis=1)
     size = [np.abs(first[:, active[1:]]).mean(1), np.abs(second[:, active[1:-1]]).mean(1)]
@@ -201,13 +200,13 @@ def band_dynamics(log_bands: np.ndarray, active: np.ndarray) -> tuple[np.ndarray
 
 
 def phase_regularity(window: np.ndarray, active: np.ndarray) -> np.ndarray:
-    """How regular the second differences of phase are over time and frequency, in 8 bands up to 5.5 kHz (32,)."""
-    spectrum = librosa.stft(window, n_fft=1024, hop_length=160, win_length=800)[:353]
+    """Measure the regularity of second phase differences over time and frequency, in 8 bands up to 5.5 kHz (32,)."""
+    spectrum = librosa.stft(window, n_fft=PHASE_FFT, hop_length=HOP, win_length=PHASE_WINDOW)[:PHASE_BINS]
     size = np.abs(spectrum)
     unit = spectrum / (size + 1e-12)
     over_time = unit[:, 2:] * np.conj(unit[:, 1:-1]) ** 2 * unit[:, :-2] * size[:, 1:-1]
     over_band = unit[2:] * np.conj(unit[1:-1]) ** 2 * unit[:-2] * size[1:-1]
-    edges = np.linspace(4, 352, 9).astype(int)
+    edges = np.linspace(LOWEST_PHASE_BIN, PHASE_BINS - 1, PHASE_BANDS + 1).astype(int)
     values = []
     for low, high in zip(edges[:-1], edges[1:], strict=True):
         for field, weight, frames in (
@@ -220,11 +219,11 @@ def phase_regularity(window: np.ndarray, active: np.ndarray) -> np.ndarray:
 
 
 def voice_features(waveform: np.ndarray) -> np.ndarray:
-    """Describe one window of 16 kHz voice (S,), padded to 0.3 s, by its blocks one after the other (D,) float32."""
+    """Compute the features (D,) float32 of one 16 kHz window (S,), padded to `SHORTEST_S`: its blocks one after the other."""
     waveform = np.pad(waveform, (0, max(0, int(SHORTEST_S * VOICE_RATE_HZ) - len(waveform))))
-    power = np.abs(librosa.stft(waveform, n_fft=512, hop_length=160, win_length=320)) ** 2
+    power = np.abs(librosa.stft(waveform, n_fft=N_FFT, hop_length=HOP, win_length=FFT_WINDOW)) ** 2
     floor = FLOOR * power.sum(0).mean() / power.shape[0] + 1e-12
-    energy = power[2:224].sum(0)
+    energy = power[SPEECH_BINS].sum(0)
     active = energy > np.percentile(energy, 95) * 10 ** (-ACTIVE_DB / 10)
     if active.sum() < LEAST_ACTIVE_FRAMES:
         active[:] = True

@@ -3,19 +3,165 @@
 from __future__ import annotations
 
 import wave
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import soxr
+from pydantic import Field, model_validator
 
-from utils.media.decode import AudioBlock, StreamFacts
+from utils.config import Section
+from utils.features.base import FEATURES, SAMPLES, ArraySpec, ClipPass, Extractor, Feature
+from utils.features.clip import ClipFacts
+
+if TYPE_CHECKING:
+    from utils.features.config import FeatureConfig
+    from utils.media.decode import AudioBlock, StreamFacts
 
 SAMPLES_PER_BLOCK = 1 << 17
 DURATION_STEP_S = 0.01
 SILENCE_PER_BLOCK_S = 10.0
 LONGEST_SILENCE_S = 4 * 3600
 """Padding stops here: a damaged frame rate can declare years, and memory would go before they are over."""
+
+LONGEST_PCM_S = 600
+"""Only the beginning of a longer audio clip is kept in memory for features that are derived from the waveform."""
+
+
+class AudioFeatureConfig(Section):
+    """Settings of the waveform and of the mel-spectrogram image; the defaults are librosa's, which both systems used."""
+
+    sample_rate_hz: int = Field(22050, ge=4000, le=96000)
+    n_fft: int = Field(2048, ge=64, multiple_of=2)
+    hop_length: int = Field(512, ge=16)
+    n_mels: int = Field(128, ge=8, le=512)
+    image_size_px: int = Field(256, ge=16, le=2048, description="width and height of the image")
+    jpeg_quality: int = Field(95, ge=1, le=100)
+    length: Literal["clip", "stream"] = Field(
+        "clip", description="clip: pad with silence to the clip's duration in steps of 10 ms, as the published code did"
+    )
+
+    @model_validator(mode="after")
+    def _windows_leave_no_gap(self) -> AudioFeatureConfig:
+        if self.hop_length > self.n_fft:
+            raise ValueError(
+                f"hop_length {self.hop_length} is longer than n_fft {self.n_fft}: samples would be skipped"
+            )
+        return self
+
+
+@dataclass(frozen=True)
+class Pcm:
+    """The first `LONGEST_PCM_S` seconds of a waveform.
+
+    Attributes:
+        samples: (S,) int16 mono, exactly as a 16-bit wav file stores them.
+        rate_hz: sample rate.
+    """
+
+    samples: np.ndarray
+    rate_hz: int
+
+
+@FEATURES.register("waveform", AudioFeatureConfig)
+class WaveformFeature(Feature):
+    """The mono waveform. It is stored as a wav file during the pass, and its value is the `Pcm` that others derive from."""
+
+    name, key, fed, inputs = "waveform", "audio", (SAMPLES,), ()
+    folder, suffix, named_by_stem = "wav_file", ".wav", True
+
+    @classmethod
+    def stored_fields(cls, config: FeatureConfig) -> dict[str, Any]:
+        """Return nothing: the mel-spectrogram image declares the shared section."""
+        return {}
+
+    def arrays(self) -> tuple[ArraySpec, ...]:
+        """Return no declaration: models use features that are derived from the waveform."""
+        return ()
+
+    def to_arrays(self, value: Any, facts: ClipFacts) -> Mapping[str, np.ndarray | None]:
+        """Return no array."""
+        return {}
+
+    def extractor(self, clip: ClipPass) -> Extractor:
+        """Write the wav file where the pass has an output path, and keep the samples where features derive from them."""
+        return WaveformExtractor(self.config.audio.sample_rate_hz, clip)
+
+    def read(self, path: Path, facts: ClipFacts) -> Any:
+        """Return the beginning of the wav file."""
+        return pcm_of_wav(path)
+
+
+class WaveformExtractor(Extractor):
+    """Writes the wav file and keeps the beginning of the waveform, each where it is needed."""
+
+    def __init__(self, rate_hz: int, clip: ClipPass) -> None:
+        """Expect samples at `rate_hz`."""
+        self._rate_hz = rate_hz
+        self._path = clip.output_paths.get(WaveformFeature.name)
+        self._writer: WavWriter | None = None
+        self._pcm = PcmBuffer(rate_hz) if WaveformFeature.name in clip.sources else None
+
+    def add_samples(self, samples: np.ndarray) -> None:
+        """Append samples. The first ones open the wav file, so a clip without audio has none."""
+        if self._path is not None:
+            self._writer = self._writer or WavWriter(self._path, self._rate_hz)
+            self._writer.write(samples)
+        if self._pcm is not None:
+            self._pcm.add(samples)
+
+    def finish(self) -> Any:
+        """Return the samples; `None` without audio, or where no feature derives from them."""
+        pcm = None if self._pcm is None else self._pcm.pcm()
+        return pcm if pcm is not None and len(pcm.samples) else None
+
+    def close(self) -> None:
+        """Complete the wav file."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+class PcmBuffer:
+    """Collects the beginning of a waveform block by block, as a wav file would store it."""
+
+    def __init__(self, rate_hz: int) -> None:
+        """Expect samples at `rate_hz`."""
+        self._rate_hz = rate_hz
+        self._parts: list[np.ndarray] = []
+        self._room = LONGEST_PCM_S * rate_hz
+
+    def add(self, samples: np.ndarray) -> None:
+        """Append (S,) float32 samples."""
+        part = to_pcm16(samples[: self._room])
+        self._room -= len(part)
+        self._parts.append(part)
+
+    def pcm(self) -> Pcm:
+        """Return the samples so far."""
+        return Pcm(np.concatenate([np.zeros(0, np.int16), *self._parts]), self._rate_hz)
+
+
+def pcm_of_wav(path: Path) -> Pcm:
+    """Read the beginning of a mono 16-bit wav file.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is of another kind, or holds no sample.
+    """
+    try:
+        with wave.open(str(path), "rb") as file:
+            if (file.getnchannels(), file.getsampwidth()) != (1, 2):
+                raise ValueError(f"{path} is not mono 16-bit")
+            rate_hz = file.getframerate()
+            content = file.readframes(LONGEST_PCM_S * rate_hz)
+    except (wave.Error, EOFError) as error:
+        raise ValueError(f"{path} is not a wav file: {error}") from None
+    samples = np.frombuffer(content[: len(content) // 2 * 2], "<i2")
+    if len(samples) == 0:
+        raise ValueError(f"{path} holds no sample")
+    return Pcm(samples, rate_hz)
 
 
 def clip_length_samples(facts: StreamFacts) -> int:
@@ -96,7 +242,7 @@ class WavWriter:
 
     def __init__(self, path: Path, rate_hz: int) -> None:
         """Open `path` for writing."""
-        self._file = wave.open(str(path), "wb")  # noqa: SIM115  (closed by __exit__)
+        self._file = wave.open(str(path), "wb")  # noqa: SIM115  (closed by `close`)
         self._file.setnchannels(1)
         self._file.setsampwidth(2)
         self._file.setframerate(rate_hz)
@@ -105,10 +251,14 @@ class WavWriter:
         """Append (S,) float32 samples; values beyond [-1, 1] are clipped."""
         self._file.writeframesraw(to_pcm16(samples).tobytes())
 
+    def close(self) -> None:
+        """Complete the header and close the file."""
+        self._file.close()
+
     def __enter__(self) -> WavWriter:
         """Return the writer itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Complete the header and close the file."""
-        self._file.close()
+        """Close the file."""
+        self.close()

@@ -1,16 +1,26 @@
-"""What the experts see of a face: pairs of consecutive frames, and the mouth over time."""
+"""Face features: pairs of consecutive frames of one tracked face, and its mouth over time."""
 
 from __future__ import annotations
 
 import zipfile
 import zlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
+from utils.features.base import FEATURES, FRAMES, ArraySpec, ClipPass, Extractor, Feature
+from utils.features.clip import ClipFacts
 from utils.features.face.crops import CROP_PX, FaceCrops
+
+if TYPE_CHECKING:
+    from utils.features.config import FeatureConfig
+
+FACE_VERSION = 1
+"""Increase it when the same frames give other face features than before; only features with faces are then extracted again."""
 
 PAIRS = 16
 PAIR_PX = 112
@@ -18,19 +28,19 @@ PAIR_SHAPE = (2, PAIR_PX, PAIR_PX, 3)
 MOUTH_HZ = 25
 MOUTH_ROWS, MOUTH_COLUMNS = 24, 28
 MAX_MOUTH_FRAMES = 128
-"""MAX_T: what the window holds at 20 frames a second; of a slower clip the beginning counts."""
+"""Mouth frames of the face window at 20 frames per second; of a slower clip only the beginning is used."""
 
 MOUTH_IN_CROP = (slice(116, 196), slice(68, 156))
 
 
 @dataclass(frozen=True)
 class FaceFeatures:
-    """A clip's face, as it lies on disk.
+    """The face of a clip, as it is stored.
 
     Attributes:
-        pairs: (16, 2, 112, 112, 3) uint8 RGB: consecutive frames, evenly spread over the time that the face was followed.
-        mouth: (T', 24, 28) uint8 grey levels at 25 frames a second, 1 <= T' <= `MAX_MOUTH_FRAMES`.
-        start_s: time of the first of them, on the clock of the clip's sound (its first sample is at 0).
+        pairs: (16, 2, 112, 112, 3) uint8 RGB: consecutive frames, evenly spaced over the time in which the face was tracked.
+        mouth: (T', 24, 28) uint8 grey levels at 25 frames per second, 1 <= T' <= `MAX_MOUTH_FRAMES`.
+        start_s: time of the first mouth frame on the clock of the waveform, whose first sample is at 0.
     """
 
     pairs: np.ndarray
@@ -38,8 +48,87 @@ class FaceFeatures:
     start_s: float
 
 
-def describe_faces(face: FaceCrops) -> FaceFeatures:
-    """What the experts see of a face's crops, which need at least two frames; `start_s` is the first frame's own time."""
+@FEATURES.register("face", bool)
+class FaceFeature(Feature):
+    """One tracked, aligned face in the middle of the clip. Its value is `FaceFeatures`, or `None` without a face."""
+
+    name, key, fed, inputs = "face", "face", (FRAMES,), ("face", "mouth")
+    folder, suffix, needs_length = "face_feature", ".npz", True
+
+    @classmethod
+    def stored_fields(cls, config: FeatureConfig) -> dict[str, Any]:
+        """Return the version where faces are stored; features without faces keep their fingerprint."""
+        return {cls.key: FACE_VERSION} if config.face else {}
+
+    @classmethod
+    def adapt(cls, config: FeatureConfig, stored: Mapping[str, Any]) -> FeatureConfig:
+        """Accept files with faces where none are requested."""
+        return config.with_setting(cls.key, True) if stored.get(cls.key) == FACE_VERSION else config
+
+    def require(self) -> None:
+        """Check that the face detector's weights are present."""
+        from utils.features.face.detector import require_weights
+
+        require_weights()
+
+    def arrays(self) -> tuple[ArraySpec, ...]:
+        """Return two declarations: `face` (16, 2, 112, 112, 3) uint8, and `mouth` (128, 24, 28) uint8 with a mask over frames."""
+        return (
+            ArraySpec("face", (PAIRS, *PAIR_SHAPE), np.uint8),
+            ArraySpec("mouth", (MAX_MOUTH_FRAMES, MOUTH_ROWS, MOUTH_COLUMNS), np.uint8, padded=True),
+        )
+
+    def to_arrays(self, value: Any, facts: ClipFacts) -> Mapping[str, np.ndarray | None]:
+        """Return pairs and mouth."""
+        return {"face": None if value is None else value.pairs, "mouth": None if value is None else value.mouth}
+
+    def extractor(self, clip: ClipPass) -> Extractor:
+        """Start tracking."""
+        return FaceExtractor(clip)
+
+    def write(self, path: Path, value: Any) -> None:
+        """Write the face; a clip without one gets arrays of length 0."""
+        write_face(path, value)
+
+    def read(self, path: Path, facts: ClipFacts) -> Any:
+        """Return the stored face; `None` for a clip without one."""
+        return read_face(path)
+
+
+class FaceExtractor(Extractor):
+    """Tracks the face during the pass, then aligns it."""
+
+    def __init__(self, clip: ClipPass) -> None:
+        """Expect the frames of a pass."""
+        # The window module imports a decoder, which only a decoding process should load.
+        from utils.features.face.window import FaceWindow
+
+        self._clip = clip
+        self._window = FaceWindow(clip.facts, max_frames=clip.max_frames)
+
+    def add_frame(self, frame: np.ndarray) -> None:
+        """Track the face in a frame."""
+        self._window.add(frame)
+
+    def finish(self) -> Any:
+        """Return the face on the clock of the waveform; `None` without a face."""
+        crops = self._crops()
+        if crops is None:
+            return None
+        face = face_features(crops)
+        return replace(face, start_s=face.start_s - (self._clip.facts.sound_start_s or 0.0))
+
+    def _crops(self) -> FaceCrops | None:
+        from utils.features.face.window import clip_faces
+
+        if not self._window.misplaced:
+            return self._window.crops()
+        # The container declared frames that do not exist: decode again, now that their number is known.
+        return clip_faces(self._clip.path, max_frames=self._clip.max_frames, n_frames=self._clip.facts.n_frames)
+
+
+def face_features(face: FaceCrops) -> FaceFeatures:
+    """Return the features of a face's crops, at least two frames; `start_s` is the presentation time of the first one."""
     first = np.round(np.linspace(0, len(face.crops) - 2, PAIRS)).astype(int)
     needed = {number: halved(face.crops[number]) for number in np.union1d(first, first + 1)}
     pairs = np.stack([np.stack([needed[number], needed[number + 1]]) for number in first])
@@ -47,7 +136,7 @@ def describe_faces(face: FaceCrops) -> FaceFeatures:
 
 
 def write_face(path: Path, face: FaceFeatures | None) -> None:
-    """Write a face, or the note that a clip has none, to an `.npz` file: arrays of length 0."""
+    """Write a face to an `.npz` file; `None` gives arrays of length 0."""
     pairs = np.zeros((0, *PAIR_SHAPE), np.uint8) if face is None else face.pairs
     mouth = np.zeros((0, MOUTH_ROWS, MOUTH_COLUMNS), np.uint8) if face is None else face.mouth
     with open(path, "wb") as file:
@@ -55,20 +144,20 @@ def write_face(path: Path, face: FaceFeatures | None) -> None:
 
 
 def read_face(path: Path) -> FaceFeatures | None:
-    """What `write_face` wrote.
+    """Return what `write_face` wrote.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: it is something else, or damaged.
+        OSError: the file cannot be read.
+        ValueError: the file is of another kind, or damaged.
     """
     try:
         stored = np.load(path, allow_pickle=False)
         if not isinstance(stored, np.lib.npyio.NpzFile):
-            raise ValueError(f"{path} is no archive")
+            raise ValueError(f"{path} is not an archive")
         with stored:
             pairs, mouth, start_s = stored["pairs"], stored["mouth"], stored["start_s"]
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, RuntimeError) as error:
-        raise ValueError(f"{path} is not whole: {error}") from None
+        raise ValueError(f"{path} is incomplete: {error}") from None
     found = [(array.dtype, array.shape[1:]) for array in (pairs, mouth)]
     expected = [(np.dtype(np.uint8), PAIR_SHAPE), (np.dtype(np.uint8), (MOUTH_ROWS, MOUTH_COLUMNS))]
     if found != expected or start_s.dtype != np.float64 or start_s.shape or not np.isfinite(start_s):
@@ -81,18 +170,18 @@ def read_face(path: Path) -> FaceFeatures | None:
 
 
 def halved(crop: np.ndarray) -> np.ndarray:
-    """A crop (224, 224, 3) at half its size."""
+    """Return a crop (224, 224, 3) at half its size."""
     return cv2.resize(crop, (PAIR_PX, PAIR_PX), interpolation=cv2.INTER_AREA)
 
 
 def mouth_series(crops: np.ndarray, times_s: np.ndarray) -> np.ndarray:
-    """The mouth of aligned crops (T, 224, 224, 3) at times (T,), as grey levels (T', 24, 28) uint8 at `MOUTH_HZ`."""
+    """Return the mouth of aligned crops (T, 224, 224, 3) at times (T,): grey levels (T', 24, 28) uint8 at `MOUTH_HZ`."""
     if crops.shape[1:] != (CROP_PX, CROP_PX, 3):
         raise ValueError(f"crops are (T, {CROP_PX}, {CROP_PX}, 3), not {crops.shape}")
     grey = (cv2.cvtColor(crop[MOUTH_IN_CROP], cv2.COLOR_RGB2GRAY) for crop in crops)
     size = (MOUTH_COLUMNS, MOUTH_ROWS)
     small = np.stack([cv2.resize(picture, size, interpolation=cv2.INTER_AREA) for picture in grey]).astype(np.float32)
-    # A last frame that falls on the grid but for round-off belongs to it.
+    # The tolerance keeps a last frame that misses the grid only by round-off.
     count = min(MAX_MOUTH_FRAMES, int((times_s[-1] - times_s[0]) * MOUTH_HZ + 1e-3) + 1)
     grid = times_s[0] + np.arange(count) / MOUTH_HZ
     right = np.searchsorted(times_s, grid).clip(1, len(times_s) - 1)

@@ -1,0 +1,273 @@
+"""The interface of a feature: what it is fed, how it is extracted and stored, and which arrays it gives to a batch.
+
+A feature is one file of this package that registers one class. The decoding pass, the feature store, samples, batches and the
+selection of inputs are generic over these declarations, so adding a feature needs one file and one import.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from utils.features.clip import ClipFacts
+from utils.registry import Registry
+
+if TYPE_CHECKING:
+    from utils.features.config import FeatureConfig
+    from utils.media.decode import StreamFacts
+
+FRAMES, SAMPLES = "frames", "samples"
+"""What the decoding pass feeds: (H, W, 3) uint8 RGB frames, and (S,) float32 mono samples at `features.audio.sample_rate_hz`."""
+
+
+@dataclass(frozen=True)
+class MaskedArray:
+    """One array of a sample.
+
+    Attributes:
+        values: zeros where `mask` is false.
+        mask: bool over the leading axes of `values`; shape () for an array that is present or absent as a whole.
+    """
+
+    values: np.ndarray
+    mask: np.ndarray
+
+
+@dataclass(frozen=True)
+class ArraySpec:
+    """Declaration of one array that a feature gives to a batch.
+
+    Attributes:
+        name: the key in `Batch.inputs`.
+        shape: shape of one clip's array, padding included.
+        dtype: numpy type.
+        padded: whether clips may have fewer entries along the first axis. The mask then has shape (shape[0],), else ().
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: type
+    padded: bool = False
+
+    def fill(self, array: np.ndarray | None) -> MaskedArray:
+        """Return `array` padded with zeros to the declared shape, with its mask.
+
+        `None` gives zeros and a false mask. So does an array of another shape when the array is not padded.
+        """
+        if not self.padded and array is not None and array.shape == self.shape:
+            return MaskedArray(array, np.ones((), bool))
+        values = np.zeros(self.shape, self.dtype)
+        mask = np.zeros(self.shape[:1] if self.padded else (), bool)
+        if self.padded and array is not None:
+            values[: len(array)] = array
+            mask[: len(array)] = True
+        return MaskedArray(values, mask)
+
+
+@dataclass(frozen=True)
+class ClipPass:
+    """A running decoding pass, as extractors see it.
+
+    Attributes:
+        path: the clip.
+        facts: findings of the pass so far; complete when the extractors are finished.
+        max_frames: number of frames after which the pass ends early; `None` for all.
+        output_paths: feature name -> file to write during the pass, for features too large to hold in memory.
+        sources: names of the features that other requested features are derived from.
+    """
+
+    path: Path
+    facts: StreamFacts
+    max_frames: int | None = None
+    output_paths: Mapping[str, Path] = field(default_factory=dict)
+    sources: Collection[str] = ()
+
+
+class Extractor:
+    """Computes one feature of one clip while the clip is decoded. It is a context manager; `close` always runs."""
+
+    def add_frame(self, frame: np.ndarray) -> None:
+        """Take the next (H, W, 3) uint8 RGB frame, a view of the decoder's memory in coded orientation."""
+        raise NotImplementedError
+
+    def add_samples(self, samples: np.ndarray) -> None:
+        """Take the next (S,) float32 mono samples in [-1, 1]."""
+        raise NotImplementedError
+
+    def finish(self) -> Any:
+        """Return the feature's value after the last frame and sample; `None` when the clip has none.
+
+        Raises:
+            MediaError: the clip cannot be read.
+        """
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Release files."""
+
+    def __enter__(self) -> Extractor:
+        """Return the extractor itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        """Release files."""
+        self.close()
+
+
+class Feature(ABC):
+    """One kind of feature.
+
+    A feature is *streamed* when it is fed frames or samples: it implements `extractor`. It is *derived* when it is fed other
+    features: it implements `derive`, and is recomputed from their stored form.
+
+    Attributes:
+        name: the registered name.
+        key: the key of its settings below `features` in the config.
+        fed: `FRAMES`, `SAMPLES`, or names of other features.
+        inputs: names of the arrays that it gives to a batch.
+        folder: folder of its files below `<split>_raw`; empty for a feature that is not stored.
+        suffix: suffix of its files.
+        named_by_stem: whether a file is named after the clip's stem instead of its whole name.
+        needs_length: whether extraction depends on the number of frames before they are decoded.
+    """
+
+    name: ClassVar[str]
+    key: ClassVar[str]
+    fed: ClassVar[tuple[str, ...]]
+    inputs: ClassVar[tuple[str, ...]]
+    folder: ClassVar[str] = ""
+    suffix: ClassVar[str] = ""
+    named_by_stem: ClassVar[bool] = False
+    needs_length: ClassVar[bool] = False
+
+    def __init__(self, config: FeatureConfig, stored_config: FeatureConfig | None = None) -> None:
+        """Bind the feature to a config; `stored_config` is that of files on disk that serve this one (see `adapt`)."""
+        self.config = config
+        self.stored_config = stored_config or config
+
+    @classmethod
+    def enabled(cls, config: FeatureConfig) -> bool:
+        """Return whether the config requests the feature, so that the extractor stores it."""
+        return config.setting(cls.key) not in (None, False)
+
+    @classmethod
+    def enable(cls, config: FeatureConfig) -> FeatureConfig:
+        """Return the config with the feature switched on by its defaults."""
+        return config if cls.enabled(config) else config.with_setting(cls.key, True)
+
+    @classmethod
+    def stored_fields(cls, config: FeatureConfig) -> dict[str, Any]:
+        """Return the settings that decide the stored files. They enter the fingerprint, under `key`."""
+        setting = config.setting(cls.key)
+        if not cls.folder or not cls.enabled(config):
+            return {}
+        return {cls.key: setting.model_dump() if hasattr(setting, "model_dump") else setting}
+
+    @classmethod
+    def adapt(cls, config: FeatureConfig, stored: Mapping[str, Any]) -> FeatureConfig:
+        """Return `config` changed to that of stored files which serve it as well.
+
+        Args:
+            config: the requested config.
+            stored: `FeatureConfig.stored` of the files.
+        """
+        optional = bool(cls.folder) and cls.key in stored and not cls.enabled(config)
+        return config.with_setting(cls.key, stored[cls.key]) if optional else config
+
+    def check(self) -> None:  # noqa: B027  (most features need no more than their defaults)
+        """Check that the config has the settings that the feature needs.
+
+        Raises:
+            UsageError: names the setting.
+        """
+
+    def require(self) -> None:  # noqa: B027  (most features need no weights or packages)
+        """Check, before any clip is read, that weights and packages are installed.
+
+        Raises:
+            UsageError: names the missing part.
+        """
+
+    @abstractmethod
+    def arrays(self) -> tuple[ArraySpec, ...]:
+        """Return the declarations of the arrays named by `inputs`."""
+
+    @abstractmethod
+    def to_arrays(self, value: Any, facts: ClipFacts) -> Mapping[str, np.ndarray | None]:
+        """Return the arrays of a value, unpadded; `None` for one that carries no information."""
+
+    def extractor(self, clip: ClipPass) -> Extractor:
+        """Start the extraction of a clip; streamed features only."""
+        raise NotImplementedError
+
+    def derive(self, sources: Mapping[str, Any], cache_dir: Path | None) -> Any:
+        """Compute the value from those of the features in `fed`; derived features only.
+
+        Args:
+            sources: feature name -> value, none of them `None`.
+            cache_dir: folder for expensive results, keyed by content; `None` keeps nothing.
+        """
+        raise NotImplementedError
+
+    def expected(self, facts: ClipFacts) -> bool:
+        """Return whether a clip with these facts has a stored file."""
+        return facts.n_frames > 0 if FRAMES in self.fed else facts.has_audio
+
+    def write(self, path: Path, value: Any) -> None:
+        """Write a value, which is `None` for a clip without one."""
+        raise NotImplementedError
+
+    def read(self, path: Path, facts: ClipFacts) -> Any:
+        """Return what `write` wrote.
+
+        Raises:
+            OSError: the file cannot be read.
+            ValueError: the file is damaged or of another kind.
+        """
+        raise NotImplementedError
+
+    @property
+    def is_derived(self) -> bool:
+        """Whether the feature is computed from other features."""
+        return not {FRAMES, SAMPLES} & set(self.fed)
+
+
+FEATURES: Registry[Any, Feature] = Registry("feature")
+"""Features by name. A name maps to the type of its settings and to the `Feature` class."""
+
+
+def feature_classes() -> dict[str, type[Feature]]:
+    """Return every registered feature class by name."""
+    return {name: FEATURES.get(name).built_class for name in FEATURES}
+
+
+def features_of(inputs: Collection[str]) -> tuple[str, ...]:
+    """Return the names of the features that give these arrays.
+
+    Raises:
+        KeyError: no feature gives one of them.
+    """
+    owners = {array: name for name, feature in feature_classes().items() for array in feature.inputs}
+    return tuple(dict.fromkeys(owners[array] for array in inputs))
+
+
+def with_sources(names: Collection[str]) -> tuple[str, ...]:
+    """Return these features and all that they are derived from, sources first."""
+    ordered: dict[str, None] = {}
+
+    def visit(name: str) -> None:
+        if name in ordered or name in (FRAMES, SAMPLES):
+            return
+        for source in FEATURES.get(name).built_class.fed:
+            visit(source)
+        ordered[name] = None
+
+    for name in names:
+        visit(name)
+    return tuple(ordered)
