@@ -26,8 +26,9 @@ def run(setting: Setting) -> list[Row]:
     )
     clips = open_clips(split, config.data, config.extraction, need_targets=True)
     device = pick_device("auto")
-    learner = Learner(build_model(config.model, config.features).to(device), config.train)
-    loader, begin_epoch = training_batches(clips, config, config.features, device)
+    model = build_model(config.model, config.features).to(device)
+    learner = Learner(model, config.train)
+    loader, begin_epoch = training_batches(clips, config, model.inputs, device)
     begin_epoch(1)
     resident = [(batch.to(device), facts) for batch, facts in loader]
     tasks = {

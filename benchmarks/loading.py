@@ -13,6 +13,7 @@ from benchmarks import reference_implementation
 from benchmarks.clips import link_split
 from benchmarks.measure import compare, cost_rows, one_core
 from benchmarks.setting import Row, Setting
+from dataset.batch import InputLayout
 from dataset.clips import ClipDataset, open_clips
 from dataset.config import DataConfig, ExtractionConfig
 from dataset.extraction import extract_split
@@ -40,8 +41,8 @@ def run(setting: Setting) -> list[Row]:
     split = link_split(folder, setting.clips, len(setting.clips))
     extract_split(split, ExtractionConfig(workers=1), quiet=True)
     clips = open_clips(split, DataConfig(), ExtractionConfig(), need_targets=True)
-    dataset = ClipDataset(clips, split.store.config)
-    stored = [[split.store.covariance_path(name), split.store.picture_path(name)] for name in clips.names]
+    dataset = ClipDataset(clips, InputLayout(split.store.config, ("covariance", "mel")))
+    stored = [[split.store.path(feature, name) for feature in ("covariance", "mel")] for name in clips.names]
     published = [reference_implementation.extract(clip, folder) for clip in setting.clips]
     tasks = {
         "reading the two files": lambda index: [path.read_bytes() for path in stored[index]],

@@ -12,15 +12,21 @@ from benchmarks.clips import link_split
 from benchmarks.measure import compare
 from benchmarks.setting import Row, Setting, row
 from benchmarks.workers import decode_in_workers
-from dataset.batch import collate, make_sample
+from dataset.batch import InputLayout, collate, make_sample
 from engine.checkpoint import Checkpoint
 from engine.predict import PredictOptions, find_videos, score_videos
 from models import build_model
-from models.base import Detector
+from models.base import DetectorModel
+from utils.features.clip import ClipFacts, ClipFeatures
 from utils.features.config import FeatureConfig
-from utils.features.extract import ClipFacts, ClipFeatures
 
 WORKERS = 2
+REFERENCE_FEATURES = FeatureConfig.model_validate(
+    {
+        "video": {"top_k": reference_implementation.TOP_K},
+        "audio": {"image_size_px": reference_implementation.IMAGE_SIZE_PX},
+    }
+)
 
 
 def fresh_checkpoint(backbone: str) -> Checkpoint:
@@ -31,13 +37,12 @@ def fresh_checkpoint(backbone: str) -> Checkpoint:
 
 
 @torch.inference_mode()
-def score_as_published(clip: Path, folder: Path, model: Detector) -> float:
+def score_as_published(clip: Path, folder: Path, model: DetectorModel) -> float:
     """One clip by the published steps, then through the same model."""
     matrix, picture = reference_implementation.extract(clip, folder)
-    features = ClipFeatures(ClipFacts("ok"), np.load(matrix).astype(np.float32), picture.read_bytes())
-    sample = make_sample(
-        0, 0.0, features, top_k=reference_implementation.TOP_K, image_size_px=reference_implementation.IMAGE_SIZE_PX
-    )
+    values = {"covariance": np.load(matrix).astype(np.float32), "mel": picture.read_bytes()}
+    layout = InputLayout(REFERENCE_FEATURES, model.inputs)
+    sample = make_sample(0, 0.0, ClipFeatures(ClipFacts("ok"), values), layout)
     return float(model(collate([sample])).logit)
 
 

@@ -13,10 +13,12 @@ from benchmarks.floor import decode_only
 from benchmarks.measure import Cost, compare, one_core
 from benchmarks.setting import Row, Setting, row
 from dataset.extraction_worker import write_features
+from utils.features.clip import ClipFeatures
 from utils.features.config import FeatureConfig
 from utils.features.covariance import frame_covariance
-from utils.features.extract import ClipFeatures, extract_clip, frame_histograms
-from utils.features.mel import MelSpectrogram, encode_picture, mel_image
+from utils.features.extract import extract_clip, frame_histograms
+from utils.features.mel import MelSpectrogram, encode_image, mel_image
+from utils.features.store import FeatureStore
 from utils.features.waveform import MonoResampler, WavWriter
 from utils.media.decode import ClipStream
 
@@ -55,22 +57,22 @@ def mel_jpeg(waveform: list[np.ndarray]) -> bytes:
     mel = MelSpectrogram(CONFIG.audio)
     for samples in waveform:
         mel.feed(samples)
-    return encode_picture(mel_image(mel.power(), CONFIG.audio.image_size_px), CONFIG.audio.jpeg_quality)
+    return encode_image(mel_image(mel.power(), CONFIG.audio.image_size_px), CONFIG.audio.jpeg_quality)
 
 
 def write(prepared: Prepared, paths: dict[str, Path]) -> None:
     """Write a clip's three files."""
-    with WavWriter(paths["wave"], CONFIG.audio.sample_rate_hz) as wav:
+    with WavWriter(paths["waveform"], CONFIG.audio.sample_rate_hz) as wav:
         for samples in prepared.waveform:
             wav.write(samples)
-    write_features(prepared.features, paths)
+    write_features(prepared.features, FeatureStore(paths["waveform"].parent, CONFIG), paths)
 
 
 def run(setting: Setting) -> list[Row]:
     """Each stage alone, in processor time; two of them as the difference of what goes without and with them."""
     folder = setting.scratch / "stages"
     folder.mkdir()
-    paths = {"wave": folder / "a.wav", "picture": folder / "a.jpg", "covariance": folder / "a.npy"}
+    paths = {"waveform": folder / "a.wav", "mel": folder / "a.jpg", "covariance": folder / "a.npy"}
     prepared = {clip: prepare(clip) for clip in setting.clips}
     tasks = {
         "decoding alone": decode_only,
@@ -83,7 +85,7 @@ def run(setting: Setting) -> list[Row]:
         "write files": lambda clip: write(prepared[clip], paths),
         "published steps: frames": lambda clip: reference_implementation.video_feature(clip, paths["covariance"]),
         "published steps: sound": lambda clip: reference_implementation.audio_feature(
-            clip, paths["wave"], paths["picture"]
+            clip, paths["waveform"], paths["mel"]
         ),
     }
     with one_core():

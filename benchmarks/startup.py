@@ -14,8 +14,8 @@ from dataset.config import LabelNames, VideoDirs
 from dataset.manifest import Row as ClipRow
 from dataset.manifest import write_manifest
 from dataset.splits import Split, open_split
+from utils.features.clip import ClipFacts
 from utils.features.config import FeatureConfig
-from utils.features.extract import ClipFacts
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 READ_AND_LIST = """
@@ -39,10 +39,10 @@ def extracted_split(root: Path, count: int) -> Split:
     split.store.root.mkdir(parents=True)
     rows = [f"{name},{index % 2}" for index, name in enumerate(names)]
     split.labels.write_text("\n".join(["video_name,target", *rows]) + "\n", encoding="utf-8")
-    for path_of in (split.store.picture_path, split.store.covariance_path, split.store.wave_path):
-        path_of(names[0]).parent.mkdir()
+    for feature in split.store.stored_features():
+        split.store.path(feature.name, names[0]).parent.mkdir()
         for name in names:
-            os.close(os.open(path_of(name), os.O_CREAT | os.O_WRONLY))
+            os.close(os.open(split.store.path(feature.name, name), os.O_CREAT | os.O_WRONLY))
     facts = ClipFacts("ok", "", 7.4, 221, 30.0, True)
     split.store.write_config()
     write_manifest(split.store.root / "extraction.csv", names, dict.fromkeys(names, ClipRow(facts, 0.1)))

@@ -1,4 +1,4 @@
-"""Training augmentation of System A: flips of the mel picture and a random covariance added to the video feature."""
+"""Training augmentation of System A: flips of the mel-spectrogram image and a random covariance added to the video feature."""
 
 from __future__ import annotations
 
@@ -11,24 +11,26 @@ from dataset.config import AugmentConfig
 
 
 class Augment:
-    """Random changes of a training sample, drawn from the generator that is passed in."""
+    """Random changes of a training sample, drawn from the generator passed in."""
 
     def __init__(self, config: AugmentConfig) -> None:
-        """Take the probabilities from the config."""
+        """Use the probabilities of the config."""
         self._config = config
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        """A changed copy of a sample; an absent modality stays as it is."""
-        mel, covariance = sample.mel, sample.covariance
-        for axis in (2, 1):
-            if rng.random() < self._config.mel_flip:
-                mel = np.flip(mel, axis)
-        if sample.has_covariance and rng.random() < self._config.covariance_noise:
-            covariance = self.noisy(covariance, rng)
-        return replace(sample, mel=np.ascontiguousarray(mel), covariance=covariance)
+        """Return a changed copy of a sample; an absent modality stays as it is."""
+        inputs = dict(sample.inputs)
+        flips = tuple(axis for axis in (2, 1) if rng.random() < self._config.mel_flip)
+        if "mel" in inputs and flips:
+            mel = inputs["mel"]
+            inputs["mel"] = replace(mel, values=np.ascontiguousarray(np.flip(mel.values, flips)))
+        covariance = inputs.get("covariance")
+        if covariance is not None and covariance.mask.all() and rng.random() < self._config.covariance_noise:
+            inputs["covariance"] = replace(covariance, values=self.noisy(covariance.values, rng))
+        return replace(sample, inputs=inputs)
 
     def noisy(self, covariance: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """The covariance plus (gR)(gR)', R standard normal (K, K), made symmetric against round-off; (K, K) float32."""
+        """Add (gR)(gR)' with R standard normal (K, K) to the covariance and symmetrise it against round-off; (K, K) float32."""
         noise = self._config.noise_gain * rng.standard_normal(covariance.shape, dtype=np.float32)
         changed = covariance + noise @ noise.T
         return (changed + changed.T) / 2

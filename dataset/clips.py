@@ -1,8 +1,8 @@
-"""The clips of a split as a torch data set, whether their features lie on disk or are made on the fly."""
+"""The clips of a split as a torch data set, whether their features are stored or computed on the fly."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,32 +13,32 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from dataset.augment import Augment
-from dataset.batch import Batch, Sample, collate, make_sample
+from dataset.batch import Batch, InputLayout, Sample, collate, make_sample
 from dataset.config import DataConfig, ExtractionConfig
 from dataset.labels import read_labels
 from dataset.manifest import Row, read_rows
 from dataset.splits import Split
 from utils.errors import UsageError
-from utils.features.config import FeatureConfig
-from utils.features.extract import ClipFacts, ClipFeatures, extract_clip, failed, require_parts
+from utils.features.clip import ClipFacts, ClipFeatures, failed
+from utils.features.extract import ExtractionOptions, extract_clip, require_parts
 
 
 class FeatureSource(Protocol):
-    """Gives a clip's features by name; never raises for a clip that cannot be used."""
+    """Returns a clip's features by name; never raises for an unusable clip."""
 
-    def __call__(self, name: str) -> ClipFeatures:
-        """The features of the clip `name`."""
+    def __call__(self, name: str, features: Collection[str] | None = None) -> ClipFeatures:
+        """Return these features of the clip `name`; `None` for all that the config requests."""
 
 
 class CachedFeatures:
-    """Features that the extractor wrote."""
+    """Features that the extractor stored."""
 
     def __init__(self, split: Split) -> None:
         """Read the split's manifest.
 
         Raises:
-            UsageError: when the split has no features, or ones made differently (a larger K alone is no difference); or
-                see `require_parts`.
+            UsageError: the split has no features, or features of another config (only a larger K or more features are
+                accepted); or see `require_parts`.
         """
         if not split.store.root.is_dir():
             raise UsageError(
@@ -49,40 +49,41 @@ class CachedFeatures:
         self._store = split.store
         self._rows: dict[str, Row] = read_rows(split.store.root)
 
-    def __call__(self, name: str) -> ClipFeatures:
-        """The stored features; `not_extracted` for a clip without a row or still pending."""
+    def __call__(self, name: str, features: Collection[str] | None = None) -> ClipFeatures:
+        """Return the stored features; `not_extracted` for a clip without a row or with a pending one."""
         row = self._rows.get(name)
         if row is None or row.facts.status == "pending":
             return failed("not_extracted")
-        return self._store.load(name, row.facts)
+        return self._store.load(name, row.facts, features)
 
 
 class VideoFeatures:
-    """Features made from the clip each time they are asked for."""
+    """Features computed from the clip on each request."""
 
     def __init__(self, split: Split, max_frames: int | None) -> None:
-        """Remember where the clips lie.
+        """Bind to the clips of a split.
 
         Raises:
             UsageError: see `require_parts`.
         """
         require_parts(split.store.config)
         self._split = split
-        self._max_frames = max_frames
+        self._options = ExtractionOptions(max_frames)
 
-    def __call__(self, name: str) -> ClipFeatures:
-        """The same features as the extractor would have stored, JPG round trip included."""
-        return extract_clip(self._split.video_path(name), self._split.store.config, max_frames=self._max_frames)
+    def __call__(self, name: str, features: Collection[str] | None = None) -> ClipFeatures:
+        """Return the features that the extractor would store, the JPG round trip included."""
+        path = self._split.video_path(name)
+        return extract_clip(path, self._split.store.config, features=features, options=self._options)
 
 
 @dataclass
 class ClipTable:
-    """A split's label table with where its features come from.
+    """A split's label table with the source of its features.
 
     Attributes:
         split: the split.
         labels: `video_name`, `target` (NaN unknown) and further columns, one row per clip.
-        source: gives a clip's features.
+        source: returns a clip's features.
     """
 
     split: Split
@@ -91,7 +92,7 @@ class ClipTable:
 
     @property
     def names(self) -> list[str]:
-        """Clip names in the label file's order."""
+        """Clip names in the order of the label file."""
         return self.labels["video_name"].tolist()
 
 
@@ -107,42 +108,39 @@ def open_clips(split: Split, data: DataConfig, extraction: ExtractionConfig, *, 
 
 
 class ClipDataset(Dataset):
-    """A split's clips as samples; `facts_of` tells afterwards what each clip's extraction said."""
+    """A split's clips as samples, each with the facts of its extraction."""
 
-    def __init__(
-        self, clips: ClipTable, features: FeatureConfig, *, augment: Augment | None = None, seed: int = 0
-    ) -> None:
-        """Wrap a table; with `augment` each epoch sees other random changes, repeatable for a seed."""
+    def __init__(self, clips: ClipTable, layout: InputLayout, *, augment: Augment | None = None, seed: int = 0) -> None:
+        """Wrap a table.
+
+        Args:
+            clips: the clips.
+            layout: the inputs to load, usually those that the model needs.
+            augment: random changes of training samples, different in each epoch and repeatable for a seed.
+            seed: seed of the augmentation.
+        """
         self._names = clips.names
         self._targets = clips.labels["target"].to_numpy(np.float32)
         self._source = clips.source
-        self._features = features
+        self._layout = layout
         self._augment = augment
         self._seed = seed
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch's random changes; seen by loader processes that are already running."""
+        """Select the epoch of the random changes; loader processes that already run see it too."""
         self._epoch.fill_(epoch)
 
     def __len__(self) -> int:
-        """Number of clips, usable or not."""
+        """Return the number of clips, usable or not."""
         return len(self._names)
 
     def __getitem__(self, index: int) -> tuple[Sample, ClipFacts]:
-        """The clip's sample and facts. A failed clip is a sample with both masks false: it keeps its row."""
-        features = self._source(self._names[index])
-        sample = make_sample(
-            index,
-            float(self._targets[index]),
-            features,
-            top_k=self._features.video.top_k,
-            image_size_px=self._features.audio.image_size_px,
-            face=self._features.face,
-            speech_encoder=self._features.speech_encoder,
-        )
+        """Return the clip's sample and facts. A failed clip keeps its row, as a sample whose masks are all false."""
+        features = self._source(self._names[index], self._layout.features)
+        sample = make_sample(index, float(self._targets[index]), features, self._layout)
         if self._augment is not None:
-            # Seeded by clip and epoch, not by worker: the number of loader processes does not change the run.
+            # Seeded by clip and epoch, not by worker, so the number of loader processes does not change the run.
             rng = np.random.default_rng((self._seed, int(self._epoch), index))
             sample = self._augment(sample, rng)
         return sample, features.facts
@@ -154,21 +152,21 @@ def collate_with_facts(items: list[tuple[Sample, ClipFacts]]) -> tuple[Batch, li
 
 
 class EpochSampler(Sampler[int]):
-    """A random order of the training clips that depends on the seed and the epoch alone."""
+    """A random order of the training clips that depends only on the seed and the epoch."""
 
     def __init__(self, targets: np.ndarray, *, balance: bool, seed: int) -> None:
-        """With `balance`, clips are drawn with replacement so that both classes come equally often."""
+        """Bind to the targets; `balance` draws clips with replacement so that both classes occur equally often."""
         self._targets = targets
         self._balance = balance
         self._seed = seed
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order comes next."""
+        """Select the epoch whose order comes next."""
         self._epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
-        """Rows of the label table."""
+        """Iterate over rows of the label table."""
         rng = np.random.default_rng((self._seed, self._epoch))
         n = len(self._targets)
         if self._balance:
@@ -177,7 +175,7 @@ class EpochSampler(Sampler[int]):
         return iter(rng.permutation(n).tolist())
 
     def __len__(self) -> int:
-        """Clips per epoch."""
+        """Return the number of clips per epoch."""
         return len(self._targets)
 
 
@@ -189,10 +187,10 @@ def make_loader(
     pin_memory: bool,
     sampler: Sampler[int] | None = None,
 ) -> DataLoader:
-    """A loader of (batch, facts) pairs, in order unless a sampler says otherwise."""
+    """Return a loader of (batch, facts) pairs, in order unless a sampler is given."""
     workers = min(workers, len(dataset))
     if workers:
-        # OpenCV's threads do not survive a fork, and the loader's processes would wait for them for ever: end them here.
+        # OpenCV's threads do not survive a fork, and the loader processes would wait for them forever.
         cv2.setNumThreads(1)
     return DataLoader(
         dataset,
@@ -202,21 +200,21 @@ def make_loader(
         collate_fn=collate_with_facts,
         pin_memory=pin_memory,
         persistent_workers=workers > 0,
-        # The loader draws a seed whenever it starts: from torch's own generator, that would shift what the model draws, and
-        # a run would depend on the number of workers and on where it was resumed.
+        # The loader draws a seed whenever it starts. Drawn from torch's global generator, that seed would shift the model's
+        # own draws, and a run would depend on the number of workers and on where it was resumed.
         generator=torch.Generator(),
         worker_init_fn=use_one_core if workers else None,
     )
 
 
 def use_one_core(_: int) -> None:
-    """Loader processes are many; each keeps to one core."""
+    """Limit a loader process to one core."""
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
 
 
 def batches_of(items: Iterable[tuple[Sample, ClipFacts]], batch_size: int) -> Iterator[tuple[Batch, list[ClipFacts]]]:
-    """Group a stream of samples into batches; the last one may be smaller."""
+    """Group a stream of samples into batches; the last batch may be smaller."""
     waiting: list[tuple[Sample, ClipFacts]] = []
     for item in items:
         waiting.append(item)

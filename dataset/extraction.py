@@ -32,8 +32,9 @@ from dataset.manifest import (
 from dataset.splits import Split
 from dataset.workers import run_in_workers, worker_count
 from utils.errors import WorkError
-from utils.features.extract import ClipFacts, require_parts
-from utils.features.store import COVARIANCES, FACES, KINDS, PICTURES, WAVES, normal_name, stem_of
+from utils.features.clip import ClipFacts
+from utils.features.extract import require_parts
+from utils.features.store import normal_name, stem_of
 
 log = logging.getLogger(__name__)
 
@@ -157,8 +158,7 @@ def prepare_folder(split: Split, own_manifests: list[Path] | None, *, overwrite:
     were made with this config, else all of them, so that no old file is ever taken for one of the new config.
     """
     store = split.store
-    has_features = any((store.root / kind).is_dir() for kind in KINDS)
-    if has_features and not overwrite:
+    if store.has_features() and not overwrite:
         store.check()
         return
     store.root.mkdir(parents=True, exist_ok=True)
@@ -183,7 +183,6 @@ def extract_missing(
         return
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
-    features = split.store.config
     tasks = (
         ExtractionTask(
             name,
@@ -191,9 +190,8 @@ def extract_missing(
             outputs.of(name),
             scratch,
             journal,
-            features,
+            split.store,
             config.max_frames,
-            split.store.embeddings,
         )
         for name in names
     )
@@ -239,21 +237,17 @@ class OutputPaths:
         # `a.mp4.avi` would otherwise take the name `a.mp4.wav`, which `a.mp4` keeps when it shares its stem.
         taken = {normal_name(name) for name in names}
         self._shared = {name for name, stem in zip(names, stems, strict=True) if counts[stem] > 1 or stem in taken}
-        self._waves = {
-            name: f"{normal_name(name) if name in self._shared else stem}.wav"
-            for name, stem in zip(names, stems, strict=True)
-        }
+        self._stems = dict(zip(names, stems, strict=True))
+        self._features = split.store.stored_features()
         if self._shared:
             log.info("%s: %d clips share a stem; their waves keep the whole name", split.name, len(self._shared))
 
     def of(self, name: str) -> dict[str, Path]:
-        """The clip's paths by kind."""
-        paths = {
-            "picture": self._store.picture_path(name),
-            "covariance": self._store.covariance_path(name),
-            "wave": self._store.wave_path(name, shared_stem=name in self._shared),
+        """Return the clip's paths by feature name."""
+        shared = name in self._shared
+        return {
+            feature.name: self._store.path(feature.name, name, shared_stem=shared) for feature in self._features
         }
-        return {**paths, "face": self._store.face_path(name)} if self._store.config.face else paths
 
     def known_rows(self, names: list[str], rows: dict[str, Row]) -> tuple[dict[str, Row], list[str]]:
         """The rows that still hold, and the names that are to be extracted.
@@ -274,11 +268,10 @@ class OutputPaths:
         return [name for name in done if self._is_whole(name, rows[name].facts, existing)]
 
     def _is_whole(self, name: str, facts: ClipFacts, existing: dict[str, set[str]]) -> bool:
-        file = normal_name(name)
-        if facts.n_frames and f"{file}.npy" not in existing[COVARIANCES]:
-            return False
-        if facts.n_frames and self._store.config.face and f"{file}.npz" not in existing[FACES]:
-            return False
-        if not facts.has_audio:
-            return True
-        return f"{file}.jpg" in existing[PICTURES] and self._waves[name] in existing[WAVES]
+        whole_name = normal_name(name)
+        stem = whole_name if name in self._shared else self._stems[name]
+        return all(
+            f"{stem if feature.named_by_stem else whole_name}{feature.suffix}" in existing[feature.name]
+            for feature in self._features
+            if feature.expected(facts)
+        )

@@ -1,4 +1,4 @@
-"""What one extraction worker does with one clip: decode, make features, put whole files in place."""
+"""Extraction of one clip in a worker process: decode, compute features, move complete files into place."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import logging
 import os
 import shutil
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from dataset.manifest import Row, append_to_journal
+from utils.features.clip import ClipFeatures, failed
 from utils.features.config import FeatureConfig
-from utils.features.extract import ClipFeatures, extract_clip, failed
-from utils.features.face.features import write_face
+from utils.features.extract import ExtractionOptions, extract_clip
+from utils.features.store import FeatureStore
 from utils.files import atomic_path
 
 log = logging.getLogger(__name__)
@@ -26,12 +26,13 @@ class ExtractionTask:
     """One clip to extract.
 
     Attributes:
-        name: the clip's name in the label file.
-        video_path: where it lies.
-        outputs: final paths by kind (`picture`, `covariance`, `wave`, and `face` where the config asks for it).
+        name: name of the clip in the label file.
+        video_path: the clip.
+        outputs: final paths by feature name.
         scratch: folder for unfinished files, on the same file system as the outputs.
-        journal: file that gets the clip's row.
-        embeddings: where speech embeddings are kept, if anywhere.
+        journal: file that receives the clip's row.
+        store: the feature store.
+        max_frames: number of frames after which decoding stops; `None` for all.
     """
 
     name: str
@@ -39,16 +40,32 @@ class ExtractionTask:
     outputs: dict[str, Path]
     scratch: Path
     journal: Path
-    config: FeatureConfig
+    store: FeatureStore
     max_frames: int | None
-    embeddings: Path | None = None
 
 
-def extract_in_memory(task: tuple[Path, FeatureConfig, int | None]) -> ClipFeatures:
-    """Features of (path, config, max_frames) without touching the disk."""
-    path, config, max_frames = task
+@dataclass(frozen=True)
+class ScoringTask:
+    """One clip whose features are computed in memory.
+
+    Attributes:
+        video_path: the clip.
+        config: settings of the features.
+        features: names of the features.
+        max_frames: number of frames after which decoding stops; `None` for all.
+    """
+
+    video_path: Path
+    config: FeatureConfig
+    features: Collection[str]
+    max_frames: int | None = None
+
+
+def extract_in_memory(task: ScoringTask) -> ClipFeatures:
+    """Return the features of a clip without writing anything."""
+    options = ExtractionOptions(task.max_frames)
     try:
-        return extract_clip(path, config, max_frames=max_frames)
+        return extract_clip(task.video_path, task.config, features=task.features, options=options)
     except MemoryError:
         return failed("crashed")
 
@@ -56,26 +73,25 @@ def extract_in_memory(task: tuple[Path, FeatureConfig, int | None]) -> ClipFeatu
 def extract_to_store(task: ExtractionTask) -> Row:
     """Extract a clip into the feature store.
 
-    Unfinished files lie in the scratch folder. Old files go first, then the row is journalled, then the new files are moved
-    into place: whenever a kill comes, a clip that has its row and all of its files has the files of that row.
+    Unfinished files are in the scratch folder. Old files are removed first, then the row is journalled, then the new files are
+    moved into place. Whenever the process is killed, a clip that has its row and all of its files has the files of that row.
     """
     started = time.perf_counter()
-    scratch = {kind: task.scratch / f"{os.getpid()}{path.suffix}" for kind, path in task.outputs.items()}
+    scratch = {name: task.scratch / f"{os.getpid()}.{name}{path.suffix}" for name, path in task.outputs.items()}
     try:
         features = extract_clip(
             task.video_path,
-            task.config,
-            max_frames=task.max_frames,
-            wav_path=scratch["wave"],
-            embeddings=task.embeddings,
+            task.store.config,
+            features=task.store.extracted_features(),
+            options=ExtractionOptions(task.max_frames, scratch, task.store.root),
         )
-        written = write_features(features, scratch)
+        written = write_features(features, task.store, scratch)
         row = Row(features.facts, time.perf_counter() - started)
         for path in task.outputs.values():
             path.unlink(missing_ok=True)
         append_to_journal(task.journal, task.name, row)
-        for kind in written:
-            move_into_place(scratch[kind], task.outputs[kind])
+        for name in written:
+            move_into_place(scratch[name], task.outputs[name])
         return row
     except (OSError, MemoryError) as error:
         reason = "crashed" if isinstance(error, MemoryError) else "write_failed"
@@ -87,7 +103,7 @@ def extract_to_store(task: ExtractionTask) -> Row:
 
 
 def move_into_place(source: Path, target: Path) -> None:
-    """Give `target` the content of `source` at once, also where a link puts its folder on another file system."""
+    """Give `target` the content of `source` atomically, even where a link puts its folder on another file system."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.replace(source, target)
@@ -98,21 +114,21 @@ def move_into_place(source: Path, target: Path) -> None:
             shutil.copyfile(source, temporary)
 
 
-def write_features(features: ClipFeatures, paths: dict[str, Path]) -> set[str]:
-    """Write what a clip has to `paths` and return the kinds that are there; the waveform was written while decoding."""
-    written = {"wave"} if features.facts.has_audio else set()
-    if features.mel_jpeg is not None:
-        paths["picture"].write_bytes(features.mel_jpeg)
-        written.add("picture")
-    if features.covariance is not None:
-        np.save(paths["covariance"], features.covariance, allow_pickle=False)
-        written.add("covariance")
-    if "face" in paths and features.facts.n_frames:
-        write_face(paths["face"], features.face)
-        written.add("face")
+def write_features(features: ClipFeatures, store: FeatureStore, paths: dict[str, Path]) -> list[str]:
+    """Write the features that a clip has to `paths`, by feature name.
+
+    Returns:
+        The names of the features with a file.
+    """
+    written = []
+    if features.facts.status != "failed":
+        for feature in store.stored_features():
+            if feature.expected(features.facts):
+                feature.write(paths[feature.name], features.values[feature.name])
+                written.append(feature.name)
     return written
 
 
 def crashed_row(reason: str, seconds: float) -> Row:
-    """The row of a clip whose worker died or ran out of time."""
+    """Return the row of a clip whose worker died or exceeded the time limit."""
     return replace(Row(failed(reason).facts), seconds=seconds)

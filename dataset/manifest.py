@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from utils.errors import UsageError
-from utils.features.extract import ClipFacts
+from utils.features.clip import ClipFacts
 from utils.files import atomic_path
 
 COLUMNS = ["video_name", "status", "reason", "duration_s", "n_frames", "fps", "has_audio", "seconds"]

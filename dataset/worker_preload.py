@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 import dataset.extraction_worker  # noqa: F401  (the import is the purpose)
-from utils.features.config import AudioFeatureConfig
 from utils.features.histogram import rgb_histogram
 from utils.features.mel import MelSpectrogram, mel_image
+from utils.features.waveform import AudioFeatureConfig
 
 ONE_SECOND = np.sin(np.arange(22050, dtype=np.float32))
 

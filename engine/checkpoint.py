@@ -11,7 +11,7 @@ import torch
 from pydantic import ValidationError
 
 from models import build_model
-from models.base import Detector
+from models.base import DetectorModel
 from utils.errors import UsageError
 from utils.features.config import FeatureConfig
 from utils.files import atomic_path, existing_file
@@ -51,7 +51,7 @@ class Checkpoint:
     trained_on: dict[str, torch.Tensor] | None = None
     training: dict[str, Any] | None = None
 
-    def build(self) -> Detector:
+    def build(self) -> DetectorModel:
         """Build the detector with these weights, in evaluation mode.
 
         Raises:

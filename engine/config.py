@@ -105,7 +105,17 @@ def check_run_config(
         problems += model_problems
     if config is None or problems:
         raise UsageError(attribute_problems(problems, overrides, before, where))
-    return config.model_copy(update={"model": model}) if check_model else config
+    if not check_model:
+        return config
+    features = config.features.with_inputs(inputs_of(model))
+    return config.model_copy(update={"model": model, "features": features})
+
+
+def inputs_of(model: dict[str, Any]) -> tuple[str, ...]:
+    """Return the names of the arrays that a model of this section reads."""
+    from models import model_config
+
+    return model_config(model).inputs
 
 
 def flat_keys(raw: Any, prefix: str = "") -> set[str]:

@@ -9,7 +9,7 @@ so the pooled metrics rank clips by the logit of each fold's calibrated score.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -33,7 +33,7 @@ from engine.run_folder import PREDICTION_FILE, RunFolder, check_output
 from engine.train import TrainingClips, fit
 from models import build_model
 from utils.errors import UsageError
-from utils.features.extract import ClipFeatures
+from utils.features.clip import ClipFeatures
 from utils.metrics import Calibration
 
 log = logging.getLogger(__name__)
@@ -54,9 +54,9 @@ class PooledFeatures:
 
     sources: dict[str, FeatureSource]
 
-    def __call__(self, name: str) -> ClipFeatures:
+    def __call__(self, name: str, features: Collection[str] | None = None) -> ClipFeatures:
         """Return the clip's features from its own split."""
-        return self.sources[name](name)
+        return self.sources[name](name, features)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from dataset.batch import InputLayout
 from dataset.clips import ClipDataset, ClipTable, make_loader
 from dataset.labels import read_table
 from dataset.splits import Split, open_split
@@ -17,7 +18,7 @@ from engine.checkpoint import Checkpoint
 from engine.config import RunConfig
 from engine.scoring import EVIDENCE_PREFIX, score_batches
 from engine.training_clips import seen_in_training
-from models.base import Detector
+from models.base import DetectorModel
 from utils.errors import UsageError
 from utils.features.config import FeatureConfig
 from utils.files import existing_file
@@ -43,7 +44,7 @@ def split_of(config: RunConfig, name: str, features: FeatureConfig) -> Split:
 
 
 def evaluate_split(
-    model: Detector, checkpoint: Checkpoint, config: RunConfig, clips: ClipTable, device: torch.device
+    model: DetectorModel, checkpoint: Checkpoint, config: RunConfig, clips: ClipTable, device: torch.device
 ) -> SplitResult:
     """Score a split with a checkpoint's calibration and compute its metrics."""
     predictions = predict_split(
@@ -70,7 +71,7 @@ def split_result(predictions: pd.DataFrame, clips: ClipTable, checkpoint: Checkp
 
 
 def predict_split(
-    model: Detector,
+    model: DetectorModel,
     clips: ClipTable,
     features: FeatureConfig,
     config: RunConfig,
@@ -84,7 +85,7 @@ def predict_split(
         The table of `predictions.csv`: one row per labelled clip, in the order of the label file.
     """
     loader = make_loader(
-        ClipDataset(clips, features),
+        ClipDataset(clips, InputLayout(features, model.inputs)),
         batch_size=config.eval.batch_size,
         workers=config.data.workers,
         pin_memory=device.type == "cuda",

@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from dataset.fingerprints import FingerprintTable, find_near_duplicates, fingerp
 from dataset.fingerprints.fingerprint import fingerprint_clip, fingerprint_wave
 from engine.config import RunConfig
 from utils.errors import UsageError
-from utils.features.mel import decode_picture
+from utils.features.mel import decode_image
 from utils.files import write_text_atomic
 
 Pair = tuple[str, str]
@@ -129,23 +130,23 @@ def clip_paths(clips: ClipTable) -> dict[str, Path]:
 def wave_paths(clips: ClipTable) -> dict[str, Path]:
     """Return the path of each clip's stored waveform."""
     outputs = OutputPaths(clips.split, clips.names)
-    return {name: outputs.of(name)["wave"] for name in clips.names}
+    return {name: outputs.of(name)["waveform"] for name in clips.names}
 
 
 def equal_covariances(train: ClipTable, other: ClipTable) -> list[Pair]:
     """Return pairs whose stored covariances are equal and not constant."""
-    path_of = train.split.store.covariance_path
-    others = {name: other.split.store.covariance_path(name) for name in other.names}
+    path_of = partial(train.split.store.path, "covariance")
+    others = {name: other.split.store.path("covariance", name) for name in other.names}
     pairs = equal_files({name: path_of(name) for name in train.names}, others)
     return [pair for pair in pairs if varies(load_covariance(path_of(pair[0])))]
 
 
 def equal_mel_images(train: ClipTable, other: ClipTable) -> list[Pair]:
     """Return pairs whose stored mel-spectrogram images are equal and not constant."""
-    path_of = train.split.store.picture_path
-    others = {name: other.split.store.picture_path(name) for name in other.names}
+    path_of = partial(train.split.store.path, "mel")
+    others = {name: other.split.store.path("mel", name) for name in other.names}
     pairs = equal_files({name: path_of(name) for name in train.names}, others)
-    return [pair for pair in pairs if varies(decode_picture(path_of(pair[0]).read_bytes()))]
+    return [pair for pair in pairs if varies(decode_image(path_of(pair[0]).read_bytes()))]
 
 
 def load_covariance(path: Path) -> np.ndarray | None:

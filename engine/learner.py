@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from engine.resume import ResumedRun
-from models.base import Detector
+from models.base import DetectorModel
 
 
 @dataclass
@@ -37,7 +37,7 @@ class TrainingState:
 class Learner:
     """A model with its optimiser and training state."""
 
-    def __init__(self, model: Detector, resumed: ResumedRun | None = None) -> None:
+    def __init__(self, model: DetectorModel, resumed: ResumedRun | None = None) -> None:
         """Start from the model's weights, or continue from a snapshot."""
         self.model = model
         self.optimizer = torch.optim.Adam(model.parameters())

@@ -7,7 +7,7 @@ import logging
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from dataset.batch import Sample, make_sample
+from dataset.batch import InputLayout, Sample, make_sample
 from dataset.clips import batches_of
 from dataset.config import ExtractionConfig
-from dataset.extraction_worker import extract_in_memory
+from dataset.extraction_worker import ScoringTask, extract_in_memory
 from dataset.workers import run_in_workers, worker_count
 from engine.checkpoint import Checkpoint
 from engine.config import EMPTY_DATA_HINT
@@ -28,8 +28,9 @@ from engine.report import ScreeningInputs, write_screening_report
 from engine.run_folder import write_csv
 from engine.scoring import EVIDENCE_PREFIX, scored_parts
 from utils.errors import UsageError
+from utils.features.clip import ClipFacts, failed
 from utils.features.config import FeatureConfig
-from utils.features.extract import ClipFacts, failed, require_parts
+from utils.features.extract import require_parts
 from utils.files import write_text_atomic
 from utils.metrics import Calibration
 
@@ -140,7 +141,7 @@ def score_videos(
     model = checkpoint.build().to(device)
     workers = worker_count(options.workers, len(paths))
     limits = ExtractionConfig.model_validate(checkpoint.run_config.get("extraction", {}))
-    samples = UntilInterrupted(samples_of(paths, checkpoint.features, limits, workers))
+    samples = UntilInterrupted(samples_of(paths, checkpoint.features, model.inputs, limits, workers))
     progress = tqdm(samples, total=len(paths), unit="clip", desc="scoring", disable=options.quiet, dynamic_ncols=True)
     batches = batches_of(progress, options.batch_size)
     parts: list[pd.DataFrame] = []
@@ -208,24 +209,16 @@ def score_table(
 
 
 def samples_of(
-    paths: list[Path], features: FeatureConfig, limits: ExtractionConfig, workers: int
+    paths: list[Path], features: FeatureConfig, inputs: Collection[str], limits: ExtractionConfig, workers: int
 ) -> Iterator[tuple[Sample, ClipFacts]]:
     """The clips' samples in order, decoded in processes of their own: a decoder that dies costs its clip only."""
-    require_parts(features)
-    tasks = [(path, features, limits.max_frames) for path in paths]
+    layout = InputLayout(features, inputs)
+    require_parts(features, layout.features)
+    tasks = [ScoringTask(path, features, layout.features, limits.max_frames) for path in paths]
     results = run_in_workers(extract_in_memory, tasks, workers=workers, timeout_s=limits.timeout_s)
     for row, (_, clip, reason) in enumerate(results):
         clip = clip or failed(reason)
-        sample = make_sample(
-            row,
-            float("nan"),
-            clip,
-            top_k=features.video.top_k,
-            image_size_px=features.audio.image_size_px,
-            face=features.face,
-            speech_encoder=features.speech_encoder,
-        )
-        yield sample, clip.facts
+        yield make_sample(row, float("nan"), clip, layout), clip.facts
 
 
 def score_to_files(

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from dataset.clips import ClipTable
-from models.base import Detector
+from models.base import DetectorModel
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "librosa", "av", "opencv-python-headless", "scikit-learn")
@@ -50,7 +50,7 @@ def table_fingerprint(labels: pd.DataFrame) -> str:
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16]
 
 
-def describe_run(seed: int, model: Detector, clips: dict[str, ClipTable]) -> dict[str, Any]:
+def describe_run(seed: int, model: DetectorModel, clips: dict[str, ClipTable]) -> dict[str, Any]:
     """Return what a checkpoint records about its origin: code, versions, weights start, seed and labels by split."""
     return {
         **git_state(),

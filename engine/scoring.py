@@ -9,8 +9,8 @@ import pandas as pd
 import torch
 
 from dataset.batch import Batch
-from models.base import Detector, DetectorOutput
-from utils.features.extract import ClipFacts
+from models.base import DetectorModel, DetectorOutput
+from utils.features.clip import ClipFacts
 from utils.media.errors import join_reasons
 from utils.metrics.calibration import Calibration
 
@@ -30,17 +30,17 @@ MISSING_MODALITY, NON_FINITE = "missing_modality", "non_finite"
 
 
 @torch.inference_mode()
-def batch_terms(model: Detector, batch: Batch, tta: int) -> DetectorOutput:
+def batch_terms(model: DetectorModel, batch: Batch, tta: int) -> DetectorOutput:
     """The terms of B usable clips, averaged over `tta` fixed views."""
     views = [model(batch.flipped(time=time, frequency=frequency)) for time, frequency in FLIPS[tta]]
     names = views[0].terms
     return DetectorOutput(
-        {name: torch.stack([view.terms[name] for view in views]).mean(dim=0) for name in names}, views[0].silent
+        {name: torch.stack([view.terms[name] for view in views]).mean(dim=0) for name in names}, views[0].masked
     )
 
 
 def scored_parts(
-    model: Detector,
+    model: DetectorModel,
     batches: Iterable[tuple[Batch, list[ClipFacts]]],
     *,
     device: torch.device,
@@ -68,7 +68,7 @@ def scored_parts(
             output = batch_terms(model, batch.select(usable), tta)
             logit[numbers] = finite_or_nan(output.logit)
             for name, term in output.terms.items():
-                heard = output.silent.get(name, torch.zeros_like(usable[usable])).logical_not()
+                heard = output.masked.get(name, torch.zeros_like(usable[usable])).logical_not()
                 evidence[name][numbers] = finite_or_nan(torch.where(heard, term, torch.nan))
         rows: list[dict] = []
         for row, (index, fact) in enumerate(zip(batch.index.tolist(), facts, strict=True)):
@@ -85,7 +85,7 @@ def scored_parts(
 
 
 def score_batches(
-    model: Detector,
+    model: DetectorModel,
     batches: Iterable[tuple[Batch, list[ClipFacts]]],
     *,
     device: torch.device,

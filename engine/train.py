@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from dataset.augment import Augment
-from dataset.batch import Batch
+from dataset.batch import Batch, InputLayout
 from dataset.clips import ClipDataset, ClipTable, EpochSampler, make_loader
 from engine.checkpoint import Checkpoint, load_checkpoint
 from engine.config import RunConfig
@@ -29,7 +29,7 @@ from engine.resume import ResumedRun
 from engine.run_folder import RunFolder
 from engine.scoring import NON_FINITE
 from engine.training_clips import training_hashes
-from models.base import Detector
+from models.base import DetectorModel
 from utils.errors import WorkError
 from utils.metrics import Calibration, roc_auc
 
@@ -54,13 +54,13 @@ class FittedModel:
         validated: its result on the validation clips.
     """
 
-    model: Detector
+    model: DetectorModel
     checkpoint: Checkpoint
     validated: SplitResult
 
 
 def fit(
-    model: Detector,
+    model: DetectorModel,
     clips: TrainingClips,
     config: RunConfig,
     folder: RunFolder,
@@ -90,7 +90,7 @@ def fit(
 
 
 def train(
-    model: Detector,
+    model: DetectorModel,
     clips: TrainingClips,
     config: RunConfig,
     folder: RunFolder,
@@ -116,7 +116,7 @@ def train(
         WorkError: a loss is not finite (its clips are named), no training clip is usable, or there is no validation AUC.
         WriteError: a file cannot be written; earlier checkpoints stay whole.
     """
-    loader, begin_epoch = training_batches(clips.train, config, device)
+    loader, begin_epoch = training_batches(clips.train, config, model.inputs, device)
     learner = Learner(model, resumed)
     first, epochs = learner.state.next_epoch, config.train.epochs
     changes = resumed.changes if resumed is not None else {}
@@ -144,10 +144,11 @@ def train(
 
 
 def training_batches(
-    clips: ClipTable, config: RunConfig, device: torch.device
+    clips: ClipTable, config: RunConfig, inputs: Collection[str], device: torch.device
 ) -> tuple[DataLoader, Callable[[int], None]]:
     """Return a loader of augmented batches, and a function that selects the epoch whose order and augmentation it uses."""
-    dataset = ClipDataset(clips, config.features, augment=Augment(config.train.augment), seed=config.seed)
+    layout = InputLayout(config.features, inputs)
+    dataset = ClipDataset(clips, layout, augment=Augment(config.train.augment), seed=config.seed)
     targets = clips.labels["target"].to_numpy()
     sampler = EpochSampler(targets, balance=config.train.balance_classes, seed=config.seed)
     loader = make_loader(
@@ -204,13 +205,13 @@ def train_epoch(
     }
 
 
-def batch_loss(model: Detector, batch: Batch) -> tuple[Tensor, Tensor]:
+def batch_loss(model: DetectorModel, batch: Batch) -> tuple[Tensor, Tensor]:
     """Return the binary cross-entropy of a batch and its logits, (B,)."""
     logit = model(batch).logit
     return F.binary_cross_entropy_with_logits(logit, batch.target), logit
 
 
-def validate(model: Detector, clips: ClipTable, config: RunConfig, device: torch.device) -> dict[str, float]:
+def validate(model: DetectorModel, clips: ClipTable, config: RunConfig, device: torch.device) -> dict[str, float]:
     """Return validation loss, AUC and coverage, from the function that scores clips everywhere.
 
     Raises:

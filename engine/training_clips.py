@@ -65,7 +65,7 @@ def file_hash(clips: ClipTable, name: str) -> int | None:
 def stored_hash(clips: ClipTable, name: str) -> int | None:
     """Return the hash of a clip's stored covariance and mel-spectrogram image, or `None` if it has neither."""
     store = clips.split.store
-    return content_hash([store.covariance_path(name), store.picture_path(name)])
+    return content_hash([store.path("covariance", name), store.path("mel", name)])
 
 
 def content_hash(paths: Iterable[Path]) -> int | None:

@@ -1,4 +1,4 @@
-"""Separate experts, each with a calibrated opinion of its own modality, fused late: what they say about the clip adds up."""
+"""Late fusion of experts: each scores one modality with calibrated log-odds, and their evidence adds up to the logit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, field_validator
 from torch import Tensor, nn
 
 from dataset.batch import Batch
-from models.base import Detector, DetectorConfig, DetectorOutput
+from models.base import DetectorConfig, DetectorModel, DetectorOutput
 from models.experts import EXPERTS, Expert
 from models.experts.evidence import clip_evidence
 from models.registry import MODELS
@@ -24,9 +24,14 @@ class AvExpertsConfig(DetectorConfig):
     experts: dict[str, dict[str, Any]] = Field(
         default_factory=lambda: {"voice": {}},
         validate_default=True,
-        description="expert -> its settings; one that is left out is off",
+        description="expert -> its settings; experts not listed are off",
     )
-    bound: float = Field(4.0, gt=0, description="largest log-odds of an expert, so that none drowns the others")
+    bound: float = Field(4.0, gt=0, description="largest absolute evidence of one expert in log-odds, so that none dominates")
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The inputs of all experts."""
+        return tuple(dict.fromkeys(name for expert in self.experts for name in EXPERTS.get(expert).built_class.inputs))
 
     @field_validator("experts")
     @classmethod
@@ -40,10 +45,10 @@ class AvExpertsConfig(DetectorConfig):
 
 
 def checked_section(name: str, section: dict[str, Any]) -> dict[str, Any]:
-    """An expert's section with its defaults.
+    """Return an expert's section with its defaults filled in.
 
     Raises:
-        ValueError: names the expert, the keys and what is wrong with each.
+        ValueError: names the expert and lists the problem of each key.
     """
     config_class = EXPERTS.get(name).config_class
     try:
@@ -53,18 +58,19 @@ def checked_section(name: str, section: dict[str, Any]) -> dict[str, Any]:
 
 
 @MODELS.register("av_experts", AvExpertsConfig)
-class AvExperts(Detector):
-    """The fusion. It has a term per expert, its `clip_evidence`, which is 0 where the expert has no opinion."""
+class AvExperts(DetectorModel):
+    """Late fusion of experts. Its terms are each expert's `clip_evidence`, 0 where the expert abstains."""
 
     fitted_by = "utils/train_experts.py"
 
     def __init__(self, config: AvExpertsConfig, features: FeatureConfig) -> None:
-        """Build the experts that the config names.
+        """Build the experts of the config.
 
         Raises:
-            UsageError: the features lack what an expert looks at.
+            UsageError: an expert does not accept the features' settings.
         """
         super().__init__()
+        self.inputs = config.inputs
         self.bound = config.bound
         self.experts = nn.ModuleDict()
         for name, section in config.experts.items():
@@ -73,27 +79,27 @@ class AvExperts(Detector):
             self.experts[name] = entry.built_class(entry.config_class.model_validate(section))
 
     @property
-    def _judges(self) -> dict[str, Expert]:
+    def _experts(self) -> dict[str, Expert]:
         return {name: cast(Expert, expert) for name, expert in self.experts.items()}
 
     def masks(self, batch: Batch) -> Tensor:
-        """(experts, B) bool: who judges which clip."""
-        return torch.stack([expert.mask(batch) for expert in self._judges.values()])
+        """Return which expert scores which clip, (experts, B) bool."""
+        return torch.stack([expert.mask(batch) for expert in self._experts.values()])
 
     @property
     def terms(self) -> tuple[str, ...]:
-        """See `Detector.terms`: the experts' names."""
-        return tuple(self._judges)
+        """The names of the experts."""
+        return tuple(self._experts)
 
     def usable(self, batch: Batch) -> Tensor:
-        """(B,) bool: clips that at least one expert can judge."""
+        """Return which clips at least one expert can score, (B,) bool."""
         return self.masks(batch).any(dim=0)
 
     def forward(self, batch: Batch) -> DetectorOutput:
-        """See `Detector.forward`."""
-        terms, silent = {}, {}
-        for (name, expert), mask in zip(self._judges.items(), self.masks(batch), strict=True):
+        """See `DetectorModel.forward`."""
+        terms, masked = {}, {}
+        for (name, expert), mask in zip(self._experts.items(), self.masks(batch), strict=True):
             evidence = clip_evidence(expert(batch), self.bound)
             terms[name] = torch.where(mask, evidence, torch.zeros_like(evidence))
-            silent[name] = ~mask
-        return DetectorOutput(terms, silent)
+            masked[name] = ~mask
+        return DetectorOutput(terms, masked)

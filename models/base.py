@@ -1,4 +1,4 @@
-"""What every detector is: a module from a `Batch` to one logit per clip, made of named terms that add up."""
+"""The interface of detector models: modules that map a `Batch` to one logit per clip, the sum of named terms."""
 
 from __future__ import annotations
 
@@ -15,54 +15,62 @@ from utils.config import Section
 
 
 class DetectorConfig(Section):
-    """What the config sections of all detectors share."""
+    """Base of all models' config sections."""
 
     name: str
     pretrained: bool | Literal["auto"] = Field(
-        "auto", description="ImageNet weights: auto: if they can be had; true: fail without; false: random start"
+        "auto", description="ImageNet weights; auto: if available; true: fail without; false: random start"
     )
     weights: str | None = Field(
         None, description="weight file; package: requirements-weights.txt; null: timm's own source"
     )
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the arrays that a model of this config reads from a batch."""
+        raise NotImplementedError
+
 
 @dataclass(frozen=True)
 class DetectorOutput:
-    """What a detector says about B clips.
+    """Output for B clips.
 
     Attributes:
-        terms: name -> (B,) float32; they add up to the logit, and each is written out as an evidence column.
-        silent: name -> (B,) bool, the clips that a term has nothing to say of: it is 0 there, and its evidence stays empty.
+        terms: name -> (B,) float32. Their sum is the logit, and each becomes an evidence column.
+        masked: name -> (B,) bool, the clips for which a term abstains: it is 0 there, and its evidence stays empty.
     """
 
     terms: dict[str, Tensor]
-    silent: dict[str, Tensor] = field(default_factory=dict)
+    masked: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def logit(self) -> Tensor:
-        """(B,) float32, z1 - z0 of a two-class head: above 0 speaks for fake."""
+        """(B,) float32, z1 - z0 of a two-class head: positive for fake."""
         return torch.stack(list(self.terms.values())).sum(dim=0)
 
 
-class Detector(nn.Module, ABC):
-    """A detector. `initialisation` says how its weights began: `random`, or where pretrained ones came from.
+class DetectorModel(nn.Module, ABC):
+    """A detector's network.
 
-    A detector without parameters for gradient steps, made of trees for example, names in `fitted_by` the command that
-    fits it.
+    Attributes:
+        inputs: names of the arrays that it reads from `Batch.inputs`; a run computes exactly those.
+        initialisation: origin of the initial weights: `random`, or the source of pretrained ones.
+        fitted_by: for a model without gradient training, the command that fits it.
     """
 
+    inputs: tuple[str, ...]
     initialisation: str = "random"
     fitted_by: ClassVar[str] = ""
 
     @property
     @abstractmethod
     def terms(self) -> tuple[str, ...]:
-        """The names of its terms, known before any clip is judged."""
+        """Names of the output's terms."""
 
     @abstractmethod
     def usable(self, batch: Batch) -> Tensor:
-        """(B,) bool: which clips have the modalities that this detector needs; the others stay unscored."""
+        """Return which clips have the modalities that the model needs, (B,) bool; the others stay unscored."""
 
     @abstractmethod
     def forward(self, batch: Batch) -> DetectorOutput:
-        """Judge B clips, all of which are `usable`. A clip's output depends on that clip alone in evaluation mode."""
+        """Score B usable clips. In evaluation mode the output of a clip depends on that clip alone."""

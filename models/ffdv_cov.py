@@ -1,6 +1,6 @@
-"""System A: a mel branch and a frame-covariance branch, joined by a linear head and a cosine term that is trained.
+"""System A: a mel branch and a frame-covariance branch, joined by a linear head and a trained cosine term.
 
-Follows the technical report of the multi-ffdv entry: mel picture -> ResNet18 -> linear -> S; covariance row sums c ->
+Follows the technical report of the multi-ffdv entry: mel-spectrogram image -> ResNet18 -> linear -> S; covariance row sums c ->
 c' = relu(linear(c)) + 0.01 c; logit = head(concat(S, c')) + alpha cos(S, c'). Deviations: the cosine is part of the logit in
 training and evaluation alike, and an absent modality is a learned vector instead of zeros.
 """
@@ -15,9 +15,9 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from dataset.batch import Batch
-from models.base import Detector, DetectorConfig, DetectorOutput
+from models.base import DetectorConfig, DetectorModel, DetectorOutput
 from models.blocks.backbone import create_backbone, feature_size
-from models.blocks.picture import PictureInput
+from models.blocks.image_input import ImageInput
 from models.registry import MODELS
 from utils.features.config import FeatureConfig
 
@@ -25,7 +25,7 @@ RESIDUAL_GAIN = 0.01
 
 
 class FFDVCovConfig(DetectorConfig):
-    """Config of System A; leaving out a branch or the cosine gives the report's ablations."""
+    """Config of System A. Switching off a branch or the cosine term gives the report's ablations."""
 
     name: Literal["ffdv_cov"] = "ffdv_cov"
     backbone: str = Field("resnet18", description="any timm name")
@@ -36,10 +36,15 @@ class FFDVCovConfig(DetectorConfig):
     alpha: float = Field(1.0, description="weight of the cosine term")
     modality_dropout: float = Field(0.1, ge=0, lt=1, description="share of training clips that lose one modality")
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The inputs of the branches that are switched on."""
+        return ("mel",) * self.audio_branch + ("covariance",) * self.video_branch
+
     @model_validator(mode="after")
     def _has_a_branch(self) -> FFDVCovConfig:
         if not (self.audio_branch or self.video_branch):
-            raise ValueError("audio_branch and video_branch are both off; nothing is left to judge by")
+            raise ValueError("audio_branch and video_branch are both off; the model would have no input")
         return self
 
 
@@ -47,23 +52,23 @@ class CovarianceBranch(nn.Module):
     """c' = relu(linear(c)) + 0.01 c of the covariance's row sums c."""
 
     def __init__(self, top_k: int) -> None:
-        """K row sums in, K features out."""
+        """Map K row sums to K features."""
         super().__init__()
         self.linear = nn.Linear(top_k, top_k)
 
     def forward(self, covariance: Tensor) -> Tensor:
-        """(B, K, K) float32 in [0, 1] -> (B, K)."""
+        """Map (B, K, K) float32 in [0, 1] to (B, K)."""
         row_sums = covariance.sum(dim=2)
         return F.relu(self.linear(row_sums)) + RESIDUAL_GAIN * row_sums
 
 
 class MelBranch(nn.Module):
-    """A timm backbone on the mel picture, projected to the covariance branch's width."""
+    """A timm backbone on the mel-spectrogram image, projected to the width of the covariance branch."""
 
     def __init__(self, config: FFDVCovConfig, width: int) -> None:
-        """Build the backbone; `initialisation` tells how its weights began."""
+        """Build the backbone; `initialisation` is the origin of its weights."""
         super().__init__()
-        self.picture = PictureInput(config.image_size_px)
+        self.image = ImageInput(config.image_size_px)
         self.backbone, self.initialisation = create_backbone(
             config.backbone,
             pretrained=config.pretrained,
@@ -73,19 +78,20 @@ class MelBranch(nn.Module):
         self.linear = nn.Linear(feature_size(self.backbone), width)
 
     def forward(self, mel: Tensor) -> Tensor:
-        """(B, 1, H, W) uint8 -> (B, width)."""
-        return self.linear(self.backbone(self.picture(mel)))
+        """Map (B, 1, H, W) uint8 to (B, width)."""
+        return self.linear(self.backbone(self.image(mel)))
 
 
 @MODELS.register("ffdv_cov", FFDVCovConfig)
-class FFDVCov(Detector):
+class FFDVCov(DetectorModel):
     """System A. Its terms are `head` and, with both branches, `cosine`."""
 
     def __init__(self, config: FFDVCovConfig, features: FeatureConfig) -> None:
-        """Build the branches that the config asks for; both are K wide."""
+        """Build the branches of the config; both are K wide."""
         super().__init__()
         width = features.video.top_k
         self.config = config
+        self.inputs = config.inputs
         self.uses_cosine = config.cosine and config.audio_branch and config.video_branch
         if config.audio_branch:
             self.mel_branch = MelBranch(config, width)
@@ -100,27 +106,25 @@ class FFDVCov(Detector):
 
     @property
     def terms(self) -> tuple[str, ...]:
-        """See `Detector.terms`."""
+        """See `DetectorModel.terms`."""
         return ("head", "cosine") if self.uses_cosine else ("head",)
 
     def usable(self, batch: Batch) -> Tensor:
-        """(B,) bool: at least one of the modalities that have a branch."""
-        usable = torch.zeros_like(batch.has_mel)
-        if self.config.audio_branch:
-            usable = usable | batch.has_mel
-        if self.config.video_branch:
-            usable = usable | batch.has_covariance
-        return usable
+        """Return which clips have the input of at least one branch, (B,) bool."""
+        return torch.stack([batch.inputs[name].mask for name in self.inputs]).any(dim=0)
 
     def forward(self, batch: Batch) -> DetectorOutput:
-        """See `Detector.forward`."""
+        """See `DetectorModel.forward`."""
         if not self.config.audio_branch:
-            return DetectorOutput({"head": self.head(self.covariance_branch(batch.covariance)).squeeze(1)})
+            frames = self.covariance_branch(batch.inputs["covariance"].values)
+            return DetectorOutput({"head": self.head(frames).squeeze(1)})
+        speech = self.mel_branch(batch.inputs["mel"].values)
         if not self.config.video_branch:
-            return DetectorOutput({"head": self.head(self.mel_branch(batch.mel)).squeeze(1)})
+            return DetectorOutput({"head": self.head(speech).squeeze(1)})
+        frames = self.covariance_branch(batch.inputs["covariance"].values)
         has_mel, has_covariance = self._visible(batch)
-        speech = torch.where(has_mel[:, None], self.mel_branch(batch.mel), self.absent_mel)
-        frames = torch.where(has_covariance[:, None], self.covariance_branch(batch.covariance), self.absent_covariance)
+        speech = torch.where(has_mel[:, None], speech, self.absent_mel)
+        frames = torch.where(has_covariance[:, None], frames, self.absent_covariance)
         terms = {"head": self.head(torch.cat([speech, frames], dim=1)).squeeze(1)}
         if self.uses_cosine:
             both = (has_mel & has_covariance).float()
@@ -128,8 +132,8 @@ class FFDVCov(Detector):
         return DetectorOutput(terms)
 
     def _visible(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The modality masks, with modality dropout in training: a clip that has both may lose either."""
-        has_mel, has_covariance = batch.has_mel, batch.has_covariance
+        """Return the masks of both inputs. Modality dropout in training hides one of them in clips that have both."""
+        has_mel, has_covariance = batch.inputs["mel"].mask, batch.inputs["covariance"].mask
         if self.training and self.config.modality_dropout > 0:
             draw = torch.rand(len(batch), device=has_mel.device)
             both = has_mel & has_covariance

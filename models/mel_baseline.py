@@ -1,4 +1,4 @@
-"""System B: an image classifier on the mel picture alone. It never sees a frame, so a face swap is invisible to it."""
+"""System B: an image classifier on the mel-spectrogram image alone. It reads no frames, so it cannot detect face swaps."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pydantic import Field
 from torch import Tensor
 
 from dataset.batch import Batch
-from models.base import Detector, DetectorConfig, DetectorOutput
+from models.base import DetectorConfig, DetectorModel, DetectorOutput
 from models.blocks.backbone import create_backbone
-from models.blocks.picture import PictureInput
+from models.blocks.image_input import ImageInput
 from models.registry import MODELS
 from utils.features.config import FeatureConfig
 
@@ -22,15 +22,21 @@ class MelBaselineConfig(DetectorConfig):
     backbone: str = Field("efficientnet_b1", description="any timm name")
     image_size_px: int = Field(256, ge=64, le=1024)
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The mel-spectrogram image."""
+        return ("mel",)
+
 
 @MODELS.register("mel_baseline", MelBaselineConfig)
-class MelBaseline(Detector):
-    """System B. Its only term is `mel`; the notebook's two classes are one logit, z1 - z0, here."""
+class MelBaseline(DetectorModel):
+    """System B. Its only term is `mel`. The two classes of the notebook are one logit here, z1 - z0."""
 
     def __init__(self, config: MelBaselineConfig, features: FeatureConfig) -> None:
         """Build the backbone with a one-logit head."""
         super().__init__()
-        self.picture = PictureInput(config.image_size_px)
+        self.inputs = config.inputs
+        self.image = ImageInput(config.image_size_px)
         self.backbone, self.initialisation = create_backbone(
             config.backbone,
             pretrained=config.pretrained,
@@ -41,13 +47,13 @@ class MelBaseline(Detector):
 
     @property
     def terms(self) -> tuple[str, ...]:
-        """See `Detector.terms`."""
+        """See `DetectorModel.terms`."""
         return ("mel",)
 
     def usable(self, batch: Batch) -> Tensor:
-        """(B,) bool: clips with audio."""
-        return batch.has_mel
+        """Return which clips have audio, (B,) bool."""
+        return batch.inputs["mel"].mask
 
     def forward(self, batch: Batch) -> DetectorOutput:
-        """See `Detector.forward`."""
-        return DetectorOutput({"mel": self.backbone(self.picture(batch.mel)).squeeze(1)})
+        """See `DetectorModel.forward`."""
+        return DetectorOutput({"mel": self.backbone(self.image(batch.inputs["mel"].values)).squeeze(1)})

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from models.base import Detector, DetectorConfig
+from models.base import DetectorConfig, DetectorModel
 from utils.features.config import FeatureConfig
 from utils.registry import Registry
 
-MODELS: Registry[DetectorConfig, Detector] = Registry("model")
+MODELS: Registry[DetectorConfig, DetectorModel] = Registry("model")
 DEFAULT_MODEL = "ffdv_cov"
 """What a model section without a name means."""
 
@@ -23,7 +23,7 @@ def model_config(section: dict[str, Any]) -> DetectorConfig:
     return MODELS.get(section.get("name", DEFAULT_MODEL)).config_class.model_validate(section)
 
 
-def build_model(section: dict[str, Any], features: FeatureConfig, *, pretrained: bool | str | None = None) -> Detector:
+def build_model(section: dict[str, Any], features: FeatureConfig, *, pretrained: bool | str | None = None) -> DetectorModel:
     """Build the detector that a model section describes.
 
     Args:

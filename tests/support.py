@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 
-from dataset.batch import Batch
+from dataset.batch import Batch, Modality
 from dataset.demo_set.performance import make_take
 from dataset.demo_set.render import render
 from dataset.demo_set.speech import SAMPLE_RATE_HZ
@@ -22,13 +22,13 @@ from engine.config import RunConfig, check_run_config
 from models import MODELS, build_model
 from models.registry import model_config
 from utils.command import run_command
+from utils.features.base import ArraySpec, features_of
+from utils.features.clip import ClipFacts
 from utils.features.config import FeatureConfig
-from utils.features.extract import ClipFacts
-from utils.features.face.features import MAX_MOUTH_FRAMES, MOUTH_COLUMNS, MOUTH_ROWS, PAIR_SHAPE, PAIRS
-from utils.features.mel import encode_picture
+from utils.features.face.features import MAX_MOUTH_FRAMES, MOUTH_COLUMNS, MOUTH_ROWS
+from utils.features.mel import encode_image
 from utils.features.speech import PAD, SPEECH_BANDS
 from utils.features.store import FeatureStore
-from utils.features.voice import MAX_WINDOWS, VOICE_SIZE
 from utils.media.writer import write_clip
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -112,13 +112,19 @@ def write_split(root: Path, split: str, clips: list[MadeClip], *, signal: float 
         lift = signal * clip.target
         if clip.facts.has_audio:
             picture = (255 * (0.7 * rng.random((SIZE_PX, SIZE_PX)) + lift)).astype(np.uint8)
-            store.picture_path(clip.name).parent.mkdir(parents=True, exist_ok=True)
-            store.picture_path(clip.name).write_bytes(encode_picture(picture, 95))
+            write_bytes(store.path("mel", clip.name), encode_image(picture, 95))
         if clip.facts.n_frames:
             covariance = (0.7 * rng.random((K, K)) + lift).astype(np.float32)
-            store.covariance_path(clip.name).parent.mkdir(parents=True, exist_ok=True)
-            np.save(store.covariance_path(clip.name), (covariance + covariance.T) / 2)
+            path = store.path("covariance", clip.name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(path, (covariance + covariance.T) / 2)
     write_manifest(store.root / "extraction.csv", [clip.name for clip in clips], {c.name: Row(c.facts) for c in clips})
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file and its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
 
 
 def write_root(root: Path, *, train: int = 16, val: int = 8, test: int = 6, signal: float = 0.2) -> Path:
@@ -162,65 +168,43 @@ def write_head(path: Path, identity: int = 0, *, frames: int = 40, audio: bool =
     return path
 
 
-def random_batch(
-    has_mel: list[bool], has_covariance: list[bool], seed: int = 0, top_k: int = K, *, faces: bool = True
-) -> Batch:
-    """A batch with these masks; as the data set makes it, an absent modality's values are zeros.
+BATCH_INPUTS = ("mel", "covariance", "voice", "face", "mouth", "speech")
+BATCH_CONFIG = FeatureConfig.model_validate({**FEATURES, "voice": True, "face": True})
 
-    A mel picture means sound, a covariance pictures with a face; without `faces` the batch's config asks for none.
+
+def random_batch(has_audio: list[bool], has_video: list[bool], seed: int = 0, *, config: Any = BATCH_CONFIG) -> Batch:
+    """Return a batch of random inputs: mel, voice and speech for clips with audio, covariance, face and mouth with video.
+
+    Absent values are zeros with a false mask, as the data set makes them. Padded inputs have various lengths.
     """
     rng = torch.Generator().manual_seed(seed)
-    count = len(has_mel)
-    mel_mask, covariance_mask = torch.tensor(has_mel), torch.tensor(has_covariance)
-    voice = torch.randn(count, MAX_WINDOWS, VOICE_SIZE, generator=rng)
-    windows = torch.arange(MAX_WINDOWS) <= torch.arange(count)[:, None]
-    mel = torch.randint(0, 256, (count, 1, SIZE_PX, SIZE_PX), dtype=torch.uint8, generator=rng)
-    covariance = torch.rand(count, top_k, top_k, generator=rng)
-    return Batch(
-        index=torch.arange(count),
-        target=torch.arange(count).remainder(2).float(),
-        mel=mel * mel_mask[:, None, None, None],
-        covariance=covariance * covariance_mask[:, None, None],
-        has_mel=mel_mask,
-        has_covariance=covariance_mask,
-        voice=voice * (windows & mel_mask[:, None])[:, :, None],
-        has_voice=windows & mel_mask[:, None],
-        embedding=torch.zeros(count, 0, 0),
-        has_embedding=torch.zeros(count, 0, dtype=torch.bool),
-        **(random_faces(covariance_mask, mel_mask, rng) if faces else no_faces(count)),
-    )
+    audio, video = torch.tensor(has_audio), torch.tensor(has_video)
+    present = {"mel": audio, "voice": audio, "covariance": video, "face": video, "mouth": video, "speech": audio & video}
+    count = torch.arange(len(has_audio))
+    frames = 40 + count * 7 % (MAX_MOUTH_FRAMES - 39)
+    lengths = {"voice": count + 1, "mouth": frames, "speech": frames + 2 * PAD}
+    inputs = {}
+    for feature in config.build(features_of(BATCH_INPUTS)):
+        for spec in feature.arrays():
+            shape = (len(count), *spec.shape)
+            values = random_values(shape, spec, rng)
+            mask = present[spec.name]
+            if spec.padded:
+                mask = mask[:, None] & (torch.arange(spec.shape[0]) < lengths[spec.name][:, None])
+            inputs[spec.name] = Modality(values * mask.view(*mask.shape, *[1] * (values.ndim - mask.ndim)), mask)
+    return Batch(count, count.remainder(2).float(), inputs)
 
 
-def no_faces(count: int) -> dict[str, torch.Tensor]:
-    """The face fields of a batch whose config asks for no faces."""
-    return {
-        "face_pairs": torch.zeros((count, 0, *PAIR_SHAPE), dtype=torch.uint8),
-        "has_face": torch.zeros(count, dtype=torch.bool),
-        "mouth": torch.zeros((count, 0, MOUTH_ROWS, MOUTH_COLUMNS), dtype=torch.uint8),
-        "mouth_frames": torch.zeros(count, dtype=torch.int64),
-        "speech": torch.zeros((count, 0, SPEECH_BANDS)),
-        "has_sync": torch.zeros(count, dtype=torch.bool),
-    }
+def random_values(shape: tuple[int, ...], spec: ArraySpec, rng: torch.Generator) -> torch.Tensor:
+    """Return random values of an array's type: grey levels, uniform in [0, 1] for the covariance, else normal."""
+    if spec.dtype is np.uint8:
+        return torch.randint(0, 256, shape, dtype=torch.uint8, generator=rng)
+    return (torch.rand if spec.name == "covariance" else torch.randn)(shape, generator=rng)
 
 
-def random_faces(seen: torch.Tensor, heard: torch.Tensor, rng: torch.Generator) -> dict[str, torch.Tensor]:
-    """The face fields of a batch: a face where there are pictures, mouths of various lengths, speech where there is sound."""
-    count, both = len(seen), seen & heard
-    frames = torch.where(seen, 40 + torch.arange(count) * 7 % (MAX_MOUTH_FRAMES - 39), 0)
-    own = torch.arange(MAX_MOUTH_FRAMES) < frames[:, None]
-    spoken = (torch.arange(MAX_MOUTH_FRAMES + 2 * PAD) < frames[:, None] + 2 * PAD) & both[:, None]
-    mouth_size = (count, MAX_MOUTH_FRAMES, MOUTH_ROWS, MOUTH_COLUMNS)
-    pairs = torch.randint(0, 256, (count, PAIRS, *PAIR_SHAPE), dtype=torch.uint8, generator=rng)
-    mouth = torch.randint(0, 256, mouth_size, dtype=torch.uint8, generator=rng)
-    speech = torch.randn(count, MAX_MOUTH_FRAMES + 2 * PAD, SPEECH_BANDS, generator=rng)
-    return {
-        "face_pairs": pairs * seen[:, None, None, None, None, None],
-        "has_face": seen,
-        "mouth": mouth * own[:, :, None, None],
-        "mouth_frames": frames,
-        "speech": speech * spoken[:, :, None],
-        "has_sync": both,
-    }
+def with_input(batch: Batch, name: str, **changes: torch.Tensor) -> Batch:
+    """Return a batch in which values and/or mask of one input are replaced."""
+    return replace(batch, inputs={**batch.inputs, name: replace(batch.inputs[name], **changes)})
 
 
 def talking(seed: int, frames: int = 100, lag: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -44,6 +44,14 @@ class Registry(Generic[ConfigT, ClassT]):
 
         return decorate
 
+    def unregister(self, name: str) -> None:
+        """Remove a name, so that a plug-in or a test can take its registration back.
+
+        Raises:
+            KeyError: when the name is not registered.
+        """
+        del self._entries[name]
+
     def get(self, name: str) -> Entry[ConfigT, ClassT]:
         """Look `name` up.
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from engine.config import RunConfig
 from engine.fitting.base import LabelledClips, cache_runner
 from utils.cache import compute_missing, content_key, entry_key
+from utils.features.base import features_of
 from utils.features.config import FEATURE_VERSION, FeatureConfig
-from utils.features.extract import ClipFeatures, extract_clip
-from utils.features.face.features import PAIR_SHAPE
+from utils.features.extract import ExtractionOptions, extract_clip
 from utils.features.speech import SPEECH_VERSION
 from utils.files import atomic_path
+
+INPUTS = ("covariance", "face", "mouth", "speech")
+"""The arrays that fitters read from the cache, where the config switches their features on."""
 
 
 @dataclass(frozen=True)
@@ -50,20 +54,23 @@ class CachedClip:
 
     path: Path
 
+    def array(self, name: str) -> np.ndarray | None:
+        """Return an input of `INPUTS` without padding, or `None` where the clip has none."""
+        with np.load(self.path, allow_pickle=False) as stored:
+            return stored[name] if name in stored else None
+
     def covariance(self) -> np.ndarray | None:
         """Return the frame covariance (K, K) float32, or `None` for a clip without one."""
-        with np.load(self.path, allow_pickle=False) as stored:
-            return stored["covariance"] if len(stored["covariance"]) else None
+        return self.array("covariance")
 
     def face_pairs(self) -> np.ndarray | None:
         """Return the face pairs (16, 2, 112, 112, 3) uint8, see `FaceFeatures`, or `None` for a clip without a face."""
-        with np.load(self.path, allow_pickle=False) as stored:
-            return stored["pairs"] if len(stored["pairs"]) else None
+        return self.array("face")
 
     def sync(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Return mouth (T, 24, 28) uint8 and speech (T + 2 PAD, 40) float32, or `None` where one of them is missing."""
-        with np.load(self.path, allow_pickle=False) as stored:
-            return (stored["mouth"], stored["speech"]) if len(stored["mouth"]) else None
+        mouth, speech = self.array("mouth"), self.array("speech")
+        return None if mouth is None or speech is None else (mouth, speech)
 
 
 def extract_labelled(clips: LabelledClips, config: RunConfig) -> list[CachedClip | None]:
@@ -83,19 +90,14 @@ def extract_labelled(clips: LabelledClips, config: RunConfig) -> list[CachedClip
 
 def store_features(task: FeatureTask) -> str:
     """Extract and store one clip's features; return the reason code of a failure, else an empty text."""
-    features = extract_clip(task.path, task.features, max_frames=task.max_frames)
-    if features.facts.status == "failed":
-        return features.facts.reason
-    covariance, mouth, speech = (np.zeros(0, np.float32) if part is None else part for part in parts_of(features))
-    pairs = np.zeros((0, *PAIR_SHAPE), np.uint8) if features.face is None else features.face.pairs
+    names = [name for name in features_of(INPUTS) if name in task.features.enabled()]
+    clip = extract_clip(task.path, task.features, features=names, options=ExtractionOptions(task.max_frames))
+    if clip.facts.status == "failed":
+        return clip.facts.reason
+    arrays: dict[str, Any] = {}
+    for feature in task.features.build(names):
+        found = feature.to_arrays(clip.values[feature.name], clip.facts)
+        arrays |= {name: array for name, array in found.items() if array is not None}
     with atomic_path(task.cache_path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, covariance=covariance, mouth=mouth, speech=speech, pairs=pairs)
+        np.savez(file, **arrays)
     return ""
-
-
-def parts_of(features: ClipFeatures) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
-    """Return covariance, mouth and speech; `None` for those that the clip lacks."""
-    covariance = features.covariance if features.has_covariance else None
-    if features.face is None or not features.has_sync:
-        return covariance, None, None
-    return covariance, features.face.mouth, features.speech

@@ -24,7 +24,7 @@ from engine.audit.probes import PROBES, fact_matrix
 from engine.audit.random_encoder import random_features
 from engine.config import RunConfig
 from engine.fitting.base import LabelledClips
-from utils.features.face import clip_faces
+from utils.features.face.window import clip_faces
 from utils.media.errors import MediaError
 from utils.metrics import summarise, summary_row
 

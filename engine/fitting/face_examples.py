@@ -23,10 +23,9 @@ from dataset.pseudo_fakes.face.post_process import FacePostProcess
 from engine.fitting.clip_features import CachedClip
 from utils.cache import Runner, compute_missing, entry_key, is_intact_archive
 from utils.errors import WorkError
-from utils.features.config import FACE_VERSION
-from utils.features.face import clip_faces
 from utils.features.face.crops import CROP_PX
-from utils.features.face.features import PAIR_SHAPE, halved
+from utils.features.face.features import FACE_VERSION, PAIR_SHAPE, halved
+from utils.features.face.window import clip_faces
 from utils.files import atomic_path
 from utils.media.errors import MediaError
 

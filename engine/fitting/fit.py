@@ -31,7 +31,7 @@ from engine.run import split_of
 from engine.run_folder import RunFolder, check_output, write_csv
 from engine.training_clips import training_hashes
 from models import build_model
-from models.base import Detector
+from models.base import DetectorModel
 from models.experts import Expert
 from utils.errors import UsageError
 from utils.metrics import Calibration, DecisionRule, fit_calibration, roc_auc, summarise
@@ -248,7 +248,7 @@ def finished(
     )
 
 
-def load_experts(model: Detector, weights: Mapping[str, Mapping[str, Any]], fusion: Fusion) -> None:
+def load_experts(model: DetectorModel, weights: Mapping[str, Mapping[str, Any]], fusion: Fusion) -> None:
     """Load fitted weights and calibrations into a detector made of experts."""
     experts = model.get_submodule("experts")
     for name, state in weights.items():

@@ -19,7 +19,14 @@ from utils.features.config import FEATURE_VERSION, FeatureConfig
 from utils.features.encoders import speech_encoder
 from utils.features.extract import clip_voice
 from utils.features.speech_embedding import encoder_fingerprint
-from utils.features.voice import VOICE_RATE_HZ, VOICE_VERSION, describe, long_enough, voice_features, voice_windows
+from utils.features.voice import (
+    VOICE_RATE_HZ,
+    VOICE_VERSION,
+    long_enough,
+    voice_features,
+    voice_windows,
+    window_features,
+)
 from utils.files import atomic_path
 from utils.media.errors import MediaError
 
@@ -227,7 +234,7 @@ def store_voice(task: VoiceTask) -> str:
     except MediaError as error:
         return error.reason
     features = voice_features if task.encoder is None else speech_encoder(task.encoder).pooled
-    windows = describe(waveform, features) if long_enough(waveform) else np.zeros((0, 0), np.float32)
+    windows = window_features(waveform, features) if long_enough(waveform) else np.zeros((0, 0), np.float32)
     examples, kinds = np.zeros((0, 0), np.float32), np.zeros(0, "U1")
     if task.use != "scored" and long_enough(waveform):
         make = real_examples if task.use == "real" else synthetic_examples

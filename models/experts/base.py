@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +22,11 @@ class Expert(nn.Module, ABC):
     """An expert. Everything that it needs to score is a parameter or a buffer, so a checkpoint is complete.
 
     Attributes:
+        inputs: names of the arrays that it reads from `Batch.inputs`.
         slope: () and bias (): calibration of the raw log-odds.
     """
 
+    inputs: ClassVar[tuple[str, ...]]
     slope: Tensor
     bias: Tensor
 
@@ -53,7 +56,7 @@ class Expert(nn.Module, ABC):
 
     @classmethod
     def check_features(cls, features: FeatureConfig) -> None:  # noqa: B027  (optional)
-        """Check that the feature config includes the expert's inputs.
+        """Check that the expert accepts the settings of its features.
 
         Raises:
             UsageError: names the setting to change.

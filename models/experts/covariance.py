@@ -31,6 +31,8 @@ class CovarianceConfig(ExpertConfig):
 class CovarianceExpert(LinearDiscriminant, Expert):
     """The covariance expert."""
 
+    inputs = ("covariance",)
+
     def __init__(self, config: CovarianceConfig) -> None:
         """Start with a random direction."""
         super().__init__(config)
@@ -45,11 +47,11 @@ class CovarianceExpert(LinearDiscriminant, Expert):
 
     def mask(self, batch: Batch) -> Tensor:
         """Return which clips have a covariance, (B,) bool."""
-        return batch.has_covariance
+        return batch.inputs["covariance"].mask
 
     def raw(self, batch: Batch) -> Tensor:
         """Return the discriminant's scores, (B,) float32."""
-        return self.discriminant(profiles(batch.covariance)).float()
+        return self.discriminant(profiles(batch.inputs["covariance"].values)).float()
 
 
 def profiles(covariance: Tensor) -> Tensor:

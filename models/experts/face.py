@@ -16,8 +16,6 @@ from models.blocks.fisher import FisherDirection
 from models.blocks.forgery_localizer import ForgeryLocalizer
 from models.blocks.region_texture import RegionTexture, Weights
 from models.experts.base import EXPERTS, Expert, ExpertConfig
-from utils.errors import UsageError
-from utils.features.config import FeatureConfig
 
 
 class FaceConfig(ExpertConfig):
@@ -41,6 +39,7 @@ class FaceExpert(Expert):
         spread: (2,) their standard deviations.
     """
 
+    inputs = ("face",)
     centre: Tensor
     spread: Tensor
 
@@ -60,26 +59,21 @@ class FaceExpert(Expert):
         self.register_buffer("spread", torch.ones(2))
         self.eval()
 
-    @classmethod
-    def check_features(cls, features: FeatureConfig) -> None:
-        """See `Expert.check_features`."""
-        if not features.face:
-            raise UsageError("the face expert needs features.face=true")
-
     def train(self, mode: bool = True) -> FaceExpert:
         """Stay in evaluation mode: the localizers are trained separately, by the expert's fitter."""
         return super().train(False)
 
     def mask(self, batch: Batch) -> Tensor:
         """Return which clips have a face, (B,) bool."""
-        return batch.has_face
+        return batch.inputs["face"].mask
 
     def raw(self, batch: Batch) -> Tensor:
         """Return the sum of both z-scores, (B,) float32."""
-        scores = torch.zeros(len(batch), device=batch.face_pairs.device)
-        for row in torch.nonzero(batch.has_face).flatten().tolist():
+        face = batch.inputs["face"]
+        scores = torch.zeros(len(batch), device=face.values.device)
+        for row in torch.nonzero(face.mask).flatten().tolist():
             # One clip at a time: its score is then bit-identical in every batch.
-            scores[row] = self.score(batch.face_pairs[row])
+            scores[row] = self.score(face.values[row])
         return scores
 
     def score(self, pairs: Tensor) -> Tensor:

@@ -13,8 +13,8 @@ from dataset.batch import Batch
 from models.blocks.discriminant import LinearDiscriminant
 from models.experts.base import EXPERTS, ExpertConfig
 from models.experts.windows import WindowExpert
-from utils.errors import UsageError
 from utils.features.config import FeatureConfig
+from utils.features.speech_embedding import SpeechEmbeddingFeature
 
 
 class SpeechEmbeddingConfig(ExpertConfig):
@@ -27,6 +27,8 @@ class SpeechEmbeddingConfig(ExpertConfig):
 class SpeechEmbeddingExpert(LinearDiscriminant, WindowExpert):
     """The speech-embedding expert. The encoder decides the size of the embeddings; until it is fitted it masks every clip."""
 
+    inputs = ("speech_embedding",)
+
     def __init__(self, config: SpeechEmbeddingConfig) -> None:
         """Start unfitted."""
         super().__init__(config)
@@ -35,13 +37,13 @@ class SpeechEmbeddingExpert(LinearDiscriminant, WindowExpert):
 
     @classmethod
     def check_features(cls, features: FeatureConfig) -> None:
-        """See `Expert.check_features`."""
-        if features.speech_encoder is None:
-            raise UsageError("the speech_embedding expert needs features.speech_encoder, the name of an encoder")
+        """Check that an encoder is named."""
+        SpeechEmbeddingFeature(features).check()
 
     def windows(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """See `WindowExpert.windows`."""
-        return batch.embedding, batch.has_embedding & self.is_fitted
+        values, mask = super().windows(batch)
+        return values, mask & self.is_fitted
 
     def score_windows(self, features: Tensor) -> Tensor:
         """See `WindowExpert.score_windows`."""

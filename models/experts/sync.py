@@ -14,7 +14,6 @@ from torch import Tensor
 from dataset.batch import Batch
 from models.experts.base import EXPERTS, Expert, ExpertConfig
 from utils.errors import UsageError
-from utils.features.config import FeatureConfig
 from utils.features.face.features import MOUTH_COLUMNS, MOUTH_ROWS
 from utils.features.speech import CONTEXT, MAX_LAG, PAD, SPEECH_BANDS
 
@@ -46,6 +45,7 @@ class SyncExpert(Expert):
         strength: (C,) canonical correlations, the weights of the C directions.
     """
 
+    inputs = ("mouth", "speech")
     mouth_mean: Tensor
     mouth_map: Tensor
     mouth_mix: Tensor
@@ -70,23 +70,18 @@ class SyncExpert(Expert):
         self.register_buffer("speech_mix", torch.randn(SPEECH_SIZE, config.components))
         self.register_buffer("strength", torch.rand(config.components))
 
-    @classmethod
-    def check_features(cls, features: FeatureConfig) -> None:
-        """See `Expert.check_features`."""
-        if not features.face:
-            raise UsageError("the sync expert needs features.face=true")
-
     def mask(self, batch: Batch) -> Tensor:
         """Return which clips have a face and speech at the same time, (B,) bool."""
-        return batch.has_sync
+        return batch.inputs["speech"].present
 
     def raw(self, batch: Batch) -> Tensor:
         """Return the scores of the clips, (B,) float32, see `score`."""
-        scores = torch.zeros(len(batch), device=batch.mouth.device)
-        for row in torch.nonzero(batch.has_sync).flatten().tolist():
+        mouth, speech = batch.inputs["mouth"], batch.inputs["speech"]
+        scores = torch.zeros(len(batch), device=mouth.values.device)
+        for row in torch.nonzero(speech.present).flatten().tolist():
             # One clip at a time: its score does not depend on the length of the others in the batch.
-            frames = int(batch.mouth_frames[row])
-            scores[row] = self.score(batch.mouth[row, :frames], batch.speech[row, : frames + 2 * PAD])
+            frames = int(mouth.mask[row].sum())
+            scores[row] = self.score(mouth.values[row, :frames], speech.values[row, : frames + 2 * PAD])
         return scores
 
     def score(self, mouth: Tensor, speech: Tensor) -> Tensor:

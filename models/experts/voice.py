@@ -11,12 +11,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from dataset.batch import Batch
 from models.experts.base import EXPERTS, ExpertConfig
 from models.experts.forest import PackedForest
 from models.experts.windows import WindowExpert
-from utils.errors import UsageError
-from utils.features.config import FeatureConfig
 from utils.features.voice import BLOCK_SIZES
 
 LEAST_PROBABILITY = 1e-4
@@ -33,21 +30,13 @@ class VoiceConfig(ExpertConfig):
 class VoiceExpert(WindowExpert):
     """The voice expert."""
 
+    inputs = ("voice",)
+
     def __init__(self, config: VoiceConfig) -> None:
         """Start with random trees."""
         super().__init__(config)
         self.trees = config.trees
         self.forests = nn.ModuleDict({block: PackedForest(config.trees, size) for block, size in BLOCK_SIZES.items()})
-
-    @classmethod
-    def check_features(cls, features: FeatureConfig) -> None:
-        """See `Expert.check_features`."""
-        if not features.voice:
-            raise UsageError("the voice expert needs features.voice=true")
-
-    def windows(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """See `WindowExpert.windows`."""
-        return batch.voice, batch.has_voice
 
     def score_windows(self, features: Tensor) -> Tensor:
         """See `WindowExpert.score_windows`: the mean over the blocks."""

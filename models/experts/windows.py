@@ -14,9 +14,10 @@ from models.experts.base import Expert
 class WindowExpert(Expert):
     """An expert whose inputs are windows, each a row of features."""
 
-    @abstractmethod
     def windows(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the windows' features (B, W, D) float32, and which windows the clips have, (B, W) bool."""
+        (name,) = self.inputs
+        return batch.inputs[name].values, batch.inputs[name].mask
 
     @abstractmethod
     def score_windows(self, features: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import pytest
 
 from utils.features.config import FeatureConfig
 from utils.features.extract import extract_clip, frame_histograms
-from utils.features.mel import decode_picture
+from utils.features.mel import decode_image
 
 pytestmark = pytest.mark.clips
 N_CLIPS = 10
@@ -47,6 +47,6 @@ def test_histograms_covariance_and_mel_agree(reference, paths: list[Path], index
     size = min(128, features.facts.n_frames)
     assert np.abs(features.covariance[: len(expected), : len(expected)] - expected).max() < 1e-4
     assert not features.covariance[size:].any()
-    picture = decode_picture(features.mel_jpeg).astype(float)
+    picture = decode_image(features.mel_jpeg).astype(float)
     # JPG at quality 95 adds about one grey level to the 0.1 of the waveform's length rule.
     assert np.abs(picture - stored(reference, path, "mel_image")).mean() < 2.0

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from dataset.batch import Batch, Modality
 from engine.checkpoint import Checkpoint, load_checkpoint
 from engine.scoring import FLIPS, score_batches
 from engine.train import batch_loss
-from models import MODELS, build_model
+from models import MODELS, build_model, model_config
 from models.base import DetectorOutput
-from tests.support import SIZE_PX, WITH_VOICE, K, random_batch, tiny_model
-from utils.features.extract import ClipFacts
+from tests.support import SIZE_PX, WITH_VOICE, K, random_batch, tiny_model, with_input
+from utils.features.clip import ClipFacts
 from utils.metrics import Calibration
 
 HAS_MEL = [True, True, True, False, False, True, True, False]
@@ -130,10 +131,15 @@ def test_a_clips_logit_does_not_depend_on_its_batch_mates(name):
         alone = torch.arange(len(batch)) == row
         one = batch.select(alone)
         torch.testing.assert_close(model(one).logit, together[alone], rtol=0, atol=1e-5)
-        mixed = type(batch)(
-            **{key: torch.cat([getattr(strangers, key), getattr(one, key)]) for key in vars(batch)},
-        )
-        torch.testing.assert_close(model(mixed).logit[-1:], together[alone], rtol=0, atol=1e-5)
+        torch.testing.assert_close(model(joined(strangers, one)).logit[-1:], together[alone], rtol=0, atol=1e-5)
+
+
+def joined(first, second):
+    inputs = {
+        name: Modality(torch.cat([one.values, other.values]), torch.cat([one.mask, other.mask]))
+        for (name, one), other in zip(first.inputs.items(), second.inputs.values(), strict=True)
+    }
+    return Batch(torch.cat([first.index, second.index]), torch.cat([first.target, second.target]), inputs)
 
 
 @torch.no_grad()
@@ -152,15 +158,16 @@ def test_an_absent_modality_is_not_silence_and_its_slot_is_never_read(name):
     model(usable_batch(model))
     model.eval()
     whole = random_batch([True] * 4, [True] * 4)
-    for mask, slot in (("has_mel", "mel"), ("has_covariance", "covariance"), ("has_voice", "voice")):
-        absent = replace(whole, **{mask: torch.zeros_like(getattr(whole, mask))})
+    for slot in model.inputs:
+        modality = whole.inputs[slot]
+        absent = with_input(whole, slot, mask=torch.zeros_like(modality.mask))
         if not model.usable(absent).all():
             assert not model.usable(absent).any()
             continue
         logit = model(absent).logit
-        zeros = torch.zeros_like(getattr(whole, slot))
-        assert torch.equal(model(replace(absent, **{slot: zeros})).logit, logit)
-        silent = model(replace(whole, **{slot: zeros})).logit
+        zeros = torch.zeros_like(modality.values)
+        assert torch.equal(model(with_input(absent, slot, values=zeros)).logit, logit)
+        silent = model(with_input(whole, slot, values=zeros)).logit
         ignores_it = torch.equal(silent, model(whole).logit)
         assert ignores_it or (silent - logit).abs().min() > 1e-6
 
@@ -235,5 +242,15 @@ def test_a_logit_that_is_not_finite_is_unscored_and_says_so(name):
 
 def test_the_width_of_the_inputs_comes_from_the_features(name):
     batch = random_batch([True], [True])
-    assert batch.mel.shape == (1, 1, SIZE_PX, SIZE_PX) and batch.covariance.shape == (1, K, K)
+    assert batch.inputs["mel"].values.shape == (1, 1, SIZE_PX, SIZE_PX)
+    assert batch.inputs["covariance"].values.shape == (1, K, K)
     assert built(name).eval()(batch).logit.shape == (1,)
+
+
+@torch.no_grad()
+def test_a_model_reads_only_its_declared_inputs(name):
+    model = built(name).eval()
+    batch = usable_batch(model)
+    declared = replace(batch, inputs={key: batch.inputs[key] for key in model.inputs})
+    assert torch.equal(model(declared).logit, model(batch).logit)
+    assert model_config(tiny_model(name)).inputs == model.inputs

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from dataset.augment import Augment
+from dataset.batch import InputLayout
 from dataset.clips import ClipDataset, EpochSampler, batches_of, make_loader, open_clips
 from dataset.config import AugmentConfig, DataConfig, ExtractionConfig, LabelNames, VideoDirs
 from dataset.extraction import extract_split
@@ -41,7 +42,7 @@ def mixed(pristine_root: Path, media, tmp_path_factory: pytest.TempPathFactory) 
 
 def dataset_of(root: Path, source: str = "features", **options) -> ClipDataset:
     clips = open_clips(split_of(root), DataConfig(source=source), ExtractionConfig(), need_targets=True)
-    return ClipDataset(clips, FEATURES, **options)
+    return ClipDataset(clips, InputLayout(FEATURES, ("mel", "covariance")), **options)
 
 
 def test_disk_and_decoder_give_the_same_batch_and_facts(mixed: Path) -> None:
@@ -49,20 +50,24 @@ def test_disk_and_decoder_give_the_same_batch_and_facts(mixed: Path) -> None:
     assert len(stored) == len(decoded) == len(NAMES)
     for index in range(len(NAMES)):
         (first, first_facts), (second, second_facts) = stored[index], decoded[index]
-        np.testing.assert_array_equal(first.mel, second.mel)
-        np.testing.assert_array_equal(first.covariance, second.covariance)
-        assert (first.has_mel, first.has_covariance) == (second.has_mel, second.has_covariance)
+        for name in ("mel", "covariance"):
+            np.testing.assert_array_equal(first.inputs[name].values, second.inputs[name].values)
+            assert first.inputs[name].mask == second.inputs[name].mask
         assert first_facts == second_facts
 
 
 def test_every_row_is_there_with_its_reason(mixed: Path) -> None:
     loader = make_loader(dataset_of(mixed), batch_size=4, workers=0, pin_memory=False)
     batches = list(loader)
+
+    def mask_of(name: str) -> list[bool]:
+        return torch.cat([batch.inputs[name].mask for batch, _ in batches]).tolist()
+
     facts = [fact for _, facts in batches for fact in facts]
     assert [fact.reason for fact in facts] == ["", "no_audio", "missing_file", "", "no_video", "unreadable"]
     assert torch.cat([batch.index for batch, _ in batches]).tolist() == list(range(6))
-    assert torch.cat([batch.has_mel for batch, _ in batches]).tolist() == [True, False, False, True, True, False]
-    assert torch.cat([batch.has_covariance for batch, _ in batches]).tolist() == [True, True, False, True, False, False]
+    assert mask_of("mel") == [True, False, False, True, True, False]
+    assert mask_of("covariance") == [True, True, False, True, False, False]
     assert torch.cat([batch.target for batch, _ in batches]).tolist() == [0, 1, 0, 1, 0, 1]
 
 
@@ -91,7 +96,7 @@ def test_loader_processes_change_nothing(mixed: Path) -> None:
         return [
             tensor
             for batch, _ in make_loader(dataset, batch_size=2, workers=workers, pin_memory=False)
-            for tensor in (batch.mel, batch.covariance)
+            for tensor in (batch.inputs["mel"].values, batch.inputs["covariance"].values)
         ]
 
     for first, second in zip(epoch(0), epoch(2), strict=True):
@@ -100,10 +105,14 @@ def test_loader_processes_change_nothing(mixed: Path) -> None:
 
 def test_augmentation_differs_between_epochs_and_repeats_for_one(mixed: Path) -> None:
     dataset = dataset_of(mixed, augment=Augment(AugmentConfig(covariance_noise=1.0)), seed=1)
-    first, again = dataset[0][0].covariance, dataset[0][0].covariance
+
+    def covariance() -> np.ndarray:
+        return dataset[0][0].inputs["covariance"].values
+
+    first, again = covariance(), covariance()
     dataset.set_epoch(1)
     np.testing.assert_array_equal(first, again)
-    assert not np.array_equal(first, dataset[0][0].covariance)
+    assert not np.array_equal(first, covariance())
 
 
 def test_order_of_an_epoch_depends_on_seed_and_epoch_alone() -> None:

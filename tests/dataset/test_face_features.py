@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dataset.batch import Sample, collate, make_sample
+from dataset.batch import InputLayout, Sample, collate, make_sample
 from dataset.clips import CachedFeatures, ClipDataset, ClipTable, VideoFeatures
 from dataset.config import ExtractionConfig, LabelNames, VideoDirs
 from dataset.extraction import ExtractionSummary, extract_split
@@ -67,13 +67,19 @@ def face_file(root: Path, name: str) -> Path:
 def samples(root: Path, features: FeatureConfig, *, cached: bool = True) -> list[Sample]:
     split = split_of(root, features)
     table = ClipTable(split, read_labels(split.labels), CachedFeatures(split) if cached else VideoFeatures(split, None))
-    return [ClipDataset(table, features)[row][0] for row in range(len(NAMES))]
+    dataset = ClipDataset(table, InputLayout(features, inputs_of(features)))
+    return [dataset[row][0] for row in range(len(NAMES))]
+
+
+def inputs_of(features: FeatureConfig) -> tuple[str, ...]:
+    return tuple(name for feature in features.build(features.enabled()) for name in feature.inputs)
 
 
 def assert_equal(one: Sample, other: Sample) -> None:
-    for field in vars(one):
-        if field != "target":
-            np.testing.assert_array_equal(getattr(one, field), getattr(other, field), err_msg=field)
+    assert one.index == other.index and one.inputs.keys() == other.inputs.keys()
+    for name, array in one.inputs.items():
+        np.testing.assert_array_equal(array.values, other.inputs[name].values, err_msg=name)
+        np.testing.assert_array_equal(array.mask, other.inputs[name].mask, err_msg=name)
 
 
 def test_every_clip_with_pictures_has_a_face_file(root: Path) -> None:
@@ -81,52 +87,49 @@ def test_every_clip_with_pictures_has_a_face_file(root: Path) -> None:
     assert stored == {f"{Path(name).name}.npz" for name in NAMES[:6]}
 
 
-def test_what_is_seen_and_heard_of_each_clip(root: Path) -> None:
-    found = {name: one for name, one in zip(NAMES, samples(root, WITH_FACE), strict=True)}
-    assert [name for name in NAMES if found[name].has_face] == NAMES[:4]
-    assert [name for name in NAMES if found[name].has_sync] == NAMES[:2]
-    assert found["head.mp4"].mouth_frames == 40 and found["mute.mp4"].mouth_frames == 30
-    assert found["square.mp4"].has_covariance and not found["square.mp4"].face_pairs.any()
+def test_masks_tell_which_clips_have_a_face_and_speech(root: Path) -> None:
+    found = {name: one.inputs for name, one in zip(NAMES, samples(root, WITH_FACE), strict=True)}
+    assert [name for name in NAMES if found[name]["face"].mask] == NAMES[:4]
+    assert [name for name in NAMES if found[name]["speech"].mask.any()] == NAMES[:2]
+    assert found["head.mp4"]["mouth"].mask.sum() == 40 and found["mute.mp4"]["mouth"].mask.sum() == 30
+    assert found["square.mp4"]["covariance"].mask and not found["square.mp4"]["face"].values.any()
 
 
 def test_cached_on_the_fly_and_inference_are_equal_to_the_last_bit(root: Path) -> None:
     for features in (WITH_FACE, WITH_ALL, FEATURE_CONFIG):
         cached = samples(root, features)
         paths = [root / "trainset" / name for name in NAMES]
-        inferred = [sample for sample, _ in samples_of(paths, features, ExtractionConfig(), workers=1)]
+        inferred = [sample for sample, _ in samples_of(paths, features, inputs_of(features), ExtractionConfig(), workers=1)]
         for stored, fresh, scored in zip(cached, samples(root, features, cached=False), inferred, strict=True):
             assert_equal(stored, fresh)
             assert_equal(stored, scored)
 
 
-def test_faces_cost_nothing_where_nobody_asks(root: Path) -> None:
-    batch = collate(samples(root, FEATURE_CONFIG))
-    assert batch.face_pairs.shape[:2] == (len(NAMES), 0) == batch.mouth.shape[:2] == batch.speech.shape[:2]
-    assert not batch.has_face.any() and not batch.has_sync.any() and not batch.mouth_frames.any()
+def test_a_batch_holds_only_the_inputs_of_its_layout(root: Path) -> None:
+    assert collate(samples(root, FEATURE_CONFIG)).inputs.keys() == {"mel", "covariance"}
+    assert collate(samples(root, WITH_FACE)).inputs.keys() == {"mel", "covariance", "face", "mouth", "speech"}
 
 
 def test_a_batch_with_faces_has_one_shape_whoever_is_in_it(root: Path) -> None:
     whole = collate(samples(root, WITH_FACE))
-    none = collate([one for one in samples(root, WITH_FACE) if not one.has_face])
-    for field in ("face_pairs", "mouth", "speech"):
-        assert getattr(whole, field).shape[1:] == getattr(none, field).shape[1:]
-        assert not getattr(none, field).any()
-    assert whole.face_pairs.shape[1:] == (16, 2, 112, 112, 3) and whole.mouth.shape[1:] == (128, 24, 28)
-    assert whole.speech.shape[1:] == (128 + 36, 40)
+    none = collate([one for one in samples(root, WITH_FACE) if not one.inputs["face"].mask])
+    for name, shape in (("face", (16, 2, 112, 112, 3)), ("mouth", (128, 24, 28)), ("speech", (128 + 36, 40))):
+        assert whole.inputs[name].values.shape[1:] == none.inputs[name].values.shape[1:] == shape
+        assert not none.inputs[name].values.any() and not none.inputs[name].mask.any()
 
 
 def test_the_other_features_are_the_same_with_and_without_faces(root: Path) -> None:
     path = root / "trainset" / "head.mp4"
     plain, seen = extract_clip(path, FEATURE_CONFIG), extract_clip(path, WITH_FACE)
-    np.testing.assert_array_equal(plain.covariance, seen.covariance)
-    assert (plain.mel_jpeg, plain.facts) == (seen.mel_jpeg, seen.facts)
-    assert plain.face is None is plain.speech and seen.face is not None
+    np.testing.assert_array_equal(plain.values["covariance"], seen.values["covariance"])
+    assert (plain.values["mel"], plain.facts) == (seen.values["mel"], seen.facts)
+    assert not {"face", "speech"} & plain.values.keys() and seen.values["face"] is not None
 
 
 def test_the_mouth_is_timed_by_the_sounds_clock(tmp_path: Path) -> None:
     times_s = 0.5 + np.arange(40) / 25
     path = write_head(tmp_path / "late.mkv", frame_times_s=list(times_s))
-    face = extract_clip(path, WITH_FACE).face
+    face = extract_clip(path, WITH_FACE).values["face"]
     assert face is not None and face.start_s == pytest.approx(0.5, abs=0.05)
 
 
@@ -171,7 +174,7 @@ def test_a_store_with_faces_and_a_larger_k_serves_both_ways(root: Path) -> None:
     for face in (True, False):
         features = WITH_FACE.model_copy(update={"video": smaller, "face": face})
         clip = CachedFeatures(split_of(root, features))("head.mp4")
-        assert clip.covariance is not None and clip.covariance.shape == (8, 8) and (clip.face is not None) == face
+        assert clip.values["covariance"].shape == (8, 8) and ("face" in clip.values) == face
 
 
 def test_missing_weights_are_said_before_anything_is_decoded(root: Path, tmp_path: Path, monkeypatch) -> None:
@@ -181,10 +184,10 @@ def test_missing_weights_are_said_before_anything_is_decoded(root: Path, tmp_pat
     with pytest.raises(UsageError, match="gone.onnx"):
         VideoFeatures(split_of(root, WITH_FACE), None)
     with pytest.raises(UsageError, match="gone.onnx"):
-        next(samples_of([root / "trainset" / "head.mp4"], WITH_FACE, ExtractionConfig(), workers=1))
+        next(samples_of([root / "trainset" / "head.mp4"], WITH_FACE, ("face",), ExtractionConfig(), workers=1))
 
 
 def test_a_failed_clip_is_a_sample_without_a_face() -> None:
     clip = extract_clip(Path("nowhere.mp4"), WITH_FACE)
-    sample = make_sample(0, 1.0, clip, top_k=16, image_size_px=64, face=True)
-    assert not sample.has_face and sample.face_pairs.shape[0] == 16 and clip.facts.reason == "missing_file"
+    face = make_sample(0, 1.0, clip, InputLayout(WITH_FACE, ("face",))).inputs["face"]
+    assert not face.mask and face.values.shape[0] == 16 and clip.facts.reason == "missing_file"

@@ -17,7 +17,7 @@ from dataset.manifest import (
     write_manifest,
 )
 from utils.errors import UsageError
-from utils.features.extract import ClipFacts
+from utils.features.clip import ClipFacts
 
 ROW = Row(ClipFacts("partial", "no_audio+truncated", 3.0, 90, 29.97, False), 0.125)
 ODD_NAMES = ["a.mp4", "a, b.mp4", 'say "hi".mp4', "ü 映.mp4", "sub/a.mp4", "nan", "video_name"]

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from engine.config import check_run_config
 from engine.run import run_training
 from models import build_model, model_config
-from tests.support import FEATURE_CONFIG, WITH_FACE, WITH_VOICE, random_batch, tiny_config, tiny_model, tiny_settings
+from tests.support import WITH_FACE, WITH_VOICE, random_batch, tiny_config, tiny_model, tiny_settings, with_input
 from utils.errors import UsageError
 
 
@@ -35,10 +35,9 @@ def test_an_experts_evidence_is_bounded_on_both_sides():
 
 def test_windows_that_a_clip_does_not_have_are_not_counted():
     model, batch = built(), random_batch([True] * 4, [True] * 4)
-    noisy = torch.where(batch.has_voice[:, :, None], batch.voice, torch.randn_like(batch.voice))
-    before = model(batch).logit
-    object.__setattr__(batch, "voice", noisy)
-    assert torch.equal(model(batch).logit, before)
+    voice = batch.inputs["voice"]
+    noisy = torch.where(voice.mask[:, :, None], voice.values, torch.randn_like(voice.values))
+    assert torch.equal(model(with_input(batch, "voice", values=noisy)).logit, model(batch).logit)
 
 
 def test_experts_are_named_in_the_config():
@@ -50,9 +49,11 @@ def test_experts_are_named_in_the_config():
         model_config({"name": "av_experts", "experts": {"voice": {"tress": 3}}})
 
 
-def test_it_says_which_features_it_needs():
-    with pytest.raises(UsageError, match="features.voice"):
-        build_model(tiny_model("av_experts"), FEATURE_CONFIG)
+def test_a_run_switches_on_the_features_that_the_experts_need(tmp_path):
+    settings = tiny_settings(tmp_path, model=tiny_model("av_experts", experts={"voice": {}, "sync": {}}))
+    config = check_run_config(settings, where="test", check_model=True)
+    assert config.features.voice and config.features.face
+    assert build_model(config.model, config.features).inputs == ("voice", "mouth", "speech")
 
 
 def test_gradient_training_names_the_command_that_fits_it(tmp_path):
@@ -76,5 +77,3 @@ def test_each_expert_judges_the_clips_that_it_knows_something_about():
     assert model.usable(batch).tolist() == [True, True, True, False]
     terms = model(batch).terms
     assert terms["sync"][1:].tolist() == [0.0] * 3 and terms["covariance"][1] == 0
-    with pytest.raises(UsageError, match="features.face"):
-        build_model(section, WITH_VOICE)

@@ -6,9 +6,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from dataset.batch import Batch, Modality
 from models import build_model
 from models.ffdv_cov import CovarianceBranch
-from tests.support import FEATURE_CONFIG, K, one_sentence, random_batch, tiny_model, write_root, write_tiny_config
+from tests.support import BATCH_INPUTS, FEATURE_CONFIG, K, one_sentence, random_batch, tiny_model, write_root, write_tiny_config
 from utils.features.config import FeatureConfig
 
 BOTH = random_batch([True] * 4, [True] * 4)
@@ -77,7 +78,7 @@ def test_k_sets_the_width_of_both_branches(top_k, covariance):
     features = FeatureConfig.model_validate({"video": {"top_k": top_k, "covariance": covariance}})
     model = built(features)
     assert model.head.in_features == 2 * top_k
-    assert model(random_batch([True, True], [True, True], top_k=top_k)).logit.shape == (2,)
+    assert model(random_batch([True, True], [True, True], config=features.with_inputs(BATCH_INPUTS))).logit.shape == (2,)
 
 
 def test_both_branches_off_is_a_readable_error(tmp_path, capsys):
@@ -91,11 +92,13 @@ def test_both_branches_off_is_a_readable_error(tmp_path, capsys):
 
 def test_modality_dropout_hides_its_share_in_training_and_nothing_in_evaluation():
     model = built(modality_dropout=0.4)
-    batch = random_batch([True] * 2000 + [False], [True] * 2001, faces=False)
+    mask = torch.arange(2001) < 2000
+    inputs = {"mel": Modality(torch.zeros(2001), mask), "covariance": Modality(torch.zeros(2001), torch.ones_like(mask))}
+    batch = Batch(torch.arange(2001), torch.zeros(2001), inputs)
     torch.manual_seed(1)
     has_mel, has_covariance = model.train()._visible(batch)
     assert 0.17 < (~has_mel[:-1]).float().mean() < 0.23
     assert 0.17 < (~has_covariance).float().mean() < 0.23
     assert (has_mel | has_covariance).all()
     has_mel, has_covariance = model.eval()._visible(batch)
-    assert torch.equal(has_mel, batch.has_mel) and has_covariance.all()
+    assert torch.equal(has_mel, mask) and has_covariance.all()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from models import MODELS, model_config
-from models.base import Detector, DetectorConfig
+from models.base import DetectorConfig, DetectorModel
 from utils.errors import UsageError
 from utils.registry import Registry
 
@@ -14,15 +14,15 @@ def test_both_systems_are_registered_with_config_and_class():
     assert {"ffdv_cov", "mel_baseline"} <= set(MODELS)
     for name in MODELS:
         entry = MODELS.get(name)
-        assert issubclass(entry.config_class, DetectorConfig) and issubclass(entry.built_class, Detector)
+        assert issubclass(entry.config_class, DetectorConfig) and issubclass(entry.built_class, DetectorModel)
         assert entry.config_class.model_fields["name"].default == name
 
 
 def test_a_name_is_registered_once():
     registry = Registry("model")
-    registry.register("one", DetectorConfig)(Detector)
+    registry.register("one", DetectorConfig)(DetectorModel)
     with pytest.raises(ValueError, match="two models are registered as 'one'"):
-        registry.register("one", DetectorConfig)(Detector)
+        registry.register("one", DetectorConfig)(DetectorModel)
 
 
 @pytest.mark.parametrize("name", ["ffdv_cow", "nothing", 7, ["ffdv_cov"], None])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from dataset.batch import Batch, Modality
 from engine.fitting.discriminant import fit_discriminant
 from models.experts.speech_embedding import SpeechEmbeddingConfig, SpeechEmbeddingExpert
 from tests.support import FEATURE_CONFIG, random_batch
@@ -25,9 +26,13 @@ def fitted() -> SpeechEmbeddingExpert:
     return expert.eval()
 
 
+def batch_of(rows: torch.Tensor, own: torch.Tensor) -> Batch:
+    batch = random_batch([True] * len(rows), [True] * len(rows))
+    return replace(batch, inputs={"speech_embedding": Modality(rows, own)})
+
+
 def scored(expert: SpeechEmbeddingExpert, rows: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
-    batch = replace(random_batch([True] * len(rows), [True] * len(rows)), embedding=rows, has_embedding=own)
-    return expert.raw(batch)
+    return expert.raw(batch_of(rows, own))
 
 
 def test_scores_are_the_log_odds_of_shifted_normal_rows():
@@ -54,9 +59,7 @@ def test_weights_of_any_size_load_into_a_new_expert():
 
 def test_an_unfitted_expert_masks_every_clip():
     expert = SpeechEmbeddingExpert(SpeechEmbeddingConfig())
-    batch = replace(
-        random_batch([True], [True]), embedding=torch.randn(1, 2, 4), has_embedding=torch.ones(1, 2, dtype=torch.bool)
-    )
+    batch = batch_of(torch.randn(1, 2, 4), torch.ones(1, 2, dtype=torch.bool))
     assert expert.mask(batch).tolist() == [False] and expert.raw(batch).tolist() == [0.0]
 
 

@@ -6,7 +6,9 @@ import pytest
 from pydantic import Field, ValidationError
 
 from utils.config import Section, describe_problems, section_at, shorten
-from utils.features.config import FACE_VERSION, AudioFeatureConfig, FeatureConfig
+from utils.features.config import FeatureConfig
+from utils.features.face.features import FACE_VERSION
+from utils.features.waveform import AudioFeatureConfig
 
 
 class Inner(Section):

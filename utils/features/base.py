@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from utils.media.decode import StreamFacts
 
 FRAMES, SAMPLES = "frames", "samples"
-"""What the decoding pass feeds: (H, W, 3) uint8 RGB frames, and (S,) float32 mono samples at `features.audio.sample_rate_hz`."""
+"""The decoding pass feeds (H, W, 3) uint8 RGB frames, and (S,) float32 mono samples at `features.audio.sample_rate_hz`."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class ArraySpec:
         """
         if not self.padded and array is not None and array.shape == self.shape:
             return MaskedArray(array, np.ones((), bool))
-        values = np.zeros(self.shape, self.dtype)
+        values: np.ndarray = np.zeros(self.shape, self.dtype)
         mask = np.zeros(self.shape[:1] if self.padded else (), bool)
         if self.padded and array is not None:
             values[: len(array)] = array
@@ -135,6 +135,7 @@ class Feature(ABC):
         suffix: suffix of its files.
         named_by_stem: whether a file is named after the clip's stem instead of its whole name.
         needs_length: whether extraction depends on the number of frames before they are decoded.
+        cached: whether a derived feature keeps its results below the feature store, so that extraction computes them.
     """
 
     name: ClassVar[str]
@@ -145,6 +146,7 @@ class Feature(ABC):
     suffix: ClassVar[str] = ""
     named_by_stem: ClassVar[bool] = False
     needs_length: ClassVar[bool] = False
+    cached: ClassVar[bool] = False
 
     def __init__(self, config: FeatureConfig, stored_config: FeatureConfig | None = None) -> None:
         """Bind the feature to a config; `stored_config` is that of files on disk that serve this one (see `adapt`)."""

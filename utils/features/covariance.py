@@ -2,7 +2,7 @@
 
 Follows the technical report of the multi-ffdv entry: C is the (T, T) covariance *between frames*, where the 256 histogram bins
 of a frame are its observations. The released code of the entry took the covariance between bins instead. Every histogram of a
-clip sums to the same pixel count, so the row sums it sorts by are zero up to round-off. `bins` keeps that variant for comparison.
+clip sums to the same pixel count, so the row sums it sorts by are zero up to round-off. `bins` is that variant, for comparison.
 """
 
 from __future__ import annotations
@@ -44,6 +44,11 @@ class CovarianceFeature(Feature):
 
     name, key, fed, inputs = "covariance", "video", (FRAMES,), ("covariance",)
     folder, suffix = "video_feature", ".npy"
+
+    @classmethod
+    def enabled(cls, config: FeatureConfig) -> bool:
+        """Return true: both published systems use it, and the extractor always stores it."""
+        return True
 
     @classmethod
     def adapt(cls, config: FeatureConfig, stored: Mapping[str, Any]) -> FeatureConfig:

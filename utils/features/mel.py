@@ -37,6 +37,11 @@ class MelFeature(Feature):
     folder, suffix = "audio_feature", ".jpg"
 
     @classmethod
+    def enabled(cls, config: FeatureConfig) -> bool:
+        """Return true: both published systems use it, and the extractor always stores it."""
+        return True
+
+    @classmethod
     def stored_fields(cls, config: FeatureConfig) -> dict[str, Any]:
         """Return the whole section, which the waveform shares."""
         return {cls.key: config.audio.model_dump()}

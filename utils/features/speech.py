@@ -85,8 +85,8 @@ def speech_of_pcm(samples: np.ndarray, rate_hz: int, start_s: float, mouth_frame
         mouth_frames: T.
 
     Returns:
-        (T + 2 `PAD`, `SPEECH_BANDS`) float32 at `MOUTH_HZ`, from `PAD` frames before the first mouth frame; `None` when the span
-        is silent.
+        (T + 2 `PAD`, `SPEECH_BANDS`) float32 at `MOUTH_HZ`, from `PAD` frames before the first mouth frame; `None` for a silent
+        span.
     """
     times_s = start_s + (np.arange(mouth_frames + 2 * PAD) - PAD) / MOUTH_HZ
     first, last = (int(np.floor((times_s[end] + side * MARGIN_S) * rate_hz)) for end, side in ((0, -1), (-1, 1)))

@@ -40,11 +40,12 @@ SpeechEncoderName = Annotated[str | None, AfterValidator(_known_encoder)]
 """Type of `features.speech_encoder`: the name of a registered encoder."""
 
 
-@FEATURES.register("speech_embedding", SpeechEncoderName)
+@FEATURES.register("speech_embedding", str)
 class SpeechEmbeddingFeature(Feature):
     """Speech embeddings of a clip's windows, derived from the waveform. Its value is (W, E) float32."""
 
     name, key, fed, inputs = "speech_embedding", "speech_encoder", ("waveform",), ("speech_embedding",)
+    cached = True
 
     @classmethod
     def enable(cls, config: Any) -> Any:

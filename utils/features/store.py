@@ -1,64 +1,55 @@
-"""Where a split's features lie, and how they are written and read back: the `data/<split>_raw` folder."""
+"""The feature store: the `data/<split>_raw` folder, its layout, its config and how features are read back."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 from tokenize import TokenError
-
-import numpy as np
+from typing import Any
 
 from utils.errors import UsageError
-from utils.features.config import FACE_VERSION, FEATURE_VERSION, FeatureConfig
-from utils.features.covariance import N_BINS, smaller_block
-from utils.features.extract import ClipFacts, ClipFeatures, failed
-from utils.features.face.features import read_face
-from utils.features.voice import pcm_of_wav
+from utils.features.base import FEATURES, Feature, feature_classes, with_sources
+from utils.features.clip import ClipFacts, ClipFeatures, failed
+from utils.features.config import FEATURE_VERSION, FeatureConfig
 from utils.files import UNFINISHED_PREFIX, write_text_atomic
 
-PICTURES, COVARIANCES, WAVES, FACES = "audio_feature", "video_feature", "wav_file", "face_feature"
-EMBEDDINGS = "speech_embedding"
-KINDS = (PICTURES, COVARIANCES, WAVES, FACES)
 REDO = "extract again with --overwrite"
-JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 
 
 class FeatureStore:
     """Paths, config and contents of one split's feature folder."""
 
     def __init__(self, root: Path, config: FeatureConfig) -> None:
-        """`root` is `data/<split>_raw`; it need not exist yet."""
+        """Bind to `root`, which is `data/<split>_raw` and need not exist yet."""
         self.root = Path(root)
         self.config = config
-        self._stored_top_k = config.video.top_k
+        self._stored_config = config
 
-    def picture_path(self, name: str) -> Path:
-        """The mel picture of the clip `name` (a path below the split's folder)."""
-        return self.root / PICTURES / f"{name}.jpg"
+    def path(self, feature: str, name: str, *, shared_stem: bool = False) -> Path:
+        """Return the file of a stored feature of the clip `name`, a path below the split's folder.
 
-    def covariance_path(self, name: str) -> Path:
-        """The frame covariance of the clip `name`."""
-        return self.root / COVARIANCES / f"{name}.npy"
+        A feature that is named by the stem keeps the whole name where two clips share a stem.
+        """
+        kind = FEATURES.get(feature).built_class
+        stem = stem_of(name) if kind.named_by_stem and not shared_stem else name
+        return self.root / kind.folder / f"{stem}{kind.suffix}"
 
-    def face_path(self, name: str) -> Path:
-        """The face of the clip `name`."""
-        return self.root / FACES / f"{name}.npz"
+    def stored_features(self) -> list[Feature]:
+        """Return the features of the config that have files, one per clip."""
+        return [feature for feature in self.config.build(self.config.enabled()) if feature.folder]
 
-    @property
-    def embeddings(self) -> Path:
-        """Folder of speech embeddings, by encoder, version and recording."""
-        return self.root / EMBEDDINGS
-
-    def wave_path(self, name: str, *, shared_stem: bool = False) -> Path:
-        """The waveform of the clip `name`; the whole name is kept where two clips share a stem."""
-        return self.root / WAVES / f"{name if shared_stem else stem_of(name)}.wav"
+    def extracted_features(self) -> tuple[str, ...]:
+        """Return the names of the features that extraction computes: those with files and those with a cache."""
+        features = self.config.build(self.config.enabled())
+        return tuple(feature.name for feature in features if feature.folder or feature.cached)
 
     def check(self) -> None:
-        """Refuse features that were made in another way.
+        """Refuse features that were extracted with another config.
 
         Raises:
-            UsageError: when `features.json` is absent or its fingerprint is another one; the fields are named.
+            UsageError: `features.json` is absent or has another fingerprint; the message names the fields.
         """
         stored = self._read_config()
         if stored.get("fingerprint") != self.config.fingerprint():
@@ -69,30 +60,21 @@ class FeatureStore:
             raise UsageError(f"the features in {self.root} were made differently ({'; '.join(fields)}); {REDO}")
 
     def open(self) -> None:
-        """Make ready to `load`: as `check`, but features that hold more serve as well.
+        """Prepare to `load`: like `check`, but features that contain more are accepted as well.
 
-        Of a larger K the smaller one's block is cut, and faces that nobody asks for are passed over.
+        The block of a smaller K is cut out of a larger one, and features that are not requested are ignored.
 
         Raises:
             UsageError: see `check`.
         """
         stored = self._read_config()
-        video = stored["features"].get("video")
-        top_k = video.get("top_k") if isinstance(video, dict) else None
-        own_k = self.config.video.top_k
-        larger_k = max(own_k, top_k) if isinstance(top_k, int) else own_k
-        larger = self.config.model_copy(
-            update={
-                "video": self.config.video.model_copy(update={"top_k": larger_k}),
-                "face": self.config.face or stored["features"].get("face") == FACE_VERSION,
-            }
-        )
-        if stored.get("fingerprint") == larger.fingerprint():
-            self._stored_top_k = larger_k
+        adapted = self.config.adapted_to(stored["features"])
+        if stored.get("fingerprint") == adapted.fingerprint():
+            self._stored_config = adapted
         else:
             self.check()
 
-    def _read_config(self) -> dict:
+    def _read_config(self) -> dict[str, Any]:
         path = self.root / "features.json"
         try:
             stored = json.loads(path.read_text(encoding="utf-8"))
@@ -107,7 +89,7 @@ class FeatureStore:
         return stored
 
     def matches(self) -> bool:
-        """Whether what lies here was made with this config."""
+        """Return whether the stored features were extracted with this config."""
         try:
             self.check()
         except UsageError:
@@ -123,69 +105,69 @@ class FeatureStore:
         }
         write_text_atomic(self.root / "features.json", json.dumps(content, indent=2) + "\n")
 
-    def existing(self) -> dict[str, set[str]]:
-        """Names of the files that are there, by kind: one walk over the folders instead of a look per clip."""
-        return {kind: set(files_below(self.root / kind)) for kind in KINDS}
+    def has_features(self) -> bool:
+        """Return whether the folder of any feature exists."""
+        return any((self.root / kind.folder).is_dir() for kind in feature_classes().values() if kind.folder)
 
-    def load(self, name: str, facts: ClipFacts) -> ClipFeatures:
+    def existing(self) -> dict[str, set[str]]:
+        """List the files of each stored feature by its name: one walk over the folders instead of one look-up per clip."""
+        return {feature.name: set(files_below(self.root / feature.folder)) for feature in self.stored_features()}
+
+    def load(self, name: str, facts: ClipFacts, features: Collection[str] | None = None) -> ClipFeatures:
         """Read a clip's features back.
 
         Args:
             name: the clip.
-            facts: its row of `extraction.csv`, which says which modalities to expect.
+            facts: its row of `extraction.csv`, which says which files to expect.
+            features: names of the features to load; `None` for all that the config requests, except waveforms.
 
         Returns:
-            The features; `not_extracted` or `unreadable` when a file that should be there is absent or broken.
+            The features; `not_extracted` or `unreadable` when an expected file is absent or damaged.
         """
         if facts.status not in ("ok", "partial"):
             return ClipFeatures(facts)
+        requested = self.requested() if features is None else tuple(features)
+        values: dict[str, Any] = {}
         try:
-            covariance = self._load_covariance(name, facts.n_frames) if facts.n_frames else None
-            mel_jpeg = self._load_picture(name) if facts.has_audio else None
-            face = read_face(self.face_path(name)) if facts.n_frames and self.config.face else None
-            features = ClipFeatures(facts, covariance, mel_jpeg, face=face)
-            if not facts.has_audio or not (self.config.voice or self.config.speech_encoder or face):
-                return features
-            return features.with_sound(*self._load_wave(name), self.config, embeddings=self.embeddings)
+            for feature in self.config.build(with_sources(requested), self._stored_config):
+                if not feature.is_derived:
+                    values[feature.name] = self._read(feature, name, facts)
+                elif all(values[source] is not None for source in feature.fed):
+                    values[feature.name] = feature.derive({key: values[key] for key in feature.fed}, self.root)
+                else:
+                    values[feature.name] = None
         except FileNotFoundError:
             return failed("not_extracted")
         except (OSError, ValueError, EOFError, MemoryError, SyntaxError, TokenError):
-            # The header of a damaged .npy file can declare any size, and numpy reads it as Python text.
+            # The header of a damaged .npy file can declare any size, and numpy parses it as Python text.
             return failed("unreadable")
+        return ClipFeatures(facts, {feature: values[feature] for feature in requested})
 
-    def _load_covariance(self, name: str, n_frames: int) -> np.ndarray:
-        covariance = np.load(self.covariance_path(name), allow_pickle=False)
-        shape = (self._stored_top_k,) * 2
-        if not isinstance(covariance, np.ndarray) or covariance.shape != shape or covariance.dtype != np.float32:
-            raise ValueError("not a frame covariance of this config")
-        video = self.config.video
-        if video.top_k == self._stored_top_k:
-            return covariance
-        return smaller_block(covariance, n_frames if video.covariance == "frames" else N_BINS, video.top_k)
+    def requested(self) -> tuple[str, ...]:
+        """Return the names of the features of the config that give arrays."""
+        return tuple(feature.name for feature in self.config.build(self.config.enabled()) if feature.inputs)
 
-    def _load_wave(self, name: str) -> tuple[np.ndarray, int]:
-        whole = self.wave_path(name, shared_stem=True)
-        return pcm_of_wav(whole if whole.is_file() else self.wave_path(name))
-
-    def _load_picture(self, name: str) -> bytes:
-        encoded = self.picture_path(name).read_bytes()
-        if not encoded.startswith(JPEG_START) or not encoded.endswith(JPEG_END):
-            raise ValueError("not a whole JPG")
-        return encoded
+    def _read(self, feature: Feature, name: str, facts: ClipFacts) -> Any:
+        if not feature.expected(facts):
+            return None
+        path = self.path(feature.name, name, shared_stem=True)
+        if feature.named_by_stem and not path.is_file():
+            path = self.path(feature.name, name)
+        return feature.read(path, facts)
 
 
 def normal_name(name: str) -> str:
-    """A clip's name as a walk over the folders spells it: without `./` and doubled slashes."""
+    """Return a clip's name as a walk over the folders spells it: without `./` and doubled slashes."""
     return str(PurePosixPath(name)) if "/" in name else name
 
 
 def stem_of(name: str) -> str:
-    """A clip's name without its suffix; sub-folders stay."""
+    """Return a clip's name without its suffix, with its sub-folders."""
     return os.path.splitext(normal_name(name))[0]
 
 
 def files_below(folder: Path) -> list[str]:
-    """Names of all files below `folder`, with `/`, relative to it; files still being written are left out."""
+    """List the names of all files below `folder`, with `/`, relative to it; unfinished files are left out."""
     found: list[str] = []
     waiting = [(str(folder), "")]
     while waiting:

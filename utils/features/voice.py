@@ -139,7 +139,7 @@ def trim_and_scale(waveform: np.ndarray) -> np.ndarray:
 
 
 def voice_windows(waveform: np.ndarray) -> list[np.ndarray]:
-    """Cut a 16 kHz waveform (S,) into at most `MAX_WINDOWS` evenly spaced windows of `WINDOW_S`; a shorter one gives one window."""
+    """Cut a 16 kHz waveform (S,) into at most `MAX_WINDOWS` evenly spaced windows of `WINDOW_S`; a short one is one window."""
     active = trim_and_scale(waveform)
     width = int(WINDOW_S * VOICE_RATE_HZ)
     if len(active) <= width:

@@ -73,6 +73,11 @@ class WaveformFeature(Feature):
     folder, suffix, named_by_stem = "wav_file", ".wav", True
 
     @classmethod
+    def enabled(cls, config: FeatureConfig) -> bool:
+        """Return true: both published systems use it, and the extractor always stores it."""
+        return True
+
+    @classmethod
     def stored_fields(cls, config: FeatureConfig) -> dict[str, Any]:
         """Return nothing: the mel-spectrogram image declares the shared section."""
         return {}
@@ -88,6 +93,9 @@ class WaveformFeature(Feature):
     def extractor(self, clip: ClipPass) -> Extractor:
         """Write the wav file where the pass has an output path, and keep the samples where features derive from them."""
         return WaveformExtractor(self.config.audio.sample_rate_hz, clip)
+
+    def write(self, path: Path, value: Any) -> None:
+        """Do nothing: the wav file was written during the pass."""
 
     def read(self, path: Path, facts: ClipFacts) -> Any:
         """Return the beginning of the wav file."""

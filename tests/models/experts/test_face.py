@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from engine.fitting.face import standardise
 from models import build_model, model_config
 from models.experts.face import FaceConfig, FaceExpert
-from tests.support import BACKBONE, FEATURE_CONFIG, WITH_FACE, random_batch, tiny_model
+from tests.support import BACKBONE, WITH_FACE, random_batch, tiny_model
 from utils.errors import UsageError
 
 TINY = {"backbone": BACKBONE, "weights": "none", "place_nets": 2}
@@ -20,9 +20,7 @@ def built() -> FaceExpert:
     return FaceExpert(FaceConfig(**TINY))
 
 
-def test_missing_face_features_are_named():
-    with pytest.raises(UsageError, match="features.face"):
-        build_model(tiny_model("av_experts", experts={"face": TINY}), FEATURE_CONFIG)
+def test_clips_without_a_face_are_unusable():
     model = build_model(tiny_model("av_experts", experts={"face": TINY}), WITH_FACE)
     assert model.usable(random_batch([True, True], [True, False])).tolist() == [True, False]
 
@@ -37,7 +35,7 @@ def test_settings_are_checked():
 def test_a_clips_score_is_bit_identical_in_every_batch():
     expert, batch = built(), random_batch([True] * 4, [True, False, True, True])
     together = expert.raw(batch)
-    assert torch.isfinite(together).all() and len(together[batch.has_face].unique()) == 3
+    assert torch.isfinite(together).all() and len(together[batch.inputs["face"].mask].unique()) == 3
     for row in range(4):
         alone = expert.raw(batch.select(torch.arange(4) == row))
         assert torch.equal(alone, together[row : row + 1])
@@ -48,8 +46,8 @@ def test_standardised_parts_have_equal_weights():
     expert, batch = built(), random_batch([True] * 4, [True] * 4)
     for net in expert.places:
         net.head.weight *= 100
-    texture = [expert.direction(expert.texture(pairs[:, 0])) for pairs in batch.face_pairs]
-    place = [expert.place(pairs) for pairs in batch.face_pairs]
+    texture = [expert.direction(expert.texture(pairs[:, 0])) for pairs in batch.inputs["face"].values]
+    place = [expert.place(pairs) for pairs in batch.inputs["face"].values]
     standardise(expert, [float(one) for one in texture], [float(one) for one in place])
     torch.testing.assert_close(expert.centre, torch.stack([torch.stack(texture).median(), torch.stack(place).median()]))
     parts = torch.stack([torch.stack(texture), torch.stack(place)], dim=1)

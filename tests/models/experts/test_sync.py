@@ -12,7 +12,7 @@ from engine.fitting.canonical import canonical_maps, principal_axes
 from engine.fitting.sync import fit_sync
 from models.experts import EXPERTS
 from models.experts.sync import SyncConfig, SyncExpert
-from tests.support import FEATURE_CONFIG, WITH_FACE, random_batch, talking
+from tests.support import random_batch, talking, with_input
 from utils.errors import UsageError
 from utils.features.face.features import MOUTH_COLUMNS, MOUTH_ROWS
 from utils.features.speech import MAX_LAG, PAD
@@ -61,17 +61,16 @@ def test_a_still_mouth_has_a_finite_score(expert: SyncExpert) -> None:
 
 def test_padding_frames_do_not_change_the_score(expert: SyncExpert) -> None:
     batch = random_batch([True, True, True, False], [True, True, False, True])
+    mouth, speech = batch.inputs["mouth"], batch.inputs["speech"]
     assert expert.mask(batch).tolist() == [True, True, False, False]
     raw = expert.raw(batch)
     assert raw.dtype == torch.float32 and raw[2:].tolist() == [0.0, 0.0] and raw[0] != raw[1]
     for row in (0, 1):
-        frames = int(batch.mouth_frames[row])
-        alone = expert.score(batch.mouth[row, :frames], batch.speech[row, : frames + 2 * PAD])
+        frames = int(mouth.mask[row].sum())
+        alone = expert.score(mouth.values[row, :frames], speech.values[row, : frames + 2 * PAD])
         assert raw[row] == alone.float()
-    noise = batch.mouth.clone()
-    for row, frames in enumerate(batch.mouth_frames.tolist()):
-        noise[row, frames:] = 77
-    assert torch.equal(expert.raw(replace(batch, mouth=noise)), raw)
+    noise = torch.where(mouth.mask[:, :, None, None], mouth.values, 77).to(torch.uint8)
+    assert torch.equal(expert.raw(with_input(batch, "mouth", values=noise)), raw)
 
 
 def test_fitting_is_deterministic_and_maps_are_saved(expert: SyncExpert) -> None:
@@ -86,10 +85,7 @@ def test_fitting_is_deterministic_and_maps_are_saved(expert: SyncExpert) -> None
     assert not list(expert.parameters())
 
 
-def test_missing_features_and_too_many_components_are_refused() -> None:
-    SyncExpert.check_features(WITH_FACE)
-    with pytest.raises(UsageError, match="features.face"):
-        SyncExpert.check_features(FEATURE_CONFIG)
+def test_too_many_components_are_refused() -> None:
     with pytest.raises(UsageError, match="outnumber"):
         SyncExpert(SyncConfig(mouth_dims=2, speech_dims=3, components=4))
 

@@ -7,8 +7,8 @@ import librosa
 import numpy as np
 import pytest
 
-from utils.features.config import AudioFeatureConfig
-from utils.features.mel import FRAMES_PER_BLOCK, MelSpectrogram, decode_picture, encode_picture, mel_image
+from utils.features.mel import FRAMES_PER_BLOCK, MelSpectrogram, decode_image, encode_image, mel_image
+from utils.features.waveform import AudioFeatureConfig
 
 CONFIG = AudioFeatureConfig()
 BLOCK = FRAMES_PER_BLOCK * CONFIG.hop_length
@@ -99,8 +99,8 @@ def test_low_frequencies_lie_in_the_first_rows() -> None:
 
 def test_picture_survives_the_jpg_and_a_broken_one_is_none() -> None:
     image = mel_image(in_blocks(noise(50_000), 4096).power(), 256)
-    encoded = encode_picture(image, 95)
-    decoded = decode_picture(encoded)
+    encoded = encode_image(image, 95)
+    decoded = decode_image(encoded)
     assert decoded.shape == (256, 256) and decoded.dtype == np.uint8
     assert np.abs(decoded.astype(int) - image.astype(int)).mean() < 6
-    assert decode_picture(b"") is None and decode_picture(b"no picture") is None
+    assert decode_image(b"") is None and decode_image(b"no picture") is None

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from utils.features.clip import ClipFacts
 from utils.features.config import FeatureConfig
-from utils.features.extract import ClipFacts
-from utils.features.mel import encode_picture
+from utils.features.mel import encode_image
 from utils.features.store import FeatureStore, files_below, stem_of
 
 CONFIG = FeatureConfig.model_validate({"video": {"top_k": 4}})
@@ -24,7 +24,7 @@ def store(tmp_path: Path) -> FeatureStore:
     for path in (store.picture_path("sub/a.mp4"), store.covariance_path("sub/a.mp4")):
         path.parent.mkdir(parents=True)
     np.save(store.covariance_path("sub/a.mp4"), np.eye(4, dtype=np.float32))
-    store.picture_path("sub/a.mp4").write_bytes(encode_picture(np.full((8, 8), 90, np.uint8), 95))
+    store.picture_path("sub/a.mp4").write_bytes(encode_image(np.full((8, 8), 90, np.uint8), 95))
     return store
 
 

@@ -11,13 +11,11 @@ from utils.features.voice import (
     MAX_WINDOWS,
     VOICE_RATE_HZ,
     VOICE_SIZE,
-    VoiceSamples,
-    describe,
-    pcm_of_wav,
     voice_of_pcm,
     voice_waveform,
+    window_features,
 )
-from utils.features.waveform import WavWriter, to_pcm16
+from utils.features.waveform import PcmBuffer, WavWriter, pcm_of_wav, to_pcm16
 
 
 def speech_like(seconds: float, rate_hz: int = VOICE_RATE_HZ, seed: int = 0) -> np.ndarray:
@@ -30,7 +28,7 @@ def speech_like(seconds: float, rate_hz: int = VOICE_RATE_HZ, seed: int = 0) -> 
 
 def test_a_window_per_second_up_to_the_most():
     for seconds, windows in ((1, 1), (2, 1), (5, 4), (30, MAX_WINDOWS)):
-        features = describe(speech_like(seconds))
+        features = window_features(speech_like(seconds))
         assert features.shape == (windows, VOICE_SIZE) and features.dtype == np.float32
         assert np.isfinite(features).all()
 
@@ -48,7 +46,7 @@ def test_a_window_per_second_up_to_the_most():
     ids=["silent", "empty", "constant", "short", "clipped", "click"],
 )
 def test_bad_recordings_have_finite_features(waveform):
-    assert np.isfinite(describe(waveform.astype(np.float32))).all()
+    assert np.isfinite(window_features(waveform.astype(np.float32))).all()
 
 
 def test_a_telephone_recording_has_finite_features():
@@ -59,18 +57,21 @@ def test_loudness_and_padding_say_nothing():
     plain = to_pcm16(speech_like(4))
     padded = np.r_[np.zeros(5000, np.int16), plain, np.zeros(90_000, np.int16)]
     np.testing.assert_array_equal(voice_of_pcm(padded, VOICE_RATE_HZ), voice_of_pcm(plain, VOICE_RATE_HZ))
-    quiet = describe(0.1 * speech_like(4))
-    np.testing.assert_allclose(quiet, describe(speech_like(4)), atol=2e-3)
+    quiet = window_features(0.1 * speech_like(4))
+    np.testing.assert_allclose(quiet, window_features(speech_like(4)), atol=2e-3)
 
 
 def test_a_wav_file_gives_what_the_decoder_gives(tmp_path):
     samples = speech_like(3, 22_050)
-    gathered = VoiceSamples(22_050)
+    buffer = PcmBuffer(22_050)
     with WavWriter(tmp_path / "a.wav", 22_050) as wav:
         for block in np.array_split(samples, 7):
             wav.write(block)
-            gathered.keep(block)
-    np.testing.assert_array_equal(voice_of_pcm(*pcm_of_wav(tmp_path / "a.wav")), voice_of_pcm(gathered.pcm, 22_050))
+            buffer.add(block)
+    stored, direct = pcm_of_wav(tmp_path / "a.wav"), buffer.pcm()
+    assert stored.rate_hz == direct.rate_hz == 22_050
+    np.testing.assert_array_equal(stored.samples, direct.samples)
+    np.testing.assert_array_equal(voice_of_pcm(stored.samples, 22_050), voice_of_pcm(direct.samples, 22_050))
 
 
 def test_a_broken_wav_file_is_refused(tmp_path):
@@ -89,9 +90,9 @@ def test_trimming_is_optional():
 
 
 def test_a_seven_second_recording_costs_less_than_a_second():
-    describe(speech_like(2))
+    window_features(speech_like(2))
     started = time.process_time()
-    describe(speech_like(7))
+    window_features(speech_like(7))
     assert time.process_time() - started < 1.0
 
 

@@ -12,8 +12,9 @@ import av
 import numpy as np
 import pytest
 
+from utils.features.clip import ClipFacts
 from utils.features.config import FeatureConfig
-from utils.features.extract import ClipFacts, extract_clip, frame_histograms
+from utils.features.extract import extract_clip, frame_histograms
 from utils.features.histogram import rgb_histogram
 from utils.media.decode import AudioBlock, ClipStream, open_clip, video_stream
 from utils.media.errors import MediaError, join_reasons

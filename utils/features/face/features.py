@@ -72,7 +72,7 @@ class FaceFeature(Feature):
         require_weights()
 
     def arrays(self) -> tuple[ArraySpec, ...]:
-        """Return two declarations: `face` (16, 2, 112, 112, 3) uint8, and `mouth` (128, 24, 28) uint8 with a mask over frames."""
+        """Return two declarations: `face` (16, 2, 112, 112, 3) uint8; `mouth` (128, 24, 28) uint8 with a mask over frames."""
         return (
             ArraySpec("face", (PAIRS, *PAIR_SHAPE), np.uint8),
             ArraySpec("mouth", (MAX_MOUTH_FRAMES, MOUTH_ROWS, MOUTH_COLUMNS), np.uint8, padded=True),

@@ -10,8 +10,17 @@ import cv2
 import numpy as np
 import pytest
 
-from utils.features.face import FaceCrops, FaceFeatures, describe_faces
-from utils.features.face.features import MAX_MOUTH_FRAMES, PAIRS, halved, mouth_series, read_face, write_face
+from utils.features.face.crops import FaceCrops
+from utils.features.face.features import (
+    MAX_MOUTH_FRAMES,
+    PAIRS,
+    FaceFeatures,
+    face_features,
+    halved,
+    mouth_series,
+    read_face,
+    write_face,
+)
 
 
 def crops_of(levels: np.ndarray) -> np.ndarray:
@@ -23,11 +32,11 @@ def crops_of(levels: np.ndarray) -> np.ndarray:
 def face() -> FaceFeatures:
     rng = np.random.default_rng(0)
     crops = rng.integers(0, 256, (30, 224, 224, 3), dtype=np.uint8)
-    return describe_faces(FaceCrops(crops, 2.0 + np.arange(30) / 25, 40.0, 1.0))
+    return face_features(FaceCrops(crops, 2.0 + np.arange(30) / 25, 40.0, 1.0))
 
 
 def test_pairs_are_consecutive_and_spread_over_the_whole_time() -> None:
-    pairs = describe_faces(FaceCrops(crops_of(np.arange(100)), np.arange(100) / 25, 40.0, 1.0)).pairs
+    pairs = face_features(FaceCrops(crops_of(np.arange(100)), np.arange(100) / 25, 40.0, 1.0)).pairs
     assert pairs.shape == (PAIRS, 2, 112, 112, 3) and pairs.dtype == np.uint8
     first, second = pairs[:, :, 0, 0, 0].T.astype(int)
     np.testing.assert_array_equal(second - first, 1)
@@ -35,7 +44,7 @@ def test_pairs_are_consecutive_and_spread_over_the_whole_time() -> None:
 
 
 def test_two_frames_are_enough() -> None:
-    face = describe_faces(FaceCrops(crops_of(np.array([10, 90])), np.array([1.0, 1.04]), 40.0, 1.0))
+    face = face_features(FaceCrops(crops_of(np.array([10, 90])), np.array([1.0, 1.04]), 40.0, 1.0))
     assert (face.pairs[:, 0] == 10).all() and (face.pairs[:, 1] == 90).all()
     assert face.mouth[:, 0, 0].tolist() == [10, 90] and face.start_s == 1.0
 
@@ -136,6 +145,6 @@ def test_a_damaged_or_hostile_file_is_refused(face: FaceFeatures, tmp_path: Path
 def test_crops_keep_their_colours() -> None:
     crops = np.zeros((2, 224, 224, 3), np.uint8)
     crops[..., 0] = 200
-    face = describe_faces(FaceCrops(crops, np.array([0.0, 0.04]), 40.0, 1.0))
+    face = face_features(FaceCrops(crops, np.array([0.0, 0.04]), 40.0, 1.0))
     assert (face.pairs[..., 0] == 200).all() and not face.pairs[..., 1:].any()
     assert (face.mouth == cv2.cvtColor(crops[0], cv2.COLOR_RGB2GRAY)[0, 0]).all()

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from tests.support import head_frames, write_head
-from utils.features.face import FaceCrops, FaceWindow, clip_faces
 from utils.features.face import window as window_module
+from utils.features.face.crops import FaceCrops
+from utils.features.face.window import FaceWindow, clip_faces
 from utils.media.decode import StreamFacts
 from utils.media.writer import write_clip
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from models.blocks.picture import PictureInput
+from models.blocks.image_input import ImageInput
 
 
 def test_black_and_white_become_imagenet_normalised_channels():
     mel = torch.tensor([0, 255], dtype=torch.uint8)[:, None, None, None].expand(2, 1, 64, 64)
-    picture = PictureInput(64)(mel)
+    picture = ImageInput(64)(mel)
     assert picture.shape == (2, 3, 64, 64)
     black, white = picture[:, :, 0, 0]
     torch.testing.assert_close(black, torch.tensor([-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225]))
@@ -19,10 +19,10 @@ def test_black_and_white_become_imagenet_normalised_channels():
 def test_a_picture_of_another_size_is_resized_and_keeps_its_orientation():
     mel = torch.zeros(1, 1, 128, 128, dtype=torch.uint8)
     mel[:, :, :64] = 255
-    picture = PictureInput(64)(mel)
+    picture = ImageInput(64)(mel)
     assert picture.shape == (1, 3, 64, 64)
     assert picture[0, 0, :30].mean() > 2 > 0 > picture[0, 0, 34:].mean()
 
 
 def test_the_normalisation_is_no_part_of_the_weights():
-    assert not PictureInput(64).state_dict()
+    assert not ImageInput(64).state_dict()
