@@ -245,9 +245,7 @@ class OutputPaths:
     def of(self, name: str) -> dict[str, Path]:
         """Return the clip's paths by feature name."""
         shared = name in self._shared
-        return {
-            feature.name: self._store.path(feature.name, name, shared_stem=shared) for feature in self._features
-        }
+        return {feature.name: self._store.path(feature.name, name, shared_stem=shared) for feature in self._features}
 
     def known_rows(self, names: list[str], rows: dict[str, Row]) -> tuple[dict[str, Row], list[str]]:
         """The rows that still hold, and the names that are to be extracted.

@@ -26,7 +26,9 @@ class AvExpertsConfig(DetectorConfig):
         validate_default=True,
         description="expert -> its settings; experts not listed are off",
     )
-    bound: float = Field(4.0, gt=0, description="largest absolute evidence of one expert in log-odds, so that none dominates")
+    bound: float = Field(
+        4.0, gt=0, description="largest absolute evidence of one expert in log-odds, so that none dominates"
+    )
 
     @property
     def inputs(self) -> tuple[str, ...]:

@@ -23,7 +23,9 @@ def model_config(section: dict[str, Any]) -> DetectorConfig:
     return MODELS.get(section.get("name", DEFAULT_MODEL)).config_class.model_validate(section)
 
 
-def build_model(section: dict[str, Any], features: FeatureConfig, *, pretrained: bool | str | None = None) -> DetectorModel:
+def build_model(
+    section: dict[str, Any], features: FeatureConfig, *, pretrained: bool | str | None = None
+) -> DetectorModel:
     """Build the detector that a model section describes.
 
     Args:

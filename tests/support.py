@@ -179,7 +179,14 @@ def random_batch(has_audio: list[bool], has_video: list[bool], seed: int = 0, *,
     """
     rng = torch.Generator().manual_seed(seed)
     audio, video = torch.tensor(has_audio), torch.tensor(has_video)
-    present = {"mel": audio, "voice": audio, "covariance": video, "face": video, "mouth": video, "speech": audio & video}
+    present = {
+        "mel": audio,
+        "voice": audio,
+        "covariance": video,
+        "face": video,
+        "mouth": video,
+        "speech": audio & video,
+    }
     count = torch.arange(len(has_audio))
     frames = 40 + count * 7 % (MAX_MOUTH_FRAMES - 39)
     lengths = {"voice": count + 1, "mouth": frames, "speech": frames + 2 * PAD}

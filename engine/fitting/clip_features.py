@@ -57,7 +57,7 @@ class CachedClip:
     def array(self, name: str) -> np.ndarray | None:
         """Return an input of `INPUTS` without padding, or `None` where the clip has none."""
         with np.load(self.path, allow_pickle=False) as stored:
-            return stored[name] if name in stored else None
+            return stored[name] if name in stored.files else None
 
     def covariance(self) -> np.ndarray | None:
         """Return the frame covariance (K, K) float32, or `None` for a clip without one."""

@@ -27,7 +27,9 @@ def test_flips_come_independently_with_their_probability() -> None:
         mel = augment(original, np.random.default_rng(seed)).inputs["mel"].values
         seen[mel.tobytes()] = seen.get(mel.tobytes(), 0) + 1
     time, frequency = np.flip(original.inputs["mel"].values, 2), np.flip(original.inputs["mel"].values, 1)
-    counts = [seen[picture.tobytes()] / 4000 for picture in (original.inputs["mel"].values, time, frequency, np.flip(time, 1))]
+    counts = [
+        seen[picture.tobytes()] / 4000 for picture in (original.inputs["mel"].values, time, frequency, np.flip(time, 1))
+    ]
     assert len(seen) == 4
     np.testing.assert_allclose(counts, [0.5625, 0.1875, 0.1875, 0.0625], atol=0.03)
 
@@ -49,7 +51,8 @@ def test_noise_is_a_random_covariance_of_the_given_gain() -> None:
 def test_noise_comes_with_its_probability(probability: float, expected: int) -> None:
     augment = Augment(AugmentConfig(mel_flip=0, covariance_noise=probability))
     changed = sum(
-        (augment(sample(), np.random.default_rng(seed)).inputs["covariance"].values != np.eye(6)).any() for seed in range(1000)
+        (augment(sample(), np.random.default_rng(seed)).inputs["covariance"].values != np.eye(6)).any()
+        for seed in range(1000)
     )
     assert changed == pytest.approx(expected, abs=60 if 0 < probability < 1 else 0)
 
@@ -59,7 +62,8 @@ def test_an_absent_covariance_stays_absent_and_the_original_is_untouched() -> No
     original = sample(has_covariance=False)
     changed = augment(original, np.random.default_rng(0))
     assert not changed.inputs["covariance"].values.any() and not changed.inputs["covariance"].mask
-    assert original.inputs["mel"].values[0, 0, 0] == 0 and changed.inputs["mel"].values[0, 0, 0] == 63 and changed.inputs["mel"].values.flags.c_contiguous
+    mel, flipped = original.inputs["mel"].values, changed.inputs["mel"].values
+    assert mel[0, 0, 0] == 0 and flipped[0, 0, 0] == 63 and flipped.flags.c_contiguous
 
 
 def test_the_same_generator_gives_the_same_change() -> None:

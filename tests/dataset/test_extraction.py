@@ -89,8 +89,8 @@ def test_layout_and_contents_are_those_of_the_contract(extracted: Path) -> None:
     features = extract_clip(extracted / "trainset" / "t3.mp4", SMALL_K)
     covariance = np.load(folder / "video_feature" / "t3.mp4.npy", allow_pickle=False)
     assert covariance.shape == (32, 32) and covariance.dtype == np.float32
-    np.testing.assert_array_equal(covariance, features.covariance)
-    assert (folder / "audio_feature" / "t3.mp4.jpg").read_bytes() == features.mel_jpeg
+    np.testing.assert_array_equal(covariance, features.values["covariance"])
+    assert (folder / "audio_feature" / "t3.mp4.jpg").read_bytes() == features.values["mel"]
     picture = cv2.imread(str(folder / "audio_feature" / "t3.mp4.jpg"), cv2.IMREAD_UNCHANGED)
     assert picture.shape == (256, 256) and picture.dtype == np.uint8
     with wave.open(str(folder / "wav_file" / "t3.wav")) as stored:
@@ -336,17 +336,13 @@ def test_old_files_go_before_the_row_that_would_vouch_for_them(
 ) -> None:
     extract(data_root)
     split = split_of(data_root)
-    outputs = {
-        "picture": split.store.picture_path("t0.mp4"),
-        "covariance": split.store.covariance_path("t0.mp4"),
-        "wave": split.store.wave_path("t0.mp4"),
-    }
+    outputs = {name: split.store.path(name, "t0.mp4") for name in ("mel", "covariance", "waveform")}
     seen = []
     monkeypatch.setattr(
         "dataset.extraction_worker.append_to_journal",
         lambda *_: seen.append([path.exists() for path in outputs.values()]),
     )
-    task = ExtractionTask("t0.mp4", split.video_path("t0.mp4"), outputs, data_root, data_root / "j", SMALL_K, None)
+    task = ExtractionTask("t0.mp4", split.video_path("t0.mp4"), outputs, data_root, data_root / "j", split.store, None)
     assert extract_to_store(task).facts.status == "ok"
     assert seen == [[False, False, False]] and all(path.exists() for path in outputs.values())
 

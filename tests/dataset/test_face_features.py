@@ -99,7 +99,9 @@ def test_cached_on_the_fly_and_inference_are_equal_to_the_last_bit(root: Path) -
     for features in (WITH_FACE, WITH_ALL, FEATURE_CONFIG):
         cached = samples(root, features)
         paths = [root / "trainset" / name for name in NAMES]
-        inferred = [sample for sample, _ in samples_of(paths, features, inputs_of(features), ExtractionConfig(), workers=1)]
+        inferred = [
+            sample for sample, _ in samples_of(paths, features, inputs_of(features), ExtractionConfig(), workers=1)
+        ]
         for stored, fresh, scored in zip(cached, samples(root, features, cached=False), inferred, strict=True):
             assert_equal(stored, fresh)
             assert_equal(stored, scored)

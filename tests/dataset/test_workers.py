@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dataset.extraction_worker import extract_in_memory
+from dataset.extraction_worker import ScoringTask, extract_in_memory
 from dataset.workers import default_workers, run_in_workers
 from utils.features.config import FeatureConfig
 
@@ -98,13 +98,14 @@ def test_flipped_bytes_never_take_a_worker_down(media, tmp_path: Path) -> None:
                 damaged[position] = rng.integers(256)
             paths.append(tmp_path / f"{number}.{suffix}")
             paths[-1].write_bytes(damaged)
-    tasks = [(path, FeatureConfig(), None) for path in paths]
+    config = FeatureConfig()
+    tasks = [ScoringTask(path, config, config.enabled()) for path in paths]
     statuses = []
-    for (path, _, _), features, reason in run_in_workers(extract_in_memory, tasks, workers=2, timeout_s=60):
-        assert reason == "" and features is not None, path.name
+    for task, features, reason in run_in_workers(extract_in_memory, tasks, workers=2, timeout_s=60):
+        assert reason == "" and features is not None, task.video_path.name
         facts = features.facts
         statuses.append(facts.status)
         assert (facts.status == "ok") == (facts.reason == "") and facts.duration_s < 4 * 3600
-        if features.covariance is not None:
-            assert np.isfinite(features.covariance).all()
+        if features.values.get("covariance") is not None:
+            assert np.isfinite(features.values["covariance"]).all()
     assert {"ok", "partial", "failed"} == set(statuses), "the damage should be of every degree"

@@ -9,7 +9,16 @@ import torch.nn.functional as F
 from dataset.batch import Batch, Modality
 from models import build_model
 from models.ffdv_cov import CovarianceBranch
-from tests.support import BATCH_INPUTS, FEATURE_CONFIG, K, one_sentence, random_batch, tiny_model, write_root, write_tiny_config
+from tests.support import (
+    BATCH_INPUTS,
+    FEATURE_CONFIG,
+    K,
+    one_sentence,
+    random_batch,
+    tiny_model,
+    write_root,
+    write_tiny_config,
+)
 from utils.features.config import FeatureConfig
 
 BOTH = random_batch([True] * 4, [True] * 4)
@@ -22,7 +31,7 @@ def built(features=FEATURE_CONFIG, **settings):
 
 def test_the_covariance_branch_is_the_reports_equation():
     branch = CovarianceBranch(K)
-    covariance = BOTH.covariance
+    covariance = BOTH.inputs["covariance"].values
     c = covariance.numpy().sum(axis=2)
     weight, bias = branch.linear.weight.detach().numpy(), branch.linear.bias.detach().numpy()
     expected = (c @ weight.T + bias).clip(min=0) + 0.01 * c
@@ -34,7 +43,8 @@ def test_the_logit_is_the_head_plus_alpha_times_the_cosine():
     for alpha in (0.5, 5.0):
         model = built(alpha=alpha).eval()
         terms = model(BOTH).terms
-        speech, frames = model.mel_branch(BOTH.mel), model.covariance_branch(BOTH.covariance)
+        speech = model.mel_branch(BOTH.inputs["mel"].values)
+        frames = model.covariance_branch(BOTH.inputs["covariance"].values)
         torch.testing.assert_close(terms["cosine"], alpha * F.cosine_similarity(speech, frames))
         torch.testing.assert_close(terms["head"], model.head(torch.cat([speech, frames], 1))[:, 0])
         torch.testing.assert_close(model(BOTH).logit, terms["head"] + terms["cosine"])
@@ -78,7 +88,9 @@ def test_k_sets_the_width_of_both_branches(top_k, covariance):
     features = FeatureConfig.model_validate({"video": {"top_k": top_k, "covariance": covariance}})
     model = built(features)
     assert model.head.in_features == 2 * top_k
-    assert model(random_batch([True, True], [True, True], config=features.with_inputs(BATCH_INPUTS))).logit.shape == (2,)
+    assert model(random_batch([True, True], [True, True], config=features.with_inputs(BATCH_INPUTS))).logit.shape == (
+        2,
+    )
 
 
 def test_both_branches_off_is_a_readable_error(tmp_path, capsys):
@@ -93,7 +105,10 @@ def test_both_branches_off_is_a_readable_error(tmp_path, capsys):
 def test_modality_dropout_hides_its_share_in_training_and_nothing_in_evaluation():
     model = built(modality_dropout=0.4)
     mask = torch.arange(2001) < 2000
-    inputs = {"mel": Modality(torch.zeros(2001), mask), "covariance": Modality(torch.zeros(2001), torch.ones_like(mask))}
+    inputs = {
+        "mel": Modality(torch.zeros(2001), mask),
+        "covariance": Modality(torch.zeros(2001), torch.ones_like(mask)),
+    }
     batch = Batch(torch.arange(2001), torch.zeros(2001), inputs)
     torch.manual_seed(1)
     has_mel, has_covariance = model.train()._visible(batch)

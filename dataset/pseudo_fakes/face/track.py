@@ -13,7 +13,7 @@ import numpy as np
 from utils.features.face.crops import CROP_PX, TEMPLATE, align, similarity, size_of
 from utils.features.face.detector import shared_detector
 from utils.features.face.track import most_prominent, smooth_landmarks
-from utils.features.face.window import LOOK_EVERY, MOST_MISSES, TURNS
+from utils.features.face.window import DETECT_EVERY, MOST_MISSES, TURNS
 from utils.media.decode import ClipStream
 
 LONGEST_TRACK = 250
@@ -83,7 +83,7 @@ def track_face(path: Path) -> TrackedFace | None:
     now: _Appearance | None = None
     stream = ClipStream(path, audio=False)
     for number, frame in enumerate(upright_frames(stream)):
-        if number % LOOK_EVERY:
+        if number % DETECT_EVERY:
             continue
         found = shared_detector()(frame)
         pick = most_prominent(found, None if now is None else now.box)
@@ -108,7 +108,7 @@ def track_face(path: Path) -> TrackedFace | None:
 def middle_of(appearance: _Appearance, n_frames: int) -> TrackedFace:
     """Return the middle of an appearance as a track, in a clip of `n_frames` frames."""
     detected = np.array(appearance.detections)
-    landmarks = smooth_landmarks(detected - detected[0], np.stack(appearance.landmarks), appearance.length, LOOK_EVERY)
+    landmarks = smooth_landmarks(detected - detected[0], np.stack(appearance.landmarks), appearance.length, DETECT_EVERY)
     start = max(0, (appearance.length - LONGEST_TRACK) // 2)
     return TrackedFace(int(detected[0]) + start, landmarks[start : start + LONGEST_TRACK], n_frames)
 

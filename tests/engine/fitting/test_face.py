@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from dataset.batch import collate, make_sample
+from dataset.batch import InputLayout, collate, make_sample
 from dataset.clips import ClipTable
 from dataset.pseudo_fakes.common import REAL
 from dataset.splits import Split
@@ -18,7 +18,7 @@ from engine.fitting.forgery_localizer import RealFakePairs, fit_localizer, local
 from engine.run import split_of
 from models.experts.face import FaceConfig, FaceExpert
 from tests.in_process import in_process
-from tests.support import BACKBONE, SIZE_PX, WITH_FACE, K, tiny_config, write_head, write_video
+from tests.support import BACKBONE, WITH_FACE, tiny_config, write_head, write_video
 from utils.errors import UsageError, WorkError
 from utils.features.extract import extract_clip
 
@@ -128,7 +128,7 @@ def test_out_of_fold_scores_equal_inference(fitter, expert, clips):
     assert np.isfinite(raw[:HEADS]).all() and np.isnan(raw[HEADS:]).all()
     for number in (0, 5):
         features = extract_clip(clips.table.split.video_path(f"{number}.mp4"), WITH_FACE)
-        sample = make_sample(0, 0.0, features, top_k=K, image_size_px=SIZE_PX, face=True)
+        sample = make_sample(0, 0.0, features, InputLayout(WITH_FACE, ("face",)))
         with torch.no_grad():
             assert float(expert.raw(collate([sample]))[0]) == raw[number]
 

@@ -76,8 +76,8 @@ def test_a_made_set_has_real_and_forged_copies_with_spans(pseudo_root):
     for name in table["video_name"]:
         features = extract_clip(root / "trainset" / name, FEATURE_CONFIG)
         assert (features.facts.n_frames, features.facts.has_audio) == (20, True)
-    pictures = [extract_clip(root / "trainset" / name, FEATURE_CONFIG).covariance for name in table["video_name"][:2]]
-    np.testing.assert_array_equal(*pictures)
+    first, second = (extract_clip(root / "trainset" / name, FEATURE_CONFIG) for name in table["video_name"][:2])
+    np.testing.assert_array_equal(first.values["covariance"], second.values["covariance"])
 
 
 def test_every_clip_is_scored_out_of_fold_and_no_path_is_stored(fitted):

@@ -17,6 +17,7 @@ from engine.predict import PredictOptions, score_videos
 from engine.run import open_required, split_of
 from tests.fake_encoder import FAKE, BandsEncoder, fake_encoder  # noqa: F401  (a fixture)
 from tests.support import FEATURE_CONFIG, tiny_config, write_video
+from utils.features.speech_embedding import EMBEDDINGS_FOLDER
 
 FEW = VoiceExampleCounts(real_copies=2, fake_copies=1)
 
@@ -46,7 +47,7 @@ def test_cached_on_the_fly_and_inference_give_one_score(fitted):
     model = checkpoint.build()
     split = split_of(config, "trainset", checkpoint.features)
     extract_split(split, ExtractionConfig(workers=1), quiet=True)
-    assert len(list(split.store.embeddings.iterdir())) == len(table)
+    assert len(list((split.store.root / EMBEDDINGS_FOLDER).iterdir())) == len(table)
 
     def evaluated(source):
         sections = config.model_copy(update={"data": config.data.model_copy(update={"source": source})})

@@ -22,18 +22,23 @@ SMALL = SyncConfig(mouth_dims=4, speech_dims=6, components=2)
 N = 18
 
 
-def store(path: Path, mouth: np.ndarray, speech: np.ndarray) -> CachedClip:
-    np.savez(path, covariance=np.zeros(0, np.float32), mouth=mouth, speech=speech)
+def store(path: Path, **arrays: np.ndarray) -> CachedClip:
+    with open(path, "wb") as file:
+        np.savez(file, **arrays)
     return CachedClip(path)
+
+
+def store_pair(path: Path, mouth: np.ndarray, speech: np.ndarray) -> CachedClip:
+    return store(path, mouth=mouth, speech=speech)
 
 
 @pytest.fixture(scope="module")
 def features(tmp_path_factory: pytest.TempPathFactory) -> list[CachedClip | None]:
     """Return 15 talking clips, one with another voice, one without a face, and one that could not be read."""
     folder = tmp_path_factory.mktemp("cache")
-    clips: list[CachedClip | None] = [store(folder / f"{seed}.npz", *talking(seed)) for seed in range(N - 3)]
-    clips.append(store(folder / "other.npz", talking(90)[0], talking(91)[1]))
-    clips.append(store(folder / "none.npz", np.zeros(0, np.float32), np.zeros(0, np.float32)))
+    clips: list[CachedClip | None] = [store_pair(folder / f"{seed}.npz", *talking(seed)) for seed in range(N - 3)]
+    clips.append(store_pair(folder / "other.npz", talking(90)[0], talking(91)[1]))
+    clips.append(store(folder / "none.npz"))
     return [*clips, None]
 
 
@@ -71,7 +76,7 @@ def test_a_fit_never_sees_the_fold_nor_a_fake(fitter: SyncFitter, tmp_path: Path
     fitter.fit(before, seed=0, without_fold=0)
     changed = list(fitter.features)
     for clip in np.flatnonzero((fitter.folds == 0) | ~fitter.is_real):
-        changed[clip] = store(tmp_path / f"{clip}.npz", *talking(500 + clip))
+        changed[clip] = store_pair(tmp_path / f"{clip}.npz", *talking(500 + clip))
     other = SyncFitter(changed, fitter.is_real, fitter.folds, fitter.groups)
     other.fit(after, seed=7, without_fold=0)
     for name, buffer in before.state_dict().items():

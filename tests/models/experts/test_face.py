@@ -10,7 +10,6 @@ from engine.fitting.face import standardise
 from models import build_model, model_config
 from models.experts.face import FaceConfig, FaceExpert
 from tests.support import BACKBONE, WITH_FACE, random_batch, tiny_model
-from utils.errors import UsageError
 
 TINY = {"backbone": BACKBONE, "weights": "none", "place_nets": 2}
 

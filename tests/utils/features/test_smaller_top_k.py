@@ -63,8 +63,8 @@ def test_stored_features_serve_a_smaller_k_as_extraction_would(data_root):
         for name in ("t0.mp4", "t5.mp4"):
             fresh = extract_clip(split.video_path(name), config_of(top_k))
             stored = source(name)
-            np.testing.assert_allclose(stored.covariance, fresh.covariance, atol=ROUND_OFF)
-            assert stored.mel_jpeg == fresh.mel_jpeg
+            np.testing.assert_allclose(stored.values["covariance"], fresh.values["covariance"], atol=ROUND_OFF)
+            assert stored.values["mel"] == fresh.values["mel"]
 
 
 def test_a_larger_k_or_another_kind_is_still_refused(data_root):

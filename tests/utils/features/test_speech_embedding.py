@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dataset.batch import collate, make_sample
+from dataset.batch import InputLayout, collate, make_sample
 from tests.fake_encoder import FAKE, BandsEncoder, fake_encoder  # noqa: F401  (a fixture)
-from tests.support import FEATURE_CONFIG, FEATURES, SIZE_PX, K, write_video
+from tests.support import FEATURE_CONFIG, FEATURES, write_video
 from utils.features.config import FeatureConfig
 from utils.features.encoders import speech_encoder
 from utils.features.extract import extract_clip
@@ -50,24 +50,18 @@ def test_a_config_with_an_encoder_is_served_by_the_same_stored_features():
     )
 
 
-def test_nobody_pays_where_the_config_names_no_encoder(tmp_path):
+def test_no_encoder_runs_where_the_config_names_none(tmp_path):
     calls = BandsEncoder.calls
     clip = extract_clip(write_video(tmp_path / "a.mp4", 0), FEATURE_CONFIG)
-    sample = make_sample(0, 0.0, clip, top_k=K, image_size_px=SIZE_PX)
-    batch = collate([sample, sample])
-    assert clip.embedding is None and BandsEncoder.calls == calls
-    assert batch.embedding.shape == (2, 0, 0) and batch.has_embedding.shape == (2, 0)
-    assert len(batch.select(batch.has_mel)) == 2
+    assert "speech_embedding" not in clip.values and BandsEncoder.calls == calls
 
 
 def test_clips_without_sound_have_zeros_and_no_window(tmp_path):
     config = FeatureConfig.model_validate({**FEATURES, "speech_encoder": FAKE})
     paths = [write_video(tmp_path / f"{audio}.mp4", 0, audio=audio) for audio in (True, False)]
-    samples = [
-        make_sample(0, 0.0, extract_clip(path, config), top_k=K, image_size_px=SIZE_PX, speech_encoder=FAKE)
-        for path in paths
-    ]
-    batch = collate(samples)
-    assert batch.embedding.shape == (2, MAX_WINDOWS, 6)
-    assert batch.has_embedding.sum(dim=1).tolist() == [1, 0]
-    assert batch.embedding[0, 0].any() and not batch.embedding[1].any() and not batch.embedding[0, 1:].any()
+    layout = InputLayout(config, ("speech_embedding",))
+    samples = [make_sample(0, 0.0, extract_clip(path, config), layout) for path in paths]
+    embedding = collate(samples).inputs["speech_embedding"]
+    assert embedding.values.shape == (2, MAX_WINDOWS, 6)
+    assert embedding.mask.sum(dim=1).tolist() == [1, 0]
+    assert embedding.values[0, 0].any() and not embedding.values[1].any() and not embedding.values[0, 1:].any()

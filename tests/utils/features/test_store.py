@@ -21,42 +21,47 @@ OK = ClipFacts("ok", "", 1.0, 25, 25.0, True)
 @pytest.fixture
 def store(tmp_path: Path) -> FeatureStore:
     store = FeatureStore(tmp_path / "trainset_raw", CONFIG)
-    for path in (store.picture_path("sub/a.mp4"), store.covariance_path("sub/a.mp4")):
+    for path in (store.path("mel", "sub/a.mp4"), store.path("covariance", "sub/a.mp4")):
         path.parent.mkdir(parents=True)
-    np.save(store.covariance_path("sub/a.mp4"), np.eye(4, dtype=np.float32))
-    store.picture_path("sub/a.mp4").write_bytes(encode_image(np.full((8, 8), 90, np.uint8), 95))
+    np.save(store.path("covariance", "sub/a.mp4"), np.eye(4, dtype=np.float32))
+    store.path("mel", "sub/a.mp4").write_bytes(encode_image(np.full((8, 8), 90, np.uint8), 95))
     return store
 
 
 def reason_of(store: FeatureStore) -> str:
     features = store.load("sub/a.mp4", OK)
-    assert features.covariance is None and features.mel_jpeg is None and features.facts.status == "failed"
+    assert not features.values and features.facts.status == "failed"
     return features.facts.reason
 
 
 def test_paths_are_those_of_the_contract(store: FeatureStore) -> None:
-    assert store.picture_path("a.mp4") == store.root / "audio_feature" / "a.mp4.jpg"
-    assert store.covariance_path("a.mp4") == store.root / "video_feature" / "a.mp4.npy"
-    assert store.wave_path("a.mp4") == store.root / "wav_file" / "a.wav"
-    assert store.wave_path("a.mp4", shared_stem=True) == store.root / "wav_file" / "a.mp4.wav"
+    assert store.path("mel", "a.mp4") == store.root / "audio_feature" / "a.mp4.jpg"
+    assert store.path("covariance", "a.mp4") == store.root / "video_feature" / "a.mp4.npy"
+    assert store.path("waveform", "a.mp4") == store.root / "wav_file" / "a.wav"
+    assert store.path("waveform", "a.mp4", shared_stem=True) == store.root / "wav_file" / "a.mp4.wav"
     assert [stem_of(name) for name in ("a.b.mp4", "./s/a.mp4", "s//a", ".a")] == ["a.b", "s/a", "s/a", ".a"]
+
+
+def test_only_requested_features_are_loaded(store: FeatureStore) -> None:
+    store.path("mel", "sub/a.mp4").unlink()
+    assert store.load("sub/a.mp4", OK, ["covariance"]).values.keys() == {"covariance"}
 
 
 def test_whole_features_come_back(store: FeatureStore) -> None:
     features = store.load("sub/a.mp4", OK)
-    np.testing.assert_array_equal(features.covariance, np.eye(4))
-    assert features.has_covariance and features.has_mel and features.facts == OK
+    np.testing.assert_array_equal(features.values["covariance"], np.eye(4))
+    assert features.values["mel"].startswith(b"\xff\xd8") and features.facts == OK
 
 
 def test_a_row_without_a_modality_reads_none(store: FeatureStore) -> None:
     features = store.load("sub/a.mp4", ClipFacts("partial", "no_audio", 1.0, 25, 25.0, False))
-    assert features.mel_jpeg is None and features.covariance is not None
+    assert features.values["mel"] is None and features.values["covariance"] is not None
     assert store.load("sub/a.mp4", ClipFacts("failed", "timeout")).facts.reason == "timeout"
 
 
-@pytest.mark.parametrize("kind", ["picture", "covariance"])
+@pytest.mark.parametrize("kind", ["mel", "covariance"])
 def test_an_absent_file_is_not_extracted(store: FeatureStore, kind: str) -> None:
-    getattr(store, f"{kind}_path")("sub/a.mp4").unlink()
+    store.path(kind, "sub/a.mp4").unlink()
     assert reason_of(store) == "not_extracted"
 
 
@@ -97,7 +102,7 @@ def damaged_arrays(path: Path) -> dict[str, bytes]:
     "kind", ["empty", "cut", "text", "pickle", "objects", "other size", "doubles", "archive", "giant", "header"]
 )
 def test_a_damaged_or_hostile_array_is_unreadable(store: FeatureStore, kind: str) -> None:
-    path = store.covariance_path("sub/a.mp4")
+    path = store.path("covariance", "sub/a.mp4")
     content = damaged_arrays(path)[kind]
     path.write_bytes(content)
     assert reason_of(store) == "unreadable"
@@ -105,7 +110,7 @@ def test_a_damaged_or_hostile_array_is_unreadable(store: FeatureStore, kind: str
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xd8 and no end", b"a text"])
 def test_a_damaged_picture_is_unreadable(store: FeatureStore, content: bytes) -> None:
-    store.picture_path("sub/a.mp4").write_bytes(content)
+    store.path("mel", "sub/a.mp4").write_bytes(content)
     assert reason_of(store) == "unreadable"
 
 

@@ -12,9 +12,10 @@ import av
 import numpy as np
 import pytest
 
-from utils.features.clip import ClipFacts
+from dataset.batch import InputLayout
+from utils.features.clip import ClipFacts, ClipFeatures
 from utils.features.config import FeatureConfig
-from utils.features.extract import extract_clip, frame_histograms
+from utils.features.extract import ExtractionOptions, extract_clip, frame_histograms
 from utils.features.histogram import rgb_histogram
 from utils.media.decode import AudioBlock, ClipStream, open_clip, video_stream
 from utils.media.errors import MediaError, join_reasons
@@ -32,13 +33,23 @@ CONTAINERS: dict[str, dict[str, Any]] = {
 
 def facts_of(path: Path, **options: Any) -> ClipFacts:
     """The clip's facts; features and facts must agree on what is there."""
-    features = extract_clip(path, CONFIG, **options)
-    assert (features.covariance is not None) == (features.facts.n_frames > 0)
-    assert (features.mel_jpeg is not None) == features.facts.has_audio
+    features = extract_clip(path, CONFIG, options=ExtractionOptions(**options))
+    covariance, mel = features.values.get("covariance"), features.values.get("mel")
+    assert (covariance is not None) == (features.facts.n_frames > 0)
+    assert (mel is not None) == features.facts.has_audio
     assert (features.facts.status == "ok") == (features.facts.reason == "")
-    if features.covariance is not None:
-        assert features.covariance.shape == (128, 128) and np.isfinite(features.covariance).all()
+    if covariance is not None:
+        assert covariance.shape == (128, 128) and np.isfinite(covariance).all()
     return features.facts
+
+
+def writing(path: Path) -> ExtractionOptions:
+    return ExtractionOptions(output_paths={"waveform": path})
+
+
+def masks_of(clip: ClipFeatures) -> dict[str, bool]:
+    layout = InputLayout(CONFIG, ("covariance", "mel"))
+    return {name: bool(array.mask) for name, array in layout.arrays(clip).items()}
 
 
 def decode(path: Path, **options: Any) -> tuple[list[np.ndarray], np.ndarray, ClipStream]:
@@ -109,7 +120,7 @@ def test_rotation_leaves_the_coded_orientation(media, tmp_path: Path) -> None:
 def test_one_frame_and_two_frames(media, tmp_path: Path) -> None:
     one = extract_clip(media.clip(tmp_path / "one.mp4", frames=media.frames(1)), CONFIG)
     assert one.facts.reason == "one_frame" and one.facts.status == "partial"
-    assert not one.covariance.any() and not one.has_covariance and one.has_mel
+    assert not one.values["covariance"].any() and masks_of(one) == {"covariance": False, "mel": True}
     assert facts_of(media.clip(tmp_path / "two.mp4", frames=media.frames(2))).status == "ok"
 
 
@@ -139,7 +150,7 @@ def test_every_sample_format_has_the_same_scale(media, tmp_path: Path, codec: st
 def test_digital_silence_is_said(media, tmp_path: Path) -> None:
     features = extract_clip(media.clip(tmp_path / "mute.mp4", waveform=np.zeros(26_460, np.float32)), CONFIG)
     assert (features.facts.status, features.facts.reason) == ("partial", "silent")
-    assert features.facts.has_audio and features.has_covariance and not features.has_mel
+    assert features.facts.has_audio and masks_of(features) == {"covariance": True, "mel": False}
 
 
 def test_variable_frame_rate_counts_frames_and_keeps_the_time(media, tmp_path: Path) -> None:
@@ -272,8 +283,8 @@ def test_floats_that_are_not_numbers_do_not_spread(tmp_path: Path, media) -> Non
     data = bytearray(path.read_bytes())
     data[5000:5400] = b"\xff" * 400
     path.write_bytes(data)
-    features = extract_clip(path, CONFIG, wav_path=tmp_path / "out.wav")
-    assert features.facts.reason == "no_video" and features.has_mel
+    features = extract_clip(path, CONFIG, options=writing(tmp_path / "out.wav"))
+    assert features.facts.reason == "no_video" and masks_of(features)["mel"]
     with wave.open(str(tmp_path / "out.wav")) as stored:
         assert stored.getnframes() == pytest.approx(22050, abs=300)
 
@@ -288,21 +299,21 @@ def test_picture_and_sound_are_left_out_on_demand(media, tmp_path: Path) -> None
 
 def test_waveform_is_written_beside_the_features(media, tmp_path: Path) -> None:
     path = media.clip(tmp_path / "a.mkv", 1.0, audio_codec="pcm_s16le", sample_rate_hz=22_050)
-    assert extract_clip(path, CONFIG, wav_path=tmp_path / "a.wav").facts.has_audio
+    assert extract_clip(path, CONFIG, options=writing(tmp_path / "a.wav")).facts.has_audio
     with wave.open(str(tmp_path / "a.wav")) as stored:
         samples = np.frombuffer(stored.readframes(stored.getnframes()), "<i2") / 32767
     expected = media.tone(1.0, 22_050, tone_hz=300.0)
     assert len(samples) == len(expected)
     np.testing.assert_allclose(samples, expected, atol=2e-4)
-    extract_clip(media.clip(tmp_path / "mute.mp4", waveform=None), CONFIG, wav_path=tmp_path / "none.wav")
+    extract_clip(media.clip(tmp_path / "mute.mp4", waveform=None), CONFIG, options=writing(tmp_path / "none.wav"))
     assert not (tmp_path / "none.wav").exists()
 
 
 def test_features_are_the_same_each_time(media, tmp_path: Path) -> None:
     path = media.clip(tmp_path / "a.mp4")
     first, second = extract_clip(path, CONFIG), extract_clip(path, CONFIG)
-    np.testing.assert_array_equal(first.covariance, second.covariance)
-    assert first.mel_jpeg == second.mel_jpeg and first.facts == second.facts
+    np.testing.assert_array_equal(first.values["covariance"], second.values["covariance"])
+    assert first.values["mel"] == second.values["mel"] and first.facts == second.facts
 
 
 def test_reasons_are_joined_in_one_order() -> None:

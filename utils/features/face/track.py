@@ -1,4 +1,4 @@
-"""One face followed over a span of frames: which detection is the same face as before, and its landmarks between looks."""
+"""Tracking of one face: association of detections across frames, and landmarks of the frames between detections."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ import numpy as np
 from utils.features.face.detector import Detections, overlap
 
 LEAST_OVERLAP = 0.1
-"""A detection that overlaps less with the face's last place than this is another face."""
+"""Least intersection over union of a detection with the latest box for it to be the same face."""
 
 PREFERENCE = 10.0
-"""How much closeness to the last place counts against size and score."""
+"""Weight of the overlap with the latest box relative to size and score."""
 
-SMOOTHING_LOOKS = 1.0
-"""Standard deviation of the Gaussian over looks that landmarks are smoothed with."""
+SMOOTHING_DETECTIONS = 1.0
+"""Standard deviation of the Gaussian that smooths landmarks over time, in detection intervals."""
 
 
 def most_prominent(found: Detections, last_box: np.ndarray | None) -> int | None:
-    """Number of the detection to follow: large, sure, and where the face was before.
+    """Return the index of the detection to track: large, with a high score, and near the latest box.
 
     Args:
-        found: the faces of a frame.
-        last_box: (4,) where the followed face was, or `None` when there is none yet.
+        found: detections of a frame.
+        last_box: (4,) px, latest box of the tracked face; `None` without a track.
 
     Returns:
-        Its number, or `None` when no face, or not the followed one, is there.
+        The index; `None` if there is no face, or none that overlaps `last_box`.
     """
     sides = np.maximum(found.boxes[:, 2:] - found.boxes[:, :2], 0.0)
     rank = found.scores * np.sqrt(sides.prod(axis=1))
@@ -38,21 +38,21 @@ def most_prominent(found: Detections, last_box: np.ndarray | None) -> int | None
     return int(np.argmax(np.where(usable, rank, -1.0)))
 
 
-def smooth_landmarks(looks: np.ndarray, landmarks: np.ndarray, n_frames: int, spacing: int) -> np.ndarray:
-    """Landmarks of every frame from those of the frames that were looked at.
+def smooth_landmarks(detected: np.ndarray, landmarks: np.ndarray, n_frames: int, spacing: int) -> np.ndarray:
+    """Interpolate landmarks for every frame from the frames with a detection.
 
     Args:
-        looks: (L,) frame numbers, ascending.
+        detected: (L,) frame numbers, ascending.
         landmarks: (L, 5, 2) px.
-        n_frames: T; before the first look and after the last one the landmarks stand still.
-        spacing: frames from look to look.
+        n_frames: T. Landmarks are constant before the first detection and after the last one.
+        spacing: interval of detection, in frames.
 
     Returns:
-        (T, 5, 2) float32 px: smoothed over looks, linear between them.
+        (T, 5, 2) float32 px, smoothed over detections and linear between them.
     """
-    gaps = (looks[:, None] - looks[None, :]) / spacing
-    weights = np.exp(-0.5 * (gaps / SMOOTHING_LOOKS) ** 2)
-    smooth = weights @ landmarks.reshape(len(looks), -1) / weights.sum(axis=1, keepdims=True)
+    gaps = (detected[:, None] - detected[None, :]) / spacing
+    weights = np.exp(-0.5 * (gaps / SMOOTHING_DETECTIONS) ** 2)
+    smooth = weights @ landmarks.reshape(len(detected), -1) / weights.sum(axis=1, keepdims=True)
     frames = np.arange(n_frames)
-    columns = [np.interp(frames, looks, column) for column in smooth.T]
+    columns = [np.interp(frames, detected, column) for column in smooth.T]
     return np.stack(columns, axis=1).reshape(n_frames, 5, 2).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The face of a clip's middle, gathered frame by frame during the one decoding pass in bounded memory."""
+"""Face tracking in the middle of a clip: frame by frame during the decoding pass, in bounded memory."""
 
 from __future__ import annotations
 
@@ -16,52 +16,63 @@ from utils.features.face.track import most_prominent, smooth_landmarks
 from utils.media.decode import ClipStream, StreamFacts
 
 WINDOW_FRAMES = 100
-"""How many consecutive frames are looked at, at most."""
+"""Length of the window: the face is tracked over at most this many consecutive frames."""
 
-LOOK_EVERY = 5
-"""Faces are searched in every fifth frame, and in the window's last one."""
+DETECT_EVERY = 5
+"""Interval of face detection, in frames. Faces are also detected in the last frame of the window."""
 
 LONGEST_S = 600
-"""The middle of a longer clip is that of its beginning: no further is its sound kept, either."""
+"""Of a longer clip only this much of the beginning counts, and the window is in the middle of that part. The waveform has the
+same limit."""
 
 MOST_MISSES = 2
-"""A face that is not found for more looks in a row than this has gone; one that comes back later is another span."""
+"""A track ends after more missed detections in a row than this. A face that returns later starts another track."""
 
 LEAST_FRAMES = 2
 
 ASSUMED_FPS = 25.0
-"""For files that give neither times nor a frame rate."""
+"""Frame rate assumed for files without timestamps and frame rate."""
 
 TURNS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
 
 
 @dataclass
 class _Span:
-    """An uninterrupted appearance of one face: frames `first` on, the looks that found it and what they found."""
+    """An uninterrupted track of one face.
+
+    Attributes:
+        first: number of its first frame in the window.
+        box: (4,) px, the latest detected box.
+        detected: numbers of the frames in which it was detected.
+        landmarks: (5, 2) px per detection.
+        cut_outs: one per frame, from `first` on.
+        times_s: presentation time of each of these frames.
+        misses: missed detections since the latest one.
+    """
 
     first: int
     box: np.ndarray
-    looks: list[int] = field(default_factory=list)
+    detected: list[int] = field(default_factory=list)
     landmarks: list[np.ndarray] = field(default_factory=list)
     cut_outs: list[CutOut] = field(default_factory=list)
     times_s: list[float] = field(default_factory=list)
     misses: int = 0
 
-    def see(self, number: int, box: np.ndarray, landmarks: np.ndarray) -> None:
+    def update(self, number: int, box: np.ndarray, landmarks: np.ndarray) -> None:
         self.box, self.misses = box, 0
-        self.looks.append(number)
+        self.detected.append(number)
         self.landmarks.append(landmarks)
 
     def end(self) -> None:
-        """Drop the frames since the face was last seen, if a look has missed it there."""
+        """Drop the frames after the last detection if a later detection missed the face."""
         if self.misses:
-            kept = self.looks[-1] - self.first + 1
+            kept = self.detected[-1] - self.first + 1
             del self.cut_outs[kept:], self.times_s[kept:]
 
     def crops(self, found: float) -> FaceCrops:
         landmarks = np.stack(self.landmarks)
-        looks = np.array(self.looks) - self.first
-        moving = smooth_landmarks(looks, landmarks, len(self.cut_outs), LOOK_EVERY)
+        detected = np.array(self.detected) - self.first
+        moving = smooth_landmarks(detected, landmarks, len(self.cut_outs), DETECT_EVERY)
         local = np.stack([cut.locate(points) for cut, points in zip(self.cut_outs, moving, strict=True)])
         return FaceCrops(
             crops=align([cut.pixels for cut in self.cut_outs], local),
@@ -72,41 +83,41 @@ class _Span:
 
 
 class FaceWindow:
-    """Follows the most prominent face over `WINDOW_FRAMES` frames in the middle of a clip.
+    """Tracks the most prominent face over `WINDOW_FRAMES` frames in the middle of a clip.
 
-    It is fed every frame of a pass; of the frames in the window it keeps scaled-down cut-outs, never a full one. Where the
-    face goes and comes back, or another takes its place, the longest uninterrupted appearance counts.
+    It receives every frame of a decoding pass. It stores downscaled cut-outs of the frames in the window and no full frame.
+    If the face disappears and returns, or another one replaces it, the longest uninterrupted track is used.
     """
 
     def __init__(self, facts: StreamFacts, *, max_frames: int | None = None, n_frames: int | None = None) -> None:
-        """Expect the frames of a running pass.
+        """Start before the first frame of a decoding pass.
 
         Args:
-            facts: the pass's own.
-            max_frames: where the pass will end early.
-            n_frames: the clip's true number of frames, where it is known; else the declared one decides where the middle is.
+            facts: findings of the pass, which it updates with every frame.
+            max_frames: number of frames after which the pass ends early; `None` for all.
+            n_frames: the clip's true number of frames if known; otherwise the declared number places the window.
         """
         self._facts = facts
         self._max_frames = max_frames
         self._n_frames = n_frames
         self._first: int | None = None
-        self._looks = self._finds = 0
+        self._n_detections = self._n_found = 0
         self._span: _Span | None = None
         self._best: _Span | None = None
         self._time_s = -np.inf
 
     @property
     def complete(self) -> bool:
-        """Whether no further frame would be looked at."""
+        """Whether the last frame of the window has been received."""
         return self._first is not None and self._facts.n_frames >= self._first + WINDOW_FRAMES
 
     @property
     def misplaced(self) -> bool:
-        """Whether the clip was over before the window, though it has frames in front of it: the container had lied."""
+        """Whether the clip ended before the window did, although frames precede the window: the declared length was wrong."""
         return bool(self._first) and not self.complete
 
     def add(self, frame: np.ndarray) -> None:
-        """Take the pass's latest frame, (H, W, 3) uint8 RGB; it is not kept."""
+        """Process the latest frame of the pass, (H, W, 3) uint8 RGB. The array is not stored."""
         if self._first is None:
             self._first = self._middle()
         number = self._facts.n_frames - 1 - self._first
@@ -114,17 +125,17 @@ class FaceWindow:
             return
         turn = TURNS.get(round(self._facts.rotation_deg / 90) * 90 % 360)
         frame = frame if turn is None else cv2.rotate(frame, turn)
-        if number % LOOK_EVERY == 0 or number == WINDOW_FRAMES - 1:
-            self._look(frame, number)
+        if number % DETECT_EVERY == 0 or number == WINDOW_FRAMES - 1:
+            self._detect(frame, number)
         time_s = self._next_time()
         if self._span is not None:
             self._span.cut_outs.append(cut_out(frame, self._span.landmarks[-1]))
             self._span.times_s.append(time_s)
 
     def crops(self) -> FaceCrops | None:
-        """The face's aligned crops; `None` without a face."""
+        """Return the aligned crops of the face; `None` without a face."""
         self._close()
-        return None if self._best is None else self._best.crops(self._finds / self._looks)
+        return None if self._best is None else self._best.crops(self._n_found / self._n_detections)
 
     def _middle(self) -> int:
         frames = self._n_frames or self._facts.declared_frames
@@ -135,16 +146,16 @@ class FaceWindow:
         return max(0, (frames - WINDOW_FRAMES) // 2)
 
     def _next_time(self) -> float:
-        """The frame's time; one that does not come after the frame before is replaced by the regular step."""
+        """Return the presentation time of the frame; a time that does not increase is replaced by a regular step."""
         step_s = 1 / (self._facts.fps or ASSUMED_FPS)
         regular_s = (self._facts.n_frames - 1) * step_s if np.isinf(self._time_s) else self._time_s + step_s
         stated_s = self._facts.frame_s
         self._time_s = regular_s if stated_s is None or stated_s <= self._time_s else float(stated_s)
         return self._time_s
 
-    def _look(self, frame: np.ndarray, number: int) -> None:
+    def _detect(self, frame: np.ndarray, number: int) -> None:
         found = shared_detector()(frame)
-        self._looks += 1
+        self._n_detections += 1
         pick = most_prominent(found, self._span.box if self._span else None)
         if pick is None and self._span is not None:
             self._span.misses += 1
@@ -156,8 +167,8 @@ class FaceWindow:
             return
         if self._span is None:
             self._span = _Span(number, found.boxes[pick])
-        self._span.see(number, found.boxes[pick], found.landmarks[pick])
-        self._finds += 1
+        self._span.update(number, found.boxes[pick], found.landmarks[pick])
+        self._n_found += 1
 
     def _close(self) -> None:
         span, self._span = self._span, None
@@ -170,15 +181,15 @@ class FaceWindow:
 
 
 def clip_faces(path: Path, *, max_frames: int | None = None, n_frames: int | None = None) -> FaceCrops | None:
-    """Decode a clip's pictures and follow its most prominent face over at most `WINDOW_FRAMES` frames of the middle.
+    """Decode a clip's frames and track its most prominent face over at most `WINDOW_FRAMES` frames of the middle.
 
     Args:
         path: any container that libav reads.
-        max_frames: frames from there on do not count.
-        n_frames: the clip's true number of frames, where it is known.
+        max_frames: number of frames to use; `None` for all.
+        n_frames: the clip's true number of frames if known.
 
     Returns:
-        The face's crops; `None` without a face.
+        The aligned crops; `None` without a face.
 
     Raises:
         MediaError: `missing_file` or `unreadable`.
