@@ -44,8 +44,8 @@ def test_renamed_training_clips_are_counted_and_reported(tmp_path, caplog):
     shutil.copy(root / "trainset" / "t001.mp4", root / "testset" / "x1.mp4")
     config = tiny_config(root, evaluate="test")
     stores = [FeatureStore(root / f"{split}_raw", config.features) for split in ("trainset", "testset")]
-    for path_of in ("covariance_path", "picture_path"):
-        shutil.copy(getattr(stores[0], path_of)("t003.mp4"), getattr(stores[1], path_of)("x3.mp4"))
+    for feature in ("covariance", "mel"):
+        shutil.copy(stores[0].path(feature, "t003.mp4"), stores[1].path(feature, "x3.mp4"))
     evaluated = run_evaluation(config, str(folder.best))
     assert metrics_of(evaluated)["n_seen_in_training"] == 2
     assert metrics_of(evaluated)["valset"]["n_seen_in_training"] == 0

@@ -108,7 +108,9 @@ def track_face(path: Path) -> TrackedFace | None:
 def middle_of(appearance: _Appearance, n_frames: int) -> TrackedFace:
     """Return the middle of an appearance as a track, in a clip of `n_frames` frames."""
     detected = np.array(appearance.detections)
-    landmarks = smooth_landmarks(detected - detected[0], np.stack(appearance.landmarks), appearance.length, DETECT_EVERY)
+    landmarks = smooth_landmarks(
+        detected - detected[0], np.stack(appearance.landmarks), appearance.length, DETECT_EVERY
+    )
     start = max(0, (appearance.length - LONGEST_TRACK) // 2)
     return TrackedFace(int(detected[0]) + start, landmarks[start : start + LONGEST_TRACK], n_frames)
 
