@@ -17,6 +17,7 @@ from utils.features.config import FeatureConfig
 from utils.features.extract import ExtractionOptions, extract_clip
 from utils.features.store import FeatureStore
 from utils.files import atomic_path
+from utils.media.arrays import ClipArrays
 
 log = logging.getLogger(__name__)
 
@@ -49,13 +50,13 @@ class ScoringTask:
     """One clip whose features are computed in memory.
 
     Attributes:
-        video_path: the clip.
+        clip: a file, or the arrays of a decoded clip.
         config: settings of the features.
         features: names of the features.
         max_frames: number of frames after which decoding stops; `None` for all.
     """
 
-    video_path: Path
+    clip: Path | ClipArrays
     config: FeatureConfig
     features: Collection[str]
     max_frames: int | None = None
@@ -65,7 +66,7 @@ def extract_in_memory(task: ScoringTask) -> ClipFeatures:
     """Return the features of a clip without writing anything."""
     options = ExtractionOptions(task.max_frames)
     try:
-        return extract_clip(task.video_path, task.config, features=task.features, options=options)
+        return extract_clip(task.clip, task.config, features=task.features, options=options)
     except MemoryError:
         return failed("crashed")
 

@@ -1,1 +1,24 @@
-"""Runs: configuration, training, evaluation, prediction, checkpoints, run folders and reports."""
+"""Runs: configuration, training, evaluation, scoring, checkpoints, run folders and reports.
+
+The package exports `Detector`, which scores clips, with its input type `ClipArrays` and its result type `Score`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from engine.detector import Detector, Score
+    from utils.media.arrays import ClipArrays
+
+__all__ = ["ClipArrays", "Detector", "Score"]
+
+_MODULES = {"ClipArrays": "utils.media.arrays", "Detector": "engine.detector", "Score": "engine.detector"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import an exported class when it is first used: `engine.config` must be importable without torch."""
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -15,6 +15,7 @@ from utils.features.clip import ClipFacts, ClipFeatures, failed
 from utils.features.config import FeatureConfig
 from utils.features.voice import voice_waveform
 from utils.features.waveform import MonoResampler, PcmBuffer
+from utils.media.arrays import ArrayStream, ClipArrays
 from utils.media.decode import AudioBlock, ClipStream, StreamFacts
 from utils.media.errors import MediaError, join_reasons
 
@@ -50,7 +51,7 @@ def require_parts(config: FeatureConfig, names: Collection[str] | None = None) -
 
 
 def extract_clip(
-    path: Path,
+    source: Path | ClipArrays,
     config: FeatureConfig,
     *,
     features: Collection[str] | None = None,
@@ -59,7 +60,7 @@ def extract_clip(
     """Decode a clip once and compute its features.
 
     Args:
-        path: any container that libav reads.
+        source: a file in any container that libav reads, or the arrays of a decoded clip.
         config: settings of the features.
         features: names of the features to compute; `None` for all that the config requests. The facts of the clip do not
             depend on them.
@@ -71,7 +72,8 @@ def extract_clip(
     options = options or ExtractionOptions()
     requested = config.enabled() if features is None else tuple(features)
     plan = config.build(with_sources(requested))
-    stream = ClipStream(path, max_frames=options.max_frames)
+    path = Path(source.name) if isinstance(source, ClipArrays) else source
+    stream = open_stream(source, options.max_frames)
     clip = ClipPass(
         path,
         stream.facts,
@@ -93,8 +95,15 @@ def extract_clip(
     return ClipFeatures(facts_of(stream.facts, silent=silent), {name: values[name] for name in requested})
 
 
+def open_stream(source: Path | ClipArrays, max_frames: int | None) -> ClipStream | ArrayStream:
+    """Return the frames and samples of a file or of arrays as a stream."""
+    if isinstance(source, ClipArrays):
+        return ArrayStream(source, max_frames=max_frames)
+    return ClipStream(source, max_frames=max_frames)
+
+
 def run_pass(
-    stream: ClipStream, clip: ClipPass, plan: Iterable[Feature], config: FeatureConfig
+    stream: ClipStream | ArrayStream, clip: ClipPass, plan: Iterable[Feature], config: FeatureConfig
 ) -> tuple[dict[str, Any], bool]:
     """Decode a clip and feed the streamed features.
 

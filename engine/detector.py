@@ -1,0 +1,260 @@
+"""Scoring from Python: `Detector.load(path).score(clip)`. The commands score unlabelled clips through this class too."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sized
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from dataset.batch import InputLayout, Sample, make_sample
+from dataset.clips import batches_of
+from dataset.config import ExtractionConfig
+from dataset.extraction_worker import ScoringTask, extract_in_memory
+from dataset.workers import run_in_workers, worker_count
+from engine.checkpoint import Checkpoint, load_checkpoint
+from engine.device import pick_device
+from engine.scoring import EVIDENCE_PREFIX, FLIPS, scored_parts
+from utils.errors import UsageError
+from utils.features.clip import ClipFacts, ClipFeatures, failed
+from utils.features.extract import require_parts
+from utils.media.arrays import ClipArrays
+
+CHECKPOINTS = Path(__file__).resolve().parents[1] / "checkpoint"
+
+Clip = str | os.PathLike | ClipArrays
+
+
+@dataclass(frozen=True)
+class Score:
+    """The score of one clip.
+
+    Attributes:
+        video: path of the clip as it was given, or `ClipArrays.name`.
+        score: calibrated probability of fake in [0, 1]; `None` for an unscored clip.
+        logit: uncalibrated score, positive for fake; `None` for an unscored clip.
+        verdict: `fake`, `real` or `unscored`.
+        thresholds: verdict -> score from which it is given, `{"fake": 0.5}` for example.
+        status: `ok`, `partial` (a modality is missing or cut) or `failed`.
+        reason: reason codes joined with `+`; empty when ok.
+        evidence: expert -> its additive contribution to the logit; `None` where the expert abstains.
+    """
+
+    video: str
+    score: float | None
+    logit: float | None
+    verdict: str
+    thresholds: Mapping[str, float]
+    status: str
+    reason: str
+    evidence: Mapping[str, float | None] = field(default_factory=dict)
+
+
+def default_checkpoint() -> Path:
+    """Return the shipped `checkpoint/default.pth`, else the newest `checkpoint/*/best.pth`.
+
+    Raises:
+        UsageError: neither exists.
+    """
+    shipped = CHECKPOINTS / "default.pth"
+    if shipped.is_file():
+        return shipped
+    trained = sorted(CHECKPOINTS.glob("*/best.pth"), key=lambda path: path.stat().st_mtime)
+    if not trained:
+        raise UsageError(
+            f"no checkpoint: there is neither {shipped} nor a trained run; train one with `python main.py` or `make demo`, "
+            "or name one with --checkpoint"
+        )
+    return trained[-1]
+
+
+class Detector:
+    """A trained detector that scores clips.
+
+    A clip is a path, or a `ClipArrays`. A clip that cannot be read or scored gives a `Score` with the verdict `unscored` and a
+    reason; it does not raise.
+
+    Attributes:
+        checkpoint: weights, feature settings, calibration and provenance.
+        path: the checkpoint's file; `None` for one that was not loaded from a file.
+        terms: names of the experts in `Score.evidence`.
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, *, device: str = "auto", tta: int = 1, path: str | Path | None = None
+    ) -> None:
+        """Build the network of a checkpoint; `load` does it for a file.
+
+        Raises:
+            UsageError: see `load`.
+        """
+        if tta not in FLIPS:
+            raise UsageError(f"tta={tta!r}: expected one of {', '.join(map(str, FLIPS))}")
+        self.checkpoint = checkpoint
+        self.path = None if path is None else Path(path)
+        self._tta = tta
+        self._device = pick_device(device)
+        self._model = checkpoint.build().to(self._device)
+        self.terms = tuple(self._model.terms)
+        self._limits = ExtractionConfig.model_validate(checkpoint.run_config.get("extraction", {}))
+        self._layout = InputLayout(checkpoint.features, self._model.inputs)
+        require_parts(checkpoint.features, self._layout.features)
+
+    @classmethod
+    def load(cls, path: str | Path | None = None, device: str = "auto", *, tta: int = 1) -> Detector:
+        """Load a detector.
+
+        Args:
+            path: a checkpoint; `None` for the shipped one, else the newest trained run.
+            device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+            tta: number of views averaged per clip: 1, 2 or 4; see `EvalConfig.tta`.
+
+        Raises:
+            UsageError: the checkpoint is absent or not a multi-ffdv checkpoint, the device is unavailable, or weights that
+                its features need are not installed.
+        """
+        path = default_checkpoint() if path is None else Path(path)
+        return cls(load_checkpoint(path), device=device, tta=tta, path=path)
+
+    def score(
+        self,
+        clip: Clip | np.ndarray | None = None,
+        *,
+        fps: float | None = None,
+        samples: np.ndarray | None = None,
+        rate_hz: int | None = None,
+    ) -> Score:
+        """Score one clip in this process.
+
+        Args:
+            clip: a path or a `ClipArrays`; or frames as in `ClipArrays.frames`, with the rest in the other arguments.
+            fps: see `ClipArrays`.
+            samples: see `ClipArrays`.
+            rate_hz: see `ClipArrays`.
+
+        Raises:
+            UsageError: the clip is neither, or its arrays are unsuitable (see `ClipArrays`).
+        """
+        if clip is None or isinstance(clip, np.ndarray):
+            clip = ClipArrays(clip, fps, samples, rate_hz)
+        elif (fps, samples, rate_hz) != (None, None, None):
+            raise UsageError("fps, samples and rate_hz belong to frames; a path or ClipArrays has its own")
+        return next(self.score_many([clip]))
+
+    def score_many(
+        self, clips: Iterable[Clip], *, workers: int | None = None, batch_size: int = 8, progress: bool = False
+    ) -> Iterator[Score]:
+        """Score clips lazily, in input order.
+
+        Args:
+            clips: any iterable, read a few batches ahead.
+            workers: number of decoding processes; 0 for one per core; `None` decodes in this process. Processes protect against
+                decoders that crash or hang. Scripts that use them need the guard `if __name__ == "__main__":`.
+            batch_size: clips per forward pass.
+            progress: whether to show a progress bar on standard error.
+
+        Returns:
+            An iterator over one `Score` per clip. After Ctrl-C during decoding it yields the clips that were already decoded,
+            then raises KeyboardInterrupt.
+
+        Raises:
+            UsageError: an argument is out of range, or (while iterating) an item is not a clip.
+        """
+        if isinstance(clips, str | os.PathLike | ClipArrays | np.ndarray):
+            raise UsageError("score_many expects several clips, for example a list; use score for one")
+        if workers is not None and workers < 0 or batch_size < 1:
+            raise UsageError(f"workers={workers} must be 0 or more, batch_size={batch_size} 1 or more")
+        total = len(clips) if isinstance(clips, Sized) else None
+        return self._scores(clips, total, workers, batch_size, progress)
+
+    def _scores(
+        self, clips: Iterable[Clip], total: int | None, workers: int | None, batch_size: int, progress: bool
+    ) -> Iterator[Score]:
+        names: dict[int, str] = {}
+        samples = UntilInterrupted(self._samples(clips, total, workers, names))
+        bar = tqdm(samples, total=total, unit="clip", desc="scoring", disable=not progress, dynamic_ncols=True)
+        calibration = self.checkpoint.calibration
+        batches = batches_of(bar, batch_size)
+        for part in scored_parts(self._model, batches, device=self._device, calibration=calibration, tta=self._tta):
+            for row in part.to_dict("records"):
+                yield self._score(names.pop(row["index"]), {str(name): cell for name, cell in row.items()})
+        if samples.interruption is not None:
+            raise samples.interruption
+
+    def _samples(
+        self, clips: Iterable[Clip], total: int | None, workers: int | None, names: dict[int, str]
+    ) -> Iterator[tuple[Sample, ClipFacts]]:
+        """Extract the features of clips; `names` receives the name of each by its number."""
+
+        def tasks() -> Iterator[ScoringTask]:
+            for row, clip in enumerate(clips):
+                source = checked(clip)
+                names[row] = source.name if isinstance(source, ClipArrays) else str(clip)
+                yield ScoringTask(source, self.checkpoint.features, self._layout.features, self._limits.max_frames)
+
+        for row, clip in enumerate(self._features(tasks(), total, workers)):
+            yield make_sample(row, float("nan"), clip, self._layout), clip.facts
+
+    def _features(self, tasks: Iterator[ScoringTask], total: int | None, workers: int | None) -> Iterator[ClipFeatures]:
+        if workers is None:
+            yield from map(extract_in_memory, tasks)
+            return
+        count = worker_count(workers, total) if total is not None else worker_count(workers, workers or 1 << 10)
+        for _, clip, reason in run_in_workers(
+            extract_in_memory, tasks, workers=count, timeout_s=self._limits.timeout_s
+        ):
+            yield clip or failed(reason)
+
+    def _score(self, name: str, row: Mapping[str, Any]) -> Score:
+        calibration = self.checkpoint.calibration
+        score = number_or_none(row["score"])
+        verdict = "unscored" if score is None else "fake" if calibration.is_fake(score) else "real"
+        return Score(
+            video=name,
+            score=score,
+            logit=number_or_none(row["logit"]),
+            verdict=verdict,
+            thresholds={"fake": calibration.threshold},
+            status=row["status"],
+            reason=row["reason"],
+            evidence={term: number_or_none(row[EVIDENCE_PREFIX + term]) for term in self.terms},
+        )
+
+
+def checked(clip: Any) -> Path | ClipArrays:
+    """Return a clip as a path or as arrays.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    if isinstance(clip, ClipArrays):
+        return clip
+    if isinstance(clip, str | os.PathLike):
+        return Path(os.fsdecode(clip))
+    raise UsageError(f"a clip is a path or ClipArrays, not {type(clip).__name__}")
+
+
+def number_or_none(value: float) -> float | None:
+    """Return a number, or `None` for NaN."""
+    return None if pd.isna(value) else float(value)
+
+
+class UntilInterrupted:
+    """Iterable that ends at Ctrl-C as if it were exhausted, so that decoded samples are still scored."""
+
+    def __init__(self, samples: Iterable[tuple[Sample, ClipFacts]]) -> None:
+        """Wrap samples."""
+        self._samples = samples
+        self.interruption: KeyboardInterrupt | None = None
+
+    def __iter__(self) -> Iterator[tuple[Sample, ClipFacts]]:
+        """Iterate until interrupted."""
+        try:
+            yield from self._samples
+        except KeyboardInterrupt as interruption:
+            self.interruption = interruption
