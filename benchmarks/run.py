@@ -78,7 +78,7 @@ def prepare(arguments: argparse.Namespace, scratch: Path) -> Setting:
     """
     from benchmarks.clips import make_clips, whole_clips
     from benchmarks.setting import Setting
-    from engine.predict import find_videos
+    from engine.clip_search import find_videos
 
     if arguments.clips is None:
         print("making clips ...", file=sys.stderr, flush=True)

@@ -14,7 +14,9 @@ from benchmarks.setting import Row, Setting, row
 from benchmarks.workers import decode_in_workers
 from dataset.batch import InputLayout, collate, make_sample
 from engine.checkpoint import Checkpoint
-from engine.predict import PredictOptions, find_videos, score_videos
+from engine.clip_search import find_videos
+from engine.detector import Detector
+from engine.score_files import ScoringOptions, score_table
 from models import build_model
 from models.base import DetectorModel
 from utils.features.clip import ClipFacts, ClipFeatures
@@ -53,10 +55,10 @@ def run(setting: Setting) -> list[Row]:
     paths = find_videos(split.videos)
     checkpoint = fresh_checkpoint(setting.backbone)
     model = checkpoint.build()
-    options = PredictOptions(workers=WORKERS, device="cpu", quiet=True)
+    detector, options = Detector(checkpoint, device="cpu"), ScoringOptions(WORKERS, quiet=True)
     tasks = {
         "decoding alone": lambda clips: decode_in_workers(clips, WORKERS),
-        "scoring": lambda clips: score_videos(clips, checkpoint, options),
+        "scoring": lambda clips: score_table(detector, clips, options),
         "published steps and the same model, serial": lambda clips: [
             score_as_published(clip, folder, model) for clip in clips
         ],

@@ -24,9 +24,9 @@ from tqdm import tqdm
 from dataset.config import ExtractionConfig
 from dataset.degradations import Degradation, degrade_clip, find_family
 from dataset.workers import run_in_workers, worker_count
-from engine.checkpoint import Checkpoint, load_checkpoint
-from engine.predict import PredictOptions, score_videos
+from engine.detector import Detector
 from engine.provenance import git_state, package_versions, table_fingerprint
+from engine.score_files import ScoringOptions, score_table
 from utils.errors import UsageError, WorkError
 from utils.files import file_sha256, writing
 from utils.media.errors import MediaError
@@ -130,7 +130,8 @@ class Suite:
         video_dir: the folder that the names are relative to.
         plan: the degradations, `none` among them.
         output: folder of the cache and of scratch files; one run at a time.
-        options: how clips are scored; its `workers` also degrade them.
+        options: workers that degrade and decode, batch size, progress bar.
+        device: see `Detector.load`.
     """
 
     checkpoint: Path
@@ -138,7 +139,8 @@ class Suite:
     video_dir: Path
     plan: list[Degradation]
     output: Path
-    options: PredictOptions
+    options: ScoringOptions
+    device: str = "auto"
 
     def run(self) -> dict[Degradation, pd.DataFrame]:
         """Degrade and score what is not cached, and return the scores of each degradation.
@@ -151,8 +153,7 @@ class Suite:
             UsageError: the checkpoint cannot be used, none of the clips exists, or the output is not a folder.
             WorkError: the disk is full.
         """
-        checkpoint = load_checkpoint(self.checkpoint)
-        checkpoint.build()
+        detector = Detector.load(self.checkpoint, self.device)
         paths = [self.video_dir / name for name in self.labels["video_name"]]
         shas = [file_sha256(path) if path.is_file() else None for path in paths]
         if not any(shas):
@@ -170,8 +171,8 @@ class Suite:
             for degradation in self.plan
         }
         jobs = (job for cell in cells.values() for job in cell if job)
-        self._score(deque({cache.key(job): job for job in jobs if cache.get(job) is None}.values()), checkpoint, cache)
-        missing = unscored(checkpoint, "missing_file")
+        self._score(deque({cache.key(job): job for job in jobs if cache.get(job) is None}.values()), detector, cache)
+        missing = unscored(detector, "missing_file")
         return {
             degradation: self._table([cache.get(job) if job else missing for job in cell])
             for degradation, cell in cells.items()
@@ -192,23 +193,23 @@ class Suite:
             "versions": package_versions(),
         }
 
-    def _score(self, waiting: deque[Job], checkpoint: Checkpoint, cache: ScoreCache) -> None:
+    def _score(self, waiting: deque[Job], detector: Detector, cache: ScoreCache) -> None:
         """Degrade and score in chunks; the disk holds one chunk at a time, and a kill loses at most one."""
         progress = tqdm(total=len(waiting), unit="clip", disable=self.options.quiet, dynamic_ncols=True)
         with progress, scratch_folder(self.output) as scratch:
             while waiting:
                 progress.set_description(f"{waiting[0].family}-{waiting[0].severity}")
                 chunk = []
-                for degraded in self._degrade(waiting, scratch, checkpoint):
+                for degraded in self._degrade(waiting, scratch, detector):
                     chunk.append(degraded)
                     progress.update()
-                cache.add(score_degraded(chunk, checkpoint, self.options))
+                cache.add(score_degraded(chunk, detector, self.options))
                 for path in scratch.iterdir():
                     path.unlink()
 
-    def _degrade(self, waiting: deque[Job], scratch: Path, checkpoint: Checkpoint) -> Iterator[Degraded]:
+    def _degrade(self, waiting: deque[Job], scratch: Path, detector: Detector) -> Iterator[Degraded]:
         """Degrade jobs from the left of `waiting` until the chunk is full."""
-        limits = ExtractionConfig.model_validate(checkpoint.run_config.get("extraction", {}))
+        limits = ExtractionConfig.model_validate(detector.checkpoint.run_config.get("extraction", {}))
         used_bytes = 0
 
         def tasks() -> Iterator[tuple[Job, Path]]:
@@ -244,15 +245,14 @@ def degrade_in_worker(task: tuple[Job, Path]) -> Degraded:
 
 
 def score_degraded(
-    chunk: list[Degraded], checkpoint: Checkpoint, options: PredictOptions
+    chunk: list[Degraded], detector: Detector, options: ScoringOptions
 ) -> list[tuple[Job, dict[str, Any]]]:
     """Score the files of a chunk; a job without a file gets an unscored row."""
-    rows = [(degraded.job, unscored(checkpoint, degraded.reason)) for degraded in chunk if degraded.path is None]
+    rows = [(degraded.job, unscored(detector, degraded.reason)) for degraded in chunk if degraded.path is None]
     there = [(degraded.job, degraded.path) for degraded in chunk if degraded.path is not None]
     if there:
-        table = score_videos([path for _, path in there], checkpoint, replace(options, quiet=True)).drop(
-            columns="video"
-        )
+        paths = [path for _, path in there]
+        table = score_table(detector, paths, replace(options, quiet=True)).drop(columns="video")
         records = table.astype(object).where(table.notna(), None)
         rows += [
             (job, {str(name): cell for name, cell in row.items()})
@@ -261,9 +261,14 @@ def score_degraded(
     return rows
 
 
-def unscored(checkpoint: Checkpoint, reason: str) -> dict[str, Any]:
+def unscored(detector: Detector, reason: str) -> dict[str, Any]:
     """Return the row of a clip for which there is no file to score."""
-    columns = {"score": None, "logit": None, "verdict": "unscored", "threshold": checkpoint.calibration.threshold}
+    columns = {
+        "score": None,
+        "logit": None,
+        "verdict": "unscored",
+        "threshold": detector.checkpoint.calibration.threshold,
+    }
     return {**columns, "status": "failed", "reason": reason}
 
 

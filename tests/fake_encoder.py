@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import dataset.extraction
+import engine.detector
 import engine.fitting.base
-import engine.predict
 from utils.config import Section
 from utils.features.encoders import SPEECH_ENCODERS, SpeechEncoder
 from utils.features.encoders import base as encoders_base
@@ -52,7 +52,7 @@ def fake_encoder():
         patch.setitem(SPEECH_ENCODERS._entries, FAKE, None)
         del SPEECH_ENCODERS._entries[FAKE]
         SPEECH_ENCODERS.register(FAKE, Section)(BandsEncoder)
-        for module in (dataset.extraction, engine.fitting.base, engine.predict):
+        for module in (dataset.extraction, engine.fitting.base, engine.detector):
             patch.setattr(module, "run_in_workers", in_this_process)
         yield FAKE
     encoders_base._made.cache_clear()

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from engine.checkpoint import load_checkpoint
-from engine.predict import PredictOptions, score_videos
+from engine.detector import Detector
+from engine.score_files import ScoringOptions, score_table
 from tests.support import write_head
 
 SHIPPED = Path(__file__).resolve().parents[1] / "checkpoint" / "default.pth"
@@ -55,7 +56,9 @@ def test_metrics_match_the_model_card(checkpoint):
 
 
 def test_each_expert_scores_the_clips_that_have_its_input(checkpoint, clips):
-    scores = score_videos(clips, checkpoint, PredictOptions(workers=1, device="cpu", quiet=True)).set_index("video")
+    scores = score_table(Detector(checkpoint, device="cpu"), clips, ScoringOptions(workers=1, quiet=True)).set_index(
+        "video"
+    )
     whole, mute, blank = (scores.loc[str(path)] for path in clips)
     assert np.isfinite(scores["score"].to_numpy(float)).all() and scores["score"].between(0, 1).all()
     assert whole["evidence_voice"] != 0 and whole["evidence_face"] != 0

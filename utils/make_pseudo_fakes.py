@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
 
     from dataset.pseudo_fakes.build import build_pseudo_fakes
     from dataset.pseudo_fakes.set_folder import SetSettings
-    from engine.predict import find_videos
+    from engine.clip_search import find_videos
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     settings = SetSettings(arguments.seed, arguments.fakes_per_clip, arguments.modality)

@@ -45,19 +45,19 @@ def main(argv: Sequence[str]) -> int:
         raise UsageError("--workers is 0 or more, --batch_size 1 or more")
     from dataset.degradations import plan
     from dataset.labels import read_evaluation_labels
-    from engine.predict import PredictOptions
     from engine.robustness import Suite
     from engine.robustness_tables import cell_table, format_cells, summary, write_results
+    from engine.score_files import ScoringOptions
 
     degradations = plan(arguments.families, arguments.severities)
     labels = read_evaluation_labels(arguments.labels, arguments.limit)
     if not arguments.video_dir.is_dir():
         raise UsageError(f"--video_dir is not a folder: {arguments.video_dir}")
     output = arguments.output or arguments.checkpoint.parent / "robustness"
-    options = PredictOptions(
-        workers=arguments.workers, batch_size=arguments.batch_size, device=arguments.device, quiet=arguments.quiet
+    options = ScoringOptions(arguments.workers, arguments.batch_size, arguments.quiet)
+    suite = Suite(
+        arguments.checkpoint, labels, arguments.video_dir, degradations, output, options, device=arguments.device
     )
-    suite = Suite(arguments.checkpoint, labels, arguments.video_dir, degradations, output, options)
     scores = suite.run()
     cells = cell_table(scores)
     figures = summary(cells)

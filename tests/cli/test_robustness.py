@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-import engine.predict
+import engine.detector
 import engine.robustness
 from tests.support import REPOSITORY, one_sentence, random_checkpoint, write_video
 from utils.command import run_command
@@ -32,7 +32,7 @@ def main(monkeypatch):
     def in_this_process(function, tasks, *, workers, timeout_s):
         return ((task, function(task), "") for task in tasks)
 
-    for module in (engine.predict, engine.robustness):
+    for module in (engine.detector, engine.robustness):
         monkeypatch.setattr(module, "run_in_workers", in_this_process)
     # The script replaces the first entry of sys.path when it is imported; this one is made for that and taken back.
     monkeypatch.syspath_prepend(str(REPOSITORY))

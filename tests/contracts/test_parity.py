@@ -7,8 +7,9 @@ import shutil
 import numpy as np
 import pytest
 
-from engine.checkpoint import load_checkpoint
-from engine.predict import PredictOptions, find_videos, score_videos
+from engine.clip_search import find_videos
+from engine.detector import Detector
+from engine.score_files import ScoringOptions, score_table
 from tests.support import write_video
 
 ATOL = 1e-6
@@ -23,11 +24,10 @@ def cached(clip_root, tmp_path_factory):
         return clip_root.evaluate()
 
 
-def infer(clip_root, paths, **options):
-    """Scores by inference, by path."""
-    table = score_videos(
-        paths, load_checkpoint(clip_root.checkpoint), PredictOptions(workers=1, device="cpu", quiet=True, **options)
-    )
+def infer(clip_root, paths, tta=1, **options):
+    """Return the scores of inference by path."""
+    detector = Detector.load(clip_root.checkpoint, "cpu", tta=tta)
+    table = score_table(detector, paths, ScoringOptions(workers=1, quiet=True, **options))
     return table.set_index("video")
 
 

@@ -11,13 +11,13 @@ from dataset.batch import InputLayout, Sample, collate, make_sample
 from dataset.clips import CachedFeatures, ClipDataset, ClipTable, VideoFeatures
 from dataset.config import ExtractionConfig, LabelNames, VideoDirs
 from dataset.extraction import ExtractionSummary, extract_split
+from dataset.extraction_worker import ScoringTask, extract_in_memory
 from dataset.labels import read_labels
 from dataset.splits import Split, open_split
-from engine.predict import samples_of
 from tests.support import FEATURE_CONFIG, WITH_FACE, head_frames, write_head, write_video
 from utils.errors import UsageError
 from utils.features.config import FeatureConfig
-from utils.features.extract import extract_clip
+from utils.features.extract import extract_clip, require_parts
 from utils.features.face import detector
 from utils.media.writer import write_clip
 
@@ -99,9 +99,9 @@ def test_cached_on_the_fly_and_inference_are_equal_to_the_last_bit(root: Path) -
     for features in (WITH_FACE, WITH_ALL, FEATURE_CONFIG):
         cached = samples(root, features)
         paths = [root / "trainset" / name for name in NAMES]
-        inferred = [
-            sample for sample, _ in samples_of(paths, features, inputs_of(features), ExtractionConfig(), workers=1)
-        ]
+        layout = InputLayout(features, inputs_of(features))
+        tasks = [ScoringTask(path, features, layout.features) for path in paths]
+        inferred = [make_sample(row, np.nan, extract_in_memory(task), layout) for row, task in enumerate(tasks)]
         for stored, fresh, scored in zip(cached, samples(root, features, cached=False), inferred, strict=True):
             assert_equal(stored, fresh)
             assert_equal(stored, scored)
@@ -186,7 +186,7 @@ def test_missing_weights_are_said_before_anything_is_decoded(root: Path, tmp_pat
     with pytest.raises(UsageError, match="gone.onnx"):
         VideoFeatures(split_of(root, WITH_FACE), None)
     with pytest.raises(UsageError, match="gone.onnx"):
-        next(samples_of([root / "trainset" / "head.mp4"], WITH_FACE, ("face",), ExtractionConfig(), workers=1))
+        require_parts(WITH_FACE, ("face",))
 
 
 def test_a_failed_clip_is_a_sample_without_a_face() -> None:

@@ -12,15 +12,15 @@ import pytest
 import engine.robustness as robustness
 from dataset.degradations import FAMILIES, Degradation, plan
 from dataset.labels import read_labels
-from engine.checkpoint import load_checkpoint
-from engine.predict import PredictOptions, score_videos
+from engine.detector import Detector
 from engine.robustness_tables import cell_table, draw_heat_map, format_cells, grid, summary, write_results
+from engine.score_files import ScoringOptions, score_table
 from tests.support import random_checkpoint, write_video
 from utils.errors import UsageError, WorkError
 from utils.media.decode import ClipStream
 from utils.metrics import bootstrap_auc
 
-OPTIONS = PredictOptions(workers=1, device="cpu", quiet=True)
+OPTIONS = ScoringOptions(workers=1, quiet=True)
 PLAN = plan(["brightness", "volume"], [1, 5])
 
 
@@ -48,7 +48,7 @@ def here(monkeypatch):
             calls["degraded"].append(f"{task[0].path.name} {task[0].family}-{task[0].severity}")
             yield task, function(task), ""
 
-    def by_brightness(paths, checkpoint, options):
+    def by_brightness(detector, paths, options):
         calls["scored"] += [path.name for path in paths]
         rows = []
         for path in paths:
@@ -61,13 +61,13 @@ def here(monkeypatch):
         return pd.DataFrame(rows, columns=names)
 
     monkeypatch.setattr(robustness, "run_in_workers", in_this_process)
-    monkeypatch.setattr(robustness, "score_videos", by_brightness)
+    monkeypatch.setattr(robustness, "score_table", by_brightness)
     return calls
 
 
 def suite(world, output, cells=PLAN):
     labels = read_labels(world / "labels.csv")
-    return robustness.Suite(world / "best.pth", labels, world / "clips", cells, output, OPTIONS)
+    return robustness.Suite(world / "best.pth", labels, world / "clips", cells, output, OPTIONS, "cpu")
 
 
 def test_every_cell_has_a_row_per_clip_with_its_reason(world, here, tmp_path):
@@ -116,14 +116,14 @@ def test_changed_clips_checkpoints_and_parameters_are_scored_again(world, here, 
 
 def test_a_killed_run_resumes_after_its_last_chunk(world, here, tmp_path, monkeypatch):
     monkeypatch.setattr(robustness, "CHUNK_CLIPS", 4)
-    scoring = robustness.score_videos
+    scoring = robustness.score_table
 
-    def die_later(paths, checkpoint, options):
+    def die_later(detector, paths, options):
         if len(here["scored"]) >= 8:
             raise KeyboardInterrupt
-        return scoring(paths, checkpoint, options)
+        return scoring(detector, paths, options)
 
-    monkeypatch.setattr(robustness, "score_videos", die_later)
+    monkeypatch.setattr(robustness, "score_table", die_later)
     with pytest.raises(KeyboardInterrupt):
         suite(world, tmp_path).run()
     assert not list(tmp_path.glob(".scratch-*"))
@@ -132,7 +132,7 @@ def test_a_killed_run_resumes_after_its_last_chunk(world, here, tmp_path, monkey
     assert done == len(here["degraded"]) - 4 > 0
     # A line cut short is ignored, and the next one starts on a new line.
     (tmp_path / "cache.jsonl").write_text(kept + '{"key": "abc", "ro', encoding="utf-8")
-    monkeypatch.setattr(robustness, "score_videos", scoring)
+    monkeypatch.setattr(robustness, "score_table", scoring)
     here["degraded"].clear()
     scores = suite(world, tmp_path).run()
     assert len(here["degraded"]) == 5 * len(PLAN) - done
@@ -143,13 +143,13 @@ def test_a_killed_run_resumes_after_its_last_chunk(world, here, tmp_path, monkey
 
 def test_the_disk_holds_one_chunk_at_a_time(world, here, tmp_path, monkeypatch):
     monkeypatch.setattr(robustness, "CHUNK_BYTES", 1)
-    scoring, most = robustness.score_videos, []
+    scoring, most = robustness.score_table, []
 
-    def look(paths, checkpoint, options):
+    def look(detector, paths, options):
         most.append(len(list(tmp_path.glob(".scratch-*/*"))))
-        return scoring(paths, checkpoint, options)
+        return scoring(detector, paths, options)
 
-    monkeypatch.setattr(robustness, "score_videos", look)
+    monkeypatch.setattr(robustness, "score_table", look)
     suite(world, tmp_path).run()
     assert max(most) == 1 and len(most) > 10
 
@@ -187,7 +187,7 @@ def test_a_timeout_is_retried_and_a_full_disk_ends_the_run(world, here, tmp_path
 def test_a_folder_without_any_labelled_clip_is_refused_before_writing(world, tmp_path):
     labels = read_labels(world / "labels.csv")
     with pytest.raises(UsageError, match="holds none of the 6 labelled clips"):
-        robustness.Suite(world / "best.pth", labels, tmp_path, PLAN, tmp_path / "out", OPTIONS).run()
+        robustness.Suite(world / "best.pth", labels, tmp_path, PLAN, tmp_path / "out", OPTIONS, "cpu").run()
     assert not (tmp_path / "out").exists()
 
 
@@ -195,7 +195,7 @@ def test_scores_equal_those_of_the_scoring_function(world, tmp_path):
     cells = plan(["offset"], [5])
     scores = suite(world, tmp_path, cells).run()
     paths = [world / "clips" / name for name in read_labels(world / "labels.csv")["video_name"]]
-    direct = score_videos(paths, load_checkpoint(world / "best.pth"), OPTIONS)
+    direct = score_table(Detector.load(world / "best.pth", "cpu"), paths, OPTIONS)
     clean = scores[cells[0]]
     for column in ("score", "logit", "evidence_head"):
         np.testing.assert_allclose(clean[column].astype(float), direct[column].astype(float), rtol=1e-5)

@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from engine.checkpoint import Checkpoint, load_checkpoint
-from engine.predict import PredictOptions, score_videos
+from engine.detector import Detector
+from engine.score_files import ScoringOptions, score_table
 from models import build_model
 from models.registry import model_config
 from tests.support import head_frames, head_voice
@@ -70,7 +71,7 @@ def seeded_checkpoint(name: str) -> Checkpoint:
 @pytest.mark.parametrize("name", GOLDEN)
 def test_scores_equal_their_golden_values(name: str, clips: list[Path]):
     checkpoint = load_checkpoint(SHIPPED) if name == "default.pth" else seeded_checkpoint(name)
-    table = score_videos(clips, checkpoint, PredictOptions(workers=1, device="cpu", quiet=True))
+    table = score_table(Detector(checkpoint, device="cpu"), clips, ScoringOptions(workers=1, quiet=True))
     found = {column: tuple(table[column].astype(float)) for column in GOLDEN[name]}
     print(name, {column: [round(value, 6) for value in values] for column, values in found.items()})
     for column, golden in GOLDEN[name].items():

@@ -14,12 +14,13 @@ from dataset.pseudo_fakes.build import build_pseudo_fakes
 from dataset.pseudo_fakes.set_folder import LABELS, SetSettings
 from engine.checkpoint import load_checkpoint
 from engine.config import FitConfig
+from engine.detector import Detector
 from engine.evaluate import predict_split
 from engine.experiments import CSV_FILE, TABLE_FILE, plan_experiments, run_experiments
 from engine.fitting import base, fit_experts, labelled_clips, voice
 from engine.fitting.voice_examples import SYNTHETIC, VoiceExampleCounts, VoiceTask, load_voices
-from engine.predict import PredictOptions, score_videos
 from engine.run import open_required, split_of
+from engine.score_files import ScoringOptions, score_table
 from tests.in_process import in_process, no_work
 from tests.support import FEATURE_CONFIG, WITH_VOICE, tiny_config, write_video
 from utils.cache import content_key, is_intact_archive
@@ -149,7 +150,7 @@ def test_cached_on_the_fly_and_inference_give_one_score(fitted):
 
     cached, on_the_fly = evaluated("features"), evaluated("video")
     paths = [split.video_path(name) for name in table["video_name"]]
-    inferred = score_videos(paths, checkpoint, PredictOptions(workers=1, device="cpu", quiet=True))
+    inferred = score_table(Detector(checkpoint, device="cpu"), paths, ScoringOptions(workers=1, quiet=True))
     assert np.isfinite(cached).all()
     np.testing.assert_array_equal(on_the_fly, cached)
     np.testing.assert_array_equal(inferred["logit"], cached)
@@ -159,8 +160,8 @@ def test_cached_on_the_fly_and_inference_give_one_score(fitted):
 def test_a_clip_without_audio_is_unscored_with_a_reason(fitted, tmp_path):
     checkpoint = load_checkpoint(fitted[1].best)
     mute = write_video(tmp_path / "mute.mp4", 0, audio=False)
-    scores = score_videos([mute], checkpoint, PredictOptions(workers=1, device="cpu", quiet=True))
-    assert scores["verdict"].tolist() == ["unscored"] and scores["reason"].tolist() == ["no_audio"]
+    score = Detector(checkpoint, device="cpu").score(mute)
+    assert (score.verdict, score.reason) == ("unscored", "no_audio")
 
 
 def test_cached_examples_are_not_made_again(real_clips, tmp_path):

@@ -10,11 +10,12 @@ from dataset.extraction import extract_split
 from dataset.pseudo_fakes.build import build_pseudo_fakes
 from dataset.pseudo_fakes.set_folder import LABELS, SetSettings
 from engine.checkpoint import load_checkpoint
+from engine.detector import Detector
 from engine.evaluate import predict_split
 from engine.fitting import fit_experts, voice
 from engine.fitting.voice_examples import VoiceExampleCounts, VoiceTask, real_examples
-from engine.predict import PredictOptions, score_videos
 from engine.run import open_required, split_of
+from engine.score_files import ScoringOptions, score_table
 from tests.fake_encoder import FAKE, BandsEncoder, fake_encoder  # noqa: F401  (a fixture)
 from tests.support import FEATURE_CONFIG, tiny_config, write_video
 from utils.features.speech_embedding import EMBEDDINGS_FOLDER
@@ -63,7 +64,7 @@ def test_cached_on_the_fly_and_inference_give_one_score(fitted):
     assert BandsEncoder.calls == calls
     on_the_fly = evaluated("video")
     paths = [split.video_path(name) for name in table["video_name"]]
-    inferred = score_videos(paths, checkpoint, PredictOptions(workers=1, device="cpu", quiet=True))
+    inferred = score_table(Detector(checkpoint, device="cpu"), paths, ScoringOptions(workers=1, quiet=True))
     assert np.isfinite(cached).all() and np.unique(cached).size > 1
     np.testing.assert_array_equal(on_the_fly, cached)
     np.testing.assert_array_equal(inferred["logit"], cached)
@@ -71,7 +72,7 @@ def test_cached_on_the_fly_and_inference_give_one_score(fitted):
 
 def test_a_clip_without_audio_is_unscored(fitted, tmp_path):
     mute = write_video(tmp_path / "mute.mp4", 0, audio=False)
-    scores = score_videos([mute], fitted[1], PredictOptions(workers=1, device="cpu", quiet=True))
+    scores = score_table(Detector(fitted[1], device="cpu"), [mute], ScoringOptions(workers=1, quiet=True))
     assert scores["verdict"].tolist() == ["unscored"]
 
 

@@ -1,0 +1,187 @@
+"""Search for clips: a single file, or all clips of a folder tree, with an account of everything that was left out."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from engine.config import EMPTY_DATA_HINT
+from utils.errors import UsageError
+
+log = logging.getLogger(__name__)
+
+VIDEO_SUFFIXES = frozenset(
+    """
+    .mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .mpe .m1v .m2v .m2p .mpv .ts .mts .m2ts .tod .mod .vob .wmv .asf .flv .f4v
+    .ogv .ogg .ogm .ogx .3gp .3g2 .3gpp .3gpp2 .mxf .qt .rm .rmvb .divx .dv .gif .h264 .264 .h265 .265 .hevc .ivf .obu .mj2
+    .mjpeg .mjpg .y4m .nut .lrv .insv .wtv
+    """.split()  # noqa: SIM905  (a list of quoted words is harder to read)
+)
+"""Suffixes by which clips are found in a folder. A file named on the command line may have any suffix."""
+
+MAX_NAMED = 3
+"""Folders and suffixes of one kind that the summary names; the rest are only counted."""
+
+
+@dataclass
+class ClipSearch:
+    """Result of the search through a folder.
+
+    Attributes:
+        clips: the clips in path order. A symbolic link to a missing file with a clip's suffix counts as a clip.
+        other_suffixes: suffix in lower case, or `none` -> number of files left out because of it.
+        special: named pipes, sockets and devices; they are never opened.
+        unreadable: folders that could not be listed.
+        repeated: links to folders that were searched under another path.
+        hidden: number of hidden folders and hidden clips.
+    """
+
+    clips: list[Path] = field(default_factory=list)
+    other_suffixes: Counter[str] = field(default_factory=Counter)
+    special: list[Path] = field(default_factory=list)
+    unreadable: list[Path] = field(default_factory=list)
+    repeated: list[Path] = field(default_factory=list)
+    hidden: int = 0
+
+    @property
+    def summary(self) -> str:
+        """One line that counts and names everything left out; empty if nothing was."""
+        others = [suffix for suffix, _ in self.other_suffixes.most_common()]
+        parts = [
+            counted(self.other_suffixes.total(), "file with another suffix", "files with other suffixes", others),
+            counted(len(self.unreadable), "unreadable folder", "unreadable folders", self.unreadable),
+            counted(len(self.special), "named pipe, socket or device", "named pipes, sockets or devices", self.special),
+            counted(len(self.repeated), "link to a folder", "links to folders", self.repeated, " already searched"),
+            counted(self.hidden, "hidden entry", "hidden entries", []),
+        ]
+        left_out = ", ".join(part for part in parts if part)
+        return f"left out: {left_out}" if left_out else ""
+
+
+def counted(count: int, one: str, many: str, names: list, more: str = "") -> str:
+    """Return a count with the first names, or an empty string for none."""
+    if not count:
+        return ""
+    named = ", ".join(map(str, names[:MAX_NAMED])) + (", ..." if len(names) > MAX_NAMED else "")
+    return f"{count} {one if count == 1 else many}{more}" + (f" ({named})" if named else "")
+
+
+def clips_to_score(video_path: str | None, video_dir: str | None) -> list[Path]:
+    """Return the clip at `video_path`, else all clips of `video_dir`.
+
+    Raises:
+        UsageError: see `check_clip` and `search_folder`.
+    """
+    return find_videos(Path(video_dir or ".")) if video_path is None else [check_clip(Path(video_path))]
+
+
+def find_videos(folder: Path) -> list[Path]:
+    """Return all clips below a folder in path order, and log what was left out.
+
+    Raises:
+        UsageError: see `search_folder`.
+    """
+    found = search_folder(folder)
+    if found.summary:
+        log.warning("%s: %s", folder, found.summary)
+    return found.clips
+
+
+def search_folder(folder: Path) -> ClipSearch:
+    """Find all clips below a folder by their suffix.
+
+    Links to folders are followed once the folders that are really there have been searched. Every folder is searched once, so
+    links in a circle end.
+
+    Raises:
+        UsageError: `folder` is not a folder, or there is no clip in it.
+    """
+    if not folder.is_dir():
+        problem = "is a file, not a folder" if folder.exists() else "does not exist"
+        raise UsageError(f"--video_dir {problem}: {folder}")
+    found = ClipSearch()
+    searched: set[tuple[int, int]] = set()
+    waiting = [folder]
+    while waiting:
+        links: list[Path] = []
+        for start in waiting:
+            if not search_tree(start, found, searched, links) and start != folder:
+                found.repeated.append(start)
+        waiting = sorted(links)
+    found.clips.sort()
+    if not found.clips:
+        why = f" ({found.summary})" if found.summary else ""
+        raise UsageError(f"--video_dir {folder}: no clip in it{why}; {EMPTY_DATA_HINT}")
+    return found
+
+
+def search_tree(folder: Path, found: ClipSearch, searched: set[tuple[int, int]], links: list[Path]) -> bool:
+    """Add the entries of a folder and of its real sub-folders to `found`, and links to folders to `links`.
+
+    Returns:
+        False if the folder has been searched before.
+    """
+    pending = [folder]
+    while pending:
+        current = pending.pop()
+        try:
+            status = current.stat()
+            entries = sorted(os.scandir(current), key=lambda entry: entry.name)
+        except OSError:
+            found.unreadable.append(current)
+            continue
+        identity = (status.st_dev, status.st_ino)
+        if identity in searched:
+            if current == folder:
+                return False
+            continue
+        searched.add(identity)
+        pending += [child for entry in entries if (child := add_entry(current, entry, found, links)) is not None]
+    return True
+
+
+def add_entry(folder: Path, entry: os.DirEntry, found: ClipSearch, links: list[Path]) -> Path | None:
+    """Classify an entry of a folder; return the path of a real sub-folder that is to be searched, else `None`."""
+    path = folder / entry.name
+    suffix = path.suffix.lower()
+    kind = mode_of(path)
+    if entry.name.startswith("."):
+        found.hidden += stat.S_ISDIR(kind) or suffix in VIDEO_SUFFIXES
+    elif stat.S_ISDIR(kind):
+        if not entry.is_symlink():
+            return path
+        links.append(path)
+    elif kind and not stat.S_ISREG(kind):
+        found.special.append(path)
+    elif suffix in VIDEO_SUFFIXES:
+        found.clips.append(path)
+    else:
+        found.other_suffixes[suffix or "none"] += 1
+    return None
+
+
+def mode_of(path: Path) -> int:
+    """Return the mode bits of the file that a path leads to; 0 where there is none or it cannot be queried."""
+    try:
+        return path.stat().st_mode
+    except OSError:
+        return 0
+
+
+def check_clip(path: Path) -> Path:
+    """Return the path of a single clip, whatever its suffix.
+
+    Raises:
+        UsageError: it does not exist or is not a regular file; such a file is not opened.
+    """
+    mode = mode_of(path)
+    if stat.S_ISREG(mode):
+        return path
+    if not mode:
+        raise UsageError(f"--video_path does not exist: {path}")
+    kind = "a folder" if stat.S_ISDIR(mode) else "a named pipe" if stat.S_ISFIFO(mode) else "a socket or device"
+    raise UsageError(f"--video_path is not a file but {kind}: {path}")
