@@ -1,8 +1,9 @@
-"""`inference.py`: what it finds, prints and writes, and how it ends."""
+"""`inference.py`: search, output, exit codes."""
 
 from __future__ import annotations
 
 import csv
+import errno
 import itertools
 import json
 import os
@@ -15,9 +16,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-import engine.predict
+import engine.detector
+import engine.score_files
 import inference
-from engine.checkpoint import load_checkpoint
 from tests.support import REPOSITORY, one_sentence, random_checkpoint, tiny_model, write_video
 from utils.command import run_command
 
@@ -26,7 +27,7 @@ COLUMNS = ["video", "score", "logit", "verdict", "threshold", "status", "reason"
 
 @pytest.fixture(scope="session")
 def shelf(tmp_path_factory):
-    """A folder of clips with sub-folders and things that are no clips."""
+    """Return a folder of clips with sub-folders and other files."""
     folder = tmp_path_factory.mktemp("shelf") / "clips"
     write_video(folder / "b.mp4", 0)
     write_video(folder / "deep" / "er" / "ナ 1.MP4", 1)
@@ -46,9 +47,9 @@ def checkpoint(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path, monkeypatch):
-    """Scores go to the working directory; the checkpoint folder holds nothing unless a test puts it there."""
+    """Run in an empty working directory, with an empty checkpoint folder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(engine.predict, "CHECKPOINTS", tmp_path / "checkpoint")
+    monkeypatch.setattr(engine.detector, "CHECKPOINTS", tmp_path / "checkpoint")
 
 
 def call(*arguments):
@@ -82,7 +83,7 @@ def test_a_folder_gives_one_row_per_clip_in_path_order(shelf, checkpoint, capsys
     assert printed[-1] == "5 clips, 4 scored -> scores.csv"
 
 
-def test_one_clip_of_any_name_and_a_json_file(shelf, checkpoint, tmp_path):
+def test_a_clip_without_suffix_is_scored_to_json(shelf, checkpoint, tmp_path):
     clip = tmp_path / "ünusual name without suffix"
     shutil.copy(shelf / "b.mp4", clip)
     output = tmp_path / "new folder" / "scores.json"
@@ -94,7 +95,7 @@ def test_one_clip_of_any_name_and_a_json_file(shelf, checkpoint, tmp_path):
     assert 0 < row["score"] < 1 and row["status"] == "ok" and row["reason"] == ""
 
 
-def test_when_nothing_can_be_scored_the_output_is_written_and_the_exit_code_is_1(tmp_path, checkpoint, capsys):
+def test_without_any_score_the_output_is_written_and_the_exit_code_is_1(tmp_path, checkpoint, capsys):
     (tmp_path / "text.mp4").write_text("no clip")
     arguments = ["--video_path", str(tmp_path / "text.mp4"), "--checkpoint", str(checkpoint), "--output", "s.json"]
     line = one_sentence(inference.main, [*arguments, "--workers", "1", "--quiet"], capsys, code=1)
@@ -103,7 +104,7 @@ def test_when_nothing_can_be_scored_the_output_is_written_and_the_exit_code_is_1
     assert (row["score"], row["logit"], row["verdict"], row["reason"]) == (None, None, "unscored", "unreadable")
 
 
-def test_a_model_that_needs_audio_leaves_a_mute_clip_unscored(shelf, tmp_path):
+def test_a_model_that_needs_audio_leaves_a_clip_without_audio_unscored(shelf, tmp_path):
     path = random_checkpoint(tmp_path / "mel.pth", tiny_model("mel_baseline"))
     folder = tmp_path / "two"
     folder.mkdir()
@@ -115,7 +116,7 @@ def test_a_model_that_needs_audio_leaves_a_mute_clip_unscored(shelf, tmp_path):
     assert (mute["verdict"], mute["reason"], mute["score"], mute["evidence_mel"]) == ("unscored", "no_audio", "", "")
 
 
-def test_without_a_checkpoint_the_shipped_one_goes_first_then_the_newest_run(shelf, tmp_path, capsys):
+def test_the_default_checkpoint_is_the_shipped_one_then_the_newest_run(shelf, tmp_path, capsys):
     runs = [random_checkpoint(tmp_path / "checkpoint" / name / "best.pth") for name in ("b_old", "a_new")]
     now = time.time()
     os.utime(runs[0], (now - 100, now - 100))
@@ -145,7 +146,7 @@ def test_wrong_usage_is_one_sentence_and_exit_2(shelf, checkpoint, tmp_path, cap
         ([*clip, *given, "--output", "scores.txt"], "ends in .csv or .json"),
         ([*clip, *given, "--output", "file/scores.csv"], "--output cannot be written: file/scores.csv"),
         ([*clip, *given, "--tta", "3"], "invalid choice"),
-        ([*clip, *given, "--batch_size", "0"], "--batch_size 1 or more"),
+        ([*clip, *given, "--batch_size", "0"], "--batch_size: 0 is too small; it is 1 or more"),
         ([*clip, *given, "--workers", "many"], "invalid int value"),
         ([*clip, *given, "--device", "cuda:99"], "CUDA device"),
         ([*clip, *given, "--device", "toaster"], "toaster"),
@@ -157,14 +158,19 @@ def test_wrong_usage_is_one_sentence_and_exit_2(shelf, checkpoint, tmp_path, cap
     assert "--output is a folder" in one_sentence(inference.main, arguments, capsys)
 
 
-def test_ctrl_c_leaves_the_scores_so_far_and_names_the_clips_that_are_pending(shelf, checkpoint, monkeypatch, capsys):
-    decode = engine.predict.run_in_workers
+def cut_short(monkeypatch, count, error=KeyboardInterrupt):
+    """Let decoding stop with an error after some clips."""
+    decode = engine.detector.run_in_workers
 
-    def cut_short(*arguments, **options):
-        yield from itertools.islice(decode(*arguments, **options), 2)
-        raise KeyboardInterrupt
+    def stop_early(*arguments, **options):
+        yield from itertools.islice(decode(*arguments, **options), count)
+        raise error
 
-    monkeypatch.setattr(engine.predict, "run_in_workers", cut_short)
+    monkeypatch.setattr(engine.detector, "run_in_workers", stop_early)
+
+
+def test_ctrl_c_keeps_scores_and_marks_the_other_clips_pending(shelf, checkpoint, monkeypatch, capsys):
+    cut_short(monkeypatch, 2)
     assert call("--video_dir", shelf, "--checkpoint", checkpoint) == 130
     message = capsys.readouterr().err
     assert "everything finished so far is kept" in message and "Traceback" not in message
@@ -173,23 +179,89 @@ def test_ctrl_c_leaves_the_scores_so_far_and_names_the_clips_that_are_pending(sh
     assert [row["verdict"] == "unscored" for row in rows] == [False, False, True, True, True]
 
 
-def test_a_killed_run_leaves_what_was_scored_some_time_before(shelf, checkpoint, monkeypatch):
-    monkeypatch.setattr(engine.predict, "KEEP_EVERY_S", 0.0)
+def test_scores_are_written_while_the_run_goes_on(shelf, checkpoint, monkeypatch):
+    monkeypatch.setattr(engine.score_files, "WRITE_EVERY_S", 0.0)
     seen = []
-    paths = engine.predict.find_videos(shelf)
-    options = engine.predict.PredictOptions(workers=1, batch_size=2, device="cpu", quiet=True)
-    whole = engine.predict.score_videos(paths, load_checkpoint(checkpoint), options, keep=seen.append)
-    assert [int((table["status"] == "pending").sum()) for table in seen] == [3, 1, 0]
-    pd.testing.assert_frame_equal(seen[-1], whole)
+    write = engine.score_files.write_scores
+    monkeypatch.setattr(
+        engine.score_files, "write_scores", lambda table, path: (write(table, path), seen.append(rows_of()))
+    )
+    assert call("--video_dir", shelf, "--checkpoint", checkpoint) == 0
+    assert [sum(row["status"] == "pending" for row in rows) for rows in seen] == [4, 3, 2, 1, 0]
+    assert [row["video"] for row in seen[0]] == [row["video"] for row in seen[-1]]
 
 
-def test_a_clip_that_cannot_be_scored_has_the_columns_of_all_others(shelf, checkpoint):
+def cannot_write(path_suffix, times=10**9):
+    """Return an `os.replace` that fails with a full disk, the first times, for files with this suffix."""
+    replace, left = os.replace, itertools.count(1)
+
+    def full(source, target):
+        if str(target).endswith(path_suffix) and next(left) <= times:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(source, target)
+
+    return full
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_full_disk_loses_no_score(shelf, checkpoint, monkeypatch, capsys, interrupted):
+    monkeypatch.setattr("utils.files.os.replace", cannot_write("scores.csv"))
+    if interrupted:
+        cut_short(monkeypatch, 2)
+    assert call("--video_dir", shelf, "--checkpoint", checkpoint) == 1
+    printed = capsys.readouterr()
+    assert printed.err == "error: scores.csv cannot be written: No space left on device\n"
+    (line,) = [line for line in printed.out.splitlines() if "b.mp4" in line]
+    assert line.split()[1].startswith("0.") and line.split()[2] in ("fake", "real")
+    assert not list(Path().glob("*.csv")) and not list(Path().glob(".writing*"))
+
+
+def test_a_report_that_cannot_be_written_keeps_the_scores(shelf, checkpoint, monkeypatch, capsys):
+    monkeypatch.setattr("utils.files.os.replace", cannot_write("report.html"))
+    assert call("--video_path", shelf / "b.mp4", "--checkpoint", checkpoint, "--report", "page") == 1
+    printed = capsys.readouterr()
+    assert printed.err == "error: page/report.html cannot be written: No space left on device\n"
+    assert "b.mp4" in printed.out and len(rows_of()) == 1
+
+
+def test_a_disk_that_is_full_for_a_while_does_not_end_the_run(shelf, checkpoint, monkeypatch, caplog):
+    monkeypatch.setattr(engine.score_files, "WRITE_EVERY_S", 0.0)
+    monkeypatch.setattr("utils.files.os.replace", cannot_write("scores.csv", times=2))
+    assert call("--video_dir", shelf, "--checkpoint", checkpoint) == 0
+    assert len(rows_of()) == 5
+    messages = [record.getMessage() for record in caplog.records if record.name == "engine.score_files"]
+    assert messages == ["scores.csv cannot be written: No space left on device; scoring continues"] * 2
+
+
+def test_an_unexpected_error_keeps_the_scores(shelf, checkpoint, monkeypatch):
+    cut_short(monkeypatch, 2, ZeroDivisionError)
+    with pytest.raises(ZeroDivisionError):
+        call("--video_dir", shelf, "--checkpoint", checkpoint, "--batch_size", "1")
+    assert [row["status"] for row in rows_of()].count("pending") == 3
+
+
+def test_files_left_out_of_a_folder_are_counted_on_standard_error(shelf, checkpoint, tmp_path):
+    command = [sys.executable, str(REPOSITORY / "inference.py"), "--video_dir", str(shelf), "--workers", "1", "--quiet"]
+    done = subprocess.run([*command, "--checkpoint", str(checkpoint)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert done.stderr == f"{shelf}: left out: 1 file with another suffix (.txt), 1 hidden entry\n"
+
+
+def test_a_named_pipe_is_refused_without_opening_it(checkpoint, tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe.mp4")
+    arguments = ["--video_path", str(tmp_path / "pipe.mp4"), "--checkpoint", str(checkpoint)]
+    assert "is not a file but a named pipe" in one_sentence(inference.main, arguments, capsys)
+
+
+def test_an_unscored_clip_has_all_columns(shelf, checkpoint):
     assert call("--video_path", shelf / "empty.mp4", "--checkpoint", checkpoint, "--output", "scores.json") == 1
     (row,) = json.loads(Path("scores.json").read_text())
     assert list(row)[:7] == COLUMNS and row["evidence_head"] is None and row["evidence_cosine"] is None
 
 
-def test_a_report_is_checked_first_and_written_whoever_stops_reading(shelf, checkpoint, tmp_path, capsys):
+def test_the_report_path_is_checked_first_and_a_closed_pipe_does_not_stop_the_report(
+    shelf, checkpoint, tmp_path, capsys
+):
     (tmp_path / "file").write_text("")
     given = ["--video_path", str(shelf / "empty.mp4"), "--checkpoint", str(checkpoint)]
     assert "--report cannot be written" in one_sentence(inference.main, [*given, "--report", "file"], capsys)
@@ -209,7 +281,7 @@ def test_a_report_is_checked_first_and_written_whoever_stops_reading(shelf, chec
     assert process.returncode == 1 and (tmp_path / "page" / "report.html").is_file()
 
 
-def test_a_link_that_leads_nowhere_keeps_its_row(shelf, checkpoint, tmp_path):
+def test_a_broken_link_has_a_row(shelf, checkpoint, tmp_path):
     (tmp_path / "clips").mkdir()
     (tmp_path / "clips" / "gone.mp4").symlink_to(tmp_path / "absent.mp4")
     shutil.copy(shelf / "b.mp4", tmp_path / "clips")
@@ -217,9 +289,9 @@ def test_a_link_that_leads_nowhere_keeps_its_row(shelf, checkpoint, tmp_path):
     assert [row["reason"] for row in rows_of()] == ["", "missing_file"]
 
 
-def test_an_output_that_cannot_be_written_is_told_before_the_work(shelf, checkpoint, tmp_path, monkeypatch, capsys):
+def test_an_output_that_cannot_be_written_is_refused_before_scoring(shelf, checkpoint, tmp_path, monkeypatch, capsys):
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(engine.predict, "score_videos", lambda *_: pytest.fail("the work had begun"))
+    monkeypatch.setattr(engine.detector, "run_in_workers", lambda *_, **__: pytest.fail("the work had begun"))
     arguments = ["--video_path", str(shelf / "b.mp4"), "--checkpoint", str(checkpoint), "--output", "file/s.csv"]
     one_sentence(inference.main, arguments, capsys)
 
@@ -246,10 +318,10 @@ def test_help_imports_no_heavy_library(tmp_path):
         assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_judging_loads_nothing_that_only_decoding_or_fitting_needs():
+def test_scoring_loads_no_library_for_decoding_or_fitting_only():
     script = (
-        f"import sys; sys.path.insert(0, {str(REPOSITORY)!r}); import engine.predict\n"
+        f"import sys; sys.path.insert(0, {str(REPOSITORY)!r}); import engine.score_files\n"
         "print(sorted({'numba', 'sklearn', 'scipy.stats', 'scipy.optimize'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "[]", "each costs the judging process tens of megabytes"
+    assert done.stdout.splitlines()[-1] == "[]", "each costs the scoring process tens of megabytes"

@@ -1,0 +1,113 @@
+"""Search for clips in a folder tree."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from engine.clip_search import VIDEO_SUFFIXES, check_clip, clips_to_score, find_videos, search_folder
+from utils.errors import UsageError
+
+
+def make(folder: Path, *names: str) -> Path:
+    """Create empty files, whose names may have sub-folders."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+def found(folder: Path) -> list[str]:
+    return [str(path.relative_to(folder)) for path in search_folder(folder).clips]
+
+
+def test_clips_come_in_path_order_with_sub_folders(tmp_path):
+    make(tmp_path, "b.mp4", "a/z.MKV", "a/b/c.webm", "a b.mov")
+    assert found(tmp_path) == ["a/b/c.webm", "a/z.MKV", "a b.mov", "b.mp4"]
+    assert search_folder(tmp_path).summary == ""
+
+
+@pytest.mark.parametrize("suffix", ".3gpp .mod .h264 .hevc .m1v .ogm .lrv .insv .MP4 .ts".split())
+def test_less_common_suffixes_are_clips(tmp_path, suffix):
+    assert found(make(tmp_path, f"clip{suffix}")) == [f"clip{suffix}"]
+
+
+def test_suffixes_are_lower_case_with_a_dot():
+    assert all(suffix == suffix.lower() and suffix.startswith(".") for suffix in VIDEO_SUFFIXES)
+
+
+def test_linked_folders_are_followed_and_circles_end(tmp_path):
+    folder, elsewhere = (
+        make(tmp_path / "clips", "a.mp4", "deep/b.mp4"),
+        make(tmp_path / "elsewhere", "c.mp4", "d/e.mp4"),
+    )
+    (folder / "linked").symlink_to(elsewhere)
+    (folder / "deep" / "up").symlink_to(folder)
+    (elsewhere / "back").symlink_to(folder / "deep")
+    (elsewhere / "self").symlink_to(elsewhere)
+    (folder / "gone").symlink_to(tmp_path / "absent")
+    assert found(folder) == ["a.mp4", "deep/b.mp4", "linked/c.mp4", "linked/d/e.mp4"]
+    search = search_folder(folder)
+    assert {path.name for path in search.repeated} == {"up", "back", "self"}
+    assert "3 links to folders already searched" in search.summary
+
+
+def test_a_linked_folder_and_a_link_to_a_file_can_be_searched(tmp_path):
+    folder = make(tmp_path / "clips", "a.mp4")
+    (tmp_path / "link").symlink_to(folder)
+    (folder / "other name.mkv").symlink_to(folder / "a.mp4")
+    assert [path.name for path in find_videos(tmp_path / "link")] == ["a.mp4", "other name.mkv"]
+
+
+def test_a_broken_link_with_the_suffix_of_a_clip_is_a_clip(tmp_path):
+    (tmp_path / "gone.mp4").symlink_to(tmp_path / "absent.mp4")
+    assert found(tmp_path) == ["gone.mp4"]
+
+
+def test_everything_left_out_is_counted_and_named(tmp_path, caplog):
+    make(tmp_path, "a.mp4", "labels.csv", "x.csv", "no suffix", ".hidden.mp4", ".cache/b.mp4", ".DS_Store")
+    os.mkfifo(tmp_path / "pipe.mp4")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "s.mp4"))
+        assert [path.name for path in find_videos(tmp_path)] == ["a.mp4"]
+    assert caplog.messages == [
+        f"{tmp_path}: left out: 3 files with other suffixes (.csv, none), "
+        f"2 named pipes, sockets or devices ({tmp_path / 'pipe.mp4'}, {tmp_path / 's.mp4'}), 2 hidden entries"
+    ]
+
+
+def test_unreadable_folders_are_named(tmp_path, monkeypatch):
+    make(tmp_path, "a.mp4", "private/b.mp4")
+    scan = os.scandir
+
+    def refuse(path):
+        if Path(path).name == "private":
+            raise PermissionError(13, "Permission denied")
+        return scan(path)
+
+    monkeypatch.setattr("engine.clip_search.os.scandir", refuse)
+    search = search_folder(tmp_path)
+    assert [path.name for path in search.clips] == ["a.mp4"]
+    assert search.summary == f"left out: 1 unreadable folder ({tmp_path / 'private'})"
+
+
+def test_a_folder_without_clips_is_refused_with_the_reasons(tmp_path):
+    with pytest.raises(UsageError, match=r"no clip in it \(left out: 1 file with another suffix \(.txt\)\)"):
+        search_folder(make(tmp_path, "a.txt"))
+
+
+def test_a_single_clip_may_have_any_suffix_but_must_be_a_file(tmp_path):
+    make(tmp_path, "clip.xyz")
+    os.mkfifo(tmp_path / "pipe")
+    assert clips_to_score(str(tmp_path / "clip.xyz"), None) == [tmp_path / "clip.xyz"]
+    for path, words in [
+        (tmp_path, "is not a file but a folder"),
+        (tmp_path / "pipe", "is not a file but a named pipe"),
+        (Path("/dev/null"), "is not a file but a socket or device"),
+        (tmp_path / "absent", "does not exist"),
+    ]:
+        with pytest.raises(UsageError, match=words):
+            check_clip(path)
