@@ -14,34 +14,24 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from utils.command import (
-    OneLineParser,
-    add_batch_size,
-    add_device,
-    add_output,
-    add_quiet,
-    add_workers,
-    command_parser,
-    run_command,
-    say,
-)
+from utils import command
 from utils.errors import UsageError, WorkError
 
 
-def build_parser() -> OneLineParser:
+def build_parser() -> command.OneLineParser:
     """Build the argument parser."""
-    parser = command_parser(__doc__)
+    parser = command.command_parser(__doc__)
     clips = parser.add_mutually_exclusive_group(required=True)
     clips.add_argument("--video_path", metavar="FILE", help="one clip")
     clips.add_argument("--video_dir", metavar="DIR", help="a folder, searched with its sub-folders")
     parser.add_argument("--checkpoint", help="default: checkpoint/default.pth, else the newest checkpoint/*/best.pth")
-    add_output(parser, "scores.csv or scores.json (default: %(default)s)", default="scores.csv", metavar="FILE")
-    add_workers(parser)
-    add_batch_size(parser, 8)
+    command.add_output(parser, "scores.csv or scores.json (default: %(default)s)", default="scores.csv", metavar="FILE")
+    command.add_workers(parser)
+    command.add_batch_size(parser, 8)
     parser.add_argument("--tta", type=int, default=1, choices=(1, 2, 4), help="mirrored mel images averaged per clip")
-    add_device(parser)
+    command.add_device(parser)
     parser.add_argument("--report", metavar="DIR", help="also write DIR/report.html about the scored clips")
-    add_quiet(parser)
+    command.add_quiet(parser)
     return parser
 
 
@@ -66,18 +56,18 @@ def main(argv: Sequence[str]) -> int:
 
     clips = clips_to_score(arguments.video_path, arguments.video_dir)
     detector = Detector.load(arguments.checkpoint, arguments.device, tta=arguments.tta)
-    say(f"checkpoint: {detector.path}")
+    command.say(f"checkpoint: {detector.path}")
     report = check_output(Path(arguments.report) / "report.html", "--report") if arguments.report else None
     files = ScoreFiles(check_output(arguments.output, "--output"), report)
     options = ScoringOptions(arguments.workers, arguments.batch_size, arguments.quiet)
-    scored = int((score_to_files(detector, clips, files, options, say)["verdict"] != "unscored").sum())
+    scored = int((score_to_files(detector, clips, files, options, command.say)["verdict"] != "unscored").sum())
     if report is not None:
-        say(f"report: {report}")
-    say(f"{len(clips)} clips, {scored} scored -> {arguments.output}")
+        command.say(f"report: {report}")
+    command.say(f"{len(clips)} clips, {scored} scored -> {arguments.output}")
     if not scored:
         raise WorkError(f"no clip could be scored; the reasons are in {arguments.output}")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main, skip_teardown=True))
+    sys.exit(command.run_command(main, skip_teardown=True))

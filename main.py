@@ -1,9 +1,9 @@
 """Train and evaluate a detector, or evaluate a checkpoint.
 
-python main.py                               train by cfg/cfg.yml, then evaluate the best epoch
-python main.py --resume RUN/last.pth         go on with a run, in its own folder
+python main.py                               train with cfg/cfg.yml, then evaluate the best epoch
+python main.py --resume RUN/last.pth         continue a run in its own folder
 python main.py --checkpoint RUN/best.pth     evaluate only
-python main.py --set split.folds=5           cross-validate over trainset and valset, in folds of whole groups
+python main.py --set split.folds=5           cross-validate on trainset and valset, in folds of whole groups
 """
 
 from __future__ import annotations
@@ -12,38 +12,46 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from utils.command import OneLineParser, run_command
+from utils import command
 from utils.errors import UsageError
 
 
-def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
-    """The command line as a namespace."""
-    parser = OneLineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", help="YAML config (default: cfg/cfg.yml, or the checkpoint's own when resuming)")
+def build_parser() -> command.OneLineParser:
+    """Build the argument parser."""
+    parser = command.command_parser(__doc__)
+    command.add_config(parser, "cfg/cfg.yml, or that of the run with --resume")
     parser.add_argument("--checkpoint", help="evaluate this checkpoint instead of training")
-    parser.add_argument("--resume", metavar="CKPT", help="go on training from this run's last.pth")
+    parser.add_argument("--resume", metavar="CKPT", help="continue the run of this last.pth")
     parser.add_argument(
-        "--merge_into", metavar="FILE", help="with --checkpoint: fill this submission (video_name,y_pred)"
+        "--merge_into", metavar="FILE", help="with --checkpoint: fill in this submission (video_name,y_pred)"
     )
-    parser.add_argument("--output", metavar="FILE", help="where the merged submission goes (default: submit.csv)")
-    parser.add_argument(
-        "--set", nargs="+", action="extend", default=[], metavar="A.B=C", help="override config values; repeatable"
-    )
-    arguments = parser.parse_args(argv)
+    command.add_output(parser, "the merged submission (default: submit.csv)", metavar="FILE")
+    command.add_set(parser)
+    command.add_workers(parser, None, "data.workers and extraction.workers of the config")
+    command.add_quiet(parser)
+    return parser
+
+
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """Parse and check the command line."""
+    arguments = build_parser().parse_args(argv)
     if arguments.checkpoint and arguments.resume:
-        raise UsageError("--checkpoint evaluates and --resume trains: give one of them")
+        raise UsageError("--checkpoint evaluates and --resume trains; give only one of them")
     if (arguments.merge_into or arguments.output) and not arguments.checkpoint:
-        raise UsageError("--merge_into and --output go with --checkpoint")
+        raise UsageError("--merge_into and --output require --checkpoint")
     return arguments
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run what the command line asks for."""
+    """Train, resume, cross-validate or evaluate, as the command line says."""
     arguments = parse_arguments(argv)
+    if arguments.quiet:
+        command.hide_progress_bars()
     from engine.config import load_run_config
 
+    overrides = [*arguments.set, *command.worker_settings(arguments.workers)]
     if arguments.checkpoint:
-        config = load_run_config(arguments.config, arguments.set, check_model=True)
+        config = load_run_config(arguments.config, overrides, check_model=True)
         from engine.run import run_evaluation
 
         run_evaluation(config, arguments.checkpoint, merge_into=arguments.merge_into, output=arguments.output)
@@ -52,12 +60,12 @@ def main(argv: Sequence[str]) -> int:
     from engine.run import run_training
 
     if arguments.resume and not arguments.config:
-        config = resumed_config(arguments.resume, arguments.set)
+        config = resumed_config(arguments.resume, overrides)
     else:
-        config = load_run_config(arguments.config, arguments.set, check_model=True)
+        config = load_run_config(arguments.config, overrides, check_model=True)
     if config.split.folds is not None:
         if arguments.resume:
-            raise UsageError("cross-validation cannot be resumed: start it anew, or set split.folds=null")
+            raise UsageError("cross-validation cannot be resumed; start it again, or set split.folds=null")
         from engine.cross_validation import run_cross_validation
 
         run_cross_validation(config)
@@ -67,4 +75,4 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main))
+    sys.exit(command.run_command(main))

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utils.command import OneLineParser, run_command
+from utils.command import OneLineParser, add_output, command_parser, run_command
 from utils.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ BENCHMARKS = ("extraction", "stages", "workers", "loading", "epoch", "scoring", 
 AN_HOUR_S = 3600.0
 
 
-def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
-    """The command line as a namespace."""
-    parser = OneLineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def build_parser() -> OneLineParser:
+    """Build the argument parser."""
+    parser = command_parser(__doc__)
     parser.add_argument("--clips", type=Path, help="folder of clips with picture and sound (default: made-up ones)")
     parser.add_argument("--limit", type=int, default=10, help="clips taken of the folder (default: %(default)s)")
     parser.add_argument("--only", nargs="+", choices=BENCHMARKS, default=list(BENCHMARKS), help="questions to answer")
@@ -35,9 +35,14 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
         "--repetitions", type=int, default=5, help="the minimum of so many counts (default: %(default)s)"
     )
     parser.add_argument("--long", action="store_true", help="peak memory on an hour of 1080p too: half an hour more")
-    parser.add_argument("--output", type=Path, help="write the rows as JSON")
+    add_output(parser, "write the rows as JSON", type=Path, metavar="FILE")
     parser.add_argument("--markdown", type=Path, help="write the table as Markdown")
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """Parse and check the command line."""
+    arguments = build_parser().parse_args(argv)
     if arguments.repetitions < 1 or arguments.limit < 1:
         raise UsageError("--repetitions and --limit are 1 or more")
     return arguments

@@ -12,12 +12,20 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # the repository root, not utils/
 
-from utils.command import OneLineParser, run_command
+from utils.command import (
+    OneLineParser,
+    add_output,
+    add_quiet,
+    add_workers,
+    at_least,
+    command_parser,
+    run_command,
+)
 
 
 def main(argv: Sequence[str]) -> int:
     """Measure the clips, run the probes, print the table and write the rows."""
-    arguments = build_parser().parse_args(argv)
+    arguments = parse_arguments(argv)
 
     import json
     import logging
@@ -50,10 +58,10 @@ def main(argv: Sequence[str]) -> int:
 
 def build_parser() -> OneLineParser:
     """Build the argument parser."""
-    parser = OneLineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     add = parser.add_argument
     add("--labels", type=Path, required=True, metavar="FILE", help="video_name,target and further columns")
-    add("--video_dir", type=Path, required=True, metavar="DIR", help="folder in which the names lie")
+    add("--video_dir", type=Path, required=True, metavar="DIR", help="folder that the names are relative to")
     add("--group", metavar="COL", help="clips that belong together (default: the column group or source, if any)")
     add(
         "--remedy",
@@ -62,28 +70,17 @@ def build_parser() -> OneLineParser:
         metavar="NAME",
         help="apply these to all clips and ask again; see docs/AUDIT.md",
     )
-    add("--output", type=Path, metavar="FILE", help="write the rows as JSON")
-    add("--workers", type=at_least_one, metavar="N", help="processes (default: one per core)")
-    add("--seed", type=whole_number, default=0, metavar="N", help="same seed, same rows (default: %(default)s)")
-    add("--max_clips", type=at_least_one, default=2000, metavar="N", help="draw that many (default: %(default)s)")
-    add("--quiet", action="store_true", help="no progress bar")
+    add_output(parser, "write the rows as JSON", type=Path, metavar="FILE")
+    add_workers(parser)
+    add("--seed", type=at_least(0), default=0, metavar="N", help="same seed, same rows (default: %(default)s)")
+    add("--max_clips", type=at_least(1), default=2000, metavar="N", help="draw that many (default: %(default)s)")
+    add_quiet(parser)
     return parser
 
 
-def whole_number(text: str) -> int:
-    """Read a whole number of at least 0."""
-    number = int(text)
-    if number < 0:
-        raise ValueError
-    return number
-
-
-def at_least_one(text: str) -> int:
-    """Read a whole number of at least 1."""
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """Parse the command line."""
+    return build_parser().parse_args(argv)
 
 
 if __name__ == "__main__":

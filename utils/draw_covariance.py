@@ -1,38 +1,49 @@
-"""Command: draw the frame covariance of clips side by side, with the frames that the video feature keeps."""
+"""Draw the frame covariances of clips side by side, with the frames that the video feature selects."""
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # the repository root, not utils/
 
-from utils.command import OneLineParser, run_command
+from utils.command import OneLineParser, add_output, command_parser, run_command
 from utils.errors import UsageError, WorkError
 from utils.files import existing_file
 
 MAX_CLIPS = 16
 
 
-def main(argv: Sequence[str]) -> int:
-    """Parse the arguments, decode each clip once and draw."""
-    parser = OneLineParser(prog="draw_covariance.py", description=__doc__)
+def build_parser() -> OneLineParser:
+    """Build the argument parser."""
+    parser = command_parser(__doc__)
     parser.add_argument(
         "--video_path", nargs="+", required=True, metavar="F", help="clips to draw, e.g. a real and a fake"
     )
-    parser.add_argument("--output", required=True, metavar="FILE.png", help="picture to write")
+    add_output(parser, "image to write", required=True, metavar="FILE.png")
     parser.add_argument("--top_k", type=int, default=128, metavar="K", help="frames the feature keeps (default 128)")
     parser.add_argument(
         "--max_frames", type=int, default=None, metavar="N", help="read only the first N frames of each clip"
     )
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """Parse the command line."""
+    return build_parser().parse_args(argv)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Decode each clip once and draw."""
+    arguments = parse_arguments(argv)
     paths = [existing_file(path, "the clip") for path in arguments.video_path]
     output = Path(arguments.output)
     if output.suffix.lower() != ".png":
-        raise UsageError(f"the picture is written as PNG; --output must end in .png, not {output.name!r}")
+        raise UsageError(f"the image is written as PNG; --output must end in .png, not {output.name!r}")
     if len(paths) > MAX_CLIPS:
-        raise UsageError(f"a picture holds at most {MAX_CLIPS} clips, not {len(paths)}")
+        raise UsageError(f"an image shows at most {MAX_CLIPS} clips, not {len(paths)}")
     for name in ("top_k", "max_frames"):
         if (value := getattr(arguments, name)) is not None and value < 1:
             raise UsageError(f"--{name} must be at least 1, not {value}")

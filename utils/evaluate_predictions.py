@@ -5,6 +5,7 @@ python utils/evaluate_predictions.py A.csv [B.csv] [--labels FILE] [--output met
 
 from __future__ import annotations
 
+import argparse
 import math
 import sys
 from collections.abc import Sequence
@@ -12,14 +13,14 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # the repository root, not utils/
 
-from utils.command import OneLineParser, run_command
+from utils.command import OneLineParser, add_output, at_least, command_parser, run_command
 
 POLICIES = ("exclude", "as-real", "as-fake", "as-chance")
 
 
 def main(argv: Sequence[str]) -> int:
     """Read the files, print the tables and write the metrics."""
-    arguments = build_parser().parse_args(argv)
+    arguments = parse_arguments(argv)
 
     import json
 
@@ -62,33 +63,30 @@ def main(argv: Sequence[str]) -> int:
 
 
 def build_parser() -> OneLineParser:
-    """Describe the command line."""
-    parser = OneLineParser(description="Metrics of a predictions file, with intervals, coverage and reasons.")
+    """Build the argument parser."""
+    parser = command_parser(__doc__)
     add = parser.add_argument
     add("predictions", type=Path, metavar="A.csv", help="video_name,target,score or y_pred [,logit,type,source,group]")
     add("other", type=Path, nargs="?", metavar="B.csv", help="a second system, compared by DeLong's test")
     add("--labels", type=Path, metavar="FILE", help="targets and further columns, joined by name")
-    add("--output", type=Path, metavar="FILE", help="write the metrics as JSON")
+    add_output(parser, "write the metrics as JSON", type=Path, metavar="FILE")
     add("--split", metavar="NAME", help="name of the split (default: the file's name)")
     add("--policy", choices=POLICIES, default="exclude", help="how unscored clips count (default: %(default)s)")
     add("--threshold", type=finite_number, metavar="X", help="score from which a clip is called fake (default: 0.5)")
-    add("--bootstrap", type=whole_number, default=2000, metavar="N", help="resamples; 0: none (default: %(default)s)")
-    add("--seed", type=whole_number, default=0, metavar="N", help="seed of the resampling (default: %(default)s)")
+    add("--bootstrap", type=at_least(0), default=2000, metavar="N", help="resamples; 0: none (default: %(default)s)")
+    add("--seed", type=at_least(0), default=0, metavar="N", help="seed of the resampling (default: %(default)s)")
     return parser
+
+
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """Parse the command line."""
+    return build_parser().parse_args(argv)
 
 
 def finite_number(text: str) -> float:
     """Read a number that is neither infinite nor NaN."""
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError
-    return number
-
-
-def whole_number(text: str) -> int:
-    """Read a whole number of at least 0."""
-    number = int(text)
-    if number < 0:
         raise ValueError
     return number
 

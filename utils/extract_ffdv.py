@@ -1,6 +1,6 @@
-"""Extract features: mel pictures, frame covariances and waveforms of every labelled clip.
+"""Extract the features of every labelled clip: mel-spectrogram images, frame covariances, waveforms and more.
 
-Writes `<data root>/<split>_raw/`; see docs/CONTRACT.md. Run it again at any time: it makes only what is missing.
+Writes `<data root>/<split>_raw/`; see docs/CONTRACT.md. A later run extracts only what is missing.
 """
 
 from __future__ import annotations
@@ -10,15 +10,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-# Run as a script, Python puts utils/ first on the path, where our packages cannot be found.
-sys.path[0] = str(Path(__file__).resolve().parents[1])
+sys.path[0] = str(Path(__file__).resolve().parents[1])  # the repository root, not utils/
 
 import argparse
 import json
 import logging
 import re
 
-from utils.command import OneLineParser, run_command
+from utils.command import (
+    OneLineParser,
+    add_config,
+    add_quiet,
+    add_set,
+    add_workers,
+    command_parser,
+    run_command,
+    worker_settings,
+)
 from utils.errors import UsageError, WorkError
 
 if TYPE_CHECKING:
@@ -27,25 +35,30 @@ if TYPE_CHECKING:
     from engine.config import RunConfig
 
 
-def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
-    """The command line as a namespace."""
-    parser = OneLineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", help="YAML config (default: cfg/cfg.yml)")
-    parser.add_argument("--data_root", help="data root (default: extract_path of the config)")
+def build_parser() -> OneLineParser:
+    """Build the argument parser."""
+    parser = command_parser(__doc__)
+    add_config(parser)
+    parser.add_argument("--data_root", metavar="DIR", help="data root (default: extract_path of the config)")
     parser.add_argument("--splits", nargs="+", help="splits to extract (default: those whose label file exists)")
-    parser.add_argument("--workers", type=int, help="processes (default: extraction.workers, else one per core)")
+    add_workers(parser, None, "extraction.workers of the config")
     parser.add_argument("--shard", help="I/N: only part I of N (1 <= I <= N), for job arrays")
-    parser.add_argument("--overwrite", action="store_true", help="make everything anew")
+    parser.add_argument("--overwrite", action="store_true", help="extract everything again")
     parser.add_argument(
         "--min_coverage", type=float, default=0.0, help="exit 1 when a smaller share of clips has features"
     )
-    parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="override a config value")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
-    return parser.parse_args(argv)
+    add_set(parser)
+    add_quiet(parser)
+    return parser
+
+
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """Parse the command line."""
+    return build_parser().parse_args(argv)
 
 
 def main(argv: Sequence[str]) -> int:
-    """Extract each split, print one summary line per split."""
+    """Extract each split and print a summary line for it."""
     arguments = parse_arguments(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     from dataset.workers import warm_up
@@ -56,10 +69,9 @@ def main(argv: Sequence[str]) -> int:
 
     overrides = list(arguments.set)
     if arguments.data_root is not None:
-        # As JSON, so that YAML reads any path as the text that it is.
+        # JSON quotes the path, which YAML would otherwise interpret.
         overrides.append(f"extract_path={json.dumps(arguments.data_root)}")
-    if arguments.workers is not None:
-        overrides.append(f"extraction.workers={arguments.workers}")
+    overrides += worker_settings(arguments.workers)
     config = load_run_config(arguments.config, overrides)
     shard = parse_shard(arguments.shard)
     if not 0.0 <= arguments.min_coverage <= 1.0:
@@ -83,7 +95,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def chosen_splits(config: RunConfig, names: list[str] | None) -> list[Split]:
-    """The named splits; without names, every one whose label file exists."""
+    """Return the named splits, or all splits with a label file if there are no names."""
     from dataset.splits import SPLITS, open_split
     from engine.config import EMPTY_DATA_HINT, nearest
 
@@ -104,7 +116,7 @@ def chosen_splits(config: RunConfig, names: list[str] | None) -> list[Split]:
 
 
 def parse_shard(text: str | None) -> Shard:
-    """`I/N` as a `Shard`; the whole when left out."""
+    """Parse `I/N`; `None` stands for all clips."""
     from dataset.manifest import Shard
 
     if text is None:

@@ -14,22 +14,27 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # the repository root, not utils/
 
-from utils.command import OneLineParser, run_command
+from utils.command import OneLineParser, add_output, command_parser, run_command
 from utils.errors import UsageError
 
 
-def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
-    """The command line as a namespace."""
-    parser = OneLineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def build_parser() -> OneLineParser:
+    """Build the argument parser."""
+    parser = command_parser(__doc__)
     parser.add_argument("--dataset", required=True, metavar="NAME", help="MultiFFDV, FakeAVCeleb, LAV-DF, AV-Deepfake1M, "
                         "AV-Deepfake1M++, DFDC, IDForge, KoDF or folders (real/ and fake/)")  # fmt: skip
     parser.add_argument(
         "--metadata", required=True, metavar="FILE", help="the official file, or the folder that holds it"
     )
-    parser.add_argument("--output", required=True, metavar="FILE", help="the label file")
+    add_output(parser, "the label file", required=True, metavar="FILE")
     parser.add_argument("--split", choices=("train", "val", "test"), help="only this official split")
-    parser.add_argument("--video_dir", metavar="DIR", help="find clips that lie in sub-folders of this folder")
-    return parser.parse_args(argv)
+    parser.add_argument("--video_dir", metavar="DIR", help="find clips in sub-folders of this folder")
+    return parser
+
+
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """Parse the command line."""
+    return build_parser().parse_args(argv)
 
 
 def main(argv: Sequence[str]) -> int:

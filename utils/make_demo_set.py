@@ -1,4 +1,4 @@
-"""Make the embedded demo set: a data root with splits and label files, from nothing but a seed."""
+"""Make the embedded demo set: a data root with splits and label files, generated from a seed."""
 
 from __future__ import annotations
 
@@ -9,27 +9,36 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # the repository root, not utils/
 
-from utils.command import OneLineParser, run_command
+from utils.command import OneLineParser, add_output, add_quiet, add_workers, command_parser, run_command
 
 
-def parse_args(argv: Sequence[str]) -> argparse.Namespace:
-    """Read the command line."""
-    parser = OneLineParser(prog="make_demo_set.py", description=__doc__)
-    parser.add_argument("--output", type=Path, required=True, help="data root to make; an unfinished one is completed")
+def build_parser() -> OneLineParser:
+    """Build the argument parser."""
+    parser = command_parser(__doc__)
+    add_output(parser, "data root to create; an unfinished one is completed", type=Path, required=True, metavar="DIR")
     parser.add_argument("--clips", type=int, default=480, help="clips in all splits together (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same set (default: %(default)s)")
-    parser.add_argument("--workers", type=int, default=2, help="processes (default: %(default)s)")
-    return parser.parse_args(argv)
+    add_workers(parser, 2, "2")
+    add_quiet(parser)
+    return parser
+
+
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """Parse the command line."""
+    return build_parser().parse_args(argv)
 
 
 def main(argv: Sequence[str]) -> int:
-    """Make the set, or say that it is there already."""
-    args = parse_args(argv)
+    """Make the set, unless it exists."""
+    arguments = parse_arguments(argv)
     from dataset.demo_set.build import build_demo_set
     from dataset.demo_set.plan import DemoSettings
+    from dataset.workers import default_workers
 
-    made = build_demo_set(args.output, DemoSettings(clips=args.clips, seed=args.seed), args.workers)
-    print(f"{args.output}: {args.clips} clips {'made' if made else 'there already, nothing to do'}")
+    settings = DemoSettings(clips=arguments.clips, seed=arguments.seed)
+    workers = arguments.workers or default_workers()
+    made = build_demo_set(arguments.output, settings, workers, progress=not arguments.quiet)
+    print(f"{arguments.output}: {arguments.clips} clips {'made' if made else 'exist already, nothing to do'}")
     return 0
 
 

@@ -13,30 +13,46 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # the repository root, not utils/
 
-from utils.command import OneLineParser, run_command
+from utils.command import (
+    OneLineParser,
+    add_output,
+    add_quiet,
+    add_workers,
+    command_parser,
+    hide_progress_bars,
+    run_command,
+)
 from utils.errors import UsageError
 
 
-def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
-    """Parse the command line."""
-    parser = OneLineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def build_parser() -> OneLineParser:
+    """Build the argument parser."""
+    parser = command_parser(__doc__)
     parser.add_argument("--video_dir", type=Path, required=True, help="real clips, searched with its sub-folders")
-    parser.add_argument("--output", type=Path, required=True, help="gets trainset/ and trainset_label.txt")
+    add_output(parser, "folder for trainset/ and trainset_label.txt", type=Path, required=True, metavar="DIR")
     parser.add_argument("--seed", type=int, default=0, help="same clips and seed, same set (default: %(default)s)")
     parser.add_argument("--fakes_per_clip", type=int, default=1, help="forged copies of a clip (default: %(default)s)")
     parser.add_argument(
         "--modality", choices=("audio", "video", "both"), default="audio", help="what is forged (default: %(default)s)"
     )
-    parser.add_argument("--workers", type=int, default=0, help="worker processes; 0: one per core (default)")
-    arguments = parser.parse_args(argv)
-    if arguments.fakes_per_clip < 1 or arguments.seed < 0 or arguments.workers < 0:
-        raise UsageError("--fakes_per_clip is 1 or more, --seed and --workers are 0 or more")
+    add_workers(parser)
+    add_quiet(parser)
+    return parser
+
+
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """Parse and check the command line."""
+    arguments = build_parser().parse_args(argv)
+    if arguments.fakes_per_clip < 1 or arguments.seed < 0:
+        raise UsageError("--fakes_per_clip is 1 or more, --seed is 0 or more")
     return arguments
 
 
 def main(argv: Sequence[str]) -> int:
     """Make the set."""
     arguments = parse_arguments(argv)
+    if arguments.quiet:
+        hide_progress_bars()
     import logging
 
     from dataset.pseudo_fakes.build import build_pseudo_fakes

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # the repository root, not utils/
 
-from utils.command import OneLineParser, run_command
+from utils.command import OneLineParser, add_output, add_quiet, add_workers, command_parser, run_command
 from utils.errors import UsageError, WorkError
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
-    """The command line as a namespace."""
-    parser = OneLineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def build_parser() -> OneLineParser:
+    """Build the argument parser."""
+    parser = command_parser(__doc__)
     parser.add_argument("--labels", required=True, help="label file: video_name,target and further columns")
     parser.add_argument("--video_dir", help="folder of the clips, for --near_duplicates")
     parser.add_argument("--by", nargs="+", default=[], metavar="COL", help="clips that share a value stay together")
@@ -37,18 +37,23 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     kind.add_argument("--split", nargs="+", type=float, metavar="SHARE", help="shares of train, val and test")
     kind.add_argument("--leave_out", metavar="COL", help="one fold per value of a column, such as generator")
     kind.add_argument("--hold_out", metavar="COL=VALUE", help="test on one value of a column, a cluster or a generator")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=0, help="processes that decode (default: one per core)")
+    parser.add_argument("--seed", type=int, default=0, help="same seed, same split (default: %(default)s)")
+    add_workers(parser)
     parser.add_argument("--cache", help="fingerprint cache (default: OUTPUT.fingerprints.npz)")
-    parser.add_argument("--output", required=True, help="the labels with the columns group and fold or split")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
-    arguments = parser.parse_args(argv)
+    add_output(parser, "the labels with the columns group and fold or split", required=True, metavar="FILE")
+    add_quiet(parser)
+    return parser
+
+
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """Parse and check the command line."""
+    arguments = build_parser().parse_args(argv)
     check_arguments(arguments)
     return arguments
 
 
 def check_arguments(arguments: argparse.Namespace) -> None:
-    """Refuse what does not fit together."""
+    """Raise a UsageError for arguments that do not fit together."""
     if not arguments.by and not arguments.near_duplicates and not arguments.leave_out and not arguments.hold_out:
         raise UsageError("say what keeps clips together: --by COL ... or --near_duplicates (or both)")
     if arguments.near_duplicates and not arguments.video_dir:
@@ -67,7 +72,7 @@ def check_arguments(arguments: argparse.Namespace) -> None:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Group, divide, write, and say how even it came out."""
+    """Group and divide the clips, write the split and print its balance."""
     arguments = parse_arguments(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     from dataset.folds import GroupFacts, related_groups

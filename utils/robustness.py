@@ -16,33 +16,45 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # the repository root, not utils/
 
-from utils.command import OneLineParser, run_command
+from utils.command import (
+    OneLineParser,
+    add_batch_size,
+    add_device,
+    add_output,
+    add_quiet,
+    add_workers,
+    command_parser,
+    run_command,
+)
 from utils.errors import UsageError, WorkError
 
 
 def build_parser() -> OneLineParser:
     """Build the argument parser."""
-    parser = OneLineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     add = parser.add_argument
     add("--checkpoint", required=True, type=Path, help="the detector")
     add("--labels", required=True, type=Path, help="video_name,target of the clips")
-    add("--video_dir", required=True, type=Path, help="where the clips lie")
-    add("--output", type=Path, help="default: robustness/ beside the checkpoint")
+    add("--video_dir", required=True, type=Path, help="folder of the clips")
+    add_output(parser, "default: robustness/ beside the checkpoint", type=Path, metavar="DIR")
     add("--families", nargs="+", metavar="NAME", help="default: all; their baselines are always run")
     add("--severities", nargs="+", type=int, default=[1, 2, 3, 4, 5], metavar="N", help="default: 1 2 3 4 5")
     add("--limit", type=int, metavar="N", help="only N clips, drawn evenly from reals and fakes")
-    add("--workers", type=int, default=0, help="processes (default: one per core)")
-    add("--batch_size", type=int, default=32, help="clips per forward pass (default: %(default)s)")
-    add("--device", default="auto", help="auto, cpu, cuda, mps (default: %(default)s)")
-    add("--quiet", action="store_true", help="no progress bar")
+    add_workers(parser)
+    add_batch_size(parser, 32)
+    add_device(parser)
+    add_quiet(parser)
     return parser
+
+
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """Parse the command line."""
+    return build_parser().parse_args(argv)
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the robustness suite and print the results."""
-    arguments = build_parser().parse_args(argv)
-    if arguments.workers < 0 or arguments.batch_size < 1:
-        raise UsageError("--workers is 0 or more, --batch_size 1 or more")
+    arguments = parse_arguments(argv)
     from dataset.degradations import plan
     from dataset.labels import read_evaluation_labels
     from engine.robustness import Suite

@@ -18,7 +18,7 @@ import shlex
 import subprocess
 import time
 
-from utils.command import OneLineParser, run_command
+from utils.command import OneLineParser, add_quiet, add_set, add_workers, command_parser, run_command
 from utils.errors import WorkError
 
 RECIPES = {"ffdv_cov": "cfg/demo.yml", "mel_baseline": "cfg/demo_mel.yml"}
@@ -28,14 +28,21 @@ INPUTS = {
 }
 
 
-def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
-    """The command line as a namespace."""
-    parser = OneLineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def build_parser() -> OneLineParser:
+    """Build the argument parser."""
+    parser = command_parser(__doc__)
     parser.add_argument("--data_root", type=Path, default=ROOT / "data" / "demo", help="default: %(default)s")
     parser.add_argument("--output_dir", type=Path, default=ROOT / "checkpoint", help="default: %(default)s")
     parser.add_argument("--clips", type=int, default=480, help="size of the demo set (default: %(default)s)")
-    parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="override a value of both recipes")
-    return parser.parse_args(argv)
+    add_set(parser, more="; applies to both recipes")
+    add_workers(parser, None, "the default of each step")
+    add_quiet(parser)
+    return parser
+
+
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """Parse the command line."""
+    return build_parser().parse_args(argv)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -43,12 +50,15 @@ def main(argv: Sequence[str]) -> int:
     arguments = parse_arguments(argv)
     started = time.monotonic()
     root, output_dir = arguments.data_root.resolve(), arguments.output_dir.resolve()
-    step("make the demo set", "utils/make_demo_set.py", "--output", str(root), "--clips", str(arguments.clips))
-    step("extract its features", "utils/extract_ffdv.py", "--data_root", str(root))
+    hidden = ["--quiet"] * arguments.quiet
+    common = hidden if arguments.workers is None else [*hidden, "--workers", str(arguments.workers)]
+    size = ["--clips", str(arguments.clips)]
+    step("make the demo set", "utils/make_demo_set.py", "--output", str(root), *size, *common)
+    step("extract its features", "utils/extract_ffdv.py", "--data_root", str(root), *common)
     runs: dict[str, Path] = {}
     for name, recipe in RECIPES.items():
         overrides = [f"extract_path={root}", f"output_dir={output_dir}", *arguments.set]
-        flags = [part for override in overrides for part in ("--set", override)]
+        flags = ["--set", *overrides, *hidden]
         run = finished_run(ROOT / recipe, overrides, output_dir)
         if run is None:
             # prediction.txt.csv is written to the working directory: not where it could replace a file of the user.
@@ -62,7 +72,8 @@ def main(argv: Sequence[str]) -> int:
     best = runs["ffdv_cov"] / "best.pth"
     scores = root / "scores.csv"
     flags = ["--checkpoint", str(best), "--output", str(scores), "--video_dir", str(root / "testset")]
-    step("score a folder", "inference.py", *flags, "--quiet", quiet=True)
+    workers = [] if arguments.workers is None else ["--workers", str(arguments.workers)]
+    step("score a folder", "inference.py", *flags, "--quiet", *workers, quiet=True)
     print(f"\n{format_table({name: read_metrics(run) for name, run in runs.items()})}")
     print(repeatability())
     for name, run in runs.items():

@@ -17,30 +17,40 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # the repository root, not utils/
 
-from utils.command import OneLineParser, run_command
+from utils.command import (
+    OneLineParser,
+    add_output,
+    add_quiet,
+    add_set,
+    add_workers,
+    command_parser,
+    hide_progress_bars,
+    run_command,
+    worker_settings,
+)
 from utils.errors import UsageError, WorkError
 
 DEFAULT_OUTPUT = "checkpoint/experiments"
 
 
-def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
-    """The command line as a namespace."""
-    parser = OneLineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def build_parser() -> OneLineParser:
+    """Build the argument parser."""
+    parser = command_parser(__doc__)
     parser.add_argument("configs", nargs="+", metavar="CONFIG", help="YAML configs; the first is the reference")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="N", help="seeds (default: 0)")
-    parser.add_argument("--output", default=DEFAULT_OUTPUT, metavar="DIR", help=f"runs and table ({DEFAULT_OUTPUT})")
-    parser.add_argument(
-        "--set",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="[CONFIG:]A.B=C",
-        help="override in every config, or in one",
-    )
+    add_output(parser, "runs and table (default: %(default)s)", default=DEFAULT_OUTPUT, metavar="DIR")
+    add_set(parser, "[CONFIG:]A.B=C", "; applies to every config, or to the named one")
+    add_workers(parser, None, "data.workers and extraction.workers of the configs")
+    add_quiet(parser)
     parser.add_argument(
         "--controls", action="store_true", help="add rows without any detector (duration, face size, container facts)"
     )
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """Parse and check the command line."""
+    arguments = build_parser().parse_args(argv)
     seeds = arguments.seeds
     if min(seeds) < 0 or len(set(seeds)) < len(seeds):
         raise UsageError(f"--seeds {' '.join(map(str, seeds))}: expected different whole numbers from 0 on")
@@ -48,17 +58,19 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Check all configs, run what is missing, print the table."""
+    """Check all configs, run the missing experiments and print the table."""
     arguments = parse_arguments(argv)
+    if arguments.quiet:
+        hide_progress_bars()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     from engine.experiments import TABLE_FILE, plan_experiments, run_experiments
 
-    experiments = plan_experiments(arguments.configs, arguments.set)
+    experiments = plan_experiments(arguments.configs, [*arguments.set, *worker_settings(arguments.workers)])
     output = Path(arguments.output)
     outcomes = run_experiments(experiments, arguments.seeds, output, controls=arguments.controls)
     print((output / TABLE_FILE).read_text(encoding="utf-8"), end="")
     if not any(outcome.runs for outcome in outcomes):
-        raise WorkError(f"not one run finished; the reasons are in {output / TABLE_FILE}")
+        raise WorkError(f"no run finished; the reasons are in {output / TABLE_FILE}")
     return 0
 
 

@@ -14,19 +14,28 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # the repository root, not utils/
 
-from utils.command import OneLineParser, run_command
-from utils.errors import UsageError
+from utils.command import (
+    OneLineParser,
+    add_config,
+    add_output,
+    add_quiet,
+    add_set,
+    add_workers,
+    at_least,
+    command_parser,
+    hide_progress_bars,
+    run_command,
+    worker_settings,
+)
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+DEFAULT_CONFIG = Path(__file__).resolve().parents[1] / "cfg" / "av_experts.yml"
 
 
-def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
-    """Parse the command line."""
-    parser = OneLineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def build_parser() -> OneLineParser:
+    """Build the argument parser."""
+    parser = command_parser(__doc__)
     add = parser.add_argument
-    add(
-        "--config", default=str(REPOSITORY / "cfg" / "av_experts.yml"), help="YAML config (default: cfg/av_experts.yml)"
-    )
+    add_config(parser, "cfg/av_experts.yml")
     add(
         "--cache",
         metavar="DIR",
@@ -34,14 +43,24 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     )
     add("--synthetic_voices", metavar="DIR", help="utterances of speech synthesisers, used as training fakes")
     add("--labelled_fakes", action="store_true", help="train on the labelled fakes, too")
-    add("--seeds", type=int, default=1, help="number of seeds for out-of-fold metrics (default: %(default)s)")
+    add(
+        "--seeds",
+        type=at_least(1),
+        default=1,
+        metavar="N",
+        help="number of seeds for out-of-fold metrics (default: %(default)s)",
+    )
     add("--controls", action="store_true", help="add rows without any expert (duration, face size, ...) to experts.csv")
-    add("--output", type=Path, metavar="FILE", help="also write the checkpoint here")
-    add("--set", nargs="+", action="extend", default=[], metavar="A.B=C", help="override config values; repeatable")
-    arguments = parser.parse_args(argv)
-    if arguments.seeds < 1:
-        raise UsageError(f"--seeds {arguments.seeds}: 1 or more")
-    return arguments
+    add_output(parser, "also write the checkpoint here", type=Path, metavar="FILE")
+    add_set(parser)
+    add_workers(parser, None, "extraction.workers of the config")
+    add_quiet(parser)
+    return parser
+
+
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """Parse the command line."""
+    return build_parser().parse_args(argv)
 
 
 def fit_settings(arguments: argparse.Namespace) -> list[str]:
@@ -54,6 +73,8 @@ def fit_settings(arguments: argparse.Namespace) -> list[str]:
 def main(argv: Sequence[str]) -> int:
     """Fit the experts."""
     arguments = parse_arguments(argv)
+    if arguments.quiet:
+        hide_progress_bars()
     import logging
 
     from engine.checkpoint import load_checkpoint
@@ -62,7 +83,8 @@ def main(argv: Sequence[str]) -> int:
     from engine.run_folder import check_output
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    config = load_run_config(arguments.config, [*arguments.set, *fit_settings(arguments)], check_model=True)
+    overrides = [*arguments.set, *fit_settings(arguments), *worker_settings(arguments.workers)]
+    config = load_run_config(arguments.config or DEFAULT_CONFIG, overrides, check_model=True)
     if arguments.output is not None:
         check_output(arguments.output, "--output")
     folder = fit_experts(config, seeds=arguments.seeds, controls=arguments.controls)

@@ -30,7 +30,7 @@ def test_clips_come_in_path_order_with_sub_folders(tmp_path):
     assert search_folder(tmp_path).summary == ""
 
 
-@pytest.mark.parametrize("suffix", ".3gpp .mod .h264 .hevc .m1v .ogm .lrv .insv .MP4 .ts".split())
+@pytest.mark.parametrize("suffix", [".3gpp", ".mod", ".h264", ".hevc", ".m1v", ".ogm", ".lrv", ".insv", ".MP4", ".ts"])
 def test_less_common_suffixes_are_clips(tmp_path, suffix):
     assert found(make(tmp_path, f"clip{suffix}")) == [f"clip{suffix}"]
 

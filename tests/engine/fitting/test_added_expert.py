@@ -14,10 +14,11 @@ from torch import Tensor
 
 from dataset.batch import Batch
 from engine.checkpoint import load_checkpoint
+from engine.detector import Detector
 from engine.fitting import ExpertFitter, base, fit_experts
 from engine.fitting.base import FITTERS
 from engine.fitting.clip_features import extract_labelled
-from engine.predict import PredictOptions, score_videos
+from engine.score_files import ScoringOptions, score_table
 from models.experts import EXPERTS, Expert, ExpertConfig
 from tests.in_process import in_process
 from tests.support import tiny_config, write_video
@@ -99,5 +100,5 @@ def test_an_added_expert_is_fitted_fused_saved_loaded_and_used(tmp_path):
     weights = checkpoint.build().state_dict()
     assert {f"experts.{NAME}.centre", f"experts.{NAME}.slope"} <= set(weights) and weights[f"experts.{NAME}.centre"] > 0
     paths = [tmp_path / "trainset" / f"{number}.mp4" for number in range(2)]
-    scores = score_videos(paths, checkpoint, PredictOptions(workers=1, device="cpu", quiet=True))
+    scores = score_table(Detector(checkpoint, device="cpu"), paths, ScoringOptions(workers=1, quiet=True))
     assert scores["logit"].notna().all() and f"evidence_{NAME}" in scores
