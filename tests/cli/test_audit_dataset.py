@@ -74,7 +74,7 @@ def test_audit_prints_a_table_and_writes_json(run, clips, monkeypatch):
         (("--labels", "labels.csv", "--video_dir", ".", "--group", "person"), "no column 'person'"),
         (("--labels", "labels.csv", "--video_dir", ".", "--remedy", "pray"), "no remedy 'pray'"),
         (("--labels", "labels.csv"), "--video_dir"),
-        (("--labels", "labels.csv", "--video_dir", ".", "--workers", "0"), "--workers"),
+        (("--labels", "labels.csv", "--video_dir", ".", "--workers", "-1"), "--workers"),
     ],
 )
 def test_wrong_usage_gives_one_sentence(run, tmp_path, monkeypatch, arguments, message):
