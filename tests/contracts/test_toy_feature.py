@@ -20,6 +20,7 @@ from dataset.splits import open_split
 from engine.config import check_run_config
 from models import MODELS, build_model
 from models.base import DetectorConfig, DetectorModel, DetectorOutput
+from tests.fake_encoder import in_this_process
 from tests.support import FEATURES, random_checkpoint, tiny_settings, write_video
 from utils.config import Section
 from utils.features.base import FEATURES as REGISTERED
@@ -101,7 +102,9 @@ class ToyModel(DetectorModel):
 
 
 @pytest.fixture(autouse=True)
-def registered() -> Iterator[None]:
+def registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    # Worker processes do not know what a test registered.
+    monkeypatch.setattr("dataset.extraction.run_in_workers", in_this_process)
     REGISTERED.register("brightness", BrightnessConfig)(BrightnessFeature)
     MODELS.register("toy", ToyModelConfig)(ToyModel)
     yield
