@@ -13,7 +13,7 @@ WORKERS = 2
 
 
 def run(setting: Setting) -> list[Row]:
-    """Splits of links to the same clips, each extracted once, then asked for again, on the clock."""
+    """Time the extraction of splits of links to the same clips, then a second call with nothing left to extract."""
     rows = []
     for count in setting.clip_counts:
         split = link_split(setting.scratch / f"count{count}", setting.clips, count)

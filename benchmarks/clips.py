@@ -65,13 +65,13 @@ def make_clips(folder: Path, count: int = 6, *, size_px: int = 384, duration_s: 
 
 
 def whole_clips(paths: list[Path], limit: int) -> list[Path]:
-    """The first `limit` of the clips that can be decoded from end to end, picture and sound."""
+    """Return the first `limit` clips whose video and audio decode without an error."""
     whole = (path for path in paths if extract_clip(path, FeatureConfig()).facts.status == "ok")
     return list(itertools.islice(whole, limit))
 
 
 def link_split(root: Path, clips: list[Path], count: int) -> Split:
-    """A data root whose training split holds `count` links to the clips in turn, real and fake in turn."""
+    """Make a data root whose training split consists of `count` links to the clips, with alternating targets."""
     videos = root / SPLIT
     videos.mkdir(parents=True)
     rows = ["video_name,target"]
@@ -109,7 +109,7 @@ def _drift(width: int, height: int, count: int) -> Iterator[np.ndarray]:
 
 
 def repeat_clip(source: Path, target: Path, seconds: float) -> Path:
-    """The clip `source` over and over until `seconds` are full, by copying its packets: nothing is encoded again."""
+    """Write a clip of `seconds` that repeats `source`. Packets are copied, not encoded again."""
     with av.open(str(source)) as template, av.open(str(target), "w") as container:
         copies = {stream.index: container.add_stream_from_template(stream) for stream in template.streams}
         turns = math.ceil(seconds / (template.duration / av.time_base))

@@ -15,7 +15,7 @@ from models import build_model
 
 
 def run(setting: Setting) -> list[Row]:
-    """An epoch with its loader processes, against as many steps on batches that lie in memory."""
+    """Time an epoch with loader processes, and the same number of steps on batches in memory."""
     split = link_split(setting.scratch / "epoch", setting.clips, setting.epoch_clips)
     extract_split(split, ExtractionConfig(), quiet=True)
     config = RunConfig.model_validate(

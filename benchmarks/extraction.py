@@ -15,7 +15,7 @@ from utils.features.config import FeatureConfig
 
 
 def extract_into(folder: Path) -> Callable[[Path], ClipRow]:
-    """What a worker does with a clip: features, journal and all, written below `folder`."""
+    """Return a function that extracts one clip as a worker does and writes features and journal below `folder`."""
     scratch, config = folder / "scratch", FeatureConfig()
     scratch.mkdir(parents=True, exist_ok=True)
 

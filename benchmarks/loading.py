@@ -30,7 +30,7 @@ PUBLISHED_TRANSFORM = transforms.Compose(
 
 
 def load_as_published(matrix: Path, picture: Path) -> tuple[torch.Tensor, torch.Tensor]:
-    """The published loader's sample: the picture as three normalised channels, the matrix from float64."""
+    """Load a sample as the published loader does: the image as three normalised channels, the matrix from float64."""
     image = PUBLISHED_TRANSFORM(Image.open(picture).convert("RGB"))
     return image, torch.from_numpy(np.load(matrix)).float()
 

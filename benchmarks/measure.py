@@ -33,7 +33,7 @@ def cpu_seconds() -> float:
 
 
 def cost_of(task: Callable[[], object]) -> Cost:
-    """What one call costs."""
+    """Measure the cost of one call."""
     cpu_s, wall_s = cpu_seconds(), time.perf_counter()
     task()
     return Cost(cpu_seconds() - cpu_s, time.perf_counter() - wall_s)

@@ -38,7 +38,7 @@ def video_feature(path: Path, target: Path) -> None:
 
 
 def audio_feature(path: Path, wav: Path, target: Path) -> None:
-    """The clip's sound by way of `wav`, its mel picture stored at `target` (.jpg)."""
+    """Extract the clip's audio to `wav` and store its mel-spectrogram image at `target` (.jpg)."""
     with VideoFileClip(str(path)) as clip:
         clip.audio.write_audiofile(str(wav), logger=None)
     samples, rate_hz = librosa.load(str(wav))

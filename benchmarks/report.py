@@ -15,7 +15,7 @@ HEADER = ("benchmark", "what", "value", "unit", "x floor", "times less than publ
 
 
 def cpu_model() -> str:
-    """The processor's name, as the system gives it."""
+    """Return the processor's name as the operating system reports it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
@@ -24,7 +24,7 @@ def cpu_model() -> str:
 
 
 def machine() -> dict[str, str]:
-    """What a reader needs in order to compare: processor, cores, load, system and versions."""
+    """Return the facts needed to compare timings: processor, cores, load, system and versions."""
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     facts = {"processor": cpu_model(), "cores": str(os.cpu_count()), "load (1, 5, 15 min)": load}
     facts |= {"system": platform.platform(), "Python": platform.python_version()}
@@ -32,25 +32,25 @@ def machine() -> dict[str, str]:
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    """A row's cells, for reading."""
+    """Format a row as the cells of a table."""
     value = f"{row.value:.3g}" if row.value < 1000 else f"{row.value:.0f}"
     ratios = ("" if ratio is None else f"{ratio:.2f}" for ratio in (row.to_floor, row.to_reference))
     return (row.benchmark, row.name, value, row.unit, *ratios)
 
 
 def text_table(rows: Sequence[Row]) -> str:
-    """The rows in aligned columns."""
+    """Format the rows in aligned columns."""
     table = [HEADER, *map(cells, rows)]
     widths = [max(len(line[column]) for line in table) for column in range(len(HEADER))]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in table)
 
 
 def markdown_table(rows: Sequence[Row]) -> str:
-    """The rows as a Markdown table."""
+    """Format the rows as a Markdown table."""
     lines = [HEADER, tuple("---" for _ in HEADER), *map(cells, rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
 def markdown(rows: Sequence[Row], facts: dict[str, str]) -> str:
-    """The machine in one line, then the table."""
+    """Format one line about the machine, then the table."""
     return "; ".join(f"{name} {value}" for name, value in facts.items()) + ".\n\n" + markdown_table(rows)

@@ -69,7 +69,7 @@ Benchmark = Callable[[Setting], list[Row]]
 
 
 def row(benchmark: str, name: str, value: float, unit: str, *, floor: float = 0.0, reference: float = 0.0) -> Row:
-    """A row with its ratios; a floor or reference of 0 means that there is none."""
+    """Build a row with its ratios. A floor or reference of 0 means that there is none."""
     return Row(
         benchmark,
         name,

@@ -53,7 +53,7 @@ def resampled(clip: Path) -> list[np.ndarray]:
 
 
 def mel_jpeg(waveform: list[np.ndarray]) -> bytes:
-    """The mel picture of a waveform, as JPG."""
+    """Encode the mel-spectrogram image of a waveform as JPG."""
     mel = MelSpectrogram(CONFIG.audio)
     for samples in waveform:
         mel.feed(samples)
@@ -94,7 +94,7 @@ def run(setting: Setting) -> list[Row]:
 
 
 def stage_rows(costs: dict[str, Cost]) -> list[Row]:
-    """The stages in their order, each with its share of the floor, then our and the published halves."""
+    """Return one row per stage with its share of the floor, then the totals of our code and of the published code."""
     ms = {name: 1e3 * cost.cpu_s for name, cost in costs.items()}
     floor = ms["decoding alone"]
     sound = ("decode and resample audio", "mel picture")

@@ -33,7 +33,7 @@ def python(*arguments: str | Path) -> None:
 
 
 def extracted_split(root: Path, count: int) -> Split:
-    """A split of `count` clips that is extracted as far as anyone can tell without opening its (empty) files."""
+    """Make a split of `count` clips with a complete manifest and empty feature files."""
     split = open_split(SPLIT, root, LabelNames(), VideoDirs(), FeatureConfig())
     names = [f"{index:032x}.mp4" for index in range(count)]
     split.store.root.mkdir(parents=True)

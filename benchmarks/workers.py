@@ -31,7 +31,7 @@ def extract_anew(split: Split, workers: int) -> None:
 
 
 def extract_by_command(split: Split, workers: int) -> None:
-    """The same from the shell: Python, imports and the fork server start anew."""
+    """Extract a split from the shell, which includes the start of Python, imports and the fork server."""
     shutil.rmtree(split.store.root, ignore_errors=True)
     command = [sys.executable, REPOSITORY / "utils" / "extract_ffdv.py", "--data_root", split.labels.parent, "--quiet"]
     options = ["--splits", SPLIT, "--workers", workers]
@@ -45,7 +45,7 @@ def decode_in_workers(clips: list[Path], workers: int) -> None:
 
 
 def run(setting: Setting) -> list[Row]:
-    """A split of three links to each clip, with one and with two workers, on the clock."""
+    """Time the extraction of a split with three links to each clip, with one worker and with two."""
     folder = setting.scratch / "workers"
     split = link_split(folder, setting.clips, 3 * len(setting.clips))
     clips = sorted(split.videos.iterdir())

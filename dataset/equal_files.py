@@ -30,7 +30,7 @@ def equal_files(left: Mapping[str, Path], right: Mapping[str, Path]) -> list[tup
 
 
 def sharing(sides: Sides, key: Callable[[Path], Hashable | None]) -> Sides:
-    """The files of both sides whose key occurs on the other side too."""
+    """Return the files of both sides whose key also occurs on the other side."""
     keys = tuple({name: key(path) for name, path in side.items()} for side in sides)
     common = (set(keys[0].values()) & set(keys[1].values())) - {None}
     first, second = (
@@ -56,7 +56,7 @@ def file_size(path: Path) -> int | None:
 
 
 def probe(path: Path) -> bytes | None:
-    """A hash of a file's size, start and middle; `None` for one that cannot be read."""
+    """Hash a file's size, start and middle. Return `None` for an unreadable file."""
     try:
         with open(path, "rb", buffering=0) as stream:
             size = os.fstat(stream.fileno()).st_size

@@ -68,7 +68,7 @@ class ExtractionSummary:
         return sum(self.statuses[status] for status in DONE)
 
     def sentence(self, split: str) -> str:
-        """The summary in one line."""
+        """Format the summary in one line."""
         reasons = ", ".join(f"{count} {reason}" for reason, count in self.reasons.most_common())
         counts = ", ".join(f"{self.statuses[status]} {status}" for status in ("ok", "partial", "failed", "pending"))
         return (
@@ -141,7 +141,7 @@ def extract_split(
 
 
 def rows_within(rows: dict[str, Row], max_frames: int | None) -> dict[str, Row]:
-    """The rows of clips that would be read as far today: one that another `max_frames` cut, or left whole, is made anew."""
+    """Return the rows that are valid for this `max_frames`; rows of clips cut at another limit are dropped."""
 
     def holds(facts: ClipFacts) -> bool:
         if "too_long" in facts.reasons:
@@ -248,9 +248,9 @@ class OutputPaths:
         return {feature.name: self._store.path(feature.name, name, shared_stem=shared) for feature in self._features}
 
     def known_rows(self, names: list[str], rows: dict[str, Row]) -> tuple[dict[str, Row], list[str]]:
-        """The rows that still hold, and the names that are to be extracted.
+        """Return the rows that are still valid, and the names to extract.
 
-        A failed row holds until its clip has been tried again; one whose files have gone does not.
+        A failed row is valid until its clip is retried. A row with missing files is not valid.
         """
         whole = {name: rows[name] for name in self.whole(names, rows)}
         missing = [name for name in names if name not in whole]
@@ -258,7 +258,7 @@ class OutputPaths:
         return {**whole, **failed}, missing
 
     def whole(self, names: list[str], rows: dict[str, Row]) -> list[str]:
-        """The names whose row says that they are done and whose files are all there."""
+        """Return the names whose row reports success and whose files all exist."""
         done = [name for name in names if name in rows and rows[name].facts.status in DONE]
         if not done:
             return []

@@ -25,7 +25,7 @@ LARGE_GROUP_SHARE = 0.5
 def related_groups(
     labels: pd.DataFrame, columns: Sequence[str] = (), pairs: Iterable[tuple[int, int]] = ()
 ) -> np.ndarray:
-    """Connected components of clips that share a value or a pair.
+    """Find the connected components of clips that share a value or form a pair.
 
     Args:
         labels: one row per clip; an empty cell relates a clip to nothing.
@@ -55,7 +55,7 @@ def related_groups(
 
 
 def column_values(labels: pd.DataFrame, column: str) -> np.ndarray:
-    """A column as stripped text, (N,) object, empty where nothing is given.
+    """Return a column as stripped text, (N,) object; empty cells are empty strings.
 
     Raises:
         UsageError: the table does not have the column.
@@ -198,7 +198,7 @@ class GroupFacts:
         return cls(len(groups), int((sizes > 0).sum()), int((sizes == 1).sum()), int(sizes.max()))
 
     def sentence(self) -> str:
-        """The counts in one line, with a warning where one group swallows most clips."""
+        """Format the counts in one line, with a warning if one group holds most clips."""
         text = f"{self.n_clips} clips in {self.n_groups} groups; {self.n_alone} are alone, the largest group has {self.largest}"
         if self.n_clips > 1 and self.largest > LARGE_GROUP_SHARE * self.n_clips:
             text += f"; warning: {self.largest / self.n_clips:.0%} of the clips are related and cannot be divided"

@@ -31,7 +31,7 @@ class Shard:
         return "extraction.csv" if self.count == 1 else f"extraction.{self.index}-of-{self.count}.csv"
 
     def select(self, names: list[str]) -> list[str]:
-        """The names that belong to this part."""
+        """Return the names that belong to this part."""
         return names[self.index - 1 :: self.count]
 
 
@@ -47,7 +47,7 @@ class Row:
     seconds: float = 0.0
 
     def cells(self, name: str) -> list:
-        """The row as the cells of `COLUMNS`."""
+        """Return the row as the cells of `COLUMNS`."""
         facts = self.facts
         return [
             name,
@@ -78,12 +78,12 @@ def read_rows(folder: Path) -> dict[str, Row]:
 
 
 def manifest_files(folder: Path) -> list[Path]:
-    """The split's manifests, then its journals."""
+    """List the split's manifests, then its journals."""
     return sorted(folder.glob("extraction*.csv")) + sorted(folder.glob(f"extraction*{JOURNAL_SUFFIX}"))
 
 
 def read_manifest(path: Path) -> dict[str, Row]:
-    """The rows of one manifest or journal; the header and lines that a kill cut short are left out."""
+    """Read the rows of a manifest or journal. Header and incomplete last lines are skipped."""
     rows = {}
     try:
         with open(path, newline="", encoding="utf-8", errors="replace") as stream:

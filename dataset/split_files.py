@@ -78,13 +78,13 @@ def balance_table(labels: pd.DataFrame, groups: np.ndarray, column: str, parts: 
 
 
 def in_order(parts: np.ndarray) -> list:
-    """The distinct parts: train, val, test, then others ascending."""
+    """Return the distinct parts in order: train, val, test, then others ascending."""
     found = sorted(set(parts.tolist()))
     return sorted(found, key=lambda part: SPLIT_NAMES.index(part) if part in SPLIT_NAMES else len(SPLIT_NAMES))
 
 
 def read_folds(path: str | Path, column: str = "fold") -> pd.DataFrame:
-    """A published fold file, indexed by `video_name`: its fold (text) and group columns.
+    """Read a published fold file: its fold (text) and group columns, indexed by `video_name`.
 
     Raises:
         UsageError: absent, without the fold column, with an empty fold, or altered since its hash was written beside it.

@@ -37,7 +37,7 @@ class Split:
 def open_split(
     name: str, root: Path, labels: LabelNames, video_dirs: VideoDirs, features: FeatureConfig, raw_suffix: str = "_raw"
 ) -> Split:
-    """The split `name` below the data root; its features lie in `<name><raw_suffix>`."""
+    """Open the split `name` of the data root. Its features are stored in `<name><raw_suffix>`."""
     return Split(
         name=name,
         labels=label_path(root, getattr(labels, name)),

@@ -45,7 +45,7 @@ def prepare_worker() -> None:
 
 
 def start_method() -> multiprocessing.context.BaseContext:
-    """A fork server with the heavy modules loaded, so that replacing a dead worker costs milliseconds; else `spawn`."""
+    """Return a fork server with preloaded modules, which replaces a dead worker in milliseconds; else `spawn`."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
@@ -98,7 +98,7 @@ def run_in_workers(
 
 
 def outcome(future: Any) -> tuple[Any | None, str]:
-    """A future's result and the reason code for its absence."""
+    """Return a future's result, or `None` and the reason code of the failure."""
     try:
         return future.result(), ""
     except TaskTimeoutError:

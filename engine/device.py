@@ -12,10 +12,10 @@ from utils.errors import UsageError
 
 
 def pick_device(name: str) -> torch.device:
-    """The device that `auto` or a name stands for.
+    """Return the device for a name; `auto` selects an available accelerator.
 
     Raises:
-        UsageError: not such a name, or an accelerator that is not there.
+        UsageError: unknown name, or an accelerator that is not available.
     """
     if name == "auto":
         if torch.cuda.is_available():

@@ -19,7 +19,7 @@ PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "librosa", "av", "
 
 
 def git_state() -> dict[str, Any]:
-    """The commit of this copy and whether it was changed since; `unknown` where git has no answer."""
+    """Return the commit of this copy and whether files were changed since; `unknown` outside a git clone."""
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(REPOSITORY), *arguments]

@@ -31,7 +31,7 @@ MISSING_MODALITY, NON_FINITE = "missing_modality", "non_finite"
 
 @torch.inference_mode()
 def batch_terms(model: DetectorModel, batch: Batch, tta: int) -> DetectorOutput:
-    """The terms of B usable clips, averaged over `tta` fixed views."""
+    """Compute the terms of B usable clips, averaged over `tta` fixed views."""
     views = [model(batch.flipped(time=time, frequency=frequency)) for time, frequency in FLIPS[tta]]
     names = views[0].terms
     return DetectorOutput(

@@ -14,7 +14,7 @@ DEFAULT_MODEL = "ffdv_cov"
 
 
 def model_config(section: dict[str, Any]) -> DetectorConfig:
-    """The typed config of a model section; its `name` picks the class.
+    """Return the typed config of a model section. Its `name` selects the class.
 
     Raises:
         UsageError: unknown name.

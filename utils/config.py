@@ -15,7 +15,7 @@ class Section(BaseModel):
 
 
 def section_at(section: type[BaseModel], path: tuple[str | int, ...]) -> type[BaseModel] | None:
-    """The section class found by walking the keys of `path` from `section`; `None` where the walk leaves sections."""
+    """Follow the keys of `path` from `section` and return the section class found there, or `None`."""
     for key in path:
         field = section.model_fields.get(str(key))
         annotation = field.annotation if field else None

@@ -66,7 +66,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def current_umask() -> int:
-    """The process's umask, which can only be read by setting it."""
+    """Return the process's umask. It can only be read by setting it."""
     mask = os.umask(0o022)
     os.umask(mask)
     return mask
@@ -116,7 +116,7 @@ def existing_file(path: str | Path, what: str) -> Path:
 
 
 def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file's bytes as 64 hex digits, read in blocks."""
+    """Return the SHA-256 of a file as 64 hex digits. The file is read in blocks."""
     digest = hashlib.sha256()
     with open(path, "rb") as stream:
         while block := stream.read(HASH_BLOCK_BYTES):

@@ -107,7 +107,7 @@ def _own_kind(source: Path) -> tuple[Container, ...]:
 
 
 def _encoded_pictures(source: Path, output: Path, change: Change, seed: int, scratch: list[Path]) -> Track:
-    """The changed frames in a file of their own; for a clip without frames, the clip itself."""
+    """Encode the changed frames to a separate file. A clip without frames is returned unchanged."""
     assert change.video is not None
     stream = _TrueColours(source, audio=False)
     frames = _changed_frames(stream, change, np.random.default_rng(seed))
@@ -142,7 +142,7 @@ def _changed_frames(stream: ClipStream, change: Change, rng: np.random.Generator
 
 
 def _changed_sound(source: Path, change: Change, seed: int) -> _Sound | None:
-    """The changed waveform at a rate that the encoder takes; `None` for a clip without sound."""
+    """Return the changed waveform at a rate that the encoder supports, or `None` for a clip without audio."""
     assert change.audio is not None
     stream = ClipStream(source, video=False)
     blocks = [item.samples for item in stream if not isinstance(item, np.ndarray)]
@@ -158,7 +158,7 @@ def _changed_sound(source: Path, change: Change, seed: int) -> _Sound | None:
 
 
 def encoder_rate_hz(codec: str, rate_hz: int) -> int:
-    """The sample rate at which an encoder takes sound of `rate_hz`: the same, else the next higher, else its highest."""
+    """Return the sample rate to encode at: `rate_hz` if supported, else the next higher rate, else the highest."""
     rates = av.codec.Codec(codec, "w").audio_rates
     if not rates or rate_hz in rates:
         return rate_hz
@@ -166,7 +166,7 @@ def encoder_rate_hz(codec: str, rate_hz: int) -> int:
 
 
 def _sound_track(source: Path, sound: _Sound | None, output: Path, container: Container, scratch: list[Path]) -> Track:
-    """The sound to write: the clip's own packets, or the new waveform in a file of the same kind as the final one."""
+    """Return the audio to write: the clip's own packets, or the new waveform encoded for the final container."""
     if sound is None:
         return Track(source, "audio")
     path = output.with_name(f"{output.name}.sound{container.suffix}")

@@ -241,7 +241,7 @@ def find_family(name: str) -> Family:
 
 
 def plan(names: list[str] | None, severities: list[int]) -> list[Degradation]:
-    """The degradations of a run: the baselines that the families need first, then each family at the severities.
+    """List the degradations of a run: the baselines that the families need, then each family at each severity.
 
     Args:
         names: families; `None` or empty means all that this build of libav can encode.

@@ -91,5 +91,5 @@ def _through_table(frame: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def _even(wanted: float, side: int) -> int:
-    """The largest even number up to `wanted`, not below what encoders accept, nor beyond the side."""
+    """Return the largest even number up to `wanted`, limited by the encoders' minimum and by the side."""
     return min(max(int(wanted) // 2 * 2, SMALLEST_SIDE_PX), side)

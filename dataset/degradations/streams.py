@@ -39,7 +39,7 @@ class Track:
 
 
 def main_stream(container: av.container.InputContainer, kind: str) -> av.stream.Stream | None:
-    """The stream that the decoder reads: no cover picture, no second sound track; `None` where there is none."""
+    """Return the stream that the decoder reads, or `None`. Cover pictures and second audio tracks are ignored."""
     stream = video_stream(container) if kind == "video" else container.streams.best("audio")
     return stream if stream is not None and stream.codec_context is not None else None
 
@@ -105,7 +105,7 @@ def refusals_of(container: Container) -> Iterator[None]:
 def _packets(
     source: av.container.InputContainer, track: Track, stream: av.stream.Stream, written: av.stream.Stream
 ) -> Iterator[tuple[float, av.Packet]]:
-    """The stream's packets with their decoding times in seconds, turned over to the stream to write."""
+    """Yield the stream's packets with decoding times in seconds, assigned to the output stream."""
     shift = 0
     if track.start_s is not None and stream.time_base is not None:
         shift = round(track.start_s / stream.time_base) - (stream.start_time or 0)

@@ -77,7 +77,7 @@ def build_demo_set(output: Path, settings: DemoSettings, workers: int = 1, progr
 def film_group(
     settings: DemoSettings, group: GroupPlan, clips: Sequence[ClipPlan] | None = None
 ) -> Iterator[tuple[ClipPlan, Footage]]:
-    """The raw footage of the given clips of a group (default: all, the real one first)."""
+    """Yield the raw footage of the given clips of a group (default: all, the real clip first)."""
     shot, others = _cast(settings, group)
     filmed = shot.film()
     for clip in group.clips if clips is None else clips:
@@ -96,7 +96,7 @@ def forged_span(settings: DemoSettings, group: GroupPlan, clip: ClipPlan) -> tup
 
 
 def label_table(settings: DemoSettings, groups: list[GroupPlan], split: str) -> str:
-    """The text of a split's label file; rows in the order of their names, which know nothing of the class."""
+    """Return the text of a split's label file. Rows are sorted by name; names do not reveal the class."""
     rows = []
     for group in groups:
         for clip in group.clips if group.split == split else ():

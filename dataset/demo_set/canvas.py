@@ -34,7 +34,7 @@ def soft(mask: np.ndarray, sigma_px: float) -> np.ndarray:
 
 
 def spot(x: float, y: float, radius_x: float, radius_y: float) -> np.ndarray:
-    """A soft elliptic spot, 1 in its middle."""
+    """Draw a soft elliptic spot with value 1 at its centre."""
     return np.exp(-(((X - x) / radius_x) ** 2) - ((Y - y) / radius_y) ** 2)
 
 
@@ -56,7 +56,7 @@ def opaque(**rgb: Iterable[float]) -> dict[str, tuple[int, int, int, int]]:
 def lens(
     x: float, y: float, half_width: float, tilt: float, first: float, second: float, bend: float = 0.0
 ) -> np.ndarray:
-    """The area between two arcs that meet at their ends, as (30, 2) fixed-point vertices.
+    """Return the outline of the area between two arcs that meet at their ends, as (30, 2) fixed-point vertices.
 
     The arcs bulge by ``first`` and ``second`` (positive: down); ``bend`` lowers both ends.
     """

@@ -82,7 +82,7 @@ def deliver(path: Path, footage: Footage, fps: int, delivery: Delivery, rng: np.
 
 
 def record_frames(frames: list[np.ndarray], delivery: Delivery, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """The frames with the lens' blur and the sensor's noise, uint8 RGB."""
+    """Yield the frames with lens blur and sensor noise, uint8 RGB."""
     height, width = frames[0].shape[:2]
     field = _noise_field(2 * height, 2 * width, delivery, rng)
     # A window at random of one large field is as good as fresh noise to the eye and many times cheaper.
@@ -100,7 +100,7 @@ def _noise_field(height: int, width: int, delivery: Delivery, rng: np.random.Gen
 
 
 def record_sound(samples: np.ndarray, duration_s: float, delivery: Delivery, rng: np.random.Generator) -> np.ndarray:
-    """The samples at the file's rate and loudness with the microphone's noise, exactly as long as the video.
+    """Resample to the file's rate, set the loudness, add microphone noise, and match the duration of the video.
 
     Returns:
         (S, channels) float32 with S = duration times rate.

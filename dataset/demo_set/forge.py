@@ -47,7 +47,7 @@ class Shot:
         return Footage(render(self.take, self.times_s, self.size_px), self.listen())
 
     def listen(self) -> np.ndarray:
-        """The speech alone."""
+        """Synthesise the speech without background sound."""
         return self.take.samples(self.start_s, self.duration_s)
 
 
@@ -145,12 +145,12 @@ def reenactment(shot: Shot, footage: Footage, others: Accomplices, rng: np.rando
 
 
 def voice_resynthesis(shot: Shot, footage: Footage, others: Accomplices, rng: np.random.Generator) -> Footage:
-    """The same words through a vocoder: mel spectrogram and Griffin-Lim."""
+    """Resynthesise the same words with a vocoder: mel-spectrogram and Griffin-Lim."""
     return replace(footage, samples=resynthesise(footage.samples, SAMPLE_RATE_HZ, rng))
 
 
 def audio_swap(shot: Shot, footage: Footage, others: Accomplices, rng: np.random.Generator) -> Footage:
-    """The audio of a stranger's clip under an untouched picture."""
+    """Replace the audio by that of another identity's clip. The video stays."""
     return replace(footage, samples=others.stranger.listen())
 
 

@@ -79,7 +79,7 @@ class HeadPainter:
         self.mouth_mask = mouth_mask(face)
 
     def paint(self, expression: Expression) -> np.ndarray:
-        """The head as (CANVAS_PX, CANVAS_PX, 4) uint8: RGB and coverage."""
+        """Paint the head as (CANVAS_PX, CANVAS_PX, 4) uint8: RGB and coverage."""
         canvas = self._base.copy()
         for side, lids in zip((-1, 1), self._lids, strict=True):
             self._paint_eye(canvas, side, expression, lids)
@@ -153,7 +153,7 @@ class HeadPainter:
 
 @lru_cache(maxsize=8)
 def head_painter(face: Face, scene: Scene) -> HeadPainter:
-    """The painter of a face under a light, kept for the next fake of the same group: its base is dear to paint."""
+    """Return the painter of a face under a light. It is cached for a group's next fake because its base is slow to paint."""
     return HeadPainter(face, scene)
 
 

@@ -43,7 +43,7 @@ class Take:
     tracks: dict[str, np.ndarray]
 
     def poses(self, times_s: np.ndarray) -> list[Pose]:
-        """The head's pose at each time."""
+        """Return the pose of the head at each time."""
         columns = [self._at(name, times_s) for name in ("x", "y", "roll", "yaw", "pitch", "zoom")]
         return [Pose(*row) for row in np.column_stack(columns).tolist()]
 
@@ -60,7 +60,7 @@ class Take:
         return np.column_stack([self._at(name, times_s) for name in ("red", "green", "blue")])
 
     def samples(self, start_s: float, duration_s: float) -> np.ndarray:
-        """What is heard in a window, (S,) float32 at ``speech.SAMPLE_RATE_HZ``."""
+        """Synthesise the audio of a window, (S,) float32 at ``speech.SAMPLE_RATE_HZ``."""
         return synthesise(self.voice, self.speech, start_s, duration_s)
 
     def _at(self, name: str, times_s: np.ndarray) -> np.ndarray:
@@ -72,7 +72,7 @@ class Take:
 
 
 def make_take(seed: int, identity: int, take: int = 0) -> Take:
-    """The given take of the given identity; face, voice and scene depend on the identity alone."""
+    """Make a take of an identity. Face, voice and scene depend on the identity alone."""
     person = np.random.default_rng([seed, identity, 0])
     face, voice, scene = draw_face(person), draw_voice(person), draw_scene(person)
     rng = np.random.default_rng([seed, identity, 1 + take])

@@ -25,7 +25,7 @@ class HeadCamera:
         self._column, self._row = (column + 0.5) / size_px, (row + 0.5) / size_px
 
     def to_frame(self, pose: Pose) -> np.ndarray:
-        """The (2, 3) affine matrix from canvas pixels to frame pixels, without the yaw's and pitch's bulge."""
+        """Return the (2, 3) affine matrix from canvas to frame pixels, without the distortion by yaw and pitch."""
         scale = self._scale(pose) * self._size_px / CANVAS_PX
         angle = np.deg2rad(pose.roll_deg)
         turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -51,7 +51,7 @@ class HeadCamera:
         return (u + 0.5) * CANVAS_PX - 0.5, (v + 0.5) * CANVAS_PX - 0.5
 
     def view(self, canvas: np.ndarray, maps: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-        """A canvas (CANVAS_PX, CANVAS_PX[, C]) as the frame shows it, black outside."""
+        """Warp a canvas (CANVAS_PX, CANVAS_PX[, C]) into the frame, black outside."""
         return cv2.remap(canvas, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
 
     def _scale(self, pose: Pose) -> float:
@@ -84,13 +84,13 @@ class SceneRenderer:
         return apply_gain(picture, gain)
 
     def head(self, pose: Pose, expression: Expression) -> np.ndarray:
-        """The head alone, (H, W, 4) uint8: RGB without the frame's gain, and coverage."""
+        """Render the head alone, (H, W, 4) uint8: RGB without the frame's gain, and coverage."""
         maps = self.camera.maps(pose, expression.opening)
         return self.camera.view(self.painter.paint(expression), maps)
 
 
 def render(take: Take, times_s: np.ndarray, size_px: int) -> list[np.ndarray]:
-    """The frames of a take at the given times, each (size_px, size_px, 3) uint8 RGB."""
+    """Render the frames of a take at the given times, each (size_px, size_px, 3) uint8 RGB."""
     renderer = SceneRenderer(take, size_px)
     rows = zip(take.poses(times_s), take.expressions(times_s), take.gains(times_s), strict=True)
     return [renderer.frame(pose, expression, gain) for pose, expression, gain in rows]

@@ -121,7 +121,7 @@ def plan_speech(voice: Voice, duration_s: float, rng: np.random.Generator) -> Sp
 
 
 def synthesise(voice: Voice, plan: SpeechPlan, start_s: float, duration_s: float) -> np.ndarray:
-    """The window [start_s, start_s + duration_s) of an utterance as (S,) float32 at 24 kHz, RMS about 0.1."""
+    """Synthesise the window [start_s, start_s + duration_s) of an utterance, (S,) float32 at 24 kHz, RMS about 0.1."""
     first = max(0, int((start_s - PREROLL_S) * CONTROL_RATE_HZ))
     last = min(len(plan.voicing), int(np.ceil((start_s + duration_s) * CONTROL_RATE_HZ)) + 1)
     window = slice(first, last)
@@ -179,7 +179,7 @@ def _drift(rng: np.random.Generator, n: int, sigma: float, scale: float) -> np.n
 
 
 def _glottal_source(voice: Voice, f0_hz: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Derivative of Rosenberg's pulse: each cycle has its own length (jitter) and strength (shimmer)."""
+    """Return the derivative of Rosenberg's pulse. Cycles vary in length (jitter) and strength (shimmer)."""
     cycle = np.floor(np.cumsum(f0_hz) / SAMPLE_RATE_HZ).astype(int)
     jitter = 1 + voice.jitter * rng.standard_normal(cycle[-1] + 2)
     shimmer = 1 + voice.shimmer * rng.standard_normal(2 * cycle[-1] + 16)

@@ -28,13 +28,13 @@ BAND_STARTS = np.searchsorted(np.arange(WINDOW // 2 + 1) * RATE_HZ / WINDOW, BAN
 
 
 def audio_bits(samples: np.ndarray) -> np.ndarray:
-    """The sub-fingerprints of a waveform.
+    """Compute the sub-fingerprints of a waveform.
 
     Args:
         samples: (S,) float32, mono, at `RATE_HZ`.
 
     Returns:
-        (A,) uint32 with A = (S - WINDOW) // HOP, or fewer (`MAX_BITS`); 0 where a window is silent, which no sounding one is in
+        (A,) uint32 with A = (S - WINDOW) // HOP, at most `MAX_BITS`. Silent windows give 0, which other windows do not give in
         practice.
     """
     energy = band_energies(samples[: WINDOW + HOP * MAX_BITS])

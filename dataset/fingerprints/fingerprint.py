@@ -17,7 +17,7 @@ from utils.media.errors import MediaError
 
 
 def no_frames() -> np.ndarray:
-    """The visual part of a clip without pictures."""
+    """Return the visual part of a clip without frames."""
     return np.zeros((0, HASH_WORDS), np.uint64)
 
 
@@ -57,7 +57,7 @@ def fingerprint_clip(path: Path) -> Fingerprint:
 
 
 def fingerprint_wave(path: Path) -> Fingerprint:
-    """The audio fingerprint of a stored 16-bit mono waveform, an order of magnitude quicker than decoding the clip."""
+    """Fingerprint a stored 16-bit mono waveform, which is ten times faster than decoding the clip."""
     try:
         with wave.open(str(path), "rb") as file:
             rate_hz = file.getframerate()

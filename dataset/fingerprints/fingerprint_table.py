@@ -70,7 +70,7 @@ class FingerprintTable:
         )
 
     def joined(self, other: FingerprintTable) -> FingerprintTable:
-        """The clips of both tables, this one's first."""
+        """Return a table with the clips of both tables, those of this one first."""
         return FingerprintTable(
             self.names + other.names,
             np.concatenate([self.frames, other.frames]),
@@ -177,7 +177,7 @@ def fingerprint_clips(
 
 
 def reusable(cache: Path | None, stamps: Mapping[str, tuple[int, int]]) -> dict[str, Fingerprint]:
-    """The cached fingerprints whose files are the same as then; those that failed are tried again."""
+    """Return the cached fingerprints of unchanged files. Failed clips are left out, hence tried again."""
     stored = FingerprintTable.load(cache) if cache is not None else None
     if stored is None:
         return {}

@@ -110,7 +110,7 @@ def _audio_pairs(prints: FingerprintTable, sides: np.ndarray) -> tuple[np.ndarra
 
 
 def _key_of_bits(frames: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """The chosen bits of each (4,) uint64 hash side by side: (F,) uint32."""
+    """Pack the chosen bits of each (4,) uint64 hash into one key: (F,) uint32."""
     keys = np.zeros(len(frames), np.uint32)
     for position, bit in enumerate(chosen):
         word, shift = divmod(int(bit), 64)

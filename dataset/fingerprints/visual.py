@@ -36,7 +36,7 @@ LOW_FREQUENCIES = low_frequencies()
 
 
 def frame_hash(frame: np.ndarray) -> np.ndarray | None:
-    """The hash of a picture.
+    """Hash a frame.
 
     Args:
         frame: (H, W, 3) uint8 RGB or (H, W) uint8 grey.
@@ -73,7 +73,7 @@ class FrameHashes:
             self._hashes.append(found)
 
     def array(self) -> np.ndarray:
-        """The hashes, (F, 4) uint64 with F <= MAX_FRAMES, in the order of time."""
+        """Return the hashes in order of time, (F, 4) uint64 with F <= MAX_FRAMES."""
         if not self._hashes:
             return np.zeros((0, HASH_WORDS), np.uint64)
         step = -(-len(self._hashes) // MAX_FRAMES)

@@ -30,10 +30,10 @@ IMPORTERS: dict[str, Importer] = {
 
 
 def find_importer(name: str) -> Importer:
-    """The reader of the data set `name`.
+    """Return the importer of the data set `name`.
 
     Raises:
-        UsageError: there is none; lists all.
+        UsageError: there is none. The message lists all importers.
     """
     for known, importer in IMPORTERS.items():
         if known.casefold() == name.casefold():

@@ -84,7 +84,7 @@ def read(path: Path) -> Imported:
 
 
 def identity_of(name: str) -> str:
-    """The person that a path names: a VoxCeleb2 speaker, an LRS3 talk, a subject of the silent videos; else nothing."""
+    """Return the person in a path (VoxCeleb2 speaker, LRS3 talk or silent-video subject), else an empty string."""
     corpus, _, below = name.partition("/")
     if SPEAKER.fullmatch(corpus):
         return corpus

@@ -43,7 +43,7 @@ def read(path: Path) -> Imported:
 
 
 def part_clips(path: Path, prefix: str) -> list[ImportedClip]:
-    """The clips of one part."""
+    """Read the clips of one part."""
     content = read_json(path)
     if not isinstance(content, dict) or not content:
         raise UsageError(f"{path}: expected DFDC's metadata.json, a mapping of names; it holds {describe(content)}")

@@ -42,7 +42,7 @@ def read(path: Path) -> Imported:
 
 
 def clip_of(file: str, name: str) -> ImportedClip:
-    """The clip `<folder>/[<type>/]...<file>`."""
+    """Parse the path `<folder>/[<type>/]...<file>` of a clip."""
     parts = file.split("/")
     return ImportedClip(
         clean_name(file, file), TARGETS[name], type=parts[1] if name == "fake" and len(parts) > 2 else name

@@ -49,7 +49,7 @@ def read(path: Path) -> Imported:
 
 
 def clip_of(row: list[str], where: str, split: str) -> ImportedClip:
-    """The clip that a line names."""
+    """Parse the row of a clip."""
     name = clean_name(row[0], where)
     parts = name.split("/")
     if len(row) != 1 or len(parts) != 4 or parts[0] not in FORGERIES:

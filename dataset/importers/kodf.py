@@ -43,7 +43,7 @@ def read(path: Path) -> Imported:
 
 
 def file_clips(path: Path) -> list[ImportedClip]:
-    """The clips of one CSV; its header says whether they are forged."""
+    """Read the clips of one CSV. Its header decides whether they are real or fake."""
     header, rows = read_rows(path)
     forged = set(header) >= FAKE_COLUMNS
     if not forged and not set(header) >= REAL_COLUMNS:
@@ -64,12 +64,12 @@ def file_clips(path: Path) -> list[ImportedClip]:
 
 
 def real_clip(name: str, cells: dict[str, str], split: str) -> ImportedClip:
-    """A row of the CSV of original clips."""
+    """Parse a row of the CSV of original clips."""
     return ImportedClip(name, 0, type="real", source=stem(name), identity=cells[PERSON], split=split)
 
 
 def fake_clip(name: str, cells: dict[str, str], split: str) -> ImportedClip:
-    """A row of the CSV of forged clips."""
+    """Parse a row of the CSV of forged clips."""
     person, donor = cells[SEEN_PERSON], cells[DONOR]
     return ImportedClip(
         name,
@@ -84,5 +84,5 @@ def fake_clip(name: str, cells: dict[str, str], split: str) -> ImportedClip:
 
 
 def stem(name: str) -> str:
-    """A file's name without folder and suffix."""
+    """Return a file's name without folder and suffix."""
     return PurePosixPath(name.replace("\\", "/")).stem

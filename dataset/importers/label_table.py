@@ -20,12 +20,12 @@ FURTHER_COLUMNS = ("modality", "generator", "donor", "split")
 
 
 def import_labels(imported: Imported, *, split: str | None = None, video_dir: Path | None = None) -> pd.DataFrame:
-    """The label table of what was read; what a user should know is added to `imported.notes`.
+    """Build the label table. Remarks for the user are added to `imported.notes`.
 
     Args:
         imported: what a reader returned.
         split: only the clips of this official split.
-        video_dir: folder of the clips; a name that is not there is looked for in its sub-folders.
+        video_dir: folder of the clips. Names not found in it are searched in its sub-folders.
 
     Raises:
         UsageError: no clip; no such split; one clip listed as real and as fake.
@@ -40,7 +40,7 @@ def import_labels(imported: Imported, *, split: str | None = None, video_dir: Pa
 
 
 def clips_of_split(clips: list[ImportedClip], split: str) -> list[ImportedClip]:
-    """The clips of an official split.
+    """Return the clips of an official split.
 
     Raises:
         UsageError: there is no such split, or no official split at all.

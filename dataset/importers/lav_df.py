@@ -67,12 +67,12 @@ def read(path: Path) -> Imported:
 
 
 def number_of(name: str) -> str:
-    """The number of a clip, which is unique over all splits: `train/000001.mp4` -> `000001`."""
+    """Return a clip's number, which is unique over all splits: `train/000001.mp4` -> `000001`."""
     return PurePosixPath(name.replace("\\", "/")).stem
 
 
 def first_original(number: str, original_of: dict[str, str]) -> str:
-    """The clip that this one was made from in the first place; itself for a real one."""
+    """Follow the originals of a clip to the first one. A real clip is its own original."""
     seen = {number}
     while (original := original_of.get(number, "")) and original not in seen:
         seen.add(original)

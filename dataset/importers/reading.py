@@ -16,7 +16,7 @@ SPLIT_ALIASES = {"training": "train", "dev": "val", "valid": "val", "validation"
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file.
+    """Read a JSON file.
 
     Raises:
         UsageError: absent, not UTF-8, not JSON.
@@ -31,7 +31,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_entries(path: Path, what: str) -> list[dict[str, Any]]:
-    """The objects of a JSON list.
+    """Read the objects of a JSON list.
 
     Raises:
         UsageError: see `read_json`; no list, an empty one, or one that holds something else.
@@ -46,7 +46,7 @@ def read_entries(path: Path, what: str) -> list[dict[str, Any]]:
 
 
 def read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
-    """The header and the rows of a CSV, every cell as stripped text; empty lines are left out.
+    """Read the header and rows of a CSV. Cells are stripped and empty lines are skipped.
 
     Raises:
         UsageError: absent, empty, not a UTF-8 CSV.
@@ -65,10 +65,10 @@ def read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
 
 
 def text_of(entry: dict[str, Any], key: str, where: str) -> str:
-    """A field that has to be there as text.
+    """Return a required text field.
 
     Raises:
-        UsageError: it is absent, empty or no text.
+        UsageError: it is absent, empty or not a string.
     """
     value = entry.get(key)
     if not isinstance(value, str) or not value.strip():
@@ -77,16 +77,16 @@ def text_of(entry: dict[str, Any], key: str, where: str) -> str:
 
 
 def optional_text(entry: dict[str, Any], key: str) -> str:
-    """A field that may be absent, null or a text."""
+    """Return a text field, or an empty string if it is absent or null."""
     value = entry.get(key)
     return value.strip() if isinstance(value, str) else ""
 
 
 def clean_name(text: str, where: str) -> str:
-    r"""A clip's name as our label files write it: `a\b.mp4` and `./a/b.mp4` are `a/b.mp4`.
+    r"""Convert a clip's name to the form in label files: `a\b.mp4` and `./a/b.mp4` become `a/b.mp4`.
 
     Raises:
-        UsageError: it leaves the folder of the clips.
+        UsageError: it points outside the folder of the clips.
     """
     if why := unsafe_name(text):
         raise UsageError(f"{where}: the name {text!r} is refused: {why}")
@@ -117,13 +117,13 @@ def is_seconds(value: Any) -> bool:
 
 
 def split_of(text: str) -> str:
-    """An official split's name as train, val or test; other names in lower case."""
+    """Convert an official split's name to train, val or test, or to lower case if it is another."""
     name = text.strip().lower()
     return SPLIT_ALIASES.get(name, name)
 
 
 def span_notes(fakes_without: int, reals_with: int) -> list[str]:
-    """What to say about targets and spans that do not go together; the targets stand."""
+    """Describe targets that contradict the forged spans. The targets are kept."""
     notes = []
     if fakes_without:
         notes.append(f"{fakes_without} fake clip(s) have no forged part in the metadata; they stay fake")
@@ -133,7 +133,7 @@ def span_notes(fakes_without: int, reals_with: int) -> list[str]:
 
 
 def describe(value: Any, limit: int = 60) -> str:
-    """A JSON value in a few words."""
+    """Describe a JSON value in a few words."""
     if value is None:
         return "absent or null"
     if isinstance(value, list | dict) and len(value) > 3:

@@ -60,7 +60,7 @@ def count_levels(frame: np.ndarray, pairs: np.ndarray, counts: np.ndarray) -> No
 
 
 def rgb_histogram(frame: np.ndarray) -> np.ndarray:
-    """The sum of a frame's R, G and B histograms: (H, W, 3) uint8 -> (256,) int32."""
+    """Sum a frame's R, G and B histograms: (H, W, 3) uint8 -> (256,) int32."""
     counts = np.empty(N_BINS, np.int32)
     count_levels(frame, np.zeros(N_PAIRS, np.int32), counts)
     return counts
@@ -86,5 +86,5 @@ class HistogramRows:
         self._count += 1
 
     def array(self) -> np.ndarray:
-        """The histograms so far: (T, 256) int32, a view."""
+        """Return the histograms so far: (T, 256) int32, a view."""
         return self._rows[: self._count]

@@ -83,7 +83,7 @@ class SpeechEncoder(ABC):
 
     @abstractmethod
     def load(self) -> Any:
-        """The model; called once."""
+        """Load the model. This is called once."""
 
     @abstractmethod
     def run(self, model: Any, waveform: np.ndarray) -> Any:
@@ -104,10 +104,10 @@ def check_encoder_name(name: str) -> None:
 
 
 def speech_encoder(name: str) -> SpeechEncoder:
-    """The encoder of this name, made once per process.
+    """Return the encoder of this name, which is created once per process.
 
     Raises:
-        UsageError: there is none, or something that it needs is missing.
+        UsageError: unknown name, or a package or model file is missing.
     """
     return _made(name, os.getpid())
 

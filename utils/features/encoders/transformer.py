@@ -49,7 +49,7 @@ class TransformersEncoder(SpeechEncoder):
         return f"{super().version} {model}"
 
     def load(self) -> Any:
-        """What prepares the sound, and the network."""
+        """Load the preprocessor of waveforms and the network."""
         from transformers import AutoFeatureExtractor, AutoModel
 
         return self._fetch(AutoFeatureExtractor), self._fetch(AutoModel).eval()
@@ -62,7 +62,7 @@ class TransformersEncoder(SpeechEncoder):
             return network(**inputs).last_hidden_state[0].float().numpy()
 
     def _fetch(self, kind: Any) -> Any:
-        """A part of the model, from this machine first."""
+        """Load a part of the model from the local cache, else from the hub."""
         try:
             return kind.from_pretrained(self.model_name, local_files_only=True)
         except (OSError, ValueError) as error:
@@ -80,7 +80,7 @@ class TransformersEncoder(SpeechEncoder):
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, in one line."""
+    """Return the first line of an error's message."""
     return " ".join(str(error).split())[:200]
 
 

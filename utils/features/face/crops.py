@@ -135,9 +135,9 @@ def align(frames: Sequence[np.ndarray], landmarks: np.ndarray, side_px: int = CR
 
 
 def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The turn, scale and shift (2, 3) float64 that carries points (N, 2) onto others with the least squared error.
+    """Fit the similarity (2, 3) float64 (rotation, scale, shift) between points (N, 2) by least squares.
 
-    Where the points do not tell them, because all are one, nothing is turned or scaled.
+    If all points coincide, rotation and scale are the identity.
     """
     a, b = source - source.mean(axis=0, dtype=np.float64), target - target.mean(axis=0, dtype=np.float64)
     spread = max(float((a**2).sum()), 1e-6)
@@ -151,5 +151,5 @@ def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def size_of(matrix: np.ndarray) -> float:
-    """The scale of a similarity (2, 3)."""
+    """Return the scale of a similarity (2, 3)."""
     return float(np.hypot(matrix[0, 0], matrix[1, 0]))

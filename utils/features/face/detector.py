@@ -70,7 +70,7 @@ class FaceDetector:
         self._anchors = anchors()
 
     def __call__(self, frame: np.ndarray) -> Detections:
-        """The faces of an upright (H, W, 3) uint8 RGB frame of any size."""
+        """Detect the faces in an upright (H, W, 3) uint8 RGB frame of any size."""
         smaller, taken = halve(frame, SIDE_PX / max(frame.shape[:2]))
         height, width = smaller.shape[:2]
         scale = SIDE_PX / max(height, width)
