@@ -32,16 +32,18 @@ class ToyConfig(ExpertConfig):
 
 
 class ToyExpert(Expert):
+    inputs = ("covariance",)
+
     def __init__(self, config: ToyConfig) -> None:
         super().__init__(config)
         self.scale = config.scale
         self.register_buffer("centre", torch.zeros((), dtype=torch.float64))
 
     def mask(self, batch: Batch) -> Tensor:
-        return batch.has_covariance
+        return batch.inputs["covariance"].mask
 
     def raw(self, batch: Batch) -> Tensor:
-        return self.score(batch.covariance.double().mean(dim=(1, 2))).float()
+        return self.score(batch.inputs["covariance"].values.double().mean(dim=(1, 2))).float()
 
     def score(self, means: Tensor) -> Tensor:
         return self.scale * (means - self.centre)
