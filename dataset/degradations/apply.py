@@ -16,8 +16,10 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from dataset.degradations.families import Change, Container, Degradation, Encoding
 from dataset.degradations.frame_filters import change_frame_rate
 from dataset.degradations.streams import ContainerRefusedError, Track, multiplex, refusals_of, start_s
-from utils.media.decode import ONE_THREAD, ClipStream, open_clip
+from utils.features.resampling import whole_waveform
+from utils.media.decode import ONE_THREAD, ClipStream
 from utils.media.errors import MediaError
+from utils.media.streams import open_clip
 from utils.media.writer import write_clip
 
 # SVT-AV1 greets on standard error, once per clip, unless its own variable asks for errors only.
@@ -145,10 +147,9 @@ def _changed_sound(source: Path, change: Change, seed: int) -> _Sound | None:
     """Return the changed waveform at a rate that the encoder supports, or `None` for a clip without audio."""
     assert change.audio is not None
     stream = ClipStream(source, video=False)
-    blocks = [item.samples for item in stream if not isinstance(item, np.ndarray)]
-    if not blocks:
+    waveform, rate_hz = whole_waveform([item for item in stream if not isinstance(item, np.ndarray)])
+    if not rate_hz:
         return None
-    waveform, rate_hz = np.concatenate(blocks), stream.facts.rate_hz
     if change.sound is not None:
         waveform = change.sound(waveform, rate_hz, np.random.default_rng(seed))
     encoder_hz = encoder_rate_hz(change.audio.codec, rate_hz)

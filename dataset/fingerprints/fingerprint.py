@@ -11,7 +11,7 @@ import soxr
 
 from dataset.fingerprints.audio import RATE_HZ, audio_bits
 from dataset.fingerprints.visual import HASH_WORDS, FrameHashes
-from utils.features.waveform import MonoResampler
+from utils.features.resampling import MonoResampler
 from utils.media.decode import ClipStream
 from utils.media.errors import MediaError
 

@@ -16,8 +16,9 @@ from engine.audit.mitigations import mitigate_audio, re_encode
 from engine.audit.waveform_facts import MAX_AUDIO_S, band_facts, level_facts, read_audio, silence_facts
 from utils.features.config import FeatureConfig
 from utils.features.mel import MelSpectrogram, mel_image
-from utils.media.decode import AudioBlock, ClipStream
+from utils.media.decode import ClipStream
 from utils.media.errors import MediaError
+from utils.media.mono import AudioBlock
 from utils.media.probe import ContainerProbe, probe_container
 
 MEL_IMAGE_PX = 128

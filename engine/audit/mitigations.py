@@ -11,7 +11,8 @@ import soxr
 
 from engine.audit.waveform_facts import DIGITAL_SILENCE, QUIET_DB, loud_part, read_audio
 from utils.errors import UsageError
-from utils.media.decode import AudioBlock, ClipStream
+from utils.media.decode import ClipStream
+from utils.media.mono import AudioBlock
 from utils.media.writer import write_clip
 
 RESAMPLE_HZ = 16_000

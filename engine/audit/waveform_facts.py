@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 from scipy.signal import welch
 
-from utils.media.decode import AudioBlock, ClipStream
+from utils.features.resampling import whole_waveform
+from utils.media.decode import ClipStream
+from utils.media.mono import AudioBlock
 
 MAX_AUDIO_S = 600.0
 """Longer audio is truncated, which bounds memory to about 100 MB per clip."""
@@ -44,10 +46,10 @@ def read_audio(path: Path) -> tuple[np.ndarray, int]:
     blocks = []
     for block in stream:
         if isinstance(block, AudioBlock):
-            blocks.append(block.samples)
+            blocks.append(block)
         if stream.facts.audio_s >= MAX_AUDIO_S:
             break
-    return (np.concatenate(blocks), stream.facts.rate_hz) if blocks else (np.empty(0, np.float32), 0)
+    return whole_waveform(blocks)
 
 
 def silence_facts(samples: np.ndarray, rate_hz: int) -> dict[str, AudioFacts]:

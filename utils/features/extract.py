@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +15,14 @@ from utils.features.base import FRAMES, SAMPLES, ClipPass, Extractor, Feature, w
 from utils.features.clip import ClipFacts, ClipFeatures, failed
 from utils.features.config import FeatureConfig
 from utils.features.voice import voice_waveform
-from utils.features.waveform import MonoResampler, PcmBuffer
+from utils.features.resampling import MonoResampler
+from utils.features.waveform import PcmBuffer
 from utils.media.arrays import ArrayStream, ClipArrays
-from utils.media.decode import AudioBlock, ClipStream, StreamFacts
+from utils.media.decode import ClipStream, StreamFacts
 from utils.media.errors import MediaError, join_reasons
+from utils.media.mono import AudioBlock
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,8 @@ def extract_clip(
     requested = config.enabled() if features is None else tuple(features)
     plan = config.build(with_sources(requested))
     path = Path(source.name) if isinstance(source, ClipArrays) else source
-    stream = open_stream(source, options.max_frames)
+    needs_length = any(feature.needs_length for feature in plan)
+    stream = open_stream(source, options.max_frames, count_undeclared=needs_length)
     clip = ClipPass(
         path,
         stream.facts,
@@ -85,6 +91,8 @@ def extract_clip(
         values, silent = run_pass(stream, clip, plan, config)
     except MediaError as error:
         return failed(error.reason)
+    for note in stream.facts.notes:
+        log.warning("%s: %s", path.name, note)
     if not stream.facts.n_frames and not stream.facts.n_samples:
         return failed("unreadable")
     for feature in plan:
@@ -95,11 +103,13 @@ def extract_clip(
     return ClipFeatures(facts_of(stream.facts, silent=silent), {name: values[name] for name in requested})
 
 
-def open_stream(source: Path | ClipArrays, max_frames: int | None) -> ClipStream | ArrayStream:
-    """Return the frames and samples of a file or of arrays as a stream."""
+def open_stream(
+    source: Path | ClipArrays, max_frames: int | None, *, count_undeclared: bool
+) -> ClipStream | ArrayStream:
+    """Return the frames and samples of a file or of arrays as a stream; see `ClipStream` for the options."""
     if isinstance(source, ClipArrays):
         return ArrayStream(source, max_frames=max_frames)
-    return ClipStream(source, max_frames=max_frames)
+    return ClipStream(source, max_frames=max_frames, count_undeclared=count_undeclared)
 
 
 def run_pass(

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from utils.errors import UsageError
-from utils.media.decode import HIGHEST_RATE_HZ, LOWEST_FPS, LOWEST_RATE_HZ, AudioBlock, StreamFacts
+from utils.media.decode import HIGHEST_RATE_HZ, LOWEST_FPS, LOWEST_RATE_HZ, StreamFacts
+from utils.media.frames import ChannelSamples
+from utils.media.mono import AudioBlock, MonoMixer
 
 MAX_CHANNELS = 64
 """More columns than this are taken for a (C, S) array, which must be transposed."""
@@ -124,9 +126,13 @@ class ArrayStream:
             return
         self.facts.rate_hz = int(rate_hz)
         self.facts.sound_start_s = 0.0
+        channels = samples.astype(np.float32).reshape(len(samples), -1).T
+        names = tuple(str(number) for number in range(1, len(channels) + 1))
+        mixer = MonoMixer()
         for start in range(0, len(samples), SAMPLES_PER_BLOCK):
             if "too_long" in self.facts.problems and self.facts.audio_s >= self.facts.video_s:
-                return
-            block = samples[start : start + SAMPLES_PER_BLOCK].astype(np.float32)
-            self.facts.n_samples += len(block)
-            yield AudioBlock(block if block.ndim == 1 else block.mean(axis=1), self.facts.rate_hz)
+                break
+            block = channels[:, start : start + SAMPLES_PER_BLOCK]
+            self.facts.n_samples += block.shape[1]
+            yield from mixer.add(ChannelSamples(list(block), names, self.facts.rate_hz))
+        yield from mixer.finish()

@@ -1,8 +1,7 @@
-"""One pass over a clip: every frame as RGB and every audio sample as mono, each decoded once, nothing kept."""
+"""One pass over a clip: every frame as RGB and every audio sample as mono. Each is decoded once and none is stored."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,71 +10,69 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from utils.media.errors import MediaError
-from utils.media.frames import mono_samples, rgb_view
-
-av.logging.set_level(av.logging.PANIC)
+from utils.media.display import DisplayGeometry, display_geometry
+from utils.media.frames import channel_samples, rgb_view
+from utils.media.mono import AudioBlock, MonoMixer
+from utils.media.streams import (
+    audio_stream,
+    count_frames,
+    declared_end_s,
+    declared_video_s,
+    open_clip,
+    undecodable_streams,
+    video_stream,
+)
 
 TRUNCATION_TOLERANCE_S = 0.25
-"""How much earlier than the container declares the last frame may end before the clip counts as truncated."""
+"""A clip counts as truncated when its last frame ends earlier than declared by more than this."""
 
 MAX_DECODE_ERRORS = 200
-"""After this many undecodable packets in a row the rest of the file is given up as damaged."""
+"""After this many undecodable packets in a row, the rest of the file is skipped as damaged."""
 
 LOWEST_FPS = 0.01
-"""A lower frame rate is that of a still picture, or of a damaged header; the frames then say nothing of the duration."""
+"""A lower frame rate belongs to a still picture or a damaged header; the duration cannot be computed from it."""
 
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1_000, 768_000
-"""Sample rates beyond these come from damaged headers; resampling from them would take memory without end."""
-
-LOCAL_FILES_ONLY = {"protocol_whitelist": "file"}
-"""Some formats are lists of other addresses; a clip must not make us fetch them."""
+"""Sample rates outside this range come from damaged headers. Resampling from them could exhaust memory."""
 
 ONE_THREAD = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
-"""For the colour conversion, which from PyAV 17 on would start a thread per core in each of the worker processes."""
+"""Options of the colour conversion. From PyAV 17 on it would start one thread per core in each worker process."""
 
 AUDIO_PACKETS_PER_RUN = 256
-"""Audio packets are small and many: decoding them between the frames, one by one, keeps emptying the processor's caches."""
-
-
-@dataclass
-class AudioBlock:
-    """A run of decoded audio.
-
-    Attributes:
-        samples: (S,) float32 in about [-1, 1], the mean of the channels.
-        rate_hz: the sample rate of the stream.
-    """
-
-    samples: np.ndarray
-    rate_hz: int
+"""Audio packets are decoded in runs of this length. Alternating with video frames would evict the processor's caches."""
 
 
 @dataclass
 class StreamFacts:
-    """What one pass over a clip has found; complete when the pass has ended.
+    """Findings of one pass over a clip; complete when the pass has ended.
 
     Attributes:
         n_frames: frames decoded.
-        n_samples: audio samples decoded, per channel.
-        fps: the video stream's average frame rate; 0 without video, or when the file gives no usable one.
-        rate_hz: the audio stream's sample rate; 0 without audio.
-        declared_frames: frames that the container promises by its duration and frame rate; 0 when it does not say.
-        rotation_deg: counter-clockwise turn that a player applies to the frames, as the first of them says.
-        frame_s: presentation time of the frame that was yielded last; `None` where the file does not say.
-        sound_start_s: presentation time of the first sample; `None` without audio, or where the file does not say.
-        problems: reason codes met on the way (`truncated`, `too_long`).
+        n_samples: audio samples decoded, per channel, at all sample rates.
+        fps: average frame rate of the video stream; 0 without video or without a usable rate.
+        rate_hz: sample rate of the latest samples; 0 without audio.
+        earlier_samples: those of `n_samples` that were decoded before the latest change of the sample rate.
+        earlier_audio_s: their duration in seconds.
+        declared_frames: number of frames by the container's duration and frame rate; 0 where it is not declared.
+        display: rotation, mirroring and pixel shape that a player applies, from the first frame.
+        frame_s: presentation time of the latest frame in seconds; `None` where the file does not give it.
+        sound_start_s: presentation time of the first sample in seconds; `None` without audio or where it is not given.
+        problems: reason codes of this pass (`truncated`, `too_long`).
+        notes: sentences about the file for the log, e.g. which tracks were skipped.
     """
 
     n_frames: int = 0
     n_samples: int = 0
     fps: float = 0.0
     rate_hz: int = 0
+    earlier_samples: int = 0
+    earlier_audio_s: float = 0.0
     declared_frames: int = 0
-    rotation_deg: int = 0
+    display: DisplayGeometry = field(default_factory=DisplayGeometry)
     frame_s: float | None = None
     sound_start_s: float | None = None
     problems: set[str] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def video_s(self) -> float:
@@ -85,7 +82,8 @@ class StreamFacts:
     @property
     def audio_s(self) -> float:
         """Duration of the decoded samples in seconds."""
-        return self.n_samples / self.rate_hz if self.rate_hz > 0 else 0.0
+        latest_s = (self.n_samples - self.earlier_samples) / self.rate_hz if self.rate_hz > 0 else 0.0
+        return self.earlier_audio_s + latest_s
 
     @property
     def duration_s(self) -> float:
@@ -93,45 +91,40 @@ class StreamFacts:
         return max(self.video_s, self.audio_s)
 
 
-def open_clip(path: Path) -> av.container.InputContainer:
-    """Open a clip for reading.
-
-    Raises:
-        MediaError: `missing_file` or `unreadable`.
-    """
-    # Unlike Path.is_file, this is also False for a name that is too long for the file system.
-    if not os.path.isfile(path):
-        raise MediaError("missing_file", f"no such file: {path}")
-    try:
-        # The explicit protocol keeps libav from taking `a:b.mp4` for one called `a`.
-        return av.open(f"file:{path}", metadata_errors="ignore", options=LOCAL_FILES_ONLY)
-    except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise MediaError("unreadable", f"cannot be opened as audio or video: {path} ({error})") from error
-
-
-def video_stream(container: av.container.InputContainer) -> av.video.stream.VideoStream | None:
-    """The clip's main video stream; cover pictures of audio files do not count."""
-    moving = [
-        stream for stream in container.streams.video if not stream.disposition & av.stream.Disposition.attached_pic
-    ]
-    best = container.streams.best("video")
-    return best if best in moving else next(iter(moving), None)
-
-
 class ClipStream:
-    """Iterates once over a clip, yielding (H, W, 3) uint8 RGB frames and `AudioBlock`s in the file's own order.
+    """Single-use iterator over a clip that yields (H, W, 3) uint8 RGB frames and `AudioBlock`s.
 
-    A frame is a view of the decoder's memory: use it before asking for the next item. Pixels are libswscale's RGB24 in coded
-    orientation (a rotation flag does not turn them). Both decoders run in the calling thread, since many clips are decoded
-    in parallel by processes. `facts` fills as the pass goes on.
+    Frames come in the file's order. Audio is decoded in the file's order, but may be yielded later than the frames around it
+    (see `MonoMixer`). A frame is a view of the decoder's memory: use it before requesting the next item. Pixels are
+    libswscale's RGB24 in coded orientation; `facts.display` turns them upright. Both decoders run in the calling thread,
+    since processes decode many clips in parallel. `facts` is updated during the pass.
     """
 
-    def __init__(self, path: Path, *, video: bool = True, audio: bool = True, max_frames: int | None = None) -> None:
-        """Choose what to decode; `max_frames` ends the pass early with the problem `too_long`."""
+    def __init__(
+        self,
+        path: Path,
+        *,
+        video: bool = True,
+        audio: bool = True,
+        max_frames: int | None = None,
+        count_undeclared: bool = False,
+    ) -> None:
+        """Select the streams to decode.
+
+        Args:
+            path: any container that libav reads.
+            video: whether to decode frames.
+            audio: whether to decode samples.
+            max_frames: number of frames after which the pass ends with the problem `too_long`.
+            count_undeclared: whether to count the packets beforehand where the container declares no duration, so that
+                `facts.declared_frames` is known with the first frame.
+        """
         self.path = Path(path)
         self.max_frames = max_frames
         self.facts = StreamFacts()
         self._wanted = (video, audio)
+        self._count_undeclared = count_undeclared
+        self._mixer = MonoMixer()
         self._undecodable = 0
         self._end_s: dict[str, float] = {}
 
@@ -142,44 +135,53 @@ class ClipStream:
             MediaError: `missing_file` or `unreadable`.
         """
         with open_clip(self.path) as container:
-            pictures = video_stream(container) if self._wanted[0] else None
-            sound = container.streams.best("audio") if self._wanted[1] else None
-            # A stream in a codec that libav does not know has no decoder: it counts as absent.
-            streams = [stream for stream in (pictures, sound) if stream and stream.codec_context]
+            video = video_stream(container) if self._wanted[0] else None
+            audio = audio_stream(container) if self._wanted[1] else None
+            self.facts.notes += [f"{track} is skipped: no decoder" for track in undecodable_streams(container)]
+            streams: list[av.stream.Stream] = [stream for stream in (video, audio) if stream is not None]
             if not streams:
                 return
             for stream in streams:
                 stream.codec_context.thread_type = "NONE"
                 stream.codec_context.thread_count = 1
-            if pictures is not None and pictures in streams:
-                fps = float(pictures.average_rate or pictures.guessed_rate or 0)
-                self.facts.fps = fps if fps >= LOWEST_FPS else 0.0
-                self.facts.declared_frames = round(declared_video_s(container, pictures) * self.facts.fps)
+            if video is not None:
+                self._note_declared(container, video)
             yield from self._decode(container, streams, VideoReformatter())
+            yield from self._mixer.finish()
+            if self._mixer.cancelled:
+                self.facts.notes.append(f"the channels cancel: mono is channel {self._mixer.cancelled}, not the mean")
             self._note_truncation(container, streams)
+
+    def _note_declared(self, container: av.container.InputContainer, video: av.video.stream.VideoStream) -> None:
+        fps = float(video.average_rate or video.guessed_rate or 0)
+        self.facts.fps = fps if fps >= LOWEST_FPS else 0.0
+        self.facts.declared_frames = round(declared_video_s(container, video) * self.facts.fps)
+        if self._count_undeclared and not self.facts.declared_frames:
+            self.facts.declared_frames = count_frames(self.path, self.facts.fps)
 
     def _decode(
         self, container: av.container.InputContainer, streams: list, reformatter: VideoReformatter
     ) -> Iterator[np.ndarray | AudioBlock]:
-        has_sound = any(stream.type == "audio" for stream in streams)
+        has_audio = any(stream.type == "audio" for stream in streams)
         for packet in in_runs(self._packets(container, streams)):
             if "too_long" in self.facts.problems:
-                # In the file, the sound of the frames that were taken may come after them.
-                if not has_sound or self.facts.audio_s >= self.facts.video_s:
+                # The file may store the audio of the decoded frames after them.
+                if not has_audio or self.facts.audio_s >= self.facts.video_s:
                     return
                 if packet.stream.type == "video":
                     continue
             for frame in self._frames(packet):
-                item: np.ndarray | AudioBlock | None
                 if isinstance(frame, av.AudioFrame):
-                    item = self._block(frame)
-                elif self.max_frames is not None and self.facts.n_frames >= self.max_frames:
+                    yield from self._blocks(frame)
+                    continue
+                if self.max_frames is not None and self.facts.n_frames >= self.max_frames:
                     self.facts.problems.add("too_long")
                     break
-                else:
-                    item = self._pixels(frame, reformatter)
-                if item is not None:
-                    yield item
+                if self.facts.n_frames == 0:
+                    self.facts.display = display_geometry(packet.stream, frame)
+                pixels = self._pixels(frame, reformatter)
+                if pixels is not None:
+                    yield pixels
 
     def _packets(self, container: av.container.InputContainer, streams: list) -> Iterator[av.Packet]:
         try:
@@ -187,7 +189,7 @@ class ClipStream:
         except (av.error.FFmpegError, OSError, ValueError):
             self.facts.problems.add("truncated")
             for stream in streams:
-                # An empty packet makes a decoder give out the frames that it still holds back.
+                # An empty packet makes a decoder return the frames that it holds back.
                 last = av.Packet()
                 last.stream = stream
                 yield last
@@ -205,39 +207,36 @@ class ClipStream:
                 self.facts.problems.add("truncated")
             return []
 
-    def _block(self, frame: av.AudioFrame) -> AudioBlock | None:
-        """The frame's samples, or `None` for one that cannot be used."""
+    def _blocks(self, frame: av.AudioFrame) -> Iterator[AudioBlock]:
+        """Yield the mono blocks that a frame completes; none for an unusable frame."""
         try:
-            samples = mono_samples(frame)
+            samples = channel_samples(frame)
         except ValueError:
-            samples = np.empty(0, np.float32)
+            self.facts.problems.add("truncated")
+            return
         if not len(samples) or not LOWEST_RATE_HZ <= frame.sample_rate <= HIGHEST_RATE_HZ:
             self.facts.problems.add("truncated")
-            return None
-        if self.facts.rate_hz not in (0, frame.sample_rate):
-            # A rate that changes midway would shift every frequency after it: what came before is kept.
-            self.facts.problems.add("truncated")
-            return None
+            return
         if self.facts.n_samples == 0:
             self.facts.sound_start_s = frame.time
+        if self.facts.rate_hz not in (0, frame.sample_rate):
+            self.facts.earlier_audio_s, self.facts.earlier_samples = self.facts.audio_s, self.facts.n_samples
         self.facts.rate_hz = frame.sample_rate
         self.facts.n_samples += len(samples)
         self._note_end("audio", frame.time, len(samples) / frame.sample_rate)
-        return AudioBlock(samples, frame.sample_rate)
+        yield from self._mixer.add(samples)
 
     def _pixels(self, frame: av.VideoFrame, reformatter: VideoReformatter) -> np.ndarray | None:
-        """The frame as RGB, or `None` for one that cannot be converted."""
+        """Return the frame as RGB, or `None` for one that cannot be converted."""
         try:
-            # One reformatter for all frames: a new one per frame rebuilds the colour scaler, at twice the cost.
+            # One reformatter serves all frames: a new one per frame rebuilds the colour scaler, at twice the cost.
             pixels = rgb_view(reformatter.reformat(frame, format="rgb24", **ONE_THREAD))
         except (av.error.FFmpegError, ValueError, TypeError):
             self.facts.problems.add("truncated")
             return None
-        if self.facts.n_frames == 0:
-            self.facts.rotation_deg = frame.rotation
         self.facts.n_frames += 1
         self.facts.frame_s = frame.time
-        self._note_end("video", frame.time, 1.0 / self.facts.fps if self.facts.fps else 0.0)
+        self._note_end("video", frame.time, max(_duration_s(frame), 1.0 / self.facts.fps if self.facts.fps else 0.0))
         return pixels
 
     def _note_end(self, kind: str, start_s: float | None, duration_s: float) -> None:
@@ -245,12 +244,12 @@ class ClipStream:
             self._end_s[kind] = float(start_s) + duration_s
 
     def _note_truncation(self, container: av.container.InputContainer, streams: list) -> None:
-        """Decoders end silently where a file was cut; one that ends clearly before its declared end is `truncated`."""
+        """Note `truncated` for a stream that ends clearly before its declared end, since decoders do not report a cut."""
         if "too_long" in self.facts.problems or not self._end_s:
             return
         reached = [(self._end_s.get(stream.type), declared_end_s(stream)) for stream in streams]
         if "matroska" in container.format.name:
-            # Matroska declares one duration for the file, none for its streams.
+            # Matroska declares one duration for the file and none for its streams.
             reached = [(max(self._end_s.values()), (container.duration or 0) / av.time_base)]
         for end_s, declared_s in reached:
             tolerance_s = max(TRUNCATION_TOLERANCE_S, 0.05 * declared_s)
@@ -259,7 +258,7 @@ class ClipStream:
 
 
 def in_runs(packets: Iterator[av.Packet]) -> Iterator[av.Packet]:
-    """The same packets, with the audio ones in runs of `AUDIO_PACKETS_PER_RUN`; each stream keeps its own order."""
+    """Yield the same packets with audio packets in runs of `AUDIO_PACKETS_PER_RUN`; each stream keeps its order."""
     waiting: list[av.Packet] = []
     for packet in packets:
         if packet.stream.type != "audio":
@@ -272,15 +271,8 @@ def in_runs(packets: Iterator[av.Packet]) -> Iterator[av.Packet]:
     yield from waiting
 
 
-def declared_end_s(stream: av.stream.Stream) -> float:
-    """When a stream says that it ends, in seconds; 0 when it does not say."""
-    if stream.duration is None or stream.time_base is None:
+def _duration_s(frame: av.VideoFrame) -> float:
+    """Return how long the file says that a frame is shown, in seconds; 0 where it does not say."""
+    if not frame.duration or frame.time_base is None:
         return 0.0
-    return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
-
-
-def declared_video_s(container: av.container.InputContainer, stream: av.stream.Stream) -> float:
-    """Duration that a clip declares for its pictures, in seconds; 0 when it does not say."""
-    if stream.duration is not None and stream.time_base is not None:
-        return max(0.0, float(stream.duration * stream.time_base))
-    return max(0.0, (container.duration or 0) / av.time_base)
+    return float(frame.duration * frame.time_base)

@@ -1,8 +1,9 @@
-"""libav's decoded frames as numpy arrays: pixels without a copy, samples as mono."""
+"""Views of libav's decoded frames as numpy arrays."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import av
@@ -15,37 +16,78 @@ SAMPLE_TYPES: dict[str, type[np.integer] | type[np.floating]] = {
     "flt": np.float32,
     "dbl": np.float64,
 }
-"""libav's sample formats (a final `p` says planar) and their numpy types."""
+"""libav's sample formats, without the final `p` of planar ones, and their numpy types."""
+
+
+@dataclass(frozen=True)
+class ChannelSamples:
+    """The samples of one decoded audio frame.
+
+    Attributes:
+        channels: one (S,) array per channel in the decoder's sample type; views of the frame's memory.
+        names: libav's channel names, e.g. `FL`, `FR`, `FC`.
+        rate_hz: sample rate.
+    """
+
+    channels: Sequence[np.ndarray]
+    names: tuple[str, ...]
+    rate_hz: int
+
+    def __len__(self) -> int:
+        """Return the number of samples per channel."""
+        return len(self.channels[0]) if self.channels else 0
+
+    def mean(self) -> np.ndarray:
+        """Return the mean of the channels: (S,) float32 in about [-1, 1]."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            mixed = self.channels[0].astype(np.float32)
+            for channel in self.channels[1:]:
+                mixed += channel
+            mixed /= np.float32(len(self.channels))
+            return _full_scale(mixed, self.channels[0].dtype)
+
+    def channel(self, number: int) -> np.ndarray:
+        """Return one channel: (S,) float32 in about [-1, 1]."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            return _full_scale(self.channels[number].astype(np.float32), self.channels[number].dtype)
 
 
 def rgb_view(frame: av.VideoFrame) -> np.ndarray:
-    """An RGB24 frame's pixels without a copy: (H, W, 3) uint8, R G B, rows possibly padded in memory."""
-    plane: Any = frame.planes[0]  # PyAV's stubs hide that planes are buffers
+    """Return the pixels of an RGB24 frame without a copy: (H, W, 3) uint8 in R, G, B order; rows may be padded."""
+    plane: Any = frame.planes[0]  # PyAV's stubs do not declare that planes are buffers
     return np.ndarray((frame.height, frame.width, 3), np.uint8, buffer=plane, strides=(plane.line_size, 3, 1))
 
 
-def mono_samples(frame: av.AudioFrame) -> np.ndarray:
-    """The mean of an audio frame's channels: (S,) float32 in about [-1, 1].
+def channel_samples(frame: av.AudioFrame) -> ChannelSamples:
+    """Return the samples of an audio frame without a copy.
 
     Raises:
-        ValueError: a sample format without a numpy type.
+        ValueError: The sample format has no numpy type.
     """
     kind = SAMPLE_TYPES.get(frame.format.name.removesuffix("p"))
     if kind is None:
         raise ValueError(f"sample format {frame.format.name}")
-    planes: Sequence[Any] = frame.planes  # PyAV's stubs hide that planes are buffers
-    n_channels = len(frame.layout.channels)
-    # Reading the planes directly costs a third of `to_ndarray`, and there are forty audio frames to a second.
+    planes: Sequence[Any] = frame.planes  # PyAV's stubs do not declare that planes are buffers
+    names = tuple(channel.name for channel in frame.layout.channels)
+    # Reading the planes directly takes a third of the time of `to_ndarray`; a second of audio has about forty frames.
     if frame.format.is_planar:
         channels = [np.frombuffer(plane, kind, count=frame.samples) for plane in planes]
     else:
-        packed = np.frombuffer(planes[0], kind, count=frame.samples * n_channels)
-        channels = list(packed.reshape(-1, n_channels).T)
-    with np.errstate(invalid="ignore", over="ignore"):
-        mixed = channels[0].astype(np.float32)
-        for channel in channels[1:]:
-            mixed += channel
-        mixed /= np.float32(len(channels))
-        if kind is np.uint8:
-            return (mixed - np.float32(128.0)) / np.float32(128.0)
-        return mixed if issubclass(kind, np.floating) else mixed / np.float32(-float(np.iinfo(kind).min))
+        packed = np.frombuffer(planes[0], kind, count=frame.samples * len(names))
+        channels = list(packed.reshape(-1, len(names)).T)
+    return ChannelSamples(channels, names, frame.sample_rate)
+
+
+def mono_samples(frame: av.AudioFrame) -> np.ndarray:
+    """Return the mean of an audio frame's channels: (S,) float32 in about [-1, 1].
+
+    Raises:
+        ValueError: The sample format has no numpy type.
+    """
+    return channel_samples(frame).mean()
+
+
+def _full_scale(samples: np.ndarray, kind: np.dtype) -> np.ndarray:
+    if kind == np.uint8:
+        return (samples - np.float32(128.0)) / np.float32(128.0)
+    return samples if np.issubdtype(kind, np.floating) else samples / np.float32(-float(np.iinfo(kind).min))

@@ -5,15 +5,14 @@ The packets are walked through but never decoded, which takes milliseconds a cli
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import av
 
-from utils.media.decode import open_clip, video_stream
 from utils.media.errors import MediaError
+from utils.media.streams import audio_stream, open_clip, packets_with_content, video_stream
 
 
 @dataclass(frozen=True)
@@ -142,12 +141,12 @@ def probe_container(path: Path) -> ContainerProbe:
     """
     path = Path(path)
     with open_clip(path) as container:
-        video, audio = video_stream(container), container.streams.best("audio")
+        video, audio = video_stream(container), audio_stream(container)
         streams = [stream for stream in (video, audio) if stream is not None]
         if not streams:
             raise MediaError("unreadable", f"holds neither pictures nor sound: {path}")
         tallies = {stream.index: _Tally() for stream in streams}
-        for packet in _packets(container, streams):
+        for packet in packets_with_content(container, streams):
             tallies[packet.stream.index].add(packet)
         tags = {key.lower(): value for key, value in container.metadata.items()}
         return ContainerProbe(
@@ -159,16 +158,6 @@ def probe_container(path: Path) -> ContainerProbe:
             video=None if video is None else _video_probe(video, tallies[video.index]),
             audio=None if audio is None else _audio_probe(audio, tallies[audio.index]),
         )
-
-
-def _packets(container: av.container.InputContainer, streams: list) -> Iterable[av.Packet]:
-    """The packets with content, up to where a damaged file can no longer be read."""
-    try:
-        for packet in container.demux(streams):
-            if packet.size:
-                yield packet
-    except (av.error.FFmpegError, OSError):
-        return
 
 
 def _stream_facts(stream: av.stream.Stream, tally: _Tally, sample_format: str) -> dict:

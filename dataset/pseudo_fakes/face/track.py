@@ -13,7 +13,7 @@ import numpy as np
 from utils.features.face.crops import CROP_PX, TEMPLATE, align, similarity, size_of
 from utils.features.face.detector import shared_detector
 from utils.features.face.track import most_prominent, smooth_landmarks
-from utils.features.face.window import DETECT_EVERY, MOST_MISSES, TURNS
+from utils.features.face.window import DETECT_EVERY, MOST_MISSES
 from utils.media.decode import ClipStream
 
 LONGEST_TRACK = 250
@@ -68,8 +68,7 @@ def upright_frames(stream: ClipStream) -> Iterator[np.ndarray]:
     """
     for frame in stream:
         if isinstance(frame, np.ndarray):
-            turn = TURNS.get(round(stream.facts.rotation_deg / 90) * 90 % 360)
-            upright = frame if turn is None else cv2.rotate(frame, turn)
+            upright = stream.facts.display.apply(frame)
             yield upright[: upright.shape[0] // 2 * 2, : upright.shape[1] // 2 * 2]
 
 

@@ -10,8 +10,10 @@ import pytest
 import soxr
 
 from utils.features import waveform
-from utils.features.waveform import MonoResampler, WavWriter, clip_length_samples
-from utils.media.decode import AudioBlock, StreamFacts
+from utils.features.resampling import MonoResampler, clip_length_samples
+from utils.features.waveform import WavWriter
+from utils.media.decode import StreamFacts
+from utils.media.mono import AudioBlock
 
 
 def noise(length: int) -> np.ndarray:

@@ -17,8 +17,10 @@ from utils.features.clip import ClipFacts, ClipFeatures
 from utils.features.config import FeatureConfig
 from utils.features.extract import ExtractionOptions, extract_clip, frame_histograms
 from utils.features.histogram import rgb_histogram
-from utils.media.decode import AudioBlock, ClipStream, open_clip, video_stream
+from utils.media.decode import ClipStream
 from utils.media.errors import MediaError, join_reasons
+from utils.media.mono import AudioBlock
+from utils.media.streams import open_clip, video_stream
 
 CONFIG = FeatureConfig()
 CONTAINERS: dict[str, dict[str, Any]] = {

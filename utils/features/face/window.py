@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
-import cv2
 import numpy as np
 
 from utils.features.face.crops import CutOut, FaceCrops, align, cut_out
@@ -33,7 +32,6 @@ LEAST_FRAMES = 2
 ASSUMED_FPS = 25.0
 """Frame rate assumed for files without timestamps and frame rate."""
 
-TURNS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
 
 
 @dataclass
@@ -123,8 +121,7 @@ class FaceWindow:
         number = self._facts.n_frames - 1 - self._first
         if not 0 <= number < WINDOW_FRAMES:
             return
-        turn = TURNS.get(round(self._facts.rotation_deg / 90) * 90 % 360)
-        frame = frame if turn is None else cv2.rotate(frame, turn)
+        frame = self._facts.display.apply(frame)
         if number % DETECT_EVERY == 0 or number == WINDOW_FRAMES - 1:
             self._detect(frame, number)
         time_s = self._next_time()
@@ -194,7 +191,7 @@ def clip_faces(path: Path, *, max_frames: int | None = None, n_frames: int | Non
     Raises:
         MediaError: `missing_file` or `unreadable`.
     """
-    stream = ClipStream(path, audio=False, max_frames=max_frames)
+    stream = ClipStream(path, audio=False, max_frames=max_frames, count_undeclared=n_frames is None)
     window = FaceWindow(stream.facts, max_frames=max_frames, n_frames=n_frames)
     for frame in cast(Iterable[np.ndarray], stream):
         window.add(frame)

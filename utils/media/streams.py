@@ -1,0 +1,128 @@
+"""Opening clips, choosing their main streams, and the lengths that containers declare."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+
+from utils.media.errors import MediaError
+
+av.logging.set_level(av.logging.PANIC)
+
+LOCAL_FILES_ONLY = {"protocol_whitelist": "file"}
+"""Some formats are lists of other addresses. This keeps a clip from triggering network access."""
+
+
+def open_clip(path: Path) -> av.container.InputContainer:
+    """Open a clip for reading.
+
+    Raises:
+        MediaError: `missing_file` or `unreadable`.
+    """
+    # Unlike Path.is_file, this is also False for a name that is too long for the file system.
+    if not os.path.isfile(path):
+        raise MediaError("missing_file", f"no such file: {path}")
+    try:
+        # Without the explicit protocol, libav would take `a:b.mp4` for a protocol called `a`.
+        return av.open(f"file:{path}", metadata_errors="ignore", options=LOCAL_FILES_ONLY)
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise MediaError("unreadable", f"cannot be opened as audio or video: {path} ({error})") from error
+
+
+def video_stream(container: av.container.InputContainer) -> av.video.stream.VideoStream | None:
+    """Return the main video stream that can be decoded; `None` without one. Cover pictures do not count."""
+    return _main_stream(container, "video")
+
+
+def audio_stream(container: av.container.InputContainer) -> av.audio.stream.AudioStream | None:
+    """Return the main audio stream that can be decoded; `None` without one."""
+    return _main_stream(container, "audio")
+
+
+def undecodable_streams(container: av.container.InputContainer) -> list[str]:
+    """Describe the audio and video streams for which libav has no decoder, e.g. `audio track 1 (zzzz)`."""
+    streams = (stream for stream in container.streams if stream.type in ("audio", "video"))
+    return [
+        f"{stream.type} track {stream.index}"
+        for stream in streams
+        if stream.codec_context is None and not _is_picture(stream)
+    ]
+
+
+def _main_stream(container: av.container.InputContainer, kind: str) -> av.stream.Stream | None:
+    candidates = [
+        stream
+        for stream in container.streams
+        if stream.type == kind
+        and stream.codec_context is not None
+        and not _is_picture(stream)
+        and not _is_empty(stream)
+    ]
+    best = container.streams.best(kind)
+    if best in candidates:
+        return best
+    preferred = [stream for stream in candidates if stream.disposition & av.stream.Disposition.default]
+    return next(iter([*preferred, *candidates]), None)
+
+
+def _is_picture(stream: av.stream.Stream) -> bool:
+    kinds = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
+    return bool(stream.disposition & kinds)
+
+
+def _is_empty(stream: av.stream.Stream) -> bool:
+    """Return whether the container declares that a stream lasts no time."""
+    return stream.duration == 0 and not stream.frames
+
+
+def declared_end_s(stream: av.stream.Stream) -> float:
+    """Return the declared end of a stream in seconds; 0 where it is not declared."""
+    if stream.duration is None or stream.time_base is None:
+        return 0.0
+    return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
+
+
+def declared_video_s(container: av.container.InputContainer, stream: av.stream.Stream) -> float:
+    """Return the declared duration of the video in seconds; 0 where it is not declared."""
+    if stream.duration is not None and stream.time_base is not None:
+        return max(0.0, float(stream.duration * stream.time_base))
+    return max(0.0, (container.duration or 0) / av.time_base)
+
+
+def count_frames(path: Path, fps: float) -> int:
+    """Return the number of frames that a clip would declare, from its packets. Nothing is decoded.
+
+    For containers without a duration (piped Matroska, raw H.264). Matroska declares one duration for the file, the end of its
+    longest stream. The same rule is applied here, so a clip has the same number with and without a declared duration.
+
+    Args:
+        path: the clip.
+        fps: average frame rate; 0 where it is unknown.
+
+    Raises:
+        MediaError: `missing_file` or `unreadable`.
+    """
+    with open_clip(path) as container:
+        video = video_stream(container)
+        streams = [stream for stream in (video, audio_stream(container)) if stream is not None]
+        n_packets, end_s = 0, 0.0
+        for packet in packets_with_content(container, streams):
+            n_packets += packet.stream is video
+            if packet.pts is not None and packet.time_base is not None:
+                end_s = max(end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+        return round(end_s * fps) if fps and "matroska" in container.format.name else n_packets
+
+
+def packets_with_content(container: av.container.InputContainer, streams: list) -> Iterator[av.Packet]:
+    """Yield the packets of some streams, up to the point where a damaged file can no longer be read."""
+    if not streams:
+        return
+    try:
+        for packet in container.demux(streams):
+            if packet.size:
+                yield packet
+    except (av.error.FFmpegError, OSError, ValueError):
+        return
