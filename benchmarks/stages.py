@@ -18,8 +18,8 @@ from utils.features.config import FeatureConfig
 from utils.features.covariance import frame_covariance
 from utils.features.extract import extract_clip, frame_histograms
 from utils.features.mel import MelSpectrogram, encode_image, mel_image
-from utils.features.store import FeatureStore
 from utils.features.resampling import MonoResampler
+from utils.features.store import FeatureStore
 from utils.features.waveform import WavWriter
 from utils.media.decode import ClipStream
 

@@ -14,8 +14,8 @@ import numpy as np
 from utils.features.base import FRAMES, SAMPLES, ClipPass, Extractor, Feature, with_sources
 from utils.features.clip import ClipFacts, ClipFeatures, failed
 from utils.features.config import FeatureConfig
-from utils.features.voice import voice_waveform
 from utils.features.resampling import MonoResampler
+from utils.features.voice import voice_waveform
 from utils.features.waveform import PcmBuffer
 from utils.media.arrays import ArrayStream, ClipArrays
 from utils.media.decode import ClipStream, StreamFacts

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import wave
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import soxr
 from pydantic import Field, model_validator
 
 from utils.config import Section

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import av
 import cv2
@@ -54,7 +55,8 @@ def display_geometry(stream: av.video.stream.VideoStream, frame: av.VideoFrame) 
     pixel_aspect = float(aspect) if aspect else 1.0
     if not 1 / MAX_PIXEL_ASPECT <= pixel_aspect <= MAX_PIXEL_ASPECT:
         pixel_aspect = 1.0
-    matrix = frame.side_data.get(SideDataType.DISPLAYMATRIX)
+    side_data: Any = frame.side_data  # PyAV's stubs do not declare look-up by type
+    matrix = side_data.get(SideDataType.DISPLAYMATRIX)
     if matrix is None:
         return DisplayGeometry(pixel_aspect)
     mirrored, rotation_deg = orientation(np.frombuffer(matrix, "=i4", count=9))

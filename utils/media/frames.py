@@ -68,7 +68,11 @@ def channel_samples(frame: av.AudioFrame) -> ChannelSamples:
     if kind is None:
         raise ValueError(f"sample format {frame.format.name}")
     planes: Sequence[Any] = frame.planes  # PyAV's stubs do not declare that planes are buffers
-    names = tuple(channel.name for channel in frame.layout.channels)
+    # A file without a channel layout names every channel NONE.
+    names = tuple(
+        str(number) if channel.name == "NONE" else channel.name
+        for number, channel in enumerate(frame.layout.channels, start=1)
+    )
     # Reading the planes directly takes a third of the time of `to_ndarray`; a second of audio has about forty frames.
     if frame.format.is_planar:
         channels = [np.frombuffer(plane, kind, count=frame.samples) for plane in planes]

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal, cast
 
 import av
+from av.audio.stream import AudioStream
+from av.video.stream import VideoStream
 
 from utils.media.errors import MediaError
 
@@ -32,14 +35,14 @@ def open_clip(path: Path) -> av.container.InputContainer:
         raise MediaError("unreadable", f"cannot be opened as audio or video: {path} ({error})") from error
 
 
-def video_stream(container: av.container.InputContainer) -> av.video.stream.VideoStream | None:
+def video_stream(container: av.container.InputContainer) -> VideoStream | None:
     """Return the main video stream that can be decoded; `None` without one. Cover pictures do not count."""
-    return _main_stream(container, "video")
+    return cast(VideoStream | None, _main_stream(container, "video"))
 
 
-def audio_stream(container: av.container.InputContainer) -> av.audio.stream.AudioStream | None:
+def audio_stream(container: av.container.InputContainer) -> AudioStream | None:
     """Return the main audio stream that can be decoded; `None` without one."""
-    return _main_stream(container, "audio")
+    return cast(AudioStream | None, _main_stream(container, "audio"))
 
 
 def undecodable_streams(container: av.container.InputContainer) -> list[str]:
@@ -52,7 +55,7 @@ def undecodable_streams(container: av.container.InputContainer) -> list[str]:
     ]
 
 
-def _main_stream(container: av.container.InputContainer, kind: str) -> av.stream.Stream | None:
+def _main_stream(container: av.container.InputContainer, kind: Literal["audio", "video"]) -> av.stream.Stream | None:
     candidates = [
         stream
         for stream in container.streams

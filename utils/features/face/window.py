@@ -33,7 +33,6 @@ ASSUMED_FPS = 25.0
 """Frame rate assumed for files without timestamps and frame rate."""
 
 
-
 @dataclass
 class _Span:
     """An uninterrupted track of one face.

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soxr
 
-from utils.features import waveform
+from utils.features import resampling
 from utils.features.resampling import MonoResampler, clip_length_samples
 from utils.features.waveform import WavWriter
 from utils.media.decode import StreamFacts
@@ -67,7 +67,7 @@ def test_length_is_the_clips_in_steps_of_10_ms(n_frames: int, n_samples: int, ex
 
 
 def test_a_cut_that_falls_into_the_last_block_boundary_is_still_made() -> None:
-    n_samples = waveform.SAMPLES_PER_BLOCK + 100
+    n_samples = resampling.SAMPLES_PER_BLOCK + 100
     facts = StreamFacts(n_samples=n_samples, rate_hz=44_100)
     expected = clip_length_samples(facts)
     assert expected < n_samples
@@ -76,7 +76,7 @@ def test_a_cut_that_falls_into_the_last_block_boundary_is_still_made() -> None:
 
 
 def test_long_silence_is_padded_in_pieces_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waveform, "LONGEST_SILENCE_S", 30)
+    monkeypatch.setattr(resampling, "LONGEST_SILENCE_S", 30)
     a_year = StreamFacts(n_frames=31_536_000, fps=1.0, n_samples=8000, rate_hz=8000)
     resampler = MonoResampler(22050, a_year, match_clip=True)
     blocks = [*resampler.feed(AudioBlock(noise(8000), 8000)), *resampler.finish()]
