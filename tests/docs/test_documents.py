@@ -1,72 +1,16 @@
-"""Documents name commands, options and files that exist."""
+"""Documents name targets, files and headings that exist, and their Python blocks run."""
 
-import argparse
-import importlib
 import re
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.docs.commands import FENCE, ROOT, line_of
+from tests.support import write_head
+
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("checkpoint/*.md")])
 TESTED = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.M | re.S)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-COMMAND = re.compile(r"(?:python3?|\.venv/bin/python)\s+((?:utils/)?\w+\.py)\b(.*)")
-
-
-def line_of(text: str, offset: int) -> int:
-    """Return the 1-based line number of a character offset."""
-    return text.count("\n", 0, offset) + 1
-
-
-def options_of(script: str) -> set[str]:
-    """Return the option strings of a command's own argument parser.
-
-    The parser is taken when the command calls `parse_args`, hence the module needs no particular function for it.
-    """
-    module = importlib.import_module(script.removesuffix(".py").replace("/", "."))
-    found: list[argparse.ArgumentParser] = []
-
-    def capture(parser: argparse.ArgumentParser, *_args: object, **_kwargs: object) -> None:
-        found.append(parser)
-        raise SystemExit(0)
-
-    name = next(name for name in ("parse_arguments", "parse_args", "main") if hasattr(module, name))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(argparse.ArgumentParser, "parse_args", capture)
-        patch.setattr("sys.argv", [script])
-        with pytest.raises(SystemExit):
-            getattr(module, name)([])
-    assert found, f"{script} never parses its arguments"
-    return {option for parser in found for option in parser._option_string_actions}
-
-
-def commands(path: Path) -> list[tuple[str, str, str]]:
-    """Return (place, script, rest) for each Python command of a document, in fences and in code spans."""
-    text = path.read_text(encoding="utf-8")
-    spans = [(match.start(2), match.group(2)) for match in FENCE.finditer(text)]
-    # Fences are blanked, with their lines kept, before code spans are matched.
-    prose = FENCE.sub(lambda match: re.sub(r"[^\n]", " ", match.group(0)), text)
-    spans += [(match.start(1), match.group(1)) for match in re.finditer(r"`([^`]+)`", prose)]
-    return [
-        (f"{path.relative_to(ROOT)}:{line_of(text, start + match.start())}", match.group(1), match.group(2))
-        for start, block in spans
-        for match in COMMAND.finditer(block)
-    ]
-
-
-@pytest.mark.parametrize("path", TESTED, ids=lambda path: path.name)
-def test_commands_of_documents_exist_with_their_options(path):
-    faults = []
-    for place, script, rest in commands(path):
-        if not (ROOT / script).is_file():
-            faults.append(f"{place}: no command {script}")
-            continue
-        options = options_of(script)
-        used = set(re.findall(r"(?<![\w-])--\w+", rest.split("#")[0]))
-        faults += [f"{place}: {script} has no option {option}" for option in sorted(used - options)]
-    assert not faults, "\n".join(faults)
 
 
 @pytest.mark.parametrize("path", TESTED, ids=lambda path: path.name)
@@ -104,8 +48,25 @@ def test_relative_links_point_to_files_and_headings(path):
     assert not faults, "\n".join(faults)
 
 
-@pytest.mark.parametrize("path", TESTED, ids=lambda path: path.name)
-def test_python_blocks_compile(path):
-    for match in FENCE.finditer(path.read_text(encoding="utf-8")):
-        if match.group(1) == "python":
-            compile(match.group(2), path.name, "exec")
+def python_blocks() -> list:
+    """Return (code, run) of the Python blocks of documents. Blocks marked `no-run` are compiled only."""
+    return [
+        pytest.param(match.group(3), "no-run" not in match.group(2), id=f"{path.name}:{line_of(text, match.start())}")
+        for path in TESTED
+        for text in [path.read_text(encoding="utf-8")]
+        for match in FENCE.finditer(text)
+        if match.group(1) == "python"
+    ]
+
+
+@pytest.mark.parametrize(("code", "run"), python_blocks())
+def test_python_blocks_run(code, run, tmp_path, monkeypatch):
+    compiled = compile(code, "document", "exec")
+    if not run:
+        return
+    monkeypatch.chdir(tmp_path)
+    clip = write_head(tmp_path / "clip.mp4")
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips" / "a.mp4").symlink_to(clip)
+    (tmp_path / "checkpoint").symlink_to(ROOT / "checkpoint")
+    exec(compiled, {"__name__": "document"})
