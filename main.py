@@ -47,9 +47,10 @@ def main(argv: Sequence[str]) -> int:
     arguments = parse_arguments(argv)
     if arguments.quiet:
         command.hide_progress_bars()
+    from dataset.workers import worker_settings
     from engine.config import load_run_config
 
-    overrides = [*arguments.set, *command.worker_settings(arguments.workers)]
+    overrides = [*arguments.set, *worker_settings(arguments.workers)]
     if arguments.checkpoint:
         config = load_run_config(arguments.config, overrides, check_model=True)
         from engine.run import run_evaluation

@@ -34,6 +34,14 @@ def worker_count(asked: int, tasks: int) -> int:
     return max(1, min(asked or default_workers(), tasks))
 
 
+def worker_settings(workers: int | None) -> list[str]:
+    """Return the option `--workers` as config overrides of extraction and of batch loading; none if it was not given."""
+    if workers is None:
+        return []
+    # In the config, 0 loading processes means loading in the main process.
+    return [f"extraction.workers={workers}", f"data.workers={workers or default_workers()}"]
+
+
 def prepare_worker() -> None:
     """Make a worker use one core, and leave Ctrl-C to the parent, which then ends its workers in order."""
     import cv2

@@ -101,16 +101,6 @@ def add_output(parser: argparse.ArgumentParser, description: str, **options: obj
     parser.add_argument("--output", help=description, **options)  # type: ignore[arg-type]
 
 
-def worker_settings(workers: int | None) -> list[str]:
-    """Return `--workers` as config overrides of extraction and of batch loading; none if it was not given."""
-    if workers is None:
-        return []
-    from dataset.workers import default_workers
-
-    # In the config, 0 loading processes means loading in the main process.
-    return [f"extraction.workers={workers}", f"data.workers={workers or default_workers()}"]
-
-
 def hide_progress_bars() -> None:
     """Hide the progress bars of this process and its children; call it before the modules that show them are imported."""
     os.environ["TQDM_DISABLE"] = "1"

@@ -25,7 +25,6 @@ from utils.command import (
     add_workers,
     command_parser,
     run_command,
-    worker_settings,
 )
 from utils.errors import UsageError, WorkError
 
@@ -61,7 +60,7 @@ def main(argv: Sequence[str]) -> int:
     """Extract each split and print a summary line for it."""
     arguments = parse_arguments(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    from dataset.workers import warm_up
+    from dataset.workers import warm_up, worker_settings
 
     warm_up()
     from dataset.extraction import extract_split

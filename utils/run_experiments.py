@@ -26,7 +26,6 @@ from utils.command import (
     command_parser,
     hide_progress_bars,
     run_command,
-    worker_settings,
 )
 from utils.errors import UsageError, WorkError
 
@@ -63,6 +62,7 @@ def main(argv: Sequence[str]) -> int:
     if arguments.quiet:
         hide_progress_bars()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    from dataset.workers import worker_settings
     from engine.experiments import TABLE_FILE, plan_experiments, run_experiments
 
     experiments = plan_experiments(arguments.configs, [*arguments.set, *worker_settings(arguments.workers)])

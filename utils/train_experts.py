@@ -25,7 +25,6 @@ from utils.command import (
     command_parser,
     hide_progress_bars,
     run_command,
-    worker_settings,
 )
 
 DEFAULT_CONFIG = Path(__file__).resolve().parents[1] / "cfg" / "av_experts.yml"
@@ -77,6 +76,7 @@ def main(argv: Sequence[str]) -> int:
         hide_progress_bars()
     import logging
 
+    from dataset.workers import worker_settings
     from engine.checkpoint import load_checkpoint
     from engine.config import load_run_config
     from engine.fitting import fit_experts

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from dataset.workers import worker_settings
 from tests.support import REPOSITORY
-from utils.command import worker_settings
 
 SCRIPTS = ["main.py", "inference.py", *(f"utils/{path.name}" for path in sorted((REPOSITORY / "utils").glob("*.py")))]
 COMMANDS = [script for script in SCRIPTS if "\nif __name__" in (REPOSITORY / script).read_text(encoding="utf-8")]
