@@ -97,7 +97,7 @@ def prepare(arguments: argparse.Namespace, scratch: Path) -> Setting:
 
 
 def measure(name: str, setting: Setting) -> list:
-    """The rows of one benchmark."""
+    """Run one benchmark and return its rows."""
     import importlib
 
     return importlib.import_module(f"benchmarks.{name}").run(setting)

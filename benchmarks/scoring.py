@@ -32,7 +32,7 @@ REFERENCE_FEATURES = FeatureConfig.model_validate(
 
 
 def fresh_checkpoint(backbone: str) -> Checkpoint:
-    """A detector with random weights: what a score costs does not depend on them."""
+    """Build a detector with random weights. The cost of a score does not depend on the weights."""
     section = {"name": "ffdv_cov", "backbone": backbone, "pretrained": False}
     features = FeatureConfig()
     return Checkpoint(model=section, features=features, weights=build_model(section, features).state_dict())
@@ -49,7 +49,7 @@ def score_as_published(clip: Path, folder: Path, model: DetectorModel) -> float:
 
 
 def run(setting: Setting) -> list[Row]:
-    """A folder with three links to each clip, on the clock, against decoding it in as many workers."""
+    """Time the scoring of a folder with three links to each clip, and decoding alone with as many workers."""
     folder = setting.scratch / "scoring"
     split = link_split(folder, setting.clips, 3 * len(setting.clips))
     paths = find_videos(split.videos)

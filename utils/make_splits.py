@@ -115,7 +115,7 @@ def near_duplicate_rows(arguments: argparse.Namespace, labels: pd.DataFrame) -> 
 
 
 def divide(arguments: argparse.Namespace, labels: pd.DataFrame, groups: np.ndarray) -> tuple[str, np.ndarray]:
-    """The column to write and each clip's part in it."""
+    """Return the column to write and each clip's part in it."""
     import numpy as np
 
     from dataset.folds import assign_groups, hold_out, leave_one_out

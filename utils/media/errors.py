@@ -32,5 +32,5 @@ class MediaError(Exception):
 
 
 def join_reasons(codes: set[str]) -> str:
-    """The codes as one string in the order of `REASONS`; empty for none."""
+    """Join the codes in the order of `REASONS`; without codes, return an empty string."""
     return "+".join(code for code in REASONS if code in codes)
