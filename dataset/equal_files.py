@@ -1,4 +1,4 @@
-"""Files with the same bytes on two sides, found without reading most of them."""
+"""Search for files with identical content in two sets, without reading most of them completely."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Sides = tuple[Mapping[str, Path], Mapping[str, Path]]
 
 
 def equal_files(left: Mapping[str, Path], right: Mapping[str, Path]) -> list[tuple[str, str]]:
-    """Pairs (left name, right name) of files with the same bytes; absent files equal nothing.
+    """Return pairs (left name, right name) of files with identical content. Missing files match nothing.
 
-    Three sieves, each over what the one before left: size, a hash of 4 KiB at the start and 4 KiB in the middle, SHA-256 of the
-    whole. Only the last reads whole files, and only those that are almost certainly equal.
+    Files are filtered in three steps: by size, by a hash of 4 KiB at the start and 4 KiB in the middle, and by the SHA-256 of
+    the whole file. Only the last step reads whole files, and only those that are almost certainly equal.
     """
     sides: Sides = (left, right)
     for key in (file_size, probe):
@@ -40,7 +40,7 @@ def sharing(sides: Sides, key: Callable[[Path], Hashable | None]) -> Sides:
 
 
 def group_by(side: Mapping[str, Path], key: Callable[[Path], Hashable]) -> dict[Hashable, list[str]]:
-    """Names by the key of their file."""
+    """Group file names by the key of the file."""
     groups: dict[Hashable, list[str]] = defaultdict(list)
     for name, path in side.items():
         groups[key(path)].append(name)
@@ -48,7 +48,7 @@ def group_by(side: Mapping[str, Path], key: Callable[[Path], Hashable]) -> dict[
 
 
 def file_size(path: Path) -> int | None:
-    """Bytes of a file; `None` for one that is empty or not there."""
+    """Return the file size in bytes; `None` for an empty or missing file."""
     try:
         return os.stat(path).st_size or None
     except OSError:
@@ -56,7 +56,7 @@ def file_size(path: Path) -> int | None:
 
 
 def probe(path: Path) -> bytes | None:
-    """Hash a file's size, start and middle. Return `None` for an unreadable file."""
+    """Return a hash of size, start and middle of a file; `None` if it is unreadable."""
     try:
         with open(path, "rb", buffering=0) as stream:
             size = os.fstat(stream.fileno()).st_size

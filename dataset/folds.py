@@ -1,9 +1,9 @@
-"""Splits and folds that keep related clips together: groups by connected components, greedy balanced assignment.
+"""Splits and folds that keep related clips together, by connected components and greedy balanced assignment.
 
-Two clips are related when they share a value in any of the given columns (identity, source, ...) or when a list of pairs says
-so (near-duplicates, say); relation passes on, so a group is a connected component. Groups are dealt out largest first, each to
-the part that it brings nearest to its share of every stratum (all clips, each target, each type): the greedy rule of
-stratified group k-fold, with shares that may differ.
+Two clips are related if they share a value in one of the given columns (identity, source, ...) or form a given pair, such as
+near-duplicates. Groups are the connected components of this relation. They are assigned to parts from largest to smallest. Each
+group goes to the part where it most reduces the deviation from the target counts of every stratum (all clips, each target, each
+type). This is the greedy rule of stratified group k-fold, generalised to unequal shares.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from scipy.sparse.csgraph import connected_components
 from utils.errors import UsageError
 
 LARGE_GROUP_SHARE = 0.5
-"""A group with more than this share of all clips cannot be balanced away and is reported."""
+"""Groups with more than this share of all clips prevent balanced splits; a warning is shown."""
 
 
 def related_groups(
     labels: pd.DataFrame, columns: Sequence[str] = (), pairs: Iterable[tuple[int, int]] = ()
 ) -> np.ndarray:
-    """Find the connected components of clips that share a value or form a pair.
+    """Return the connected components of clips that share a value or form a pair.
 
     Args:
-        labels: one row per clip; an empty cell relates a clip to nothing.
-        columns: columns whose values relate clips; a value relates within its own column only.
-        pairs: related rows.
+        labels: one row per clip; empty cells relate no clips.
+        columns: columns whose values relate clips, each column separately.
+        pairs: pairs of related rows.
 
     Returns:
         (N,) int64, numbered from 0 in the order of each group's first row.
 
     Raises:
-        UsageError: a column that the table does not have.
+        UsageError: the table lacks a column.
     """
     n = len(labels)
     pairs = np.asarray(list(pairs), np.int64).reshape(-1, 2)
@@ -55,19 +55,19 @@ def related_groups(
 
 
 def column_values(labels: pd.DataFrame, column: str) -> np.ndarray:
-    """Return a column as stripped text, (N,) object; empty cells are empty strings.
+    """Return a column as stripped text, (N,) object; empty for missing values.
 
     Raises:
-        UsageError: the table does not have the column.
+        UsageError: the table lacks the column.
     """
     if column not in labels:
-        raise UsageError(f"the labels have no column {column!r}; there are {', '.join(labels.columns)}")
+        raise UsageError(f"the labels have no column {column!r}; available columns: {', '.join(labels.columns)}")
     values = labels[column]
     return values.astype(object).where(values.notna(), "").astype(str).str.strip().to_numpy(object)
 
 
 def stratum_counts(labels: pd.DataFrame, groups: np.ndarray) -> np.ndarray:
-    """Clips of each group in each stratum, (G, strata) float64: all clips, then each target, then each type."""
+    """Count clips per group and stratum, (G, strata) float64. Strata: all clips, each target, each type."""
     indicators = [np.ones((len(labels), 1))]
     for column in ("target", "type"):
         if column in labels:
@@ -79,25 +79,25 @@ def stratum_counts(labels: pd.DataFrame, groups: np.ndarray) -> np.ndarray:
 
 
 def assign_groups(labels: pd.DataFrame, groups: np.ndarray, shares: Sequence[float], seed: int = 0) -> np.ndarray:
-    """Deal whole groups out to parts of given shares.
+    """Assign whole groups to parts with the given shares.
 
     Args:
-        labels: one row per clip; `target` and `type` are balanced where they are there.
+        labels: one row per clip; `target` and `type` are balanced if present.
         groups: (N,) group numbers from 0.
-        shares: the wanted share of each part, positive; they are scaled to sum to one.
-        seed: decides between groups of one size.
+        shares: positive target share of each part; normalised to sum to one.
+        seed: determines the order of equally large groups.
 
     Returns:
-        (N,) int64, each clip's part.
+        (N,) int64, the part of each clip.
 
     Raises:
-        UsageError: fewer groups than parts.
+        UsageError: there are fewer groups than parts.
     """
     counts = stratum_counts(labels, groups)
     wanted_shares = np.asarray(shares, float) / np.sum(shares)
     if len(counts) < len(wanted_shares):
         raise UsageError(
-            f"{len(counts)} group(s) of related clips cannot fill {len(wanted_shares)} parts; ask for fewer or relate less"
+            f"{len(counts)} group(s) of related clips cannot fill {len(wanted_shares)} parts; request fewer parts"
         )
     wanted = wanted_shares[:, None] * counts.sum(axis=0)
     filled = np.zeros_like(wanted)
@@ -106,10 +106,10 @@ def assign_groups(labels: pd.DataFrame, groups: np.ndarray, shares: Sequence[flo
     part_of_group = np.empty(len(counts), np.int64)
     for rank, group in enumerate(order):
         count = counts[group]
-        # How much the squared distance from the wanted counts, each in units of its expectation, grows with this group.
+        # Increase of the squared deviation from the target counts, relative to each expected count.
         growth = ((2 * (filled - wanted) + count) * count / wanted).sum(axis=1)
         if len(order) - rank <= (filled[:, 0] == 0).sum():
-            growth[filled[:, 0] > 0] = np.inf  # the last groups go to parts that would stay empty
+            growth[filled[:, 0] > 0] = np.inf  # reserve the last groups for parts that are still empty
         part = int(np.argmin(growth))
         filled[part] += count
         part_of_group[group] = part
@@ -117,22 +117,22 @@ def assign_groups(labels: pd.DataFrame, groups: np.ndarray, shares: Sequence[flo
 
 
 def leave_one_out(labels: pd.DataFrame, groups: np.ndarray, column: str, seed: int = 0) -> np.ndarray:
-    """One fold per value of `column` (leave-one-generator-out), named by it.
+    """Assign one fold per value of `column`, named by the value (for example, leave one generator out).
 
-    A clip without a value (a real clip has no generator) joins the value that is most frequent in its group, so that a fake and
-    its original are held out together; groups without any value are dealt out in proportion to the folds' sizes. A group may
-    still hold several values and thus reach into several folds: `training_rows` then purges it from the training side.
+    Clips without a value (real clips have no generator) get the most frequent value of their group, so a fake and its original
+    are held out together. Groups without any value are distributed in proportion to the fold sizes. A group with several values
+    spans several folds; `training_rows` then removes it from the training side.
 
     Returns:
-        (N,) object, each clip's fold.
+        (N,) object, the fold of each clip.
 
     Raises:
-        UsageError: fewer than two values.
+        UsageError: the column has fewer than two values.
     """
     values = column_values(labels, column)
     names, sizes = np.unique(values[values != ""].astype(str), return_counts=True)
     if len(names) < 2:
-        raise UsageError(f"leaving one {column} out needs at least two values; the labels have {len(names)}")
+        raise UsageError(f"leave-one-out by {column} needs at least two values; the labels have {len(names)}")
     known = pd.DataFrame({"group": groups, "value": values})[values != ""]
     usual = known.groupby("group")["value"].agg(lambda found: found.mode().iloc[0])
     inherited = pd.Series(groups).map(usual)
@@ -150,13 +150,13 @@ def leave_one_out(labels: pd.DataFrame, groups: np.ndarray, column: str, seed: i
 def hold_out(
     labels: pd.DataFrame, groups: np.ndarray, column: str, value: str, shares: Sequence[float], seed: int = 0
 ) -> np.ndarray:
-    """Test on every group that has a clip with `value` in `column` (a generator, a cluster); the rest is dealt out.
+    """Hold out all groups that contain `value` in `column` (a generator, a cluster) and divide the rest by `shares`.
 
     Returns:
-        (N,) int64: the last part, `len(shares)`, is the held-out one.
+        (N,) int64, the part of each clip; `len(shares)` is the held-out part.
 
     Raises:
-        UsageError: nobody, or everybody, is held out.
+        UsageError: no clips, or all clips, are held out.
     """
     held_groups = np.unique(groups[column_values(labels, column) == value])
     held = np.isin(groups, held_groups)
@@ -170,20 +170,20 @@ def hold_out(
 
 
 def training_rows(fold: np.ndarray, groups: np.ndarray, held: object) -> np.ndarray:
-    """Rows to train on when the fold `held` is tested, (N,) bool: the other folds less every group that is in `held` too."""
+    """Return the training rows for the test fold `held`, (N,) bool: other folds, without groups that also occur in `held`."""
     tested = fold == held
     return ~tested & ~np.isin(groups, groups[tested])
 
 
 @dataclass(frozen=True)
 class GroupFacts:
-    """How a table falls into groups, for the user's eyes.
+    """Group statistics of a label table, for display.
 
     Attributes:
-        n_clips: rows.
-        n_groups: groups.
-        n_alone: clips that are related to none.
-        largest: clips of the largest group.
+        n_clips: number of clips.
+        n_groups: number of groups.
+        n_alone: clips without related clips.
+        largest: size of the largest group.
     """
 
     n_clips: int
@@ -193,13 +193,13 @@ class GroupFacts:
 
     @classmethod
     def of(cls, groups: np.ndarray) -> GroupFacts:
-        """Count (N,) group numbers."""
+        """Compute the statistics of (N,) group numbers."""
         sizes = np.bincount(groups)
         return cls(len(groups), int((sizes > 0).sum()), int((sizes == 1).sum()), int(sizes.max()))
 
     def sentence(self) -> str:
-        """Format the counts in one line, with a warning if one group holds most clips."""
-        text = f"{self.n_clips} clips in {self.n_groups} groups; {self.n_alone} are alone, the largest group has {self.largest}"
+        """Return the counts in one line, with a warning if one group contains most clips."""
+        text = f"{self.n_clips} clips in {self.n_groups} groups; {self.n_alone} unrelated clips, the largest group has {self.largest}"
         if self.n_clips > 1 and self.largest > LARGE_GROUP_SHARE * self.n_clips:
             text += f"; warning: {self.largest / self.n_clips:.0%} of the clips are related and cannot be divided"
         return text

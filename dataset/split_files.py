@@ -1,4 +1,4 @@
-"""Published splits: a CSV with each clip's group and part, its hash beside it, and a table that shows how even they are."""
+"""Split files: a CSV with the group and part of each clip, a hash file, and a table that shows the balance."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ SPLIT_NAMES = ("train", "val", "test")
 
 
 def write_splits(output: Path, labels: pd.DataFrame, groups: np.ndarray, column: str, parts: np.ndarray) -> str:
-    """Write the label table with its groups and parts, and `<output>.sha256` beside it.
+    """Write the label table with its groups and parts, and its hash to `<output>.sha256`.
 
-    A split is also written as one label file per part (`<stem>.train.csv`), ready for `label_name`. A column of the label file
-    that is called like one of ours is replaced: a file written here can be divided anew.
+    For a split, also write one label file per part (`<stem>.train.csv`) for use as `label_name`. Existing columns of the same
+    names are replaced, so the output can be divided again.
 
     Args:
-        output: the CSV.
+        output: path of the CSV.
         labels: one row per clip.
         groups: (N,) group numbers from 0, written as `g000001`.
         column: `fold` or `split`.
-        parts: (N,) each clip's part.
+        parts: (N,) part of each clip.
 
     Returns:
-        The SHA-256 of the CSV: equal for equal labels, settings and seed.
+        The SHA-256 of the CSV; equal labels, settings and seed give equal hashes.
     """
     width = max(6, len(str(len(labels))))
     names = np.char.add("g", np.char.zfill((groups + 1).astype(str), width))
@@ -47,16 +47,16 @@ def write_splits(output: Path, labels: pd.DataFrame, groups: np.ndarray, column:
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write a CSV with the same bytes on every system, atomically."""
+    """Write a CSV atomically, with identical bytes on all platforms."""
     with atomic_path(path) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
 
 
 def balance_table(labels: pd.DataFrame, groups: np.ndarray, column: str, parts: np.ndarray) -> str:
-    """Clips, reals, fakes, groups and types of each part as aligned text.
+    """Return clips, reals, fakes, groups and types of each part as aligned text.
 
-    For folds a last column counts the clips that are purged when the fold is tested: they are in other folds, but belong to a
-    group of the tested one (only leave-one-out has any).
+    For folds, the last column counts clips excluded from training when this fold is tested, because their group also occurs in
+    the test fold. Only leave-one-out has such clips.
     """
     rows = []
     for part in in_order(parts):
@@ -78,25 +78,25 @@ def balance_table(labels: pd.DataFrame, groups: np.ndarray, column: str, parts: 
 
 
 def in_order(parts: np.ndarray) -> list:
-    """Return the distinct parts in order: train, val, test, then others ascending."""
+    """Return the distinct parts: train, val, test, then others in ascending order."""
     found = sorted(set(parts.tolist()))
     return sorted(found, key=lambda part: SPLIT_NAMES.index(part) if part in SPLIT_NAMES else len(SPLIT_NAMES))
 
 
 def read_folds(path: str | Path, column: str = "fold") -> pd.DataFrame:
-    """Read a published fold file: its fold (text) and group columns, indexed by `video_name`.
+    """Read a fold file, indexed by `video_name`, with fold (text) and group columns.
 
     Raises:
-        UsageError: absent, without the fold column, with an empty fold, or altered since its hash was written beside it.
+        UsageError: the file is missing, lacks the fold column, has an empty fold, or does not match its hash file.
     """
     path = existing_file(path, "fold file")
     table = read_table(path)
     if column not in table:
-        raise UsageError(f"{path} has no column {column!r}; there are {', '.join(table.columns)}")
+        raise UsageError(f"{path} has no column {column!r}; available columns: {', '.join(table.columns)}")
     empty = table[column].str.strip() == ""
     if empty.any():
         raise UsageError(f"{path}: {table.loc[empty, 'video_name'].iloc[0]!r} has no {column}")
     published = path.with_name(f"{path.name}.sha256")
     if published.is_file() and published.read_text(encoding="utf-8").split()[:1] != [file_sha256(path)]:
-        raise UsageError(f"{path} is not the file that {published.name} was written for; its hash differs")
+        raise UsageError(f"{path} does not match its hash in {published.name}; the file was changed")
     return table.set_index("video_name")

@@ -1,9 +1,9 @@
-"""Degradations that clips meet between camera and viewer: filters, re-encodes and re-muxes, five severities each.
+"""Degradations as they occur between camera and viewer: filters, re-encoding and remuxing, at five severities each.
 
-- `frame_filters`, `audio_filters`: pure functions on frames and waveforms, fit for augmentation too;
-- `families`: the one table of families with their parameter per severity;
-- `apply`: from a clip to its degraded file, through libav;
-- `streams`: writing a file whose streams are partly new, partly copied packet by packet.
+- `frame_filters`, `audio_filters`: pure functions on frames and waveforms;
+- `families`: the table of families with their parameter per severity;
+- `apply`: write the degraded file of a clip with libav;
+- `streams`: write a file from new streams and streams copied packet by packet.
 """
 
 from dataset.degradations.apply import degrade_clip

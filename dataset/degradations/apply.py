@@ -1,4 +1,4 @@
-"""From a clip to its degraded file: the changed stream encoded anew, the other one copied packet by packet."""
+"""Write the degraded file of a clip: the changed stream is re-encoded, the other is copied packet by packet."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from utils.media.errors import MediaError
 from utils.media.streams import open_clip
 from utils.media.writer import write_clip
 
-# SVT-AV1 greets on standard error, once per clip, unless its own variable asks for errors only.
+# SVT-AV1 prints a banner to standard error for each clip unless this variable limits it to errors.
 os.environ.setdefault("SVT_LOG", "1")
 
 NOT_DEGRADED = "not_degraded"
-"""Reason code of a clip whose degraded file could not be made, though the clip itself can be read."""
+"""Reason code for a readable clip whose degraded file could not be written."""
 
 UNKNOWN_FPS = 25.0
 EXACT = int(Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND)
@@ -36,10 +36,10 @@ OTHER_MEDIA = (Container(".mkv"), MP4)
 
 
 class _TrueColours(ClipStream):
-    """A clip's frames by libswscale's exact conversion.
+    """Decoded frames, converted to RGB by libswscale's exact conversion.
 
-    The quick one, by which features are defined, darkens 4:2:0 pictures by a grey level. A degraded clip is decoded once more
-    than its original: the exact one here leaves both equally dark.
+    The fast conversion used for features darkens 4:2:0 frames by one grey level. A degraded clip is decoded twice, its original
+    once. The exact conversion here keeps the brightness of both equal.
     """
 
     def _pixels(self, frame: av.VideoFrame, reformatter: VideoReformatter) -> np.ndarray | None:
@@ -53,7 +53,7 @@ class _TrueColours(ClipStream):
 
 @dataclass(frozen=True)
 class _Sound:
-    """A waveform (S,) float32 that is to be encoded at its rate."""
+    """A waveform (S,) float32 to encode at its sample rate."""
 
     waveform: np.ndarray
     rate_hz: int
@@ -61,22 +61,22 @@ class _Sound:
 
 
 def degrade_clip(source: Path, output: Path, degradation: Degradation, *, seed: int = 0) -> Path:
-    """Write the degraded twin of a clip.
+    """Write a degraded copy of a clip.
 
-    The stream that the degradation does not touch is copied: its packets, and what a decoder makes of them, stay as they were.
-    New frames come at the clip's mean rate; new sound has one channel. Both begin when the old ones began.
+    A stream that the degradation does not change is copied packet by packet, so it decodes to the same frames or samples. New
+    frames have the clip's mean frame rate, new audio has one channel. Both keep the start times of the original streams.
 
     Args:
-        source: any clip that libav reads.
-        output: where to write; the suffix is replaced by the container's.
-        degradation: what to do.
-        seed: of the random numbers of noise, reverberation and lost blocks. One seed gives the same pattern at each severity.
+        source: any clip that libav can read.
+        output: path to write, without a suffix; the container's suffix is appended.
+        degradation: family and severity.
+        seed: seed of noise, reverberation and lost blocks. The same seed gives the same pattern at each severity.
 
     Returns:
-        The file written.
+        Path of the written file.
 
     Raises:
-        MediaError: `missing_file` or `unreadable`; `not_degraded` where no encoder or container takes the clip.
+        MediaError: `missing_file` or `unreadable`; `not_degraded` if no encoder or container accepts the clip.
         OSError: the disk is full, or the output cannot be written.
     """
     change = degradation.change
@@ -103,13 +103,13 @@ def degrade_clip(source: Path, output: Path, degradation: Degradation, *, seed: 
 
 
 def _own_kind(source: Path) -> tuple[Container, ...]:
-    """Containers of the clip's own kind first: only they keep what is cut off a copied stream's start to the sample."""
+    """Return candidate containers, the clip's own kind first: only it keeps sample-exact trims of copied streams."""
     with open_clip(source) as container:
         return ISO_MEDIA if "mp4" in container.format.name else OTHER_MEDIA
 
 
 def _encoded_pictures(source: Path, output: Path, change: Change, seed: int, scratch: list[Path]) -> Track:
-    """Encode the changed frames to a separate file. A clip without frames is returned unchanged."""
+    """Encode the changed frames to a separate file. For a clip without frames, return the clip itself."""
     assert change.video is not None
     stream = _TrueColours(source, audio=False)
     frames = _changed_frames(stream, change, np.random.default_rng(seed))
@@ -118,7 +118,7 @@ def _encoded_pictures(source: Path, output: Path, change: Change, seed: int, scr
         return Track(source, "video")
     path = output.with_name(f"{output.name}.pictures{MP4.suffix}")
     scratch.append(path)
-    # Half-size colour planes need even sides; copying is needed since a frame is a view of the decoder's memory.
+    # 4:2:0 needs even sides. Copy the first frame: it is a view of the decoder's memory, which is reused.
     even = first.shape[0] % 2 == 0 and first.shape[1] % 2 == 0
     try:
         with refusals_of(MP4):
@@ -132,7 +132,9 @@ def _encoded_pictures(source: Path, output: Path, change: Change, seed: int, scr
                 pix_fmt="yuv420p" if even else "yuv444p",
             )
     except ContainerRefusedError as refusal:
-        raise MediaError(NOT_DEGRADED, f"{source}: {change.video.codec} does not take the frames ({refusal})") from None
+        raise MediaError(
+            NOT_DEGRADED, f"{source}: {change.video.codec} does not accept the frames ({refusal})"
+        ) from None
     return Track(path, "video", start_s(source, "video"))
 
 
@@ -144,7 +146,7 @@ def _changed_frames(stream: ClipStream, change: Change, rng: np.random.Generator
 
 
 def _changed_sound(source: Path, change: Change, seed: int) -> _Sound | None:
-    """Return the changed waveform at a rate that the encoder supports, or `None` for a clip without audio."""
+    """Return the changed waveform at a rate that the encoder accepts; `None` for a clip without audio."""
     assert change.audio is not None
     stream = ClipStream(source, video=False)
     waveform, rate_hz = whole_waveform([item for item in stream if not isinstance(item, np.ndarray)])
@@ -159,7 +161,7 @@ def _changed_sound(source: Path, change: Change, seed: int) -> _Sound | None:
 
 
 def encoder_rate_hz(codec: str, rate_hz: int) -> int:
-    """Return the sample rate to encode at: `rate_hz` if supported, else the next higher rate, else the highest."""
+    """Return `rate_hz` if the encoder supports it, else the next higher supported rate, else its highest rate."""
     rates = av.codec.Codec(codec, "w").audio_rates
     if not rates or rate_hz in rates:
         return rate_hz
@@ -167,7 +169,7 @@ def encoder_rate_hz(codec: str, rate_hz: int) -> int:
 
 
 def _sound_track(source: Path, sound: _Sound | None, output: Path, container: Container, scratch: list[Path]) -> Track:
-    """Return the audio to write: the clip's own packets, or the new waveform encoded for the final container."""
+    """Return the audio track to write: the clip's own, or the new waveform encoded to a file of the final format."""
     if sound is None:
         return Track(source, "audio")
     path = output.with_name(f"{output.name}.sound{container.suffix}")

@@ -1,7 +1,7 @@
-"""Filters of waveforms. Each takes a waveform, its rate, a level and a generator, and returns a new waveform.
+"""Filters for waveforms. Each takes a waveform, its sample rate, a level and a random generator and returns a new waveform.
 
-Waveforms are (S,) float32 in about [-1, 1]; length and rate stay. Only `add_noise` and `reverb` use the generator. A result
-that would leave [-1, 1] is scaled down as a whole, since clipping would be a second degradation.
+Waveforms are (S,) float32, nominally in [-1, 1]; length and rate stay the same. Only `add_noise` and `reverb` use the
+generator. A result that exceeds [-1, 1] is scaled down as a whole, because clipping would be a second degradation.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ DIRECT_TO_REVERBERANT_DB = 3.0
 
 
 def add_noise(waveform: np.ndarray, rate_hz: int, snr_db: float, rng: np.random.Generator) -> np.ndarray:
-    """Add white Gaussian noise at `snr_db` decibels below the power of this very waveform; a silent one stays."""
+    """Add white Gaussian noise `snr_db` below the power of the waveform. Silence stays unchanged."""
     noise = rng.standard_normal(len(waveform), dtype=np.float32)
     noise *= np.float32(_rms(waveform) / max(_rms(noise), 1e-12) * 10 ** (-snr_db / 20))
     return _within_full_scale(waveform + noise)
 
 
 def reverb(waveform: np.ndarray, rate_hz: int, rt60_s: float, rng: np.random.Generator) -> np.ndarray:
-    """Add a room: white noise that decays by 60 dB in `rt60_s`, after 5 ms, 3 dB below the direct sound.
+    """Add a reverberation tail: white noise 5 ms after and 3 dB below the direct sound, decaying by 60 dB in `rt60_s`.
 
-    The direct sound stays where it was, the level (RMS) too; the tail beyond the end is cut.
+    The direct sound keeps its position and the waveform its RMS. The tail beyond the end is cut off.
     """
     lag = round(TAIL_LAG_S * rate_hz)
     times_s = np.arange(max(round(rt60_s * rate_hz), 1)) / rate_hz
@@ -58,9 +58,9 @@ def volume(waveform: np.ndarray, rate_hz: int, gain_db: float, rng: np.random.Ge
 def telephone(
     waveform: np.ndarray, rate_hz: int, band_hz: tuple[float, float], rng: np.random.Generator | None = None
 ) -> np.ndarray:
-    """Send through a telephone line: 8 kHz, a fourth-order Butterworth band `(low, high)`, 8 bits of mu-law (ITU-T G.711).
+    """Simulate a telephone line: 8 kHz, fourth-order Butterworth band-pass `(low, high)`, 8-bit mu-law (ITU-T G.711).
 
-    The result is back at `rate_hz` with nothing above 4 kHz.
+    The result is resampled to `rate_hz` and has no content above 4 kHz.
     """
     if not len(waveform):
         return waveform
@@ -72,9 +72,9 @@ def telephone(
 
 
 def delay(waveform: np.ndarray, rate_hz: int, late_ms: float, rng: np.random.Generator | None = None) -> np.ndarray:
-    """Let the sound come `late_ms` late against the pictures, or early where negative; the length stays.
+    """Delay the audio by `late_ms` (negative: advance it) and keep the length.
 
-    The gap is filled with the neighbouring sound mirrored in time: silence there would be a mark that no real clip carries.
+    The gap is filled by time-reversed neighbouring audio, because a silent gap would be an artificial cue.
     """
     shift = round(late_ms * rate_hz / 1000)
     if not len(waveform):
@@ -85,7 +85,7 @@ def delay(waveform: np.ndarray, rate_hz: int, late_ms: float, rng: np.random.Gen
 
 
 def _mu_law(waveform: np.ndarray) -> np.ndarray:
-    """Quantise to 8 bits on the continuous mu-law curve and expand again."""
+    """Quantise to 8 bits on the continuous mu-law curve and expand."""
     limited = np.clip(waveform, -1.0, 1.0)
     compressed = np.sign(limited) * np.log1p(MU * np.abs(limited)) / np.log1p(MU)
     levels = np.round(compressed * 127.0) / 127.0

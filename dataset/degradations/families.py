@@ -1,4 +1,4 @@
-"""The table of degradations: each family's parameter at its five severities, and what a level changes in a clip."""
+"""The table of degradation families: the parameter at each severity and the change that it makes to a clip."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 SEVERITIES = (1, 2, 3, 4, 5)
 
 FILTERS_VERSION = 1
-"""Raised whenever a filter comes to do something else at the same level, so that scores kept from before are not used."""
+"""Increase this when a filter changes its output at the same level. It invalidates cached scores."""
 
 FrameFilter = Callable[[np.ndarray, Any, np.random.Generator], np.ndarray]
 SoundFilter = Callable[[np.ndarray, int, Any, np.random.Generator], np.ndarray]
@@ -27,12 +27,12 @@ SoundFilter = Callable[[np.ndarray, int, Any, np.random.Generator], np.ndarray]
 
 @dataclass(frozen=True)
 class Encoding:
-    """How libav encodes a stream.
+    """Encoder settings of a stream.
 
     Attributes:
         codec: encoder name.
         options: private options of the encoder.
-        bit_rate: bit/s; `None` leaves it to the options.
+        bit_rate: bit/s; `None` if the options determine it.
     """
 
     codec: str
@@ -42,13 +42,13 @@ class Encoding:
 
 @dataclass(frozen=True)
 class Container:
-    """A file format to write.
+    """An output file format.
 
     Attributes:
-        suffix: the file name's suffix, by which libav picks the format.
+        suffix: file name suffix; libav derives the format from it.
         options: options of the format.
-        codecs: codecs that players expect in it; `None` leaves the choice to libav. (MPEG-TS takes any codec without complaint
-            and loses it.)
+        codecs: codecs that players support in this format; `None` accepts whatever libav accepts. (MPEG-TS accepts
+            codecs that it cannot represent and silently loses them.)
     """
 
     suffix: str
@@ -57,23 +57,23 @@ class Container:
 
 
 VISUALLY_LOSSLESS = Encoding("libx264", {"preset": "ultrafast", "crf": "10"})
-"""Carries filtered frames: about 43 dB PSNR on talking heads, most of the loss being the half-size colour planes."""
+"""Encoding of filtered frames: about 43 dB PSNR on talking heads; most of the loss comes from chroma subsampling."""
 
 LOSSLESS = Encoding("flac")
-"""Carries filtered sound, at 16 bits."""
+"""Encoding of filtered audio, at 16 bits."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """What becomes of a clip; what is `None` everywhere is an untouched stream, copied packet by packet.
+    """The change to a clip. A stream without a new encoding is copied packet by packet.
 
     Attributes:
-        frames: changes each frame.
-        frame_rate: factor on the frame rate.
-        video: how the frames are encoded anew; `None` copies the video packets.
-        sound: changes the waveform, the mean of the channels.
-        audio: how the sound is encoded anew; `None` copies the audio packets.
-        containers: formats to write, the first that takes the streams; `None` is the clip's own kind.
+        frames: function that changes each frame.
+        frame_rate: factor by which the frame rate changes.
+        video: encoding of the new frames; `None` copies the video packets.
+        sound: function that changes the mono waveform.
+        audio: encoding of the new audio; `None` copies the audio packets.
+        containers: output formats in order of preference; `None` means the clip's own format.
     """
 
     frames: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None = None
@@ -85,7 +85,7 @@ class Change:
 
     @property
     def is_identity(self) -> bool:
-        """Whether the clip's own file serves."""
+        """Whether the clip remains unchanged, so that its own file can be used."""
         return self.video is None and self.audio is None and self.containers is None
 
 
@@ -94,12 +94,12 @@ class Family:
     """One kind of degradation.
 
     Attributes:
-        name: what tables and the command line call it.
-        kind: `video`, `audio` or `container`: which stream it touches.
-        parameter: what a level is, with its unit.
-        levels: the parameter at severities 1, 2, ...; empty for a baseline, which has severity 0 only.
-        change: what a level changes in a clip.
-        baseline: the family whose AUC it should be compared with besides `none`, since it includes that one's loss.
+        name: name in tables and on the command line.
+        kind: `video`, `audio` or `container`: the part of the clip that changes.
+        parameter: meaning of a level, with its unit.
+        levels: parameter values at severities 1, 2, ...; empty for a baseline, which has severity 0 only.
+        change: maps a level to the change of a clip.
+        baseline: family whose AUC it should be compared with in addition to `none`, because it includes that family's loss.
     """
 
     name: str
@@ -111,7 +111,7 @@ class Family:
 
     @property
     def severities(self) -> tuple[int, ...]:
-        """1, 2, ... in order of strength; (0,) for a baseline."""
+        """Severities from weakest to strongest: 1, 2, ...; (0,) for a baseline."""
         return tuple(range(1, len(self.levels) + 1)) or (0,)
 
 
@@ -124,28 +124,28 @@ class Degradation:
 
     @property
     def level(self) -> Any:
-        """The family's parameter here; `None` for a baseline."""
+        """The family's parameter at this severity; `None` for a baseline."""
         return self.family.levels[self.severity - 1] if self.severity else None
 
     @property
     def change(self) -> Change:
-        """What it changes in a clip."""
+        """The change to a clip."""
         return self.family.change(self.level)
 
     @property
     def encoders(self) -> tuple[str, ...]:
-        """Names of the libav encoders that it needs."""
+        """Names of the required libav encoders."""
         return tuple(encoding.codec for encoding in (self.change.video, self.change.audio) if encoding is not None)
 
     @property
     def identity(self) -> str:
-        """Everything that decides the degraded file, as text: two of one identity do the same to a clip."""
+        """Text of everything that determines the degraded file. Degradations with equal identities have equal output."""
         change = self.change
         parts = (self.level, change.frame_rate, change.video, change.audio, change.containers, FILTERS_VERSION)
         return f"{self.family.name} {parts!r}"
 
     def __str__(self) -> str:
-        """For example `blur-3`."""
+        """Return family and severity, for example `blur-3`."""
         return f"{self.family.name}-{self.severity}"
 
 
@@ -180,7 +180,7 @@ def _remuxed(name: str) -> Change:
     return Change(containers=(CONTAINERS[name], MATROSKA))
 
 
-# One thread each, since many clips are encoded side by side; of the presets, the slowest that is about as fast as H.264.
+# One thread per encoder, because clips are encoded in parallel. Slowest presets that are about as fast as H.264.
 SVT_AV1 = {"preset": "10", "svtav1-params": "lp=1"}
 VP9 = {"b": "0", "deadline": "realtime", "cpu-used": "5"}
 _RATES = "bit rate, kbit/s, one channel"
@@ -224,14 +224,14 @@ FAMILIES: dict[str, Family] = {family.name: family for family in (
     Family("offset", "audio", "audio late by, ms", (40, 80, 120, 200, 400), _filtered_sound(audio_filters.delay), _IN_FLAC),
 )}
 # fmt: on
-"""Every family by name, in the order of the tables. See docs/ROBUSTNESS.md for how the levels were chosen."""
+"""All families by name, in table order. docs/ROBUSTNESS.md explains the choice of levels."""
 
 
 def find_family(name: str) -> Family:
-    """Look a family up.
+    """Return a family by name.
 
     Raises:
-        UsageError: for an unknown name; it offers the nearest one and lists all.
+        UsageError: for an unknown name; the message suggests the nearest name and lists all.
     """
     if name not in FAMILIES:
         near = difflib.get_close_matches(name, FAMILIES, n=1)
@@ -241,18 +241,18 @@ def find_family(name: str) -> Family:
 
 
 def plan(names: list[str] | None, severities: list[int]) -> list[Degradation]:
-    """List the degradations of a run: the baselines that the families need, then each family at each severity.
+    """Return the degradations of a run: the required baselines first, then each family at the given severities.
 
     Args:
-        names: families; `None` or empty means all that this build of libav can encode.
-        severities: which of 1 to 5; baselines are always at 0.
+        names: family names; `None` or empty selects all that this build of libav can encode.
+        severities: severities from 1 to 5; baselines always have severity 0.
 
     Raises:
-        UsageError: an unknown family or severity, or a named family whose encoder is not in this build of libav.
+        UsageError: an unknown family or severity, or a requested family whose encoder is missing from this build of libav.
     """
     chosen = [find_family(name) for name in dict.fromkeys(names or FAMILIES)]
     if wrong := sorted(set(severities) - set(SEVERITIES)):
-        raise UsageError(f"severity {wrong[0]}: expected 1 to 5; the clips as they are (0) are always scored")
+        raise UsageError(f"severity {wrong[0]}: expected 1 to 5; the unchanged clips (0) are always scored")
     needed = {"none"} | {family.baseline for family in chosen} | {family.name for family in chosen}
     cells = [
         Degradation(family, severity)
@@ -265,12 +265,12 @@ def plan(names: list[str] | None, severities: list[int]) -> list[Degradation]:
         sentence = ", ".join(f"{family} ({encoder})" for family, encoder in lacking.items())
         if names:
             raise UsageError(f"this build of libav has no encoder for {sentence}")
-        log.warning("left out, since this build of libav has no encoder for it: %s", sentence)
+        log.warning("skipped because this build of libav has no encoder: %s", sentence)
     return [cell for cell in cells if cell.family.name not in lacking]
 
 
 def can_encode(codec: str) -> bool:
-    """Whether this build of libav has the encoder."""
+    """Return whether this build of libav has the encoder."""
     try:
         av.codec.Codec(codec, "w")
     except ValueError:

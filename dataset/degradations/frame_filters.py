@@ -1,8 +1,7 @@
-"""Filters of RGB frames. Each takes a frame, a level and a generator and returns a new frame.
+"""Filters for RGB frames. Each takes a frame, a level and a random generator and returns a new frame.
 
-Frames are (H, W, 3) uint8 RGB; the size stays unless the function says otherwise. Lengths are shares of the frame's shorter
-side, so that a level means the same for a thumbnail and for a cinema film. Only `noise` and `block_drop` use the
-generator.
+Frames are (H, W, 3) uint8 RGB and keep their size unless stated otherwise. Lengths are fractions of the shorter side, so a
+level has the same effect at every resolution. Only `noise` and `block_drop` use the generator.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ REC_601_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def down_up(frame: np.ndarray, factor: float, rng: np.random.Generator | None = None) -> np.ndarray:
-    """Shrink by `factor` (mean of areas) and enlarge again (bicubic)."""
+    """Downscale by `factor` (area average) and upscale to the original size (bicubic)."""
     height, width = frame.shape[:2]
     small = (max(round(width / factor), 1), max(round(height / factor), 1))
     shrunk = cv2.resize(frame, small, interpolation=cv2.INTER_AREA)
@@ -27,33 +26,33 @@ def down_up(frame: np.ndarray, factor: float, rng: np.random.Generator | None = 
 
 
 def blur(frame: np.ndarray, share: float, rng: np.random.Generator | None = None) -> np.ndarray:
-    """Gaussian blur whose standard deviation is `share` of the shorter side."""
+    """Apply a Gaussian blur with a standard deviation of `share` times the shorter side."""
     return cv2.GaussianBlur(frame, (0, 0), share * min(frame.shape[:2]))
 
 
 def noise(frame: np.ndarray, deviation: float, rng: np.random.Generator) -> np.ndarray:
-    """White Gaussian noise of `deviation` grey levels, independent in each channel and frame; clipped to 0..255."""
+    """Add white Gaussian noise of `deviation` grey levels, independent per channel and frame; clip to 0..255."""
     return cv2.add(frame, np.float32(deviation) * rng.standard_normal(frame.shape, dtype=np.float32), dtype=cv2.CV_8U)
 
 
 def brightness(frame: np.ndarray, offset: float, rng: np.random.Generator | None = None) -> np.ndarray:
-    """Add `offset` grey levels; clipped to 0..255."""
+    """Add `offset` grey levels; clip to 0..255."""
     return _through_table(frame, np.arange(256) + offset)
 
 
 def contrast(frame: np.ndarray, factor: float, rng: np.random.Generator | None = None) -> np.ndarray:
-    """Scale the distance from mid-grey by `factor`; clipped to 0..255."""
+    """Scale the distance from mid-grey by `factor`; clip to 0..255."""
     return _through_table(frame, MID_GREY + factor * (np.arange(256) - MID_GREY))
 
 
 def saturation(frame: np.ndarray, factor: float, rng: np.random.Generator | None = None) -> np.ndarray:
-    """Scale the distance from the pixel's grey (Rec. 601 luma) by `factor`; 0 leaves a grey picture."""
+    """Scale the distance from the pixel's luma (Rec. 601) by `factor`; 0 gives a grey image."""
     towards_grey = np.float32(1 - factor) * REC_601_LUMA[None, :] + np.float32(factor) * np.eye(3, dtype=np.float32)
     return cv2.transform(frame, towards_grey)
 
 
 def block_drop(frame: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
-    """Turn a `share` of square blocks mid-grey, elsewhere in each frame: lost blocks without concealment."""
+    """Set a random `share` of square blocks to mid-grey, as lost blocks without concealment. Blocks differ per frame."""
     height, width = frame.shape[:2]
     side = max(min(height, width) // BLOCKS_PER_SIDE, 1)
     rows, columns = -(-height // side), -(-width // side)
@@ -66,21 +65,20 @@ def block_drop(frame: np.ndarray, share: float, rng: np.random.Generator) -> np.
 
 
 def crop(frame: np.ndarray, keep: float, rng: np.random.Generator | None = None) -> np.ndarray:
-    """Keep the middle of the frame, `keep` of each side rounded down to an even number: a smaller frame."""
+    """Crop to the centre: keep the fraction `keep` of each side, rounded down to an even number of pixels."""
     height, width = (_even(keep * side, side) for side in frame.shape[:2])
     top, left = (frame.shape[0] - height) // 2, (frame.shape[1] - width) // 2
     return frame[top : top + height, left : left + width]
 
 
 def change_frame_rate(frames: Iterable[np.ndarray], factor: float) -> Iterator[np.ndarray]:
-    """Resample a stream of frames to `factor` times its rate: each new frame is the one on show at its time.
+    """Resample a stream of frames to `factor` times its rate by dropping or repeating frames.
 
-    T frames become ceil(T * factor); the duration stays. No frame is held back: for a factor below 1 frames are left out,
-    above 1 they are repeated.
+    T frames become ceil(T * factor); the duration stays the same. Each output frame is the input frame displayed at that time.
     """
     n_out = 0
     for index, frame in enumerate(frames):
-        # The new frame n is due at n / factor in units of old frames, while frame `index` is on show until index + 1.
+        # In units of input frames, output frame n is due at n / factor, and frame `index` is displayed until index + 1.
         while n_out < (index + 1) * factor - 1e-9:
             yield frame
             n_out += 1
@@ -91,5 +89,5 @@ def _through_table(frame: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def _even(wanted: float, side: int) -> int:
-    """Return the largest even number up to `wanted`, limited by the encoders' minimum and by the side."""
+    """Return the largest even number up to `wanted`, at least the minimum that encoders accept and at most `side`."""
     return min(max(int(wanted) // 2 * 2, SMALLEST_SIDE_PX), side)

@@ -1,4 +1,4 @@
-"""Write a clip whose streams are copied, packet by packet, from other files."""
+"""Write a clip by copying streams packet by packet from other files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, err
 
 
 class ContainerRefusedError(Exception):
-    """A container does not take a stream's codec, rate or shape."""
+    """The container does not accept a stream's codec, rate or shape."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Track:
     """One stream of a file.
 
     Attributes:
-        path: the file.
-        kind: `video` or `audio`; the file's main stream of this kind is meant.
-        start_s: when the stream should begin; `None` leaves its times as they are.
+        path: file that contains the stream.
+        kind: `video` or `audio`; selects the file's main stream of this kind.
+        start_s: new start time of the stream; `None` keeps its timestamps.
     """
 
     path: Path
@@ -39,12 +39,13 @@ class Track:
 
 
 def main_stream(container: av.container.InputContainer, kind: str) -> av.stream.Stream | None:
-    """Return the stream that the decoder reads, or `None`. Cover pictures and second audio tracks are ignored."""
-    return video_stream(container) if kind == "video" else audio_stream(container)
+    """Return the stream that the decoder reads, never a cover image or a secondary track; `None` if there is none."""
+    stream = video_stream(container) if kind == "video" else container.streams.best("audio")
+    return stream if stream is not None and stream.codec_context is not None else None
 
 
 def start_s(path: Path, kind: str) -> float:
-    """When the main stream of this kind begins, in seconds; 0 where the file does not say, or has no such stream."""
+    """Return the start time of the main stream of this kind in seconds; 0 if it is unknown or there is no such stream."""
     with open_clip(path) as container:
         stream = main_stream(container, kind)
         if stream is None or stream.start_time is None or stream.time_base is None:
@@ -53,18 +54,18 @@ def start_s(path: Path, kind: str) -> float:
 
 
 def multiplex(output: Path, tracks: Sequence[Track], container: Container) -> None:
-    """Copy streams into a new file without decoding them; a track whose file has no such stream adds nothing.
+    """Copy streams into a new file without decoding them. Tracks without a stream are skipped.
 
-    A source that ends early or is damaged is copied as far as it can be read, as the decoder reads it.
+    A truncated or damaged source is copied up to the first unreadable packet.
 
     Args:
-        output: the file to write, overwritten where it exists.
-        tracks: the streams, at most one of each kind.
-        container: the format.
+        output: file to write; an existing file is overwritten.
+        tracks: streams to copy, at most one of each kind.
+        container: output format.
 
     Raises:
-        MediaError: a file cannot be opened, or none has its stream (`unreadable`).
-        ContainerRefusedError: the container does not take these streams.
+        MediaError: a file cannot be opened, or no track has a stream (`unreadable`).
+        ContainerRefusedError: the container does not accept these streams.
         OSError: the disk is full, or the output cannot be written.
     """
     with ExitStack() as stack:
@@ -75,11 +76,11 @@ def multiplex(output: Path, tracks: Sequence[Track], container: Container) -> No
             if stream is not None:
                 found.append((source, track, stream))
         if not found:
-            raise MediaError("unreadable", f"neither frames nor sound in {tracks[0].path if tracks else output}")
+            raise MediaError("unreadable", f"neither video nor audio in {tracks[0].path if tracks else output}")
         for _, _, stream in found:
             codec = stream.codec_context.codec.canonical_name
             if container.codecs is not None and codec not in container.codecs:
-                raise ContainerRefusedError(f"{container.suffix} is not for {codec}")
+                raise ContainerRefusedError(f"{container.suffix} does not support {codec}")
         with refusals_of(container), av.open(str(output), "w", options=container.options) as target:
             packets = [
                 _packets(source, track, stream, target.add_stream_from_template(stream, opaque=True))
@@ -91,14 +92,14 @@ def multiplex(output: Path, tracks: Sequence[Track], container: Container) -> No
 
 @contextmanager
 def refusals_of(container: Container) -> Iterator[None]:
-    """Tell a format that does not take a stream (`ContainerRefusedError`) from a disk that does (`OSError`)."""
+    """Convert libav errors: `OSError` for disk errors, `ContainerRefusedError` for streams that the format rejects."""
     try:
         yield
     except (av.error.FFmpegError, ValueError) as error:
         number = getattr(error, "errno", None)
         if number in DISK_ERRORS:
             raise OSError(number, str(error)) from error
-        raise ContainerRefusedError(f"{container.suffix} does not take the streams ({error})") from error
+        raise ContainerRefusedError(f"{container.suffix} does not accept the streams ({error})") from error
 
 
 def _packets(

@@ -1,6 +1,6 @@
-"""The embedded demo set: talking heads made by program, and forgeries of them, written as real H.264/AAC clips.
+"""The embedded demo set: synthetic talking heads and forgeries of them, written as H.264/AAC clips.
 
-Everything is drawn from one seed and nothing is downloaded. `plan` decides what a set holds; `identity`, `speech`,
-`canvas`, `face`, `performance` and `render` make what a camera and a microphone would have caught; `forge` and
-`resynthesis` falsify it; `delivery` adds noise and encodes once, alike for both classes; `build` writes the data root.
+All content is generated from one seed; nothing is downloaded. `plan` chooses the clips. `identity`, `speech`,
+`canvas`, `head`, `performance` and `render` generate the raw frames and audio. `forge` and `resynthesis` create the fakes.
+`delivery` adds noise and encodes each clip once, with the same settings for both classes. `build` writes the data root.
 """

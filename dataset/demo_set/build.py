@@ -1,4 +1,4 @@
-"""Build a demo set on disk: render, forge, encode, label; resumable and atomic."""
+"""Render, forge, encode and label the clips of a demo set. An interrupted build can be resumed."""
 
 from __future__ import annotations
 
@@ -34,26 +34,26 @@ _FORGE_STREAM, _DELIVERY_STREAM = 2_000_003, 3_000_017
 
 
 def build_demo_set(output: Path, settings: DemoSettings, workers: int = 1, progress: bool = True) -> bool:
-    """Make a demo set in ``output``, or keep the one that is there.
+    """Build a demo set in ``output`` unless it is already complete.
 
-    The same settings give the same frames and samples before encoding, and on one machine (same libraries, same CPU)
-    the same bytes, whatever the number of workers. A run that was interrupted goes on where it stopped.
+    The same settings give the same frames and samples before encoding. With the same libraries and CPU they also give
+    the same bytes, for any number of workers. An interrupted run continues where it stopped.
 
     Args:
-        output: The data root; made if it is missing.
-        settings: What the set holds.
-        workers: Processes.
+        output: The data root, created if missing.
+        settings: Number of clips, seed, durations and frame sizes.
+        workers: Number of worker processes.
         progress: Show a progress bar on standard error.
 
     Returns:
-        True if anything was made, False if the set was complete already.
+        True if any clip was written, False if the set was already complete.
 
     Raises:
-        UsageError: ``output`` holds something else: foreign files, or a set with other settings.
+        UsageError: ``output`` contains unrelated files or a set with other settings.
         WorkError: A worker process died.
     """
     if workers < 1:
-        raise UsageError(f"the number of workers is at least 1, not {workers}")
+        raise UsageError(f"the number of workers must be at least 1, not {workers}")
     groups = plan_demo_set(settings)
     record = {"format_version": FORMAT_VERSION, **json.loads(json.dumps(asdict(settings)))}
     finished = _claim(output, record)
@@ -88,7 +88,7 @@ def film_group(
 
 
 def forged_span(settings: DemoSettings, group: GroupPlan, clip: ClipPlan) -> tuple[float, float] | None:
-    """Start and end in seconds of what a splice inserted; None for clips that are real or forged from end to end."""
+    """Return the start and end of a spliced span in seconds, or None for clips of any other type."""
     if clip.type != "splice":
         return None
     first, last = splice_frames(group.n_frames, _forge_rng(settings, clip))
@@ -96,7 +96,7 @@ def forged_span(settings: DemoSettings, group: GroupPlan, clip: ClipPlan) -> tup
 
 
 def label_table(settings: DemoSettings, groups: list[GroupPlan], split: str) -> str:
-    """Return the text of a split's label file. Rows are sorted by name; names do not reveal the class."""
+    """Return the text of a split's label file. Rows are sorted by clip name, so the order does not reveal the class."""
     rows = []
     for group in groups:
         for clip in group.clips if group.split == split else ():
@@ -111,7 +111,7 @@ def label_table(settings: DemoSettings, groups: list[GroupPlan], split: str) -> 
 
 
 def make_group(output: Path, settings: DemoSettings, group: GroupPlan) -> int:
-    """Write the clips of a group that are not there yet; returns how many the group has."""
+    """Write the missing clips of a group and return the number of clips in the group."""
     cv2.setNumThreads(1)
     for clip, footage in film_group(settings, group, _absent(output, group)):
         group_rng = np.random.default_rng([settings.seed, group.identity, _DELIVERY_STREAM])
@@ -142,14 +142,14 @@ def _run(jobs: list[tuple[Path, DemoSettings, GroupPlan]], workers: int) -> Iter
     if min(workers, len(jobs)) <= 1:
         yield from (make_group(*job) for job in jobs)
         return
-    # Spawned, not forked: a fork of a process that runs threads (OpenCV's, a test's) may hang.
+    # Use spawn: forking a process with running threads (from OpenCV, for example) can deadlock.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_interrupts_to_parent)
     try:
         for future in as_completed([pool.submit(make_group, *job) for job in jobs]):
             yield future.result()
     except BrokenProcessPool:
-        raise WorkError("a worker process was killed, perhaps for want of memory; run again to go on") from None
+        raise WorkError("a worker process was killed, perhaps for lack of memory; run again to continue") from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -159,7 +159,7 @@ def _leave_interrupts_to_parent() -> None:
 
 
 def _claim(output: Path, record: dict) -> bool:
-    """Check that ``output`` may be written to and mark it as ours; True if a finished set of these settings is there."""
+    """Claim ``output`` for this set; return True if it already contains a finished set with these settings."""
     if output.exists() and not output.is_dir():
         raise UsageError(f"the output is not a folder: {output}")
     for name in (MANIFEST, UNFINISHED):
@@ -168,7 +168,9 @@ def _claim(output: Path, record: dict) -> bool:
             return name == MANIFEST
     foreign = sorted(path.name for path in output.iterdir() if path.name not in _HARMLESS) if output.exists() else []
     if foreign:
-        raise UsageError(f"{output} holds files that are not a demo set's ({foreign[0]}, ...): choose another folder")
+        raise UsageError(
+            f"{output} contains files that do not belong to a demo set ({foreign[0]}, ...): choose another folder"
+        )
     write_text_atomic(output / UNFINISHED, json.dumps(record, indent=2) + "\n")
     return False
 
@@ -178,10 +180,10 @@ def _compare(path: Path, record: dict) -> None:
         found = json.loads(path.read_text(encoding="utf-8"))
         differing = [key for key in record if found.get(key) != record[key]]
     except (ValueError, AttributeError):
-        raise UsageError(f"{path} is not a demo set's record; choose another folder or delete this one") from None
+        raise UsageError(f"{path} is not a valid demo set record; choose another folder or delete this one") from None
     if differing:
         raise UsageError(
-            f"{path.parent} holds a demo set with another {' and '.join(differing)} "
+            f"{path.parent} contains a demo set with a different {' and '.join(differing)} "
             f"({', '.join(f'{found.get(key)} instead of {record[key]}' for key in differing)}): "
             "choose another folder or delete this one"
         )

@@ -1,4 +1,4 @@
-"""Drawing on a square canvas whose coordinates run from -0.5 to 0.5, origin in the middle, y down."""
+"""Drawing primitives on a square canvas. Coordinates run from -0.5 to 0.5, with the origin in the middle and y down."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ _LENS_FIRST = np.repeat([1.0, 0.0], 15)
 
 
 def fixed_point(points: np.ndarray) -> np.ndarray:
-    """Canvas coordinates (side 1, origin in the middle) as the fixed-point pixels that OpenCV draws with."""
+    """Convert canvas coordinates (side 1, origin in the middle) to OpenCV's fixed-point pixel coordinates."""
     return np.round(((points + 0.5) * CANVAS_PX - 0.5) * 2**SHIFT).astype(np.int32)
 
 
 def mask_of(points: np.ndarray) -> np.ndarray:
-    """Coverage in [0, 1] of a polygon given in canvas sides, (CANVAS_PX, CANVAS_PX)."""
+    """Return the coverage in [0, 1] of a polygon in canvas coordinates, (CANVAS_PX, CANVAS_PX)."""
     mask = np.zeros((CANVAS_PX, CANVAS_PX), np.uint8)
     cv2.fillPoly(mask, [fixed_point(points)], 255, cv2.LINE_AA, SHIFT)
     return mask / 255.0
 
 
 def soft(mask: np.ndarray, sigma_px: float) -> np.ndarray:
-    """Blur a mask."""
+    """Blur a mask with a Gaussian."""
     return cv2.GaussianBlur(mask, (0, 0), sigma_px)
 
 
 def spot(x: float, y: float, radius_x: float, radius_y: float) -> np.ndarray:
-    """Draw a soft elliptic spot with value 1 at its centre."""
+    """Return a Gaussian elliptical spot with a peak value of 1."""
     return np.exp(-(((X - x) / radius_x) ** 2) - ((Y - y) / radius_y) ** 2)
 
 
 def over(canvas: np.ndarray, coverage: np.ndarray, rgb: np.ndarray) -> np.ndarray:
-    """Lay a colour over a picture where coverage says so."""
+    """Blend a colour onto the canvas, weighted by coverage."""
     weight = coverage[..., None]
     return canvas * (1 - weight) + rgb * weight
 
 
 def opaque(**rgb: Iterable[float]) -> dict[str, tuple[int, int, int, int]]:
-    """Colours as OpenCV takes them, opaque."""
+    """Convert RGB triples to opaque RGBA tuples for OpenCV, clipped to [0, 255]."""
     colours = {}
     for name, triple in rgb.items():
         red, green, blue = (int(min(max(value, 0), 255)) for value in triple)
@@ -56,7 +56,7 @@ def opaque(**rgb: Iterable[float]) -> dict[str, tuple[int, int, int, int]]:
 def lens(
     x: float, y: float, half_width: float, tilt: float, first: float, second: float, bend: float = 0.0
 ) -> np.ndarray:
-    """Return the outline of the area between two arcs that meet at their ends, as (30, 2) fixed-point vertices.
+    """Return the area between two arcs that meet at their ends, as (30, 2) fixed-point vertices.
 
     The arcs bulge by ``first`` and ``second`` (positive: down); ``bend`` lowers both ends.
     """
@@ -78,7 +78,7 @@ def line(canvas: np.ndarray, points: np.ndarray, thickness_px: int, colour: tupl
 
 
 def disc(canvas: np.ndarray, x: float, y: float, radius: float, colour: tuple[int, int, int, int]) -> None:
-    """Fill a circle given in canvas sides."""
+    """Fill a circle given in canvas coordinates."""
     scale = CANVAS_PX * 2**SHIFT
     offset = scale / 2 - 2 ** (SHIFT - 1)
     centre = (round(x * scale + offset), round(y * scale + offset))

@@ -1,4 +1,7 @@
-"""From raw footage to a file: sensor and microphone noise, loudness, and one encoding, drawn alike for both classes."""
+"""Add sensor and microphone noise to raw footage, set its loudness and encode it once.
+
+All parameters are drawn from the same distributions for real and fake clips.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from utils.media.writer import write_clip
 
 @dataclass(frozen=True)
 class Delivery:
-    """How one clip was recorded and encoded."""
+    """Recording and encoding parameters of one clip."""
 
     sensor_noise: float
     chroma_noise: float
@@ -34,11 +37,11 @@ class Delivery:
 
 
 def draw_delivery(group_rng: np.random.Generator, clip_rng: np.random.Generator) -> Delivery:
-    """Draw one; the class plays no part.
+    """Draw the parameters of one clip, independently of its class.
 
-    What comes in few values (codec settings) is drawn once per group, so that a real clip and its fakes agree and no
-    value can fall to one class by chance; what is continuous is drawn per clip, so that the small differences in size
-    that a forged picture causes drown in it.
+    Discrete codec settings are drawn once per group. A real clip and its fakes therefore share them, and no setting can
+    correlate with the class by chance. Continuous parameters are drawn per clip. Their variation masks the small
+    differences in file size that a forgery causes.
     """
     return Delivery(
         sensor_noise=float(np.exp(clip_rng.uniform(np.log(0.8), np.log(3.5)))),
@@ -57,7 +60,7 @@ def draw_delivery(group_rng: np.random.Generator, clip_rng: np.random.Generator)
 
 
 def deliver(path: Path, footage: Footage, fps: int, delivery: Delivery, rng: np.random.Generator) -> None:
-    """Add the noise and encode once to H.264 and AAC."""
+    """Add noise to the footage and encode it once to H.264 and AAC."""
     waveform = record_sound(footage.samples, len(footage.frames) / fps, delivery, rng)
     write_clip(
         path,
@@ -73,10 +76,10 @@ def deliver(path: Path, footage: Footage, fps: int, delivery: Delivery, rng: np.
             "g": str(delivery.key_frame_interval),
             # A key frame at each detected cut would mark the spliced clips in the container.
             "sc_threshold": "0",
-            # With the macroblock tree x264's bytes differ from run to run.
+            # With the macroblock tree enabled, the output of x264 differs between runs.
             "mbtree": "0",
         },
-        # The default coder spends ten times as long on a gain that nobody hears in synthetic speech.
+        # The default coder takes ten times as long, with no audible gain on synthetic speech.
         audio_options={"aac_coder": "fast"},
     )
 
@@ -85,7 +88,7 @@ def record_frames(frames: list[np.ndarray], delivery: Delivery, rng: np.random.G
     """Yield the frames with lens blur and sensor noise, uint8 RGB."""
     height, width = frames[0].shape[:2]
     field = _noise_field(2 * height, 2 * width, delivery, rng)
-    # A window at random of one large field is as good as fresh noise to the eye and many times cheaper.
+    # Random windows of one large noise field look like fresh noise and are much cheaper.
     corners = rng.integers(0, (height, width), (len(frames), 2)).tolist()
     for frame, (top, left) in zip(frames, corners, strict=True):
         seen = cv2.GaussianBlur(frame, (3, 3), delivery.blur_px) if delivery.blur_px > 0.2 else frame
@@ -93,14 +96,14 @@ def record_frames(frames: list[np.ndarray], delivery: Delivery, rng: np.random.G
 
 
 def _noise_field(height: int, width: int, delivery: Delivery, rng: np.random.Generator) -> np.ndarray:
-    """Fine luminance noise and coarser colour noise, (height, width, 3) float32 in grey levels."""
+    """Return fine luminance noise plus coarser colour noise, (height, width, 3) float32 in grey levels."""
     luma = rng.standard_normal((height, width, 1), dtype=np.float32)
     chroma = cv2.resize(rng.standard_normal((height // 2, width // 2, 3), dtype=np.float32), (width, height))
     return np.float32(delivery.sensor_noise) * (luma + np.float32(delivery.chroma_noise) * chroma)
 
 
 def record_sound(samples: np.ndarray, duration_s: float, delivery: Delivery, rng: np.random.Generator) -> np.ndarray:
-    """Resample to the file's rate, set the loudness, add microphone noise, and match the duration of the video.
+    """Resample to the file's rate, add microphone noise and set the loudness. The result is exactly as long as the video.
 
     Returns:
         (S, channels) float32 with S = duration times rate.

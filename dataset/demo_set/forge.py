@@ -1,6 +1,6 @@
-"""The forgeries: each takes what was filmed (raw frames and samples) and returns what a forger would hand on.
+"""The forgery types. Each takes raw frames and samples and returns forged ones.
 
-All of them keep the number of frames and of samples, so length says nothing about the class.
+All of them preserve the number of frames and samples, so the length does not reveal the class.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CROSSFADE_S = 0.004
 
 @dataclass(frozen=True)
 class Shot:
-    """A window of a take: from ``start_s`` on, ``n_frames`` at ``fps``, square frames of ``size_px``."""
+    """A window of a take: ``n_frames`` square frames of ``size_px`` at ``fps``, starting at ``start_s``."""
 
     take: Take
     start_s: float
@@ -39,7 +39,7 @@ class Shot:
 
     @property
     def duration_s(self) -> float:
-        """Length of the clip."""
+        """Duration of the clip."""
         return self.n_frames / self.fps
 
     def film(self) -> Footage:
@@ -47,13 +47,13 @@ class Shot:
         return Footage(render(self.take, self.times_s, self.size_px), self.listen())
 
     def listen(self) -> np.ndarray:
-        """Synthesise the speech without background sound."""
+        """Synthesise the speech only."""
         return self.take.samples(self.start_s, self.duration_s)
 
 
 @dataclass(frozen=True)
 class Footage:
-    """Raw material before any noise or codec.
+    """Frames and samples before noise and encoding.
 
     Attributes:
         frames: T frames, each (H, W, 3) uint8 RGB.
@@ -66,11 +66,11 @@ class Footage:
 
 @dataclass(frozen=True)
 class Accomplices:
-    """What a forger has at hand besides the victim's footage.
+    """Shots that a forgery may use in addition to the victim's footage.
 
     Attributes:
-        stranger: A shot of another identity, as long as the victim's and of the same format.
-        same_person: A shot of the victim's identity in another take, as long.
+        stranger: A shot of another identity, with the same length and format as the victim's.
+        same_person: A shot of the victim in another take, with the same length and format.
     """
 
     stranger: Shot
@@ -81,9 +81,9 @@ Forger = Callable[[Shot, Footage, Accomplices, np.random.Generator], Footage]
 
 
 def face_swap(shot: Shot, footage: Footage, others: Accomplices, rng: np.random.Generator) -> Footage:
-    """Blend a stranger's inner face in at the tracked pose, with this head's expression and colours.
+    """Blend in a stranger's inner face at the tracked pose, with the victim's expression and colours.
 
-    Each frame is swapped on its own, so the tracked place and the brightness of the new face jitter a little.
+    Frames are swapped independently, so the position and brightness of the new face jitter slightly.
     """
     donor = head_painter(others.stranger.take.face, others.stranger.take.scene)
     camera = HeadCamera(shot.take.scene, shot.size_px)
@@ -103,7 +103,7 @@ def face_swap(shot: Shot, footage: Footage, others: Accomplices, rng: np.random.
 
 
 def lip_sync(shot: Shot, footage: Footage, others: Accomplices, rng: np.random.Generator) -> Footage:
-    """Put other speech of the same voice under the clip and redraw the mouth to follow it."""
+    """Replace the audio with other speech in the same voice and redraw the mouth to match it."""
     speech = others.same_person
     painter = head_painter(shot.take.face, shot.take.scene)
     camera = HeadCamera(shot.take.scene, shot.size_px)
@@ -122,7 +122,7 @@ def lip_sync(shot: Shot, footage: Footage, others: Accomplices, rng: np.random.G
 
 
 def reenactment(shot: Shot, footage: Footage, others: Accomplices, rng: np.random.Generator) -> Footage:
-    """Regenerate the face from a low-resolution, temporally smoothed version of itself and put it back."""
+    """Replace the face with a low-resolution, temporally smoothed version of itself."""
     camera = HeadCamera(shot.take.scene, shot.size_px)
     painter = head_painter(shot.take.face, shot.take.scene)
     poses = shot.take.poses(shot.times_s)
@@ -145,17 +145,17 @@ def reenactment(shot: Shot, footage: Footage, others: Accomplices, rng: np.rando
 
 
 def voice_resynthesis(shot: Shot, footage: Footage, others: Accomplices, rng: np.random.Generator) -> Footage:
-    """Resynthesise the same words with a vocoder: mel-spectrogram and Griffin-Lim."""
+    """Resynthesise the speech from its mel-spectrogram with Griffin-Lim, as a vocoder would."""
     return replace(footage, samples=resynthesise(footage.samples, SAMPLE_RATE_HZ, rng))
 
 
 def audio_swap(shot: Shot, footage: Footage, others: Accomplices, rng: np.random.Generator) -> Footage:
-    """Replace the audio by that of another identity's clip. The video stays."""
+    """Replace the audio with that of a stranger's clip and leave the frames unchanged."""
     return replace(footage, samples=others.stranger.listen())
 
 
 def splice(shot: Shot, footage: Footage, others: Accomplices, rng: np.random.Generator) -> Footage:
-    """Replace a span of both streams by as long a span of another clip, of the same person or of a stranger."""
+    """Replace a span of both streams with an equally long span of another clip, of the same person or a stranger."""
     first, last = splice_frames(shot.n_frames, rng)
     source = others.same_person if rng.random() < 0.5 else others.stranger
     inserted = replace(source, start_s=source.start_s + first / shot.fps, n_frames=last - first).film()
@@ -172,7 +172,7 @@ def splice(shot: Shot, footage: Footage, others: Accomplices, rng: np.random.Gen
 
 
 def splice_frames(n_frames: int, rng: np.random.Generator) -> tuple[int, int]:
-    """First frame of a spliced-in span and the frame after its last: a quarter to a half of the clip, off its ends."""
+    """Draw the frame range [first, last) of a splice: 25 to 55 % of the clip, at least 10 % away from both ends."""
     length = round(n_frames * rng.uniform(0.25, 0.55))
     margin = round(0.1 * n_frames)
     first = int(rng.integers(margin, n_frames - length - margin + 1))
@@ -187,7 +187,7 @@ FORGERS: dict[str, Forger] = {
     "splice": splice,
     "reenactment": reenactment,
 }
-# What each forgery touches; every other stream is the victim's own, sample for sample.
+# Streams that each forgery changes. The other stream is identical to the victim's.
 FORGED_STREAMS: dict[str, frozenset[str]] = {
     "face_swap": frozenset({"video"}),
     "lip_sync": frozenset({"video", "audio"}),
@@ -208,13 +208,13 @@ def _steady(poses: list[Pose], sigma_frames: float) -> list[Pose]:
 
 
 def _soften(picture: np.ndarray, sharpness: float) -> np.ndarray:
-    """Lose resolution as a generator of fewer pixels does."""
+    """Reduce the resolution, as a low-resolution generator does."""
     small = cv2.resize(picture, None, fx=sharpness, fy=sharpness, interpolation=cv2.INTER_AREA)
     return cv2.resize(small, picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def _match_colours(generated: np.ndarray, frame: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Give each channel the mean and spread it has in the frame under the mask (Reinhard et al. 2001, in RGB)."""
+    """Match each channel's mean and standard deviation under the mask to the frame's (Reinhard et al. 2001, in RGB)."""
     inside = (mask > 0.5).astype(np.uint8)
     mean, spread = cv2.meanStdDev(generated, mask=inside)
     wanted_mean, wanted_spread = cv2.meanStdDev(frame, mask=inside)

@@ -1,4 +1,4 @@
-"""Draw a head on a square canvas: a painted base once per face and light, eyes and mouth anew for each frame."""
+"""Paint a head on a square canvas. The base is painted once per face and light, eyes and mouth for each frame."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _LIP_BOW = _LIP_FULL * (
 
 @dataclass(frozen=True)
 class Expression:
-    """What moves in a face: mouth opening [0, 1], lip spread [-1, 1], eye opening [0, 1], brow raise [-1, 1]."""
+    """Facial expression: mouth opening [0, 1], lip spread [-1, 1], eye opening [0, 1], brow raise [-1, 1]."""
 
     opening: float
     spread: float
@@ -50,7 +50,7 @@ class HeadPainter:
     """Paints one face under one light."""
 
     def __init__(self, face: Face, scene: Scene) -> None:
-        """Paint what stays the same in every frame."""
+        """Paint the parts that are the same in every frame."""
         self.face = face
         base, alpha = _paint_base(face, scene)
         self._base = np.dstack([np.clip(base, 0, 255), alpha * 255]).round().astype(np.uint8)
@@ -153,18 +153,18 @@ class HeadPainter:
 
 @lru_cache(maxsize=8)
 def head_painter(face: Face, scene: Scene) -> HeadPainter:
-    """Return the painter of a face under a light. It is cached for a group's next fake because its base is slow to paint."""
+    """Return the painter of a face under a light. Painters are cached because the base is expensive to paint."""
     return HeadPainter(face, scene)
 
 
 def inner_face_mask(face: Face) -> np.ndarray:
-    """Soft coverage in [0, 1] of brows, eyes, nose and mouth, (CANVAS_PX, CANVAS_PX) float32: what a swap replaces."""
+    """Return the soft mask in [0, 1] of the region that a face swap replaces, (CANVAS_PX, CANVAS_PX) float32."""
     radius = ((X / (0.86 * face.half_width)) ** 2 + ((Y - 0.055) / (0.74 * face.half_height)) ** 2) ** 0.5
     return np.clip((1.0 - radius) / 0.18, 0, 1).astype(np.float32)
 
 
 def mouth_mask(face: Face) -> np.ndarray:
-    """Soft coverage in [0, 1] of the lower face, (CANVAS_PX, CANVAS_PX) float32: what a lip-sync generator redraws."""
+    """Return the soft mask in [0, 1] of the region that a lip-sync generator redraws, (CANVAS_PX, CANVAS_PX) float32."""
     across = np.abs(X) / (0.74 * face.half_width)
     along = np.abs(Y - face.mouth_y - 0.022) / 0.112
     return np.clip((1.0 - np.maximum(across, along)) / 0.16, 0, 1).astype(np.float32)
@@ -229,7 +229,7 @@ def _paint_nose(face: Face, scene: Scene, skin: np.ndarray) -> np.ndarray:
 
 
 def _light(face: Face, scene: Scene) -> np.ndarray:
-    """Lambert's law on an ellipsoid, mean about 1 over the face."""
+    """Shade an ellipsoid by Lambert's law. The mean over the face is about 1."""
     nx = np.clip(X / (face.half_width * 1.12), -1, 1)
     ny = np.clip(Y / (face.half_height * 1.12), -1, 1)
     nz = np.sqrt(np.clip(1 - 0.8 * nx**2 - 0.6 * ny**2, 0.05, 1))
@@ -247,7 +247,7 @@ def _outline(face: Face, grow: float = 1.0) -> np.ndarray:
 
 
 def _hair_masks(face: Face) -> tuple[np.ndarray, np.ndarray]:
-    """Coverage of the hair behind the head and of that in front of it."""
+    """Return the coverage of the hair behind the head and in front of it."""
     volume = {"buzz": 1.01, "short": 1.07, "parted": 1.09, "long": 1.10, "round": 1.16, "bob": 1.12}[face.hair_style]
     t = np.linspace(1, -1, 25)
     line = face.hairline + 0.10 * np.abs(t) ** 2.6

@@ -1,4 +1,4 @@
-"""Who appears in a demo clip: the parameters of a face, a voice and a scene, each drawn from a seeded generator."""
+"""Parameters of the face, voice and scene of a demo clip, drawn from a seeded generator."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ HAIR_STYLES = ("buzz", "short", "parted", "long", "round", "bob")
 
 @dataclass(frozen=True)
 class Face:
-    """A drawn head. Colours are RGB in [0, 255]; lengths are fractions of the drawing canvas' side."""
+    """Parameters of a head. Colours are RGB in [0, 255]; lengths are fractions of the canvas side."""
 
     skin_rgb: RGB
     hair_rgb: RGB
@@ -80,7 +80,7 @@ class Voice:
 
 @dataclass(frozen=True)
 class Scene:
-    """Where a clip is filmed: background colours, light direction and colour, framing."""
+    """Background, light direction and colour, and framing of a clip."""
 
     background_rgb: tuple[RGB, RGB]
     background_kind: str
@@ -93,7 +93,7 @@ class Scene:
 
 
 def draw_face(rng: np.random.Generator) -> Face:
-    """Draw a face."""
+    """Draw the parameters of a face."""
     skin = _near(rng, _between(rng, SKIN_TONES), 6)
     style = str(rng.choice(HAIR_STYLES))
     lips = np.array(skin) * (0.80, 0.58, 0.58) + (18, 0, 4)
@@ -129,7 +129,7 @@ def draw_face(rng: np.random.Generator) -> Face:
 
 
 def draw_voice(rng: np.random.Generator) -> Voice:
-    """Draw a voice: F0 between a low male and a high female one, the vocal tract shorter as F0 rises."""
+    """Draw a voice. F0 ranges from low male to high female; a higher F0 comes with a shorter vocal tract."""
     height = rng.uniform()
     return Voice(
         f0_hz=85 * (245 / 85) ** height,
@@ -145,7 +145,7 @@ def draw_voice(rng: np.random.Generator) -> Voice:
 
 
 def draw_scene(rng: np.random.Generator) -> Scene:
-    """Draw a scene."""
+    """Draw the parameters of a scene."""
     grey = rng.uniform(50, 200)
     base = np.clip(grey + rng.normal(0, 26, 3), 20, 230)
     return Scene(

@@ -1,4 +1,4 @@
-"""One take: who speaks, where, what, and every track that moves over time, sampled at the clip's frames."""
+"""One take: identity, scene, speech and motion tracks, sampled at the frame times of a clip."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TRACK_RATE_HZ = 100
 
 @dataclass(frozen=True)
 class Pose:
-    """Where the head is: shift of its centre in frame sides, roll in degrees, yaw and pitch in canvas sides, zoom."""
+    """Head pose: shift of the centre in frame sides, roll in degrees, yaw and pitch in canvas sides, zoom factor."""
 
     x: float
     y: float
@@ -30,10 +30,10 @@ class Pose:
 
 @dataclass(frozen=True)
 class Take:
-    """An endless-enough performance (``TAKE_S``) of one identity; clips are windows of it.
+    """A performance of one identity, ``TAKE_S`` seconds long. Clips are windows of it.
 
-    Because a clip is a window, where it begins and ends, and whether it does so in a pause, is chance alike for a
-    real clip and for one whose audio was taken from somewhere else.
+    Windows start and end at random, whether or not there is a pause. This holds for real clips and for clips with
+    swapped audio, so the boundaries do not reveal the class.
     """
 
     face: Face
@@ -43,12 +43,12 @@ class Take:
     tracks: dict[str, np.ndarray]
 
     def poses(self, times_s: np.ndarray) -> list[Pose]:
-        """Return the pose of the head at each time."""
+        """Return the head pose at each time."""
         columns = [self._at(name, times_s) for name in ("x", "y", "roll", "yaw", "pitch", "zoom")]
         return [Pose(*row) for row in np.column_stack(columns).tolist()]
 
     def expressions(self, times_s: np.ndarray) -> list[Expression]:
-        """Mouth, eyes and brows at each time; the mouth follows the speech."""
+        """Return mouth, eyes and brows at each time. The mouth follows the speech."""
         opening, spread = self.speech.lips_at(times_s)
         names = ("eyes", "brows", "gaze_x", "gaze_y")
         eyes, brows, gaze_x, gaze_y = (self._at(name, times_s).tolist() for name in names)
@@ -56,11 +56,11 @@ class Take:
         return [Expression(o, s, e, b, (gx, gy)) for o, s, e, b, gx, gy in rows]
 
     def gains(self, times_s: np.ndarray) -> np.ndarray:
-        """Gain of the light per colour channel at each time, (T, 3)."""
+        """Return the light gain per colour channel at each time, (T, 3)."""
         return np.column_stack([self._at(name, times_s) for name in ("red", "green", "blue")])
 
     def samples(self, start_s: float, duration_s: float) -> np.ndarray:
-        """Synthesise the audio of a window, (S,) float32 at ``speech.SAMPLE_RATE_HZ``."""
+        """Synthesise the speech of a window, (S,) float32 at ``speech.SAMPLE_RATE_HZ``."""
         return synthesise(self.voice, self.speech, start_s, duration_s)
 
     def _at(self, name: str, times_s: np.ndarray) -> np.ndarray:
@@ -72,7 +72,7 @@ class Take:
 
 
 def make_take(seed: int, identity: int, take: int = 0) -> Take:
-    """Make a take of an identity. Face, voice and scene depend on the identity alone."""
+    """Make a take of an identity. Face, voice and scene depend on the identity only."""
     person = np.random.default_rng([seed, identity, 0])
     face, voice, scene = draw_face(person), draw_voice(person), draw_scene(person)
     rng = np.random.default_rng([seed, identity, 1 + take])

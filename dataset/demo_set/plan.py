@@ -1,4 +1,4 @@
-"""What a demo set holds, decided before anything is rendered: splits, groups, types, formats and file names."""
+"""The plan of a demo set, made before rendering: splits, groups, types, formats and file names."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ FREQUENT_KINDS = ("voice_resynthesis", "splice")
 ROUND = (*FREQUENT_KINDS, None, FREQUENT_KINDS[0], None, FREQUENT_KINDS[1], None, FREQUENT_KINDS[0], None)
 """One round of fakes; `None` stands for each of the other kinds once.
 
-Whoever learns from mel pictures and covariances sees real clips in all but two kinds: with equal shares, five of six labels
-would be noise to it, and a hundred and sixty fakes would not be enough to learn the two from.
+Only the two frequent kinds leave traces in mel-spectrogram images and covariances. With equal shares, most fakes would look
+real to the published models, and 160 fakes would not be enough to learn these two kinds.
 """
 
 
 @dataclass(frozen=True)
 class DemoSettings:
-    """What determines the content of a demo set.
+    """Settings that determine the content of a demo set.
 
     Attributes:
-        clips: Clips in all splits together, at least ``MIN_CLIPS``.
-        seed: Seed of everything drawn.
+        clips: Total number of clips over all splits, at least ``MIN_CLIPS``.
+        seed: Seed of all random draws.
         duration_s: Shortest and longest clip in seconds.
         sizes_px: Frame sizes to draw from; even.
     """
@@ -45,16 +45,16 @@ class DemoSettings:
     sizes_px: tuple[int, ...] = (128, 144, 160)
 
     def __post_init__(self) -> None:
-        """Check the ranges; raises ``UsageError``."""
+        """Check the ranges and raise ``UsageError`` for an invalid value."""
         if self.clips < MIN_CLIPS:
             raise UsageError(f"a demo set needs at least {MIN_CLIPS} clips, not {self.clips}")
         if self.seed < 0:
-            raise UsageError(f"the seed is a whole number from 0 on, not {self.seed}")
+            raise UsageError(f"the seed must be a non-negative integer, not {self.seed}")
         shortest_s, longest_s = self.duration_s
         if not 0.4 <= shortest_s <= longest_s <= TAKE_S - 1:
-            raise UsageError(f"clip durations lie between 0.4 and {TAKE_S - 1:g} s, not {self.duration_s}")
+            raise UsageError(f"clip durations must be between 0.4 and {TAKE_S - 1:g} s, not {self.duration_s}")
         if not self.sizes_px or any(size % 2 or size < 32 for size in self.sizes_px):
-            raise UsageError(f"frame sizes are even and at least 32 px, not {self.sizes_px}")
+            raise UsageError(f"frame sizes must be even and at least 32 px, not {self.sizes_px}")
 
 
 @dataclass(frozen=True)
@@ -77,13 +77,13 @@ class GroupPlan:
 
     Attributes:
         split: One of ``SPLITS``.
-        identity: Number of the identity seen and heard; it appears in this group only, apart from its being a donor.
+        identity: Number of the identity shown. It appears in no other group, except as a donor.
         donor: Another identity of the same split, whose face, voice or footage the fakes use.
-        start_s: Where in the identity's take the clip begins.
-        donor_start_s: Where in the donor's take its own clip begins.
-        n_frames: Frames of each clip.
+        start_s: Start of the clip within the identity's take.
+        donor_start_s: Start of the donor's clip within the donor's take.
+        n_frames: Number of frames per clip.
         fps: Frame rate.
-        size_px: Side of the square frames.
+        size_px: Side length of the square frames.
         clips: The real clip first.
     """
 
@@ -99,21 +99,21 @@ class GroupPlan:
 
     @property
     def name(self) -> str:
-        """The group's value in the label files."""
+        """Name of the group in the label files."""
         return f"g{self.identity:04d}"
 
 
 def split_sizes(clips: int) -> dict[str, int]:
-    """Half of the clips to train on, a quarter each to select and to test on."""
+    """Return the clips per split: half for training, a quarter each for validation and testing."""
     quarter = round(clips / 4)
     return {"trainset": clips - 2 * quarter, "valset": quarter, "testset": quarter}
 
 
 def plan_demo_set(settings: DemoSettings) -> list[GroupPlan]:
-    """Decide every clip of a set; a pure function of the settings.
+    """Plan all clips of a set. The result depends on the settings only.
 
-    Each group is one identity with one real clip and up to two fakes of it; the types take turns by the
-    shares of `ROUND`. Duration, frame rate and size belong to the group, hence to both classes.
+    Each group is one identity with one real clip and up to two fakes of it. Fake types follow the order of `ROUND`.
+    Duration, frame rate and size are drawn per group and are therefore the same for both classes.
     """
     rng = np.random.default_rng([settings.seed, _PLAN_STREAM])
     groups: list[GroupPlan] = []
@@ -148,7 +148,7 @@ def plan_demo_set(settings: DemoSettings) -> list[GroupPlan]:
 
 
 def _kinds_in_turn(rng: np.random.Generator, count: int) -> list[str]:
-    """Kinds by the shares of a round, neighbours always different; a round is odd, so the next one pairs them anew."""
+    """Return fake kinds in round order. Neighbours differ; the odd round length changes the pairs in each round."""
     others = [str(kind) for kind in rng.permutation([kind for kind in FORGERS if kind not in FREQUENT_KINDS])]
     order = [kind or others.pop() for kind in ROUND]
     return [order[position % len(order)] for position in range(count)]

@@ -1,4 +1,4 @@
-"""Put a painted head into its scene: pose, shoulders, background and light, one uint8 RGB frame at a time."""
+"""Render a painted head into its scene with pose, shoulders, background and light, as uint8 RGB frames."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _HEAD_SHARE = 0.98
 
 
 class HeadCamera:
-    """Maps between the canvas of a head and a square frame."""
+    """Mapping between the canvas of a head and a square frame."""
 
     def __init__(self, scene: Scene, size_px: int) -> None:
-        """Film a scene in square frames of ``size_px``."""
+        """Prepare the pixel grid for square frames of ``size_px``."""
         self._scene = scene
         self._size_px = size_px
         row, column = np.mgrid[0:size_px, 0:size_px].astype(np.float32)
         self._column, self._row = (column + 0.5) / size_px, (row + 0.5) / size_px
 
     def to_frame(self, pose: Pose) -> np.ndarray:
-        """Return the (2, 3) affine matrix from canvas to frame pixels, without the distortion by yaw and pitch."""
+        """Return the (2, 3) affine matrix from canvas to frame pixels, ignoring the distortion by yaw and pitch."""
         scale = self._scale(pose) * self._size_px / CANVAS_PX
         angle = np.deg2rad(pose.roll_deg)
         turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -33,9 +33,9 @@ class HeadCamera:
         return np.column_stack([turn, centre - turn @ np.full(2, CANVAS_PX / 2 - 0.5)])
 
     def maps(self, pose: Pose, opening: float) -> tuple[np.ndarray, np.ndarray]:
-        """For each pixel of the frame, the canvas pixel seen there: two (H, W) float32 arrays for ``cv2.remap``.
+        """Return the canvas coordinates of each frame pixel: two (H, W) float32 arrays for ``cv2.remap``.
 
-        Yaw and pitch move the middle of the face further than its rim, which reads as a turn of the head; an open
+        Yaw and pitch move the middle of the face further than its rim, which looks like a turn of the head. An open
         mouth moves the chin down.
         """
         scale = self._scale(pose)
@@ -63,7 +63,7 @@ class HeadCamera:
 
 
 class SceneRenderer:
-    """Renders the frames of a take at one size."""
+    """Renderer of the frames of a take at one size."""
 
     def __init__(self, take: Take, size_px: int) -> None:
         """Prepare the layers of a take."""
@@ -74,7 +74,7 @@ class SceneRenderer:
         self._body = _body(take, size_px)
 
     def frame(self, pose: Pose, expression: Expression, gain: np.ndarray) -> np.ndarray:
-        """One (H, W, 3) uint8 RGB frame under light of the given gain per channel, (3,)."""
+        """Render one (H, W, 3) uint8 RGB frame, with a light gain per channel, (3,)."""
         shift = self._size_px * 0.5 * np.array([pose.x, pose.y])
         matrix = np.array([[1.0, 0.0, shift[0]], [0.0, 1.0, shift[1]]])
         size = (self._size_px, self._size_px)
@@ -84,7 +84,7 @@ class SceneRenderer:
         return apply_gain(picture, gain)
 
     def head(self, pose: Pose, expression: Expression) -> np.ndarray:
-        """Render the head alone, (H, W, 4) uint8: RGB without the frame's gain, and coverage."""
+        """Render the head only, (H, W, 4) uint8: RGB without the light gain, and coverage."""
         maps = self.camera.maps(pose, expression.opening)
         return self.camera.view(self.painter.paint(expression), maps)
 
@@ -97,7 +97,7 @@ def render(take: Take, times_s: np.ndarray, size_px: int) -> list[np.ndarray]:
 
 
 def apply_gain(picture: np.ndarray, gain: np.ndarray) -> np.ndarray:
-    """Multiply each colour channel, rounding to uint8."""
+    """Multiply each colour channel by its gain and round to uint8."""
     table = np.clip(np.arange(256)[:, None] * gain, 0, 255).round().astype(np.uint8)
     return cv2.LUT(picture, table[None])
 
@@ -141,7 +141,7 @@ def _background(scene: Scene, size_px: int) -> np.ndarray:
 
 
 def _body(take: Take, size_px: int) -> np.ndarray:
-    """Neck, shoulders and clothes as (H, W, 4) uint8 in the place they have under a head at rest."""
+    """Paint neck, shoulders and clothes at their rest position, (H, W, 4) uint8."""
     face, scene = take.face, take.scene
     y, x = (np.mgrid[0:size_px, 0:size_px] + 0.5) / size_px
     x = (x - scene.centre[0]) / scene.zoom

@@ -1,6 +1,6 @@
-"""Re-synthesise a voice from its mel spectrogram alone, as a vocoder of a text-to-speech system would.
+"""Resynthesise speech from its mel-spectrogram only, as the vocoder of a text-to-speech system would.
 
-Kept free of librosa so that a worker starts at once; the transform and its inversion are a few array operations.
+librosa is not used because importing it slows down the start of the workers.
 """
 
 from __future__ import annotations
@@ -19,22 +19,23 @@ MOMENTUM = 0.99
 def resynthesise(
     samples: np.ndarray, sample_rate_hz: int, rng: np.random.Generator, iterations: int = 16
 ) -> np.ndarray:
-    """Mel analysis with 56, 64 or 80 bands, pseudo-inverse, phase by the fast Griffin-Lim algorithm.
+    """Reconstruct a waveform from its mel-spectrogram with 56, 64 or 80 bands.
 
-    Perraudin, Balazs and Søndergaard, "A fast Griffin-Lim algorithm" (WASPAA 2013). Both fine structure between the
-    bands and the true phase are lost, which is what a detector can find.
+    The magnitude comes from the pseudo-inverse, the phase from the fast Griffin-Lim algorithm (Perraudin, Balazs and
+    Søndergaard, "A fast Griffin-Lim algorithm", WASPAA 2013). The original phase and the fine structure within each band
+    are lost; a detector can find this.
 
     Args:
         samples: (S,) float waveform.
-        sample_rate_hz: Its rate.
-        rng: Draws the number of bands and the initial phase.
+        sample_rate_hz: Sample rate of the waveform.
+        rng: Generator that draws the number of bands and the initial phase.
         iterations: Griffin-Lim iterations.
 
     Returns:
-        (S,) float32 with the root mean square of the input.
+        (S,) float32 with the same RMS as the input.
     """
     to_mel, from_mel = _mel_matrices(sample_rate_hz, int(rng.choice(N_MELS)))
-    # Mirrored ends, cut off again: a window half outside the clip would leave a fade-in that reads as silence.
+    # Reflect-pad the ends and cut them off again: partial windows would cause a fade-in that looks like silence.
     framed = np.pad(samples, N_FFT, mode="reflect")
     power = np.abs(_stft(framed)) ** 2
     magnitude = np.sqrt(np.maximum((power @ to_mel.T) @ from_mel.T, 0)).astype(np.float32)
@@ -52,7 +53,7 @@ def resynthesise(
 
 @lru_cache(maxsize=len(N_MELS))
 def _mel_matrices(sample_rate_hz: int, n_mels: int) -> tuple[np.ndarray, np.ndarray]:
-    """Triangular filters on O'Shaughnessy's mel scale, (M, F) float32, and their pseudo-inverse, (F, M)."""
+    """Return triangular filters on O'Shaughnessy's mel scale, (M, F) float32, and their pseudo-inverse, (F, M)."""
     bins_hz = np.arange(N_FFT // 2 + 1) * sample_rate_hz / N_FFT
     edges_mel = np.linspace(0, 2595 * np.log10(1 + sample_rate_hz / 1400), n_mels + 2)
     edges_hz = 700 * (10 ** (edges_mel / 2595) - 1)
@@ -72,7 +73,7 @@ def _stft(samples: np.ndarray) -> np.ndarray:
 
 
 def _istft(spectrum: np.ndarray, length: int) -> np.ndarray:
-    # Four Hann windows, squared, at a quarter's hop sum to 1.5.
+    # Squared Hann windows at a hop of a quarter window sum to 1.5.
     frames = irfft(spectrum, N_FFT, axis=1) * (_WINDOW / 1.5)
     out = np.zeros(len(frames) * HOP + N_FFT, np.float32)
     for quarter in range(N_FFT // HOP):

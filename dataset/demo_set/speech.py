@@ -1,8 +1,8 @@
-"""A formant synthesiser: what is said (a plan of phones) and how it sounds and looks.
+"""A formant synthesiser that plans a random utterance and generates its waveform and lip movements.
 
-Source-filter synthesis after Klatt, "Software for a cascade/parallel formant synthesizer" (JASA 1980), cut down to what
-a demo needs: a glottal pulse train (Rosenberg, JASA 1971) with jitter and shimmer through five resonators in cascade,
-and shaped noise beside it for fricatives and bursts. Formant targets are the averages of Peterson and Barney (JASA 1952).
+Source-filter synthesis after Klatt, "Software for a cascade/parallel formant synthesizer" (JASA 1980), simplified. A
+glottal pulse train (Rosenberg, JASA 1971) with jitter and shimmer passes through five resonators in cascade. Filtered noise
+is added for fricatives and bursts. Formant targets are the averages of Peterson and Barney (JASA 1952).
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _BANDWIDTHS_HZ = np.array([80.0, 100.0, 140.0, 220.0, 300.0])
 
 @dataclass(frozen=True)
 class Phone:
-    """Targets of one phone: three formants, gains of voice and noise, the noise band, and the lips.
+    """Targets of one phone: three formants, voicing and noise gains, noise band, duration and lips.
 
-    ``opening`` is the mouth's opening in [0, 1]; ``spread`` its width in [-1 rounded, 1 spread].
+    ``opening`` is the mouth opening in [0, 1]; ``spread`` the lip width from -1 (rounded) to 1 (spread).
     """
 
     formants_hz: tuple[float, float, float]
@@ -87,13 +87,13 @@ class SpeechPlan:
     seed: int
 
     def lips_at(self, times_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mouth opening in [0, 1] and spread in [-1, 1] at the given times, each (T,)."""
+        """Return the mouth opening in [0, 1] and spread in [-1, 1] at the given times, each (T,)."""
         grid_s = np.arange(len(self.opening)) / CONTROL_RATE_HZ
         return np.interp(times_s, grid_s, self.opening), np.interp(times_s, grid_s, self.spread)
 
 
 def plan_speech(voice: Voice, duration_s: float, rng: np.random.Generator) -> SpeechPlan:
-    """Make up an utterance: phrases of syllables with an F0 contour that falls and is accented, and pauses between."""
+    """Draw an utterance: phrases of random syllables with a falling, accented F0 contour, separated by pauses."""
     phones, accents = _syllables(voice, duration_s, rng)
     lengths = [max(2, round(duration * CONTROL_RATE_HZ)) for _, duration in phones]
     n = int(np.ceil(duration_s * CONTROL_RATE_HZ))
@@ -104,7 +104,7 @@ def plan_speech(voice: Voice, duration_s: float, rng: np.random.Generator) -> Sp
     noise = track([phone.noise for phone, _ in phones])
     start = 0
     for (phone, _), length in zip(phones, lengths, strict=True):
-        if phone in _STOPS:  # A stop is silence, then a burst over its last third.
+        if phone in _STOPS:  # A stop is silence followed by a burst in the last third.
             noise[start : start + length - max(1, length // 3)] = 0
         start += length
     f0 = voice.f0_hz * np.exp(gaussian_filter1d(track(accents), 12) + _drift(rng, n, 9, 0.012))
@@ -121,7 +121,7 @@ def plan_speech(voice: Voice, duration_s: float, rng: np.random.Generator) -> Sp
 
 
 def synthesise(voice: Voice, plan: SpeechPlan, start_s: float, duration_s: float) -> np.ndarray:
-    """Synthesise the window [start_s, start_s + duration_s) of an utterance, (S,) float32 at 24 kHz, RMS about 0.1."""
+    """Synthesise the window [start_s, start_s + duration_s) of an utterance as (S,) float32 at 24 kHz, RMS about 0.1."""
     first = max(0, int((start_s - PREROLL_S) * CONTROL_RATE_HZ))
     last = min(len(plan.voicing), int(np.ceil((start_s + duration_s) * CONTROL_RATE_HZ)) + 1)
     window = slice(first, last)
@@ -179,7 +179,7 @@ def _drift(rng: np.random.Generator, n: int, sigma: float, scale: float) -> np.n
 
 
 def _glottal_source(voice: Voice, f0_hz: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return the derivative of Rosenberg's pulse. Cycles vary in length (jitter) and strength (shimmer)."""
+    """Generate derivatives of Rosenberg pulses with random period (jitter) and amplitude (shimmer)."""
     cycle = np.floor(np.cumsum(f0_hz) / SAMPLE_RATE_HZ).astype(int)
     jitter = 1 + voice.jitter * rng.standard_normal(cycle[-1] + 2)
     shimmer = 1 + voice.shimmer * rng.standard_normal(2 * cycle[-1] + 16)
@@ -195,7 +195,7 @@ def _glottal_source(voice: Voice, f0_hz: np.ndarray, rng: np.random.Generator) -
 
 
 def _hiss(white: np.ndarray, plan: SpeechPlan, window: slice, at: np.ndarray, voice: Voice) -> np.ndarray:
-    """Frication: white noise in the band of each consonant that occurs, faded in and out by its gain."""
+    """Generate frication: white noise filtered to the band of each consonant and weighted by its gain."""
     total = np.zeros_like(white)
     for band_hz in np.unique(plan.noise_hz[plan.noise > 0]):
         gain = gaussian_filter1d(np.where(plan.noise_hz == band_hz, plan.noise, 0.0), 1.0)[window]
@@ -206,7 +206,7 @@ def _hiss(white: np.ndarray, plan: SpeechPlan, window: slice, at: np.ndarray, vo
 
 
 def _time_varying_filter(source: np.ndarray, centres_hz: np.ndarray, bandwidths_hz: np.ndarray) -> np.ndarray:
-    """Resonators in cascade, each with unit gain at DC, refreshed every 15 ms with the state kept.
+    """Apply resonators in cascade, each with unit gain at DC. Coefficients change every 15 ms; filter state is kept.
 
     Args:
         source: (N * hop,) samples.

@@ -1,8 +1,8 @@
-"""Perceptual fingerprints of clips and the near-duplicates that they reveal.
+"""Perceptual fingerprints of clips and a search for near-duplicates.
 
-A real clip and the fakes made from it share frames or sound. `visual` and `audio` turn a clip into bits that survive
-re-encoding, scaling and trimming, `table` keeps those of a folder, `search` finds the pairs without comparing every clip with
-every other.
+A real clip and the fakes made from it share frames or audio. `visual` and `audio` compute bits that survive re-encoding,
+scaling and trimming. `fingerprint_table` stores the fingerprints of a folder. `search` finds similar pairs without comparing
+all clips with each other.
 """
 
 from dataset.fingerprints.fingerprint_table import FingerprintTable, fingerprint_clips

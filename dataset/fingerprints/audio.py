@@ -1,9 +1,9 @@
 """The audio fingerprint: 32 bits every 23 ms, the signs of differences of band energies along frequency and time.
 
 Follows J. Haitsma and T. Kalker, "A Highly Robust Audio Fingerprinting System" (ISMIR 2002), equation 1: windows of 0.37 s, 33
-bands in geometric steps from 300 to 2000 Hz, and bit m of window n is set where E(n, m) - E(n, m+1) exceeds
-E(n-1, m) - E(n-1, m+1). The hop is twice theirs, which halves memory and time; the windows of two clips are then misplaced by
-at most 3 %.
+bands in geometric progression from 300 to 2000 Hz, and bit m of window n is set where E(n, m) - E(n, m+1) exceeds
+E(n-1, m) - E(n-1, m+1). The hop is twice theirs, which halves memory and time. The windows of two clips are
+then misaligned by at most 3 % of a window.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ HOP = 128
 N_BANDS = 33
 BAND_EDGES_HZ = np.geomspace(300.0, 2000.0, N_BANDS + 1)
 MAX_BITS = 16384
-"""Windows kept of a clip: the first six minutes."""
+"""Maximum number of windows per clip: the first six minutes."""
 
 SILENCE_DB = -60.0
-"""A window with less band energy than this, relative to the loudest one, says nothing: its bits would be the codec's noise."""
+"""Windows with less band energy, relative to the loudest window, count as silent: their bits would be codec noise."""
 
 WINDOWS_PER_BLOCK = 1024
 HANN = np.hanning(WINDOW + 1)[:-1].astype(np.float32)
@@ -28,14 +28,14 @@ BAND_STARTS = np.searchsorted(np.arange(WINDOW // 2 + 1) * RATE_HZ / WINDOW, BAN
 
 
 def audio_bits(samples: np.ndarray) -> np.ndarray:
-    """Compute the sub-fingerprints of a waveform.
+    """Return the sub-fingerprints of a waveform.
 
     Args:
         samples: (S,) float32, mono, at `RATE_HZ`.
 
     Returns:
-        (A,) uint32 with A = (S - WINDOW) // HOP, at most `MAX_BITS`. Silent windows give 0, which other windows do not give in
-        practice.
+        (A,) uint32 with A = (S - WINDOW) // HOP, at most `MAX_BITS`. Silent windows are 0; others are almost never
+        0.
     """
     energy = band_energies(samples[: WINDOW + HOP * MAX_BITS])
     if len(energy) < 2:
@@ -49,7 +49,7 @@ def audio_bits(samples: np.ndarray) -> np.ndarray:
 
 
 def band_energies(samples: np.ndarray) -> np.ndarray:
-    """Energy in each band of each window, (1 + (S - WINDOW) // HOP, 33) float32; no row where S < WINDOW."""
+    """Return the energy per window and band, (1 + (S - WINDOW) // HOP, 33) float32; no rows if S < WINDOW."""
     if len(samples) < WINDOW:
         return np.zeros((0, N_BANDS), np.float32)
     windows = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[::HOP]

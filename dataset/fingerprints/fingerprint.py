@@ -1,4 +1,4 @@
-"""A clip's fingerprint: what one pass over its file, or its stored waveform, gives."""
+"""Fingerprints of a clip, computed in one pass over its file or its stored waveform."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from utils.media.errors import MediaError
 
 
 def no_frames() -> np.ndarray:
-    """Return the visual part of a clip without frames."""
+    """Return the visual fingerprint of a clip without video."""
     return np.zeros((0, HASH_WORDS), np.uint64)
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What a clip looks and sounds like.
+    """Visual and audio fingerprint of a clip.
 
     Attributes:
-        frames: (F, 4) uint64, one 256-bit hash per half second; F = 0 without pictures.
-        audio: (A,) uint32, one sub-fingerprint per 23 ms, 0 in silence; A = 0 without sound or under 0.4 s.
-        reason: why there is nothing (`missing_file`, `unreadable`, ...); empty otherwise.
+        frames: (F, 4) uint64, one 256-bit hash per half second; F = 0 without video.
+        audio: (A,) uint32, one sub-fingerprint per 23 ms, 0 in silence; A = 0 without audio or if shorter than 0.4 s.
+        reason: reason code of a clip without a fingerprint (`missing_file`, `unreadable`, ...); empty otherwise.
     """
 
     frames: np.ndarray = field(default_factory=no_frames)
@@ -37,7 +37,7 @@ class Fingerprint:
 
 
 def fingerprint_clip(path: Path) -> Fingerprint:
-    """Decode a clip once and take both fingerprints; one that cannot be read has its reason, it does not raise."""
+    """Decode a clip once and compute both fingerprints. An unreadable clip gets a reason; nothing is raised."""
     stream = ClipStream(path)
     hashes = FrameHashes()
     resampler = MonoResampler(RATE_HZ, stream.facts, match_clip=False)
@@ -57,7 +57,7 @@ def fingerprint_clip(path: Path) -> Fingerprint:
 
 
 def fingerprint_wave(path: Path) -> Fingerprint:
-    """Fingerprint a stored 16-bit mono waveform, which is ten times faster than decoding the clip."""
+    """Compute the audio fingerprint of a stored 16-bit mono waveform. Ten times faster than decoding the clip."""
     try:
         with wave.open(str(path), "rb") as file:
             rate_hz = file.getframerate()

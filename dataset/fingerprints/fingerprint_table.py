@@ -1,4 +1,4 @@
-"""The fingerprints of many clips in a few flat arrays, made in worker processes and cached in one file."""
+"""Fingerprints of many clips in flat arrays, computed in worker processes and cached in one file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dataset.workers import default_workers, run_in_workers
 from utils.files import atomic_path
 
 FINGERPRINT_VERSION = 1
-"""Raise it when the same clip would give other bits than before, or the search other pairs: caches are then made again."""
+"""Increase this when fingerprints or search results change for the same clips. It invalidates existing caches."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,12 @@ class FingerprintTable:
 
     Attributes:
         names: N clip names.
-        frames: (F, 4) uint64, the frame hashes of all clips one after another.
-        frame_starts: (N + 1,) int64; clip i has `frames[frame_starts[i]:frame_starts[i + 1]]`.
-        audio: (A,) uint32, the audio sub-fingerprints of all clips one after another.
+        frames: (F, 4) uint64, the concatenated frame hashes of all clips.
+        frame_starts: (N + 1,) int64; clip i owns `frames[frame_starts[i]:frame_starts[i + 1]]`.
+        audio: (A,) uint32, the concatenated audio sub-fingerprints of all clips.
         audio_starts: (N + 1,) int64, as above.
-        reasons: (N,) str, why a clip has no fingerprint; empty where it has one.
-        stamps: (N, 2) int64, size in bytes and time of change of the file that each was made from; -1 where it was absent.
+        reasons: (N,) str, reason code of clips without a fingerprint; empty otherwise.
+        stamps: (N, 2) int64, file size in bytes and modification time in ns; -1 for missing files.
     """
 
     names: list[str]
@@ -42,11 +42,11 @@ class FingerprintTable:
     stamps: np.ndarray
 
     def __len__(self) -> int:
-        """N."""
+        """Return the number of clips."""
         return len(self.names)
 
     def __getitem__(self, row: int) -> Fingerprint:
-        """One clip's fingerprint, views of the arrays."""
+        """Return the fingerprint of one clip as views of the arrays."""
         return Fingerprint(
             self.frames[self.frame_starts[row] : self.frame_starts[row + 1]],
             self.audio[self.audio_starts[row] : self.audio_starts[row + 1]],
@@ -57,7 +57,7 @@ class FingerprintTable:
     def of(
         cls, names: Sequence[str], prints: Sequence[Fingerprint], stamps: np.ndarray | None = None
     ) -> FingerprintTable:
-        """Put single fingerprints together."""
+        """Build a table from single fingerprints."""
         empty = Fingerprint()
         return cls(
             list(names),
@@ -70,7 +70,7 @@ class FingerprintTable:
         )
 
     def joined(self, other: FingerprintTable) -> FingerprintTable:
-        """Return a table with the clips of both tables, those of this one first."""
+        """Return a table of the clips of both tables, this table's first."""
         return FingerprintTable(
             self.names + other.names,
             np.concatenate([self.frames, other.frames]),
@@ -82,14 +82,14 @@ class FingerprintTable:
         )
 
     def digest(self) -> str:
-        """32 hex digits of the names and bits."""
+        """Return a hash of the names and bits as 32 hex digits."""
         state = hashlib.blake2b(f"{FINGERPRINT_VERSION} {self.names}".encode(), digest_size=16)
         for array in (self.frame_starts, self.frames, self.audio_starts, self.audio):
             state.update(np.ascontiguousarray(array))  # type: ignore[arg-type]  # numpy's stubs hide that arrays are buffers
         return state.hexdigest()
 
     def save(self, path: Path) -> None:
-        """Write the table as an uncompressed .npz, atomically: about 1.5 KB for a clip of five seconds."""
+        """Write the table atomically as an uncompressed .npz, about 1.5 KB per five-second clip."""
         with atomic_path(path) as temporary, open(temporary, "wb") as stream:
             np.savez(
                 stream,
@@ -100,7 +100,7 @@ class FingerprintTable:
 
     @classmethod
     def load(cls, path: Path) -> FingerprintTable | None:
-        """Read a table back; `None` when there is none, or one of another version."""
+        """Read a table; return `None` if it is missing, damaged or of another version."""
         try:
             with np.load(path, allow_pickle=False) as stored:
                 if int(stored["version"]) != FINGERPRINT_VERSION:
@@ -112,7 +112,7 @@ class FingerprintTable:
 
 
 def file_stamp(path: Path) -> tuple[int, int]:
-    """Size in bytes and time of change in nanoseconds; (-1, -1) for a file that is not there."""
+    """Return file size in bytes and modification time in nanoseconds; (-1, -1) for a missing file."""
     try:
         facts = path.stat()
     except OSError:
@@ -130,16 +130,16 @@ def fingerprint_clips(
     in_process: bool = False,
     quiet: bool = False,
 ) -> FingerprintTable:
-    """Fingerprint many clips; those that the cache holds and whose files have not changed are not read again.
+    """Fingerprint many clips. Cached fingerprints of unchanged files are reused.
 
     Args:
-        paths: clip name -> the file that its fingerprint is made from.
-        cache: an .npz that is read and brought up to date, also when interrupted; `None` keeps nothing.
-        function: makes one fingerprint; one cache belongs to one function.
-        workers: processes; 0 means one per core.
-        timeout_s: a clip that takes longer has no fingerprint (`timeout`).
-        in_process: work in this process; for a few files of our own, which no decoder can hang on.
-        quiet: no progress bar.
+        paths: clip name -> file to fingerprint.
+        cache: .npz file that is read and updated, even after an interruption; `None` disables caching.
+        function: computes one fingerprint; use a separate cache for each function.
+        workers: number of processes; 0 means one per core.
+        timeout_s: time limit per clip; a clip that exceeds it gets the reason `timeout`.
+        in_process: compute in this process; for a few trusted files that cannot hang a decoder.
+        quiet: disable the progress bar.
 
     Returns:
         One row per name, in the order of `paths`.
@@ -177,7 +177,7 @@ def fingerprint_clips(
 
 
 def reusable(cache: Path | None, stamps: Mapping[str, tuple[int, int]]) -> dict[str, Fingerprint]:
-    """Return the cached fingerprints of unchanged files. Failed clips are left out, hence tried again."""
+    """Return the cached fingerprints of unchanged files. Failed clips are excluded and tried again."""
     stored = FingerprintTable.load(cache) if cache is not None else None
     if stored is None:
         return {}

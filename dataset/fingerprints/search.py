@@ -1,10 +1,10 @@
-"""Near-duplicate pairs among many clips, without comparing every clip with every other.
+"""Search for near-duplicate pairs among many clips without comparing all pairs.
 
-Candidates come from exact collisions of short keys, in the manner of locality-sensitive hashing (P. Indyk and R. Motwani,
-1998): for pictures, each of `N_TABLES` tables keys every frame hash by `KEY_BITS` of its bits drawn at random; for sound, every
-sub-fingerprint is a key, as in Haitsma and Kalker's search, and a collision also gives the time offset. Candidates are then
-verified by counting differing bits. Within a bucket an item meets its `REACH` neighbours in a random order, so that a bucket of
-n alike frames costs n * REACH and not n * n, while its clips stay connected.
+Candidates are exact collisions of short keys, as in locality-sensitive hashing (P. Indyk and R. Motwani, 1998). For video, each
+of `N_TABLES` tables uses `KEY_BITS` randomly drawn bits of every frame hash as its key. For audio, every sub-fingerprint is a
+key, as in Haitsma and Kalker's search; a collision also gives the time offset. Candidates are verified by counting differing
+bits. Each bucket is shuffled, and each item is compared with the next `REACH` items only. A bucket of n similar frames thus
+costs n * REACH instead of n * n comparisons, and its clips stay connected.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ ITEMS_PER_BLOCK = 1 << 18
 TABLE_SEED = 1998
 
 MAX_FRAME_DISTANCE = 48
-"""Two frames are alike when at most this many of their 256 bits differ."""
+"""Maximum number of differing bits, of 256, between two similar frames."""
 
 MIN_ALIKE_SHARE = 0.5
-"""Share of the frames of the clip with fewer frames that must have an alike frame in the other."""
+"""Minimum share of frames in the shorter clip that have a similar frame in the other."""
 
 MAX_BIT_ERROR_RATE = 0.32
-"""Two sounds are alike when at most this share of the bits differs where they overlap."""
+"""Maximum share of differing bits in the overlap of two similar waveforms."""
 
 MIN_OVERLAP = 43
-"""Sounding windows (of 23 ms) that two alike sounds must overlap by: one second."""
+"""Minimum number of non-silent windows (23 ms each) in the overlap: one second."""
 
 
 @dataclass(frozen=True)
 class NearDuplicates:
-    """Pairs of clips that look or sound alike, by row of the fingerprint table; the first row of a pair is the smaller.
+    """Pairs of similar clips as row numbers of the fingerprint table, the smaller row first.
 
     Attributes:
         visual: (P, 2) int64.
-        visual_share: (P,) float64, the share of frames that are alike.
+        visual_share: (P,) float64, the share of similar frames.
         audio: (Q, 2) int64.
         audio_error: (Q,) float64, the bit error rate at the best offset found.
     """
@@ -55,19 +55,19 @@ class NearDuplicates:
 
     @property
     def pairs(self) -> np.ndarray:
-        """The pairs of both kinds, each once: (R, 2) int64, sorted."""
+        """The union of both kinds of pairs: (R, 2) int64, sorted."""
         return np.unique(np.concatenate([self.visual, self.audio]), axis=0)
 
 
 def find_near_duplicates(prints: FingerprintTable, side: np.ndarray | None = None) -> NearDuplicates:
-    """Find the pairs of clips that share frames or sound.
+    """Find the pairs of clips that share frames or audio.
 
     Args:
-        prints: the clips.
-        side: (N,) bool or int; when given, only pairs of clips on different sides are looked for (training and validation).
+        prints: fingerprints of N clips.
+        side: (N,) bool or int, such as training or validation; if given, only pairs across different sides are returned.
 
     Returns:
-        The pairs, in ascending order; repeatable.
+        The pairs in ascending order; the result is deterministic.
     """
     sides = np.arange(len(prints)) if side is None else np.asarray(side).astype(np.int64)
     visual, share = _visual_pairs(prints, sides)
@@ -129,7 +129,7 @@ def _decode_pairs(codes: np.ndarray, n: int) -> np.ndarray:
 def _collisions(
     keys: np.ndarray, owner: np.ndarray, sides: np.ndarray, rng: np.random.Generator
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Pairs of items with one key and owners on different sides, in blocks."""
+    """Yield blocks of item pairs that have equal keys and owners on different sides."""
     shuffled = rng.permutation(len(keys))
     order = shuffled[np.argsort(keys[shuffled], kind="stable")]
     keys, owner_sides = keys[order], sides[owner[order]]
@@ -160,7 +160,7 @@ def _colliding(keys: np.ndarray, sides: np.ndarray, start: int, stop: int, reach
 
 @numba.njit(cache=True)
 def _count_bits(word):
-    # Adds neighbouring counts in parallel; compilers turn it into the processor's own bit count.
+    # Sums neighbouring bit counts in parallel. Compilers replace this with a population count instruction.
     word = word - ((word >> np.uint64(1)) & np.uint64(0x5555555555555555))
     word = (word & np.uint64(0x3333333333333333)) + ((word >> np.uint64(2)) & np.uint64(0x3333333333333333))
     word = (word + (word >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)

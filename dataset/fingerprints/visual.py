@@ -1,10 +1,10 @@
 """The visual fingerprint: a 256-bit DCT hash of the whole grey frame, every half second.
 
-The hash is the perceptual image hash that C. Zauner describes and measures ("Implementation and Benchmarking of Perceptual
-Image Hash Functions", 2010): the frame is shrunk, its DCT's low frequencies are compared with their median, and the Hamming
-distance between two hashes says how alike two pictures are. His 64 bits are too few for talking heads, which are all alike at
-the lowest frequencies; 256 bits keep the background apart. The whole frame is shrunk to a square, so that scaling does not
-matter.
+The hash is the perceptual image hash described by C. Zauner ("Implementation and Benchmarking of Perceptual
+Image Hash Functions", 2010): the frame is downscaled, the low frequencies of its DCT are compared with their median, and the
+Hamming distance between two hashes measures the difference between two images. Zauner uses 64 bits. They do not distinguish
+talking heads, which are similar at the lowest frequencies; 256 bits also capture the background. The whole frame is scaled to
+a square, so the hash is independent of scaling.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ import cv2
 import numpy as np
 
 INTERVAL_S = 0.5
-"""Time between two hashed frames. A talking head changes little in half of it, the most that a trim can misplace."""
+"""Time between hashed frames. A trim shifts them by at most half of it; a talking head changes little in that time."""
 
 MAX_FRAMES = 128
-"""Hashes kept of a clip, evenly spread: those of the first minute, or every n-th of a longer clip."""
+"""Maximum number of hashes per clip. Clips longer than a minute keep every n-th hash."""
 
 HASH_BITS = 256
 HASH_WORDS = HASH_BITS // 64
 SIDE_PX = 64
 
 FLAT_LEVELS = 3.0
-"""A frame whose grey levels vary less (standard deviation) is blank: it gets no hash, since all blank frames are alike."""
+"""Frames with a smaller standard deviation of grey levels are blank. They get no hash, as all blank frames are similar."""
 
 
 def low_frequencies() -> np.ndarray:
-    """Flat indices, into a (SIDE_PX, SIDE_PX) DCT, of the 256 lowest frequencies without the mean, in zigzag order."""
+    """Return flat indices of the 256 lowest frequencies, without DC, in a (SIDE_PX, SIDE_PX) DCT by diagonals."""
     cells = sorted(np.ndindex(SIDE_PX, SIDE_PX), key=lambda cell: (sum(cell), cell))
     return np.array([row * SIDE_PX + column for row, column in cells[1 : HASH_BITS + 1]])
 
@@ -36,7 +36,7 @@ LOW_FREQUENCIES = low_frequencies()
 
 
 def frame_hash(frame: np.ndarray) -> np.ndarray | None:
-    """Hash a frame.
+    """Return the hash of a frame.
 
     Args:
         frame: (H, W, 3) uint8 RGB or (H, W) uint8 grey.
@@ -53,16 +53,16 @@ def frame_hash(frame: np.ndarray) -> np.ndarray | None:
 
 
 class FrameHashes:
-    """Collects the hashes of a clip whose frames come one by one."""
+    """Streaming collector of the frame hashes of a clip."""
 
     def __init__(self) -> None:
-        """Start before the first frame."""
+        """Start without any frames."""
         self._hashes: list[np.ndarray] = []
         self._index = 0
         self._next_s = 0.0
 
     def add(self, frame: np.ndarray, fps: float) -> None:
-        """Take the next (H, W, 3) uint8 frame of a clip with this rate (25 is assumed where it is unknown)."""
+        """Add the next (H, W, 3) uint8 frame. A rate of 0 (unknown) is treated as 25 fps."""
         time_s = self._index / (fps if fps > 0 else 25.0)
         self._index += 1
         if time_s < self._next_s - 1e-6:
@@ -73,7 +73,7 @@ class FrameHashes:
             self._hashes.append(found)
 
     def array(self) -> np.ndarray:
-        """Return the hashes in order of time, (F, 4) uint64 with F <= MAX_FRAMES."""
+        """Return the hashes in temporal order, (F, 4) uint64 with F <= MAX_FRAMES."""
         if not self._hashes:
             return np.zeros((0, HASH_WORDS), np.uint64)
         step = -(-len(self._hashes) // MAX_FRAMES)

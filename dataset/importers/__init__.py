@@ -1,6 +1,6 @@
-"""Official metadata of the field's data sets -> our label CSV: one reader per data set, one small module each.
+"""Readers that convert the official metadata of public data sets to our label CSV, one module per data set.
 
-Each module's docstring cites where its format was seen; `docs/DATASETS.md` lists what is read, and what is not.
+Each module docstring cites the source of the format. `docs/DATASETS.md` lists the supported data sets and fields.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ IMPORTERS: dict[str, Importer] = {
     "KoDF": kodf.read,
     "folders": folders.read,
 }
-"""A data set's name, in capitals or not -> what reads its metadata."""
+"""Data set name (case-insensitive) -> reader of its metadata."""
 
 
 def find_importer(name: str) -> Importer:
-    """Return the importer of the data set `name`.
+    """Return the reader of the data set `name`.
 
     Raises:
-        UsageError: there is none. The message lists all importers.
+        UsageError: unknown name; the message lists all names.
     """
     for known, importer in IMPORTERS.items():
         if known.casefold() == name.casefold():
             return importer
-    raise UsageError(f"unknown data set {name!r} (there are: {', '.join(IMPORTERS)})")
+    raise UsageError(f"unknown data set {name!r} (known: {', '.join(IMPORTERS)})")
 
 
 __all__ = ["IMPORTERS", "Imported", "find_importer", "import_labels", "write_labels"]

@@ -1,18 +1,18 @@
 """AV-Deepfake1M and AV-Deepfake1M++: `train_metadata.json` and `val_metadata.json`.
 
-Seen: the fields in the official README ("Metadata Structure") and in the official reader, github.com/ControlNet/AV-Deepfake1M,
-`README.md` and `python/avdeepfake1m/loader.py`; the folders of the first set in issue 7 of that repository; `video_model` and
+Sources: the fields in the official README ("Metadata Structure") and in the official reader,
+github.com/ControlNet/AV-Deepfake1M, `README.md` and `python/avdeepfake1m/loader.py`; the folders of the first set in issue 7 of that repository; `video_model` and
 the folders `vox_celeb_2`, `lrs3` and `silent_videos` of the second in github.com/dfwb-research/deepfake-workbench,
 `src/dfwb/preprocess/inventory/builders/avdeepfake1mpp.py`.
 
 Traps:
-- The official reader compares `modify_type` with `both-modified`, the files say `both_modified`: both are read.
-- `audio_frames` differs from the decoded length for forged audio alone (issue 7), so it would give every such fake away; no
-  length is taken over. No frame rate is given either (the reader assumes 25): spans are in seconds already.
-- 6,160 entries repeat their last forged part in the list of the stream that was *not* forged
-  (github.com/UTAustin-SwarmLab/modal-fidelity, `modalfidelity/data/avdeepfake1m.py`): `spans` is `fake_segments`, the union,
-  which is right, and `modality` comes from `modify_type` alone.
-- File names repeat (`real.mp4`) in every folder: only the whole path is a name.
+- The official reader expects `both-modified` in `modify_type`, the files contain `both_modified`: both are accepted.
+- `audio_frames` differs from the decoded length only for forged audio (issue 7), so it would reveal every such fake. No
+  lengths are imported. The metadata has no frame rate (the official reader assumes 25), but spans are in seconds.
+- 6,160 entries repeat their last forged span in the list of the stream that is *not* forged
+  (github.com/UTAustin-SwarmLab/modal-fidelity, `modalfidelity/data/avdeepfake1m.py`): `spans` comes from `fake_segments`,
+  the correct union, and `modality` from `modify_type` only.
+- File names such as `real.mp4` occur in every folder: only the full path identifies a clip.
 - The test split has no labels (`test_files.txt`): score it with `inference.py`.
 """
 
@@ -47,11 +47,11 @@ def read(path: Path) -> Imported:
     """Read the metadata of one split.
 
     Returns:
-        Names as the file has them, below the split's folder. The four versions of an utterance lie in one folder, which is
-        their `source`.
+        Clips with names as in the file, relative to the split's folder. The four versions of an utterance share a folder,
+        which becomes their `source`.
 
     Raises:
-        UsageError: not such a file; an unknown `modify_type`.
+        UsageError: the file has another format, or an unknown `modify_type`.
     """
     clips = []
     for index, entry in enumerate(read_entries(path, "AV-Deepfake1M's train_metadata.json or val_metadata.json")):
@@ -59,7 +59,7 @@ def read(path: Path) -> Imported:
         name = clean_name(text_of(entry, "file", where), where)
         kind = text_of(entry, "modify_type", where).lower().replace("-", "_")
         if kind not in STREAMS:
-            raise UsageError(f"{where}: the modify_type {kind!r} is none of {', '.join(STREAMS)}")
+            raise UsageError(f"{where}: unknown modify_type {kind!r}; expected one of {', '.join(STREAMS)}")
         video, audio = STREAMS[kind]
         programs = [
             optional_text(entry, "video_model") if video else "",
@@ -84,7 +84,7 @@ def read(path: Path) -> Imported:
 
 
 def identity_of(name: str) -> str:
-    """Return the person in a path (VoxCeleb2 speaker, LRS3 talk or silent-video subject), else an empty string."""
+    """Return the identity in a path: a VoxCeleb2 speaker, LRS3 talk or silent-video subject; empty if there is none."""
     corpus, _, below = name.partition("/")
     if SPEAKER.fullmatch(corpus):
         return corpus

@@ -1,13 +1,13 @@
 """DFDC: `metadata.json`, one in each part of the training set.
 
-Seen: entries of the file in github.com/aaronchong888/DeepFake-Detect, `train_sample_videos/metadata.json` (one is
+Sources: entries of the file in github.com/aaronchong888/DeepFake-Detect, `train_sample_videos/metadata.json` (one is
 `"aagfhgtpmv.mp4": {"label": "FAKE", "split": "train", "original": "vudstovrck.mp4"}`), and the reader of the challenge's
 winner, github.com/selimsef/dfdc_deepfake_challenge, `preprocessing/utils.py`.
 
 Traps:
-- `original` of a real clip is null; the original of a fake need not be among the clips of a sample.
-- The label does not say whether frames or sound were forged, and no field names the actor: no `modality`, no `identity`.
-- Everything is `train`: there is no official validation split in it.
+- `original` is null for real clips. The original of a fake may be missing from the sample set.
+- The metadata does not tell whether video or audio is forged, nor who is shown: no `modality`, no `identity`.
+- All clips are `train`: the metadata has no validation split.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ TARGETS = {"REAL": 0, "FAKE": 1}
 
 
 def read(path: Path) -> Imported:
-    """Read one part's `metadata.json`, or the folder that holds the parts.
+    """Read the `metadata.json` of one part, or a folder of parts.
 
     Returns:
-        Names as the file has them; below a folder of parts, `<part>/<name>`.
+        Clips with names as in the file; for a folder of parts, `<part>/<name>`.
 
     Raises:
-        UsageError: not such a file, no part in the folder, an unknown label.
+        UsageError: the file has another format, the folder has no parts, or a label is unknown.
     """
     if not path.is_dir():
         return Imported(part_clips(path, ""))
@@ -38,7 +38,7 @@ def read(path: Path) -> Imported:
         return Imported(part_clips(path / FILE, ""))
     parts = sorted(path.glob(f"*/{FILE}"))
     if not parts:
-        raise UsageError(f"{path}: neither a {FILE} nor a folder with one in it")
+        raise UsageError(f"{path}: neither this folder nor its sub-folders contain a {FILE}")
     return Imported([clip for part in parts for clip in part_clips(part, f"{part.parent.name}/")])
 
 
@@ -46,12 +46,12 @@ def part_clips(path: Path, prefix: str) -> list[ImportedClip]:
     """Read the clips of one part."""
     content = read_json(path)
     if not isinstance(content, dict) or not content:
-        raise UsageError(f"{path}: expected DFDC's metadata.json, a mapping of names; it holds {describe(content)}")
+        raise UsageError(f"{path}: expected DFDC's metadata.json, a mapping of names; found {describe(content)}")
     return [clip_of(name, entry, path, prefix) for name, entry in content.items()]
 
 
 def clip_of(name: str, entry: Any, path: Path, prefix: str) -> ImportedClip:
-    """One entry of the mapping."""
+    """Convert one entry of the mapping."""
     where = f"{path}, {name!r}"
     label = entry.get("label") if isinstance(entry, dict) else None
     if label not in TARGETS:

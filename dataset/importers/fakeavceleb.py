@@ -1,16 +1,16 @@
 """FakeAVCeleb v1.2: `meta_data.csv`.
 
-Seen: a whole copy in github.com/arnabk001/lipinc-pytorch, `FakeAVCeleb_v1.2/meta_data.csv`, whose last two columns were given
-the names `filename,path` there; and the official header, `source,target1,target2,method,category,type,race,gender,path,` (the
-file's name is under `path`, its folder under a column without a name), as github.com/SCLBD/DeepfakeBench-MM reads it,
+Sources: a full copy in github.com/arnabk001/lipinc-pytorch, `FakeAVCeleb_v1.2/meta_data.csv`, whose last two columns are
+renamed to `filename,path`; and the official header, `source,target1,target2,method,category,type,race,gender,path,` (`path`
+is the file name, the last, unnamed column the folder), as github.com/SCLBD/DeepfakeBench-MM reads it,
 `preprocess/fakeavceleb_preprocessor.py`.
 
 Traps:
-- The folder begins with the archive's own name (`FakeAVCeleb/...` or `FakeAVCeleb_v1.2/...`), which is not on disk.
-- 22 files are listed twice, once as `faceswap-wav2lip` and once as `wav2lip`: one row here, with both types.
-- There is no official split (github.com/DASH-Lab/FakeAVCeleb, issue 10), and 500 reals stand against some 20,000 fakes, so
-  that accuracy says nothing. The swaps link nearly all persons with each other: only `identity`, the person of the
-  underlying clip, can be kept apart, not `donor` too.
+- The folder starts with the archive name (`FakeAVCeleb/...` or `FakeAVCeleb_v1.2/...`), which is not part of the path on disk.
+- 22 files are listed twice, as `faceswap-wav2lip` and as `wav2lip`: they become one row with both types.
+- There is no official split (github.com/DASH-Lab/FakeAVCeleb, issue 10), and there are 500 real clips but about
+  20,000 fakes, so accuracy is meaningless. Face swaps link nearly all persons: splits can be disjoint in `identity`, the
+  person of the underlying clip, but not in `donor` as well.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ def read(path: Path) -> Imported:
     """Read `meta_data.csv`.
 
     Returns:
-        Names below the archive's folder (`RealVideo-RealAudio/African/men/id00076/00109.mp4`). Every person has one real clip,
-        from which the fakes of that person were made: `source` is the person too.
+        Clips with names relative to the archive folder (`RealVideo-RealAudio/African/men/id00076/00109.mp4`). Every person has
+        one real clip, from which all fakes of that person were made, so `source` is the person as well.
 
     Raises:
-        UsageError: another header, a row with too few cells, an unknown kind.
+        UsageError: another header, a row with too few cells, or an unknown type.
     """
     header, rows = read_rows(path)
     if header not in (OFFICIAL, RENAMED):
         raise UsageError(
-            f"{path}: not FakeAVCeleb's meta_data.csv; expected {','.join(OFFICIAL)!r}, it has {','.join(header)!r}"
+            f"{path}: not FakeAVCeleb's meta_data.csv; expected the header {','.join(OFFICIAL)!r}, found {','.join(header)!r}"
         )
     clips = []
     for number, row in enumerate(rows, start=2):
@@ -55,10 +55,10 @@ def read(path: Path) -> Imported:
             raise UsageError(f"{where}: {len(row)} cells instead of {len(OFFICIAL)}")
         person, donor, _, method, _, kind, _, _, file, folder = row[: len(OFFICIAL)]
         if kind not in STREAMS:
-            raise UsageError(f"{where}: the type {kind!r} is none of {', '.join(STREAMS)}")
+            raise UsageError(f"{where}: unknown type {kind!r}; expected one of {', '.join(STREAMS)}")
         video, audio = STREAMS[kind]
         below = clean_name(f"{folder}/{file}", where).split("/")
-        # What precedes the folder of the kind is the archive's own name, however it is called.
+        # Everything before the type folder is the archive name, which varies.
         below = below[below.index(kind) :] if kind in below else below
         clips.append(
             ImportedClip(

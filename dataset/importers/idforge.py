@@ -1,12 +1,12 @@
 """IDForge v1: `train.csv`, `val.csv` and `test.csv`, lists of paths without a header.
 
-Seen: github.com/xyyandxyy/IDForge, `IDForge_v1/val.csv` (a line is `<forgery>/<person>/<recording>/<file>.mp4`) and
+Sources: github.com/xyyandxyy/IDForge, `IDForge_v1/val.csv` (a line is `<forgery>/<person>/<recording>/<file>.mp4`) and
 `README.md` (folders and the table of forgeries).
 
 Traps:
-- One file name occurs in several forgeries: only the whole path is a name.
-- `..._audiomismatch_...` has another person's genuine recording as its sound, so its modality is FVRA although it is dubbed.
-- v2 (frames as .npy, sound as .mp3) holds no clips and is not read.
+- File names occur in several forgery folders: only the full path identifies a clip.
+- `..._audiomismatch_...` is dubbed with genuine audio of another person, so its modality is FVRA.
+- v2 (frames as .npy, audio as .mp3) contains no video files and is not supported.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ PROGRAMS = {"face": "Wav2Lip", "lip": "Wav2Lip", "rvc": "RVC", "tts": "TorToiSe"
 
 
 def read(path: Path) -> Imported:
-    """Read one of the three lists; which one it is, is the split.
+    """Read one of the three lists. The file name gives the split.
 
     Returns:
-        Names as the list has them, below `main`; `source` is the recording that a clip was cut from.
+        Clips with names as in the list, relative to `main`. `source` is the recording that a clip was cut from.
 
     Raises:
-        UsageError: a line that is not such a path.
+        UsageError: a line is not a path of IDForge v1.
     """
     first, rows = read_rows(path)
     split = path.stem.lower() if path.stem.lower() in ("train", "val", "test") else ""
@@ -49,7 +49,7 @@ def read(path: Path) -> Imported:
 
 
 def clip_of(row: list[str], where: str, split: str) -> ImportedClip:
-    """Parse the row of a clip."""
+    """Convert one line to a clip."""
     name = clean_name(row[0], where)
     parts = name.split("/")
     if len(row) != 1 or len(parts) != 4 or parts[0] not in FORGERIES:

@@ -1,4 +1,4 @@
-"""What a reader of official metadata says about a clip."""
+"""Clips and notes returned by the metadata readers."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ Spans = tuple[tuple[float, float], ...]
 
 @dataclass(frozen=True)
 class ImportedClip:
-    """One clip of a data set; what its metadata does not tell is empty.
+    """One clip of a data set. Fields that the metadata does not provide are empty.
 
     Attributes:
-        video_name: path below the folder of the clips, with `/`.
-        target: 1 fake, 0 real, None not told.
-        type: kind of forgery, `real` for a real clip.
-        source: what the clip and its forgeries have in common: the original clip, or the recording that it was cut from.
-        identity: the person who is seen.
-        spans: the forged parts in seconds, () for a clip without any; None where the metadata has none.
-        modality: which of the two streams is forged: RVRA, RVFA, FVRA or FVFA.
-        generator: the forging programs, joined with `+`.
-        donor: the person whose face or voice was put in.
+        video_name: path relative to the clip folder, with `/` as separator.
+        target: 1 fake, 0 real, None unknown.
+        type: forgery type; `real` for a real clip.
+        source: common origin of a clip and its forgeries: the original clip, or the recording that it was cut from.
+        identity: the person shown.
+        spans: forged spans in seconds; () for a clip without any, None if the metadata has no spans.
+        modality: which streams are forged: RVRA, RVFA, FVRA or FVFA.
+        generator: forgery methods, joined with `+`.
+        donor: the person whose face or voice was inserted.
         split: the official split: train, val or test.
     """
 
@@ -38,10 +38,10 @@ class ImportedClip:
 
 @dataclass
 class Imported:
-    """All clips of a metadata file, and what a user should know of them.
+    """All clips of a metadata file, with notes for the user.
 
     Attributes:
-        clips: in the file's order.
+        clips: in file order.
         notes: one sentence each.
     """
 
@@ -50,5 +50,5 @@ class Imported:
 
 
 def modality_of(*, video: bool, audio: bool) -> str:
-    """RVRA, RVFA, FVRA or FVFA for a clip whose video and audio are forged or not."""
+    """Return RVRA, RVFA, FVRA or FVFA: real (R) or fake (F) video (V) and audio (A)."""
     return f"{'F' if video else 'R'}V{'F' if audio else 'R'}A"

@@ -1,14 +1,14 @@
-"""KoDF, in the form that AI-Hub gives out: one CSV of original and one of forged clips, with Korean headers.
+"""KoDF as distributed by AI-Hub: one CSV of original clips and one of forged clips, with Korean headers.
 
-The files are given out on request and were not seen themselves. Seen are two independent readers that agree on the columns:
+The files are available on request only and were not inspected. Two independent readers agree on the columns:
 github.com/LH-GWAN/deepfake-found, `scripts/evaluate_korean_faces.py` (name, person, target, source and program) and
 github.com/HanMoonSub/DeepGuard, `preprocess/kodf/split_data.py` (name, original clip and program, and the names of the files).
 
 Traps:
-- The header tells reals from fakes, there is no label column; read the folder with both files.
-- The name is the file's without its folder, and every forging program's archive has folders of its own: with `--video_dir` the
-  clips are found below it.
-- Which of the two streams was forged is not told: no `modality`.
+- There is no label column; the header distinguishes real from fake clips. Read the folder that contains both files.
+- Names have no folder, but the archive of each forgery method has its own folders. `--video_dir` finds the clips in
+  sub-folders.
+- The metadata does not tell which stream is forged: no `modality`.
 """
 
 from __future__ import annotations
@@ -25,31 +25,33 @@ REAL_COLUMNS, FAKE_COLUMNS = {NAME, PERSON}, {NAME, ORIGINAL, SEEN_PERSON, DONOR
 
 
 def read(path: Path) -> Imported:
-    """Read one CSV, or all of a folder.
+    """Read one CSV, or all CSV files of a folder.
 
     Returns:
-        `source` is the original clip, `identity` the person in it, `type` the forging program's name.
+        Clips; `source` is the original clip, `identity` the person in it, `type` the forgery method.
 
     Raises:
-        UsageError: no CSV in the folder, or one with other columns.
+        UsageError: the folder has no CSV, or a CSV has other columns.
     """
     files = sorted(path.glob("*.csv")) if path.is_dir() else [path]
     if not files:
         raise UsageError(f"{path}: no CSV in this folder")
     clips = [clip for file in files for clip in file_clips(file)]
     targets = {clip.target for clip in clips}
-    notes = [] if len(targets) == 2 else ["one class only: give the folder that holds the CSV of the other one too"]
+    notes = (
+        [] if len(targets) == 2 else ["only one class: pass the folder that also contains the CSV of the other class"]
+    )
     return Imported(clips, notes)
 
 
 def file_clips(path: Path) -> list[ImportedClip]:
-    """Read the clips of one CSV. Its header decides whether they are real or fake."""
+    """Read the clips of one CSV. Its header determines whether they are real or fake."""
     header, rows = read_rows(path)
     forged = set(header) >= FAKE_COLUMNS
     if not forged and not set(header) >= REAL_COLUMNS:
         raise UsageError(
             f"{path}: not a KoDF metadata file; expected the columns {','.join(sorted(REAL_COLUMNS))} or "
-            f"{','.join(sorted(FAKE_COLUMNS))}, it has {','.join(header)!r}"
+            f"{','.join(sorted(FAKE_COLUMNS))}, found {','.join(header)!r}"
         )
     split = split_of(next((word for word in path.stem.split("_") if split_of(word) in ("train", "val", "test")), ""))
     clips = []
@@ -64,12 +66,12 @@ def file_clips(path: Path) -> list[ImportedClip]:
 
 
 def real_clip(name: str, cells: dict[str, str], split: str) -> ImportedClip:
-    """Parse a row of the CSV of original clips."""
+    """Convert a row of the CSV of original clips."""
     return ImportedClip(name, 0, type="real", source=stem(name), identity=cells[PERSON], split=split)
 
 
 def fake_clip(name: str, cells: dict[str, str], split: str) -> ImportedClip:
-    """Parse a row of the CSV of forged clips."""
+    """Convert a row of the CSV of forged clips."""
     person, donor = cells[SEEN_PERSON], cells[DONOR]
     return ImportedClip(
         name,
@@ -84,5 +86,5 @@ def fake_clip(name: str, cells: dict[str, str], split: str) -> ImportedClip:
 
 
 def stem(name: str) -> str:
-    """Return a file's name without folder and suffix."""
+    """Return a file name without folder and suffix."""
     return PurePosixPath(name.replace("\\", "/")).stem

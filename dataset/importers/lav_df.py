@@ -1,15 +1,15 @@
-"""LAV-DF: `metadata.json`, or `metadata.min.json`, which is the same without transcripts.
+"""LAV-DF: `metadata.json`, or `metadata.min.json`, the same without transcripts.
 
-Seen: the official reader, github.com/ControlNet/LAV-DF, `dataset/lavdf.py` (the fields file, n_fakes, fake_periods, duration,
-original, modify_video, modify_audio, split, video_frames, audio_channels, audio_frames), and an entry of the file in that
-repository's issue 22.
+Sources: the official reader, github.com/ControlNet/LAV-DF, `dataset/lavdf.py` (fields file, n_fakes, fake_periods, duration,
+original, modify_video, modify_audio, split, video_frames, audio_channels, audio_frames), and an example entry in issue 22 of
+that repository.
 
 Traps:
-- `split` says `dev` where others say val.
-- Lengths (duration, video_frames, audio_frames) are there without a frame rate; the official reader assumes 25. None is taken
-  over: they come from how a clip was made and could tell a fake by its length.
-- `original` may itself name a clip with an original; `source` is the end of that chain.
-- No field names the person.
+- `split` uses `dev` for the validation split.
+- Lengths (duration, video_frames, audio_frames) have no frame rate; the official reader assumes 25. Lengths are not
+  imported: they depend on how a clip was made and could reveal fakes.
+- The `original` of a clip may have an `original` as well; `source` is the end of this chain.
+- No field identifies the person.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ def read(path: Path) -> Imported:
     """Read the metadata of all splits.
 
     Returns:
-        Names as the file has them (`train/000001.mp4`); `source` is the number of the original clip.
+        Clips with names as in the file (`train/000001.mp4`). `source` is the number of the original clip.
 
     Raises:
-        UsageError: not such a file; an entry without its flags.
+        UsageError: the file has another format, or an entry lacks its flags.
     """
     entries = read_entries(path, "LAV-DF's metadata.json")
     original_of: dict[str, str] = {}
@@ -67,12 +67,12 @@ def read(path: Path) -> Imported:
 
 
 def number_of(name: str) -> str:
-    """Return a clip's number, which is unique over all splits: `train/000001.mp4` -> `000001`."""
+    """Return the clip number, unique over all splits: `train/000001.mp4` -> `000001`."""
     return PurePosixPath(name.replace("\\", "/")).stem
 
 
 def first_original(number: str, original_of: dict[str, str]) -> str:
-    """Follow the originals of a clip to the first one. A real clip is its own original."""
+    """Follow the chain of originals to its end. A real clip is its own original."""
     seen = {number}
     while (original := original_of.get(number, "")) and original not in seen:
         seen.add(original)
@@ -81,8 +81,8 @@ def first_original(number: str, original_of: dict[str, str]) -> str:
 
 
 def flag_of(entry: dict, name: str, where: str) -> bool:
-    """One of the two flags that say what was forged; a clip without it is not labelled by guess."""
+    """Return a modification flag. A missing flag is an error, because the label would be a guess."""
     value = entry.get(name)
     if not isinstance(value, bool):
-        raise UsageError(f"{where}: {name!r} should be true or false, it is {value!r}")
+        raise UsageError(f"{where}: {name!r} must be true or false, found {value!r}")
     return value

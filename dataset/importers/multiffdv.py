@@ -1,8 +1,7 @@
-"""MultiFFDV, the data of the Inclusion 2024 audio-video deepfake challenge: its label files are ours already.
+"""MultiFFDV, the data of the Inclusion 2024 audio-video deepfake challenge. Its label files already have our format.
 
-Seen in the challenge's released clips: `trainset_label.txt` and `valset_label.txt`, `video_name,target`, 1 = fake. They tell
-no type, no person and no source (the names are hashes), so none can be given; `utils/make_splits.py --near_duplicates` finds
-related clips.
+Source: `trainset_label.txt` and `valset_label.txt` of the released data, with `video_name,target`, 1 = fake. They contain
+no type, person or source (names are hashes). `utils/make_splits.py --near_duplicates` finds related clips.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from dataset.labels import read_labels
 
 
 def read(path: Path) -> Imported:
-    """Read a label file; placeholders stay empty targets.
+    """Read a label file. Placeholder targets become None.
 
     Raises:
         UsageError: see `read_labels`.

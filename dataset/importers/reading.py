@@ -1,4 +1,4 @@
-"""Reading of metadata files: JSON and CSV, names and spans, with one clear sentence for whatever is wrong."""
+"""Helpers to read metadata files: JSON, CSV, names and spans. Invalid input raises a `UsageError`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        UsageError: absent, not UTF-8, not JSON.
+        UsageError: the file is missing, not UTF-8 or not JSON.
     """
     path = existing_file(path, "metadata file")
     try:
@@ -31,14 +31,14 @@ def read_json(path: Path) -> Any:
 
 
 def read_entries(path: Path, what: str) -> list[dict[str, Any]]:
-    """Read the objects of a JSON list.
+    """Read a JSON list of objects.
 
     Raises:
-        UsageError: see `read_json`; no list, an empty one, or one that holds something else.
+        UsageError: see `read_json`; also if the content is not a non-empty list of objects.
     """
     content = read_json(path)
     if not isinstance(content, list) or not content:
-        raise UsageError(f"{path}: expected {what}, a JSON list of objects; it holds {describe(content)}")
+        raise UsageError(f"{path}: expected {what}, a JSON list of objects; found {describe(content)}")
     for index, entry in enumerate(content):
         if not isinstance(entry, dict):
             raise UsageError(f"{path}, entry {index}: expected an object, found {describe(entry)}")
@@ -46,10 +46,10 @@ def read_entries(path: Path, what: str) -> list[dict[str, Any]]:
 
 
 def read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
-    """Read the header and rows of a CSV. Cells are stripped and empty lines are skipped.
+    """Read the header and rows of a CSV as stripped text. Empty lines are skipped.
 
     Raises:
-        UsageError: absent, empty, not a UTF-8 CSV.
+        UsageError: the file is missing, empty or not a UTF-8 CSV.
     """
     path = existing_file(path, "metadata file")
     try:
@@ -68,25 +68,25 @@ def text_of(entry: dict[str, Any], key: str, where: str) -> str:
     """Return a required text field.
 
     Raises:
-        UsageError: it is absent, empty or not a string.
+        UsageError: the field is missing, empty or not text.
     """
     value = entry.get(key)
     if not isinstance(value, str) or not value.strip():
-        raise UsageError(f"{where}: no {key!r} (a text), it is {describe(value)}")
+        raise UsageError(f"{where}: {key!r} must be a non-empty text, found {describe(value)}")
     return value.strip()
 
 
 def optional_text(entry: dict[str, Any], key: str) -> str:
-    """Return a text field, or an empty string if it is absent or null."""
+    """Return an optional text field; empty if it is missing or not text."""
     value = entry.get(key)
     return value.strip() if isinstance(value, str) else ""
 
 
 def clean_name(text: str, where: str) -> str:
-    r"""Convert a clip's name to the form in label files: `a\b.mp4` and `./a/b.mp4` become `a/b.mp4`.
+    r"""Normalise a clip name for the label file: `a\b.mp4` and `./a/b.mp4` become `a/b.mp4`.
 
     Raises:
-        UsageError: it points outside the folder of the clips.
+        UsageError: the name points outside the clip folder.
     """
     if why := unsafe_name(text):
         raise UsageError(f"{where}: the name {text!r} is refused: {why}")
@@ -94,7 +94,7 @@ def clean_name(text: str, where: str) -> str:
 
 
 def spans_of(value: Any, where: str) -> Spans:
-    """Forged parts as sorted (start, end) pairs in seconds; None is no part.
+    """Convert forged spans to sorted (start, end) pairs in seconds; None becomes ().
 
     Raises:
         UsageError: not a list of pairs of numbers, or a pair that ends before it starts.
@@ -112,30 +112,30 @@ def spans_of(value: Any, where: str) -> Spans:
 
 
 def is_seconds(value: Any) -> bool:
-    """Whether a JSON value is a finite number that is not negative."""
+    """Return whether a JSON value is a finite, non-negative number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
 
 
 def split_of(text: str) -> str:
-    """Convert an official split's name to train, val or test, or to lower case if it is another."""
+    """Normalise a split name to train, val or test. Other names are converted to lower case."""
     name = text.strip().lower()
     return SPLIT_ALIASES.get(name, name)
 
 
 def span_notes(fakes_without: int, reals_with: int) -> list[str]:
-    """Describe targets that contradict the forged spans. The targets are kept."""
+    """Return notes about clips whose target and spans disagree. The targets are not changed."""
     notes = []
     if fakes_without:
-        notes.append(f"{fakes_without} fake clip(s) have no forged part in the metadata; they stay fake")
+        notes.append(f"{fakes_without} fake clip(s) have no forged span in the metadata; they remain labelled fake")
     if reals_with:
-        notes.append(f"{reals_with} real clip(s) have forged parts in the metadata; they stay real")
+        notes.append(f"{reals_with} real clip(s) have forged spans in the metadata; they remain labelled real")
     return notes
 
 
 def describe(value: Any, limit: int = 60) -> str:
-    """Describe a JSON value in a few words."""
+    """Describe a JSON value briefly for a message."""
     if value is None:
-        return "absent or null"
+        return "nothing"
     if isinstance(value, list | dict) and len(value) > 3:
         return f"a {'list' if isinstance(value, list) else 'mapping'} of {len(value)}"
     text = json.dumps(value, ensure_ascii=False, default=str)
