@@ -199,7 +199,9 @@ class GroupFacts:
 
     def sentence(self) -> str:
         """Return the counts in one line, with a warning if one group contains most clips."""
-        text = f"{self.n_clips} clips in {self.n_groups} groups; {self.n_alone} unrelated clips, the largest group has {self.largest}"
+        text = (
+            f"{self.n_clips} clips in {self.n_groups} groups; {self.n_alone} unrelated, largest group: {self.largest}"
+        )
         if self.n_clips > 1 and self.largest > LARGE_GROUP_SHARE * self.n_clips:
             text += f"; warning: {self.largest / self.n_clips:.0%} of the clips are related and cannot be divided"
         return text

@@ -1,9 +1,9 @@
 """AV-Deepfake1M and AV-Deepfake1M++: `train_metadata.json` and `val_metadata.json`.
 
 Sources: the fields in the official README ("Metadata Structure") and in the official reader,
-github.com/ControlNet/AV-Deepfake1M, `README.md` and `python/avdeepfake1m/loader.py`; the folders of the first set in issue 7 of that repository; `video_model` and
-the folders `vox_celeb_2`, `lrs3` and `silent_videos` of the second in github.com/dfwb-research/deepfake-workbench,
-`src/dfwb/preprocess/inventory/builders/avdeepfake1mpp.py`.
+github.com/ControlNet/AV-Deepfake1M, `README.md` and `python/avdeepfake1m/loader.py`; the folders of the first set in issue 7
+of that repository; `video_model` and the folders `vox_celeb_2`, `lrs3` and `silent_videos` of the second set in
+github.com/dfwb-research/deepfake-workbench, `src/dfwb/preprocess/inventory/builders/avdeepfake1mpp.py`.
 
 Traps:
 - The official reader expects `both-modified` in `modify_type`, the files contain `both_modified`: both are accepted.

@@ -44,7 +44,7 @@ def test_notes_go_to_standard_error(tmp_path, capsys):
         (tmp_path / "set" / name).touch()
     call("--dataset", "folders", "--metadata", tmp_path / "set", "--output", tmp_path / "labels.csv")
     printed = capsys.readouterr()
-    assert printed.err.startswith("note: clips of two folders") and "2 clips" in printed.out
+    assert printed.err.startswith("note: the two folders") and "2 clips" in printed.out
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_notes_go_to_standard_error(tmp_path, capsys):
     [
         (["--dataset", "Celeb"], "unknown data set"),
         (["--metadata", "nowhere.json"], "no such file or folder"),
-        (["--split", "val"], "this metadata has train"),
+        (["--split", "val"], "this metadata has only train"),
         (["--split", "dev"], "invalid choice"),
         (["--output", "."], "is a folder"),
         (["--video_dir", "nowhere"], "no such folder"),

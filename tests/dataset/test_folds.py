@@ -125,7 +125,7 @@ def test_written_splits_have_a_hash_and_read_back(tmp_path):
     assert set(back["target"]) == {"0", "1"}
     assert "purged" in balance_table(labels, groups, "fold", parts)
     output.write_text(output.read_text() + "more.mp4,1,real,0,g000001\n")
-    with pytest.raises(UsageError, match="hash differs"):
+    with pytest.raises(UsageError, match="does not match its hash"):
         read_folds(output)
     with pytest.raises(UsageError, match="no column 'part'"):
         read_folds(tmp_path / "again.csv", "part")

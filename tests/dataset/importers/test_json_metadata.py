@@ -1,4 +1,4 @@
-"""LAV-DF, AV-Deepfake1M(++) and DFDC: what their JSON files come to, and how a broken one is refused."""
+"""LAV-DF, AV-Deepfake1M(++) and DFDC: parsing of their JSON metadata, and errors for invalid files."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_lav_df(tmp_path):
     assert clips[1].spans == ((0.1, 0.4), (2.5, 3.224)) and clips[0].spans == ()
     assert [clip.split for clip in clips[2:4]] == ["val", "test"]
     assert not any(clip.identity for clip in clips)
-    assert imported.notes == ["1 fake clip(s) have no forged part in the metadata; they stay fake"]
+    assert imported.notes == ["1 fake clip(s) have no forged span in the metadata; they remain labelled fake"]
 
 
 def av1m_entry(file, kind, **more):
@@ -53,7 +53,7 @@ def av1m_entry(file, kind, **more):
     }  # fmt: skip
 
 
-def test_av_deepfake1m_reads_both_spellings_and_takes_no_length_over(tmp_path):
+def test_av_deepfake1m_accepts_both_spellings_and_imports_no_lengths(tmp_path):
     folder = "id06744/_c3CCbnZEbU/00011"
     entries = [
         av1m_entry(f"{folder}/real.mp4", "real"),
@@ -125,8 +125,8 @@ def test_dfdc_reads_a_part_or_a_folder_of_parts(tmp_path):
         (lav_df.read, "{}", "expected LAV-DF's metadata.json"),
         (lav_df.read, "[]", "expected LAV-DF's metadata.json"),
         (lav_df.read, '["a.mp4"]', "entry 0: expected an object"),
-        (lav_df.read, [{"modify_video": True}], "entry 0: no 'file'"),
-        (lav_df.read, [lav_entry("1", None, True)], "'modify_video' should be true or false"),
+        (lav_df.read, [{"modify_video": True}], "entry 0: 'file' must be a non-empty text"),
+        (lav_df.read, [lav_entry("1", None, True)], "'modify_video' must be true or false"),
         (
             lav_df.read,
             [lav_entry("1", True, True, periods=[[3, 1]])],
@@ -134,8 +134,8 @@ def test_dfdc_reads_a_part_or_a_folder_of_parts(tmp_path):
         ),
         (lav_df.read, [lav_entry("1", True, True, periods=[[True, 1]])], r"is not a \[start, end\]"),
         (lav_df.read, [lav_entry("1", True, True, split="../..")], "has a '..' part"),
-        (av_deepfake1m.read, [av1m_entry("a.mp4", "geometry_modified")], "none of real, visual_modified"),
-        (av_deepfake1m.read, [av1m_entry("a.mp4", None)], "no 'modify_type'"),
+        (av_deepfake1m.read, [av1m_entry("a.mp4", "geometry_modified")], "expected one of real, visual_modified"),
+        (av_deepfake1m.read, [av1m_entry("a.mp4", None)], "'modify_type' must be a non-empty text"),
         (av_deepfake1m.read, [av1m_entry("a.mp4", "real", fake_segments="x")], "expected a list of"),
         (dfdc.read, "[1]", "a mapping of names"),
         (dfdc.read, {"a.mp4": {"label": "MAYBE"}}, "neither REAL nor FAKE"),
@@ -143,14 +143,14 @@ def test_dfdc_reads_a_part_or_a_folder_of_parts(tmp_path):
         (dfdc.read, {"/etc/a.mp4": {"label": "FAKE"}}, "absolute path"),
     ],
 )
-def test_broken_metadata_is_one_sentence(read, content, words, tmp_path):
+def test_invalid_metadata_raises_a_one_line_error(read, content, words, tmp_path):
     with pytest.raises(UsageError, match=words) as caught:
         read(written(tmp_path, content))
     assert "\n" not in str(caught.value)
 
 
-def test_absent_metadata(tmp_path):
-    with pytest.raises(UsageError, match="neither a metadata.json nor a folder"):
+def test_missing_metadata_raises(tmp_path):
+    with pytest.raises(UsageError, match="neither this folder nor its sub-folders contain a metadata.json"):
         dfdc.read(tmp_path)
     with pytest.raises(UsageError, match="does not exist"):
         lav_df.read(tmp_path / "none.json")

@@ -1,4 +1,4 @@
-"""From clips to a label table: splits, duplicates, places on disk, columns."""
+"""The label table of imported clips: splits, duplicates, file locations, columns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FAKE = ImportedClip("a/x.mp4", 1, type="swap", source="s", identity="p", spans=(
 REAL = ImportedClip("a/y.mp4", 0, type="real", source="s", identity="p", spans=(), split="val")
 
 
-def test_a_written_table_is_a_label_file(tmp_path):
+def test_written_table_reads_back_as_label_file(tmp_path):
     table = import_labels(Imported([FAKE, REAL, ImportedClip("z.mp4", None)]))
     assert list(table) == ["video_name", "target", "type", "source", "identity", "spans", "split"]
     write_labels(tmp_path / "labels.csv", table)
@@ -26,24 +26,26 @@ def test_a_written_table_is_a_label_file(tmp_path):
     assert json.loads(labels["spans"][0]) == [[0.5, 1.0]]
 
 
-def test_a_split_is_chosen_or_refused():
+def test_split_is_selected_or_rejected():
     assert import_labels(Imported([FAKE, REAL]), split="val")["video_name"].tolist() == ["a/y.mp4"]
-    with pytest.raises(UsageError, match="this metadata has train, val"):
+    with pytest.raises(UsageError, match="this metadata has only train, val"):
         import_labels(Imported([FAKE, REAL]), split="test")
     with pytest.raises(UsageError, match="no official split; utils/make_splits"):
         import_labels(Imported([ImportedClip("a.mp4", 1)]), split="test")
-    with pytest.raises(UsageError, match="names no clip"):
+    with pytest.raises(UsageError, match="contains no clips"):
         import_labels(Imported([]))
 
 
-def test_duplicates_are_one_row():
+def test_duplicates_are_merged():
     twice = [ImportedClip("a.mp4", 1, type=kind, generator=kind) for kind in ("faceswap-wav2lip", "wav2lip", "wav2lip")]
     imported = Imported([*twice, ImportedClip("b.mp4", 0)])
     table = import_labels(imported)
     assert table["video_name"].tolist() == ["a.mp4", "b.mp4"]
     assert table["type"][0] == table["generator"][0] == "faceswap-wav2lip|wav2lip"
-    assert imported.notes == ["2 clip(s) are listed twice; each is one row, differing types joined with |"]
-    with pytest.raises(UsageError, match=r"'a\.mp4' is listed as real and as fake"):
+    assert imported.notes == [
+        "2 clip(s) are listed more than once; duplicates were merged, different types joined with |"
+    ]
+    with pytest.raises(UsageError, match=r"'a\.mp4' is listed both as real and as fake"):
         import_labels(Imported([*twice, ImportedClip("a.mp4", 0)]))
 
 
@@ -55,23 +57,23 @@ def test_clips_are_found_in_sub_folders(tmp_path):
     imported = Imported([ImportedClip(name, 1) for name in names])
     table = import_labels(imported, video_dir=tmp_path)
     assert table["video_name"].tolist() == ["a/x.mp4", "dfl/aa/here.mp4", "two.mp4", "gone.mp4"]
-    assert "1 several files have the name, 1 not there" in imported.notes[0]
+    assert "1 ambiguous, 1 missing" in imported.notes[0]
     with pytest.raises(UsageError, match="--video_dir: no such folder"):
         import_labels(imported, video_dir=tmp_path / "none")
 
 
 @pytest.mark.parametrize(("text", "name"), [(r"a\b c.mp4", "a/b c.mp4"), ("./a//b.mp4", "a/b.mp4"), ("a.mp4", "a.mp4")])
-def test_names_are_written_our_way(text, name):
+def test_names_are_normalised(text, name):
     assert clean_name(text, "here") == name
 
 
 @pytest.mark.parametrize("text", ["/a.mp4", "C:\\a.mp4", "../a.mp4", "a/../b.mp4", "", "a/\0.mp4"])
-def test_names_that_leave_the_folder_are_refused(text):
+def test_names_outside_the_folder_are_rejected(text):
     with pytest.raises(UsageError, match=r"^here: the name .* is refused"):
         clean_name(text, "here")
 
 
-def test_importers_are_found_by_name_in_any_case():
+def test_importer_names_are_case_insensitive():
     assert find_importer("fakeavceleb") is IMPORTERS["FakeAVCeleb"]
     with pytest.raises(UsageError, match=r"unknown data set 'Celeb'.*KoDF"):
         find_importer("Celeb")

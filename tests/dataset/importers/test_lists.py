@@ -1,4 +1,4 @@
-"""FakeAVCeleb, IDForge, KoDF, MultiFFDV and plain folders: what their lists come to, and how a broken one is refused."""
+"""FakeAVCeleb, IDForge, KoDF, MultiFFDV and plain folders: parsing of their lists, and errors for invalid files."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_kodf(tmp_path):
     assert {(clip.identity, clip.split, clip.modality) for clip in clips.values()} == {("aa", "val", "")}
     assert clips["aa_bb_1_0090.mp4"].donor == "bb" and clips["aa_aa_5_0001.mp4"].donor == ""
     assert clips["aa_aa_5_0001.mp4"].type == "audio-driven"
-    assert kodf.read(fakes).notes == ["one class only: give the folder that holds the CSV of the other one too"]
+    assert kodf.read(fakes).notes == ["only one class: pass the folder that also contains the CSV of the other class"]
 
 
 def test_multiffdv_keeps_placeholders_empty(tmp_path):
@@ -107,7 +107,11 @@ def test_folders(tmp_path):
         (fakeavceleb.read, "", "the file is empty"),
         (fakeavceleb.read, "video_name,target\na.mp4,1\n", "not FakeAVCeleb's meta_data.csv"),
         (fakeavceleb.read, f"{OFFICIAL}\nid1,-,-,real\n", "row 2: 4 cells instead of 10"),
-        (fakeavceleb.read, f"{OFFICIAL}\na,-,-,real,A,Real,x,y,a.mp4,F\n", "row 2: the type 'Real' is none of"),
+        (
+            fakeavceleb.read,
+            f"{OFFICIAL}\na,-,-,real,A,Real,x,y,a.mp4,F\n",
+            "row 2: unknown type 'Real'; expected one of",
+        ),
         (fakeavceleb.read, f"{OFFICIAL}\na,-,-,real,A,RealVideo-RealAudio,x,y,../../a.mp4,F\n", r"has a '\.\.' part"),
         (idforge.read, "morph/id00/id00_00/a.mp4\n", "line 1: .* is not <forgery>"),
         (idforge.read, "pristine/id00/a.mp4\n", "is not <forgery>"),
@@ -115,21 +119,21 @@ def test_folders(tmp_path):
         (kodf.read, "video_name,target\na.mp4,1\n", "not a KoDF metadata file"),
         (kodf.read, "영상ID,UUID\na.mp4\n", "row 2: 1 cells instead of 2"),
         (multiffdv.read, "a.mp4,1\n", "no header"),
-        (folders.read, "", "should be the folder"),
+        (folders.read, "", "must be the folder"),
     ],
 )
-def test_a_broken_list_is_one_sentence(read, text, words, tmp_path):
+def test_invalid_list_raises_a_one_line_error(read, text, words, tmp_path):
     with pytest.raises(UsageError, match=words) as caught:
         read(written(tmp_path, text))
     assert "\n" not in str(caught.value)
 
 
-def test_a_list_that_is_no_text_or_not_there(tmp_path):
+def test_binary_or_missing_lists_raise(tmp_path):
     (tmp_path / "x.csv").write_bytes(b"\xff\xfe\x00\x80")
     with pytest.raises(UsageError, match="not a CSV in UTF-8"):
         idforge.read(tmp_path / "x.csv")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="no CSV in this folder"):
         kodf.read(tmp_path / "empty")
-    with pytest.raises(UsageError, match="no file in a folder real/"):
+    with pytest.raises(UsageError, match="no files in a folder real/"):
         folders.read(tmp_path / "empty")
