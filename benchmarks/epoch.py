@@ -27,7 +27,8 @@ def run(setting: Setting) -> list[Row]:
     clips = open_clips(split, config.data, config.extraction, need_targets=True)
     device = pick_device("auto")
     model = build_model(config.model, config.features).to(device)
-    learner = Learner(model, config.train)
+    learner = Learner(model)
+    learner.set_learning_rate(config.train.lr)
     loader, begin_epoch = training_batches(clips, config, model.inputs, device)
     begin_epoch(1)
     resident = [(batch.to(device), facts) for batch, facts in loader]

@@ -7,12 +7,12 @@ import errno
 import av
 import numpy as np
 import pytest
-from tests.dataset.degradations.test_sound import band_db, level_db
 
 from dataset.degradations import FAMILIES, apply, frame_filters
 from dataset.degradations.families import Container
 from dataset.degradations.streams import Track, multiplex, start_s
 from tests.dataset.degradations.conftest import FPS, RATE_HZ, decode, degrade, packets, pictures, voice
+from tests.dataset.degradations.test_audio_filters import band_db, level_db
 from utils.media.errors import MediaError
 from utils.media.writer import write_clip
 
