@@ -12,17 +12,17 @@ from benchmarks.setting import Row, Setting
 from dataset.extraction_worker import ExtractionTask, extract_to_store
 from dataset.manifest import Row as ClipRow
 from utils.features.config import FeatureConfig
+from utils.features.store import FeatureStore
 
 
 def extract_into(folder: Path) -> Callable[[Path], ClipRow]:
-    """Return a function that extracts one clip as a worker does and writes features and journal below `folder`."""
-    scratch, config = folder / "scratch", FeatureConfig()
+    """Return a function that extracts a clip as a worker does, with all files and the journal, below `folder`."""
+    scratch, store = folder / "scratch", FeatureStore(folder, FeatureConfig())
     scratch.mkdir(parents=True, exist_ok=True)
 
     def extract(clip: Path) -> ClipRow:
-        kinds = {"picture": ".jpg", "covariance": ".npy", "wave": ".wav"}
-        outputs = {kind: folder / kind / f"{clip.name}{suffix}" for kind, suffix in kinds.items()}
-        done = extract_to_store(ExtractionTask(clip.name, clip, outputs, scratch, folder / "journal", config, None))
+        outputs = {feature.name: store.path(feature.name, clip.name) for feature in store.stored_features()}
+        done = extract_to_store(ExtractionTask(clip.name, clip, outputs, scratch, folder / "journal", store, None))
         if done.facts.status == "failed":
             raise RuntimeError(f"{clip} cannot be measured on: {done.facts.reason}")
         return done
