@@ -101,9 +101,9 @@ def test_foreign_files_and_other_settings_are_refused(tmp_path):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--clips", "3"], ["--clips", "many"], ["--seed", "-1"], ["--workers", "0"], ["--unknown"]],
+    [["--clips", "3"], ["--clips", "many"], ["--seed", "-1"], ["--workers", "-1"], ["--unknown"]],
 )
-def test_command_refuses_wrong_arguments_with_exit_code_2(tmp_path, arguments):
+def test_command_rejects_invalid_arguments_with_exit_code_2(tmp_path, arguments):
     command = [sys.executable, str(ROOT / "utils" / "make_demo_set.py"), "--output", str(tmp_path / "data"), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 2
