@@ -25,7 +25,7 @@ def sources(*folders: str) -> list[Path]:
 
 
 def is_command(path: Path) -> bool:
-    return "(run_command(main))" in path.read_text(encoding="utf-8")
+    return "run_command(main" in path.read_text(encoding="utf-8").partition("\nif __name__")[2]
 
 
 COMMANDS = sorted(

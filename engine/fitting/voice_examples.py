@@ -35,8 +35,7 @@ log = logging.getLogger(__name__)
 VOICE_EXAMPLES_VERSION = 2
 """Raise it when the same audio clip and seed would give other examples: cached ones are then made anew."""
 
-CROP_S = 6
-CROP_RMS = 0.1
+CROP_S, CROP_RMS = 6, 0.1
 SYNTHETIC = "synthetic"
 """Kind of an example that a speech synthesiser made."""
 

@@ -136,3 +136,5 @@ class ArrayStream:
             self.facts.n_samples += block.shape[1]
             yield from mixer.add(ChannelSamples(list(block), names, self.facts.rate_hz))
         yield from mixer.finish()
+        if mixer.cancelled:
+            self.facts.notes.append(f"the channels cancel: mono is channel {mixer.cancelled}, not the mean")
