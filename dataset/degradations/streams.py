@@ -14,7 +14,7 @@ import av
 
 from dataset.degradations.families import Container
 from utils.media.errors import MediaError
-from utils.media.streams import audio_stream, open_clip, video_stream
+from utils.media.streams import open_clip, video_stream
 
 DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG})
 
