@@ -18,7 +18,7 @@ from utils.features.speech import SPEECH_VERSION
 from utils.files import atomic_path
 
 INPUTS = ("covariance", "face", "mouth", "speech")
-"""The arrays that fitters read from the cache, where the config switches their features on."""
+"""The arrays that the fitters of this package read from the cache, where the config switches their features on."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class FeatureTask:
         features: the feature config.
         max_frames: number of frames to use; `None` for all.
         folder: folder of the cache.
+        inputs: names of the arrays to store.
     """
 
     name: str
@@ -40,12 +41,14 @@ class FeatureTask:
     features: FeatureConfig
     max_frames: int | None
     folder: Path
+    inputs: tuple[str, ...] = INPUTS
 
     @property
     def cache_path(self) -> Path:
         """The file of the extracted features."""
-        key = entry_key(self.content, self.max_frames, self.features.fingerprint(), FEATURE_VERSION, SPEECH_VERSION)
-        return self.folder / f"{key}.npz"
+        versions = [self.features.fingerprint(), FEATURE_VERSION, SPEECH_VERSION]
+        others = () if self.inputs == INPUTS else self.inputs
+        return self.folder / f"{entry_key(self.content, self.max_frames, *versions, *others)}.npz"
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class CachedClip:
     path: Path
 
     def array(self, name: str) -> np.ndarray | None:
-        """Return an input of `INPUTS` without padding, or `None` where the clip has none."""
+        """Return an extracted input without padding, or `None` where the clip has none."""
         with np.load(self.path, allow_pickle=False) as stored:
             return stored[name] if name in stored.files else None
 
@@ -73,8 +76,15 @@ class CachedClip:
         return None if mouth is None or speech is None else (mouth, speech)
 
 
-def extract_labelled(clips: LabelledClips, config: RunConfig) -> list[CachedClip | None]:
+def extract_labelled(
+    clips: LabelledClips, config: RunConfig, inputs: tuple[str, ...] = INPUTS
+) -> list[CachedClip | None]:
     """Extract the features of the labelled clips, or find them in the training cache.
+
+    Args:
+        clips: the clips.
+        config: the run; `fit.cache` is the folder of the cache.
+        inputs: names of the arrays to extract, usually `Expert.inputs`. Those that the config does not request are left out.
 
     Returns:
         One per clip, in order; `None` for a clip that cannot be read. The log says why.
@@ -83,21 +93,22 @@ def extract_labelled(clips: LabelledClips, config: RunConfig) -> list[CachedClip
     tasks = []
     for name in clips.table.names:
         path = clips.table.split.video_path(name)
-        tasks.append(FeatureTask(name, path, content_key(path), config.features, config.extraction.max_frames, folder))
+        frames = config.extraction.max_frames
+        tasks.append(FeatureTask(name, path, content_key(path), config.features, frames, folder, inputs))
     failures = compute_missing(tasks, store_features, cache_runner(config), step="clip features")
     return [None if task.cache_path in failures else CachedClip(task.cache_path) for task in tasks]
 
 
 def store_features(task: FeatureTask) -> str:
     """Extract and store one clip's features; return the reason code of a failure, else an empty text."""
-    names = [name for name in features_of(INPUTS) if name in task.features.enabled()]
+    names = [name for name in features_of(task.inputs) if name in task.features.enabled()]
     clip = extract_clip(task.path, task.features, features=names, options=ExtractionOptions(task.max_frames))
     if clip.facts.status == "failed":
         return clip.facts.reason
     arrays: dict[str, Any] = {}
     for feature in task.features.build(names):
         found = feature.to_arrays(clip.values[feature.name], clip.facts)
-        arrays |= {name: array for name, array in found.items() if array is not None}
+        arrays |= {name: array for name, array in found.items() if array is not None and name in task.inputs}
     with atomic_path(task.cache_path) as temporary, open(temporary, "wb") as file:
         np.savez(file, **arrays)
     return ""

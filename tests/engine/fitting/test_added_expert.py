@@ -1,7 +1,7 @@
-"""An added expert needs its model class, its fitter and its config section, and no change elsewhere.
+"""An added expert needs its feature, its model class, its fitter and its config section, and no change elsewhere.
 
-The expert of this test scores the mean of a clip's frame covariance. It is fitted, calibrated, fused with another expert,
-saved, loaded and used for inference.
+The expert of this test scores the mean brightness of a clip, from an added feature. It is fitted, calibrated, fused with
+another expert, saved, loaded and used for inference.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from dataset.batch import Batch
+from engine import detector
 from engine.checkpoint import load_checkpoint
 from engine.detector import Detector
 from engine.fitting import ExpertFitter, base, fit_experts
@@ -20,9 +21,11 @@ from engine.fitting.base import FITTERS
 from engine.fitting.clip_features import extract_labelled
 from engine.score_files import ScoringOptions, score_table
 from models.experts import EXPERTS, Expert, ExpertConfig
+from tests.contracts.test_toy_feature import BrightnessConfig, BrightnessFeature
 from tests.in_process import in_process
 from tests.support import tiny_config, write_video
 from utils.cache import entry_key
+from utils.features.base import FEATURES
 
 NAME, N = "toy_mean", 20
 
@@ -32,7 +35,7 @@ class ToyConfig(ExpertConfig):
 
 
 class ToyExpert(Expert):
-    inputs = ("covariance",)
+    inputs = ("brightness",)
 
     def __init__(self, config: ToyConfig) -> None:
         super().__init__(config)
@@ -40,10 +43,12 @@ class ToyExpert(Expert):
         self.register_buffer("centre", torch.zeros((), dtype=torch.float64))
 
     def mask(self, batch: Batch) -> Tensor:
-        return batch.inputs["covariance"].mask
+        return batch.inputs["brightness"].present
 
     def raw(self, batch: Batch) -> Tensor:
-        return self.score(batch.inputs["covariance"].values.double().mean(dim=(1, 2))).float()
+        brightness = batch.inputs["brightness"]
+        means = brightness.values.double().sum(dim=1) / brightness.mask.sum(dim=1).clamp(min=1)
+        return self.score(means).float()
 
     def score(self, means: Tensor) -> Tensor:
         return self.scale * (means - self.centre)
@@ -56,7 +61,7 @@ class ToyFitter(ExpertFitter[ToyExpert]):
 
     @classmethod
     def gather(cls, clips, config):
-        found = [clip.covariance() for clip in extract_labelled(clips, config)]
+        found = [clip.array("brightness") for clip in extract_labelled(clips, config, ToyExpert.inputs)]
         return cls(np.array([one.astype(float).mean() for one in found]), clips.target, clips.folds)
 
     def fit(self, expert, *, seed, without_fold=None):
@@ -72,11 +77,13 @@ class ToyFitter(ExpertFitter[ToyExpert]):
 
 @pytest.fixture
 def registered(monkeypatch):
-    for registry in (EXPERTS, FITTERS):
+    for registry in (FEATURES, EXPERTS, FITTERS):
         monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+    FEATURES.register("brightness", BrightnessConfig)(BrightnessFeature)
     EXPERTS.register(NAME, ToyConfig)(ToyExpert)
     FITTERS.register(NAME, ToyConfig)(ToyFitter)
-    monkeypatch.setattr(base, "run_in_workers", lambda function, tasks, **_: in_process(function, tasks))
+    for module in (base, detector):  # worker processes do not know what a test registered
+        monkeypatch.setattr(module, "run_in_workers", lambda function, tasks, **_: in_process(function, tasks))
 
 
 @pytest.mark.usefixtures("registered")

@@ -80,6 +80,7 @@ def test_the_file_depends_on_everything_that_decides_its_content(root: Path, tmp
         replace(task, content=content_key(root / "trainset" / "mute.mp4")),
         replace(task, features=FEATURE_CONFIG),
         replace(task, max_frames=10),
+        replace(task, inputs=("mel",)),
     ]
     assert len({variant.cache_path for variant in variants}) == len(variants)
     assert replace(task, name="renamed").cache_path == task.cache_path
