@@ -43,7 +43,7 @@ LIKE_THE_CHALLENGE = Delivery(
 
 
 def make_clips(folder: Path, count: int = 6, *, size_px: int = 384, duration_s: float = 6.0) -> list[Path]:
-    """Talking heads at 25 or 30 frames a second: H.264 with MP3 at 44.1 kHz, stereo, as in the MultiFFDV challenge."""
+    """Make clips of talking heads at 25 or 30 fps: H.264 with stereo MP3 at 44.1 kHz, as in the MultiFFDV challenge."""
     settings = DemoSettings(clips=max(24, 3 * count), duration_s=(duration_s, duration_s), sizes_px=(size_px,))
     how = LIKE_THE_CHALLENGE
     paths = []
@@ -85,7 +85,7 @@ def link_split(root: Path, clips: list[Path], count: int) -> Split:
 
 
 def make_segment(path: Path, frame_px: tuple[int, int]) -> Path:
-    """Ten seconds of a slowly moving picture with a tone, H.264 and AAC: the piece that long videos are made of."""
+    """Make ten seconds of slow motion with a tone, H.264 and AAC. Long videos repeat this segment."""
     width, height = frame_px
     time_s = np.arange(int(SEGMENT_S * 44_100)) / 44_100
     tone = 0.3 * np.sin(2 * np.pi * (300 + 40 * time_s) * time_s).astype(np.float32)

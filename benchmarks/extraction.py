@@ -31,7 +31,7 @@ def extract_into(folder: Path) -> Callable[[Path], ClipRow]:
 
 
 def run(setting: Setting) -> list[Row]:
-    """All of it, files and journal included, against decoding alone and the published steps."""
+    """Measure the whole extraction, files and journal included, against decoding alone and the published steps."""
     folder = setting.scratch / "extraction"
     tasks = {
         "decoding alone": decode_only,

@@ -36,7 +36,7 @@ def load_as_published(matrix: Path, picture: Path) -> tuple[torch.Tensor, torch.
 
 
 def run(setting: Setting) -> list[Row]:
-    """One sample in this process; the floor is reading the bytes of its two files."""
+    """Measure the loading of one sample in this process. The floor reads the bytes of its two files."""
     folder = setting.scratch / "loading"
     split = link_split(folder, setting.clips, len(setting.clips))
     extract_split(split, ExtractionConfig(workers=1), quiet=True)

@@ -27,7 +27,7 @@ NEVER = Cost(math.inf, math.inf)
 
 
 def cpu_seconds() -> float:
-    """Processor time of this process and of its children that have ended."""
+    """Return the processor time of this process and of its ended children."""
     usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
@@ -46,7 +46,7 @@ def compare(
     *,
     warm_up: bool = True,
 ) -> dict[str, Cost]:
-    """Mean cost of each task over the subjects.
+    """Measure the mean cost of each task over the subjects.
 
     For each subject the tasks run in turn, so that what slows the machine down meets all of them; of each pair of task and
     subject the smallest processor time and the smallest time on the clock count.
@@ -74,7 +74,7 @@ def compare(
 
 
 def cost_rows(benchmark: str, costs: Mapping[str, Cost], unit: str, *, floor: str, reference: str = "") -> list[Row]:
-    """Two rows per task, processor time and time on the clock in ms, with the ratios to the tasks `floor` and `reference`."""
+    """Return two rows per task, processor and wall-clock time in ms, with ratios to the tasks `floor` and `reference`."""
     rows = []
     for kind, seconds in (("processor", "cpu_s"), ("clock", "wall_s")):
         ms = {name: 1e3 * getattr(cost, seconds) for name, cost in costs.items()}

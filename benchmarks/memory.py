@@ -14,7 +14,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 def peak_mb(what: str, clip: Path, folder: Path) -> float:
-    """Peak resident memory in 10^6 bytes of a fresh process; see `peak_memory`."""
+    """Measure the peak resident memory of a new process in 10^6 bytes; see `peak_memory`."""
     folder.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "benchmarks.peak_memory", what, str(clip), str(folder)]
     one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -23,7 +23,7 @@ def peak_mb(what: str, clip: Path, folder: Path) -> float:
 
 
 def run(setting: Setting) -> list[Row]:
-    """Peak memory of one process per length; the floor only decodes."""
+    """Measure the peak memory of one process per clip length. The floor only decodes."""
     folder = setting.scratch / "memory"
     folder.mkdir()
     width, height = setting.long_frame_px

@@ -31,7 +31,7 @@ def handle(what: str, clip: Path, folder: Path) -> None:
 
 
 def own_peak_bytes() -> int:
-    """Peak resident memory of this process.
+    """Return the peak resident memory of this process.
 
     On Linux the process's own high-water mark: `ru_maxrss` outlives `exec`, so a child of a large process would report its
     parent's size.

@@ -20,7 +20,7 @@ N_MELS = 128
 
 
 def video_feature(path: Path, target: Path) -> None:
-    """Histograms of all frames, their covariance as published, stored at `target` (.npy)."""
+    """Compute the histograms of all frames and their covariance as published, and store it at `target` (.npy)."""
     capture = cv2.VideoCapture(str(path))
     histograms = []
     while True:
@@ -49,7 +49,7 @@ def audio_feature(path: Path, wav: Path, target: Path) -> None:
 
 
 def extract(path: Path, folder: Path) -> tuple[Path, Path]:
-    """Both features of a clip; returns the paths of the matrix and of the picture."""
+    """Extract both features of a clip and return the paths of the matrix and of the image."""
     matrix, picture = folder / f"{path.name}.npy", folder / f"{path.name}.jpg"
     video_feature(path, matrix)
     audio_feature(path, folder / "extracted_audio.wav", picture)

@@ -40,7 +40,7 @@ def fresh_checkpoint(backbone: str) -> Checkpoint:
 
 @torch.inference_mode()
 def score_as_published(clip: Path, folder: Path, model: DetectorModel) -> float:
-    """One clip by the published steps, then through the same model."""
+    """Extract one clip by the published steps and score it with the same model."""
     matrix, picture = reference_implementation.extract(clip, folder)
     values = {"covariance": np.load(matrix).astype(np.float32), "mel": picture.read_bytes()}
     layout = InputLayout(REFERENCE_FEATURES, model.inputs)

@@ -70,7 +70,7 @@ def write(prepared: Prepared, paths: dict[str, Path]) -> None:
 
 
 def run(setting: Setting) -> list[Row]:
-    """Each stage alone, in processor time; two of them as the difference of what goes without and with them."""
+    """Measure the processor time of each stage. Two stages are differences between runs with and without them."""
     folder = setting.scratch / "stages"
     folder.mkdir()
     paths = {"waveform": folder / "a.wav", "mel": folder / "a.jpg", "covariance": folder / "a.npy"}

@@ -50,7 +50,7 @@ def extracted_split(root: Path, count: int) -> Split:
 
 
 def run(setting: Setting) -> list[Row]:
-    """`--help` against importing numpy and pandas, and a split with nothing left to do against reading its tables."""
+    """Time `--help` against importing numpy and pandas, and an extracted split against reading its tables."""
     split = extracted_split(setting.scratch / "startup", setting.label_rows)
     tables = [split.labels, split.store.root / "extraction.csv"]
     folders = [path for path in split.store.root.iterdir() if path.is_dir()]
@@ -67,7 +67,7 @@ def run(setting: Setting) -> list[Row]:
 
 
 def startup_rows(costs: dict[str, Cost], label_rows: int) -> list[Row]:
-    """Seconds on the clock, each group with its own floor."""
+    """Return the wall-clock seconds, each group with its own floor."""
     seconds = {name: cost.wall_s for name, cost in costs.items()}
     imports, listing = seconds["import numpy and pandas"], seconds["read and list"]
     groups = {

@@ -64,7 +64,7 @@ def run(setting: Setting) -> list[Row]:
 
 
 def worker_rows(costs: dict[str, Cost], n_clips: int) -> list[Row]:
-    """Per clip, against decoding in as many workers and against the published steps, which run one after the other."""
+    """Return times per clip against decoding with as many workers and against the published steps in one process."""
     ms = {name: 1e3 * cost.wall_s / n_clips for name, cost in costs.items()}
     rows = []
     for workers in WORKERS:

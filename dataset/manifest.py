@@ -65,7 +65,7 @@ PENDING = Row(ClipFacts(status="pending"))
 
 
 def read_rows(folder: Path) -> dict[str, Row]:
-    """All rows that a split's folder knows of: the whole manifest, those of the shards, and unfinished journals.
+    """Read all rows of a split's folder: the whole manifest, those of the shards, and unfinished journals.
 
     A clip that one file calls pending and another one finished is finished; between two finished rows the journal's wins.
     """

@@ -30,7 +30,7 @@ class Split:
     store: FeatureStore
 
     def video_path(self, clip: str) -> Path:
-        """Where the clip of this name lies."""
+        """Return the path of the clip of this name."""
         return self.videos / clip
 
 

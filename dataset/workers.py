@@ -25,12 +25,12 @@ log = logging.getLogger(__name__)
 
 
 def default_workers() -> int:
-    """One per core that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
 def worker_count(asked: int, tasks: int) -> int:
-    """As many processes as asked for (0: one per core), but no more than there are tasks, and at least one."""
+    """Return the number of processes: `asked` (0: one per core), at most one per task, and at least one."""
     return max(1, min(asked or default_workers(), tasks))
 
 

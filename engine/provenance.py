@@ -34,7 +34,7 @@ def git_state() -> dict[str, Any]:
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of Python and of the packages that results depend on."""
+    """Return the versions of Python and of the packages that results depend on."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -45,7 +45,7 @@ def package_versions() -> dict[str, str]:
 
 
 def table_fingerprint(labels: pd.DataFrame) -> str:
-    """16 hex digits of a label table's names and targets, in any order: which clips a figure is about."""
+    """Return 16 hex digits of a label table's names and targets in any order, which identify the clips of a metric."""
     rows = sorted(f"{name}\t{target}" for name, target in zip(labels["video_name"], labels["target"], strict=True))
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16]
 

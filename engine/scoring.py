@@ -100,6 +100,6 @@ def score_batches(
 
 
 def finite_or_nan(values: torch.Tensor) -> np.ndarray:
-    """(B,) float64 on the host; what is not finite is NaN, as an unscored clip's figures are."""
+    """Return (B,) float64 on the host. Values that are not finite become NaN, as for unscored clips."""
     numbers = values.double().cpu().numpy()
     return np.where(np.isfinite(numbers), numbers, np.nan)

@@ -26,7 +26,7 @@ def section_at(section: type[BaseModel], path: tuple[str | int, ...]) -> type[Ba
 
 
 def describe_problems(error: ValidationError, section: type[BaseModel], prefix: str = "") -> list[str]:
-    """One line per problem that pydantic found: dotted path, value, what was expected, and the nearest valid key.
+    """Return one line per problem of pydantic: dotted path, value, what was expected, and the nearest valid key.
 
     Args:
         error: what validation raised.
@@ -51,6 +51,6 @@ def describe_problems(error: ValidationError, section: type[BaseModel], prefix: 
 
 
 def shorten(value: Any, limit: int = 60) -> str:
-    """`repr(value)`, cut to `limit` characters."""
+    """Return `repr(value)`, cut to `limit` characters."""
     text = repr(value)
     return text if len(text) <= limit else text[: limit - 3] + "..."

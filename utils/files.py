@@ -80,12 +80,12 @@ def write_text_atomic(path: Path, text: str) -> Path:
 
 
 def is_whole_archive(path: Path) -> bool:
-    """Whether a file is there that numpy or torch saved (`.npz`, `.pth`: ZIP archives) and that was not cut short."""
+    """Return whether a ZIP archive of numpy or torch (`.npz`, `.pth`) exists and is complete."""
     return path.is_file() and zipfile.is_zipfile(path)
 
 
 def unsafe_name(name: str) -> str | None:
-    """Why `name` may not be used below a data root, or `None` when it may.
+    """Return why `name` may not be used below a data root, or `None` if it may.
 
     The check is of the text alone: symbolic links that the user put under the root are the user's decision.
     """

@@ -11,7 +11,7 @@ HUB_TIMEOUT_S = 3.0
 
 
 def hub_answers() -> bool:
-    """Whether a connection to the hub opens at once; asked first, since the hub's own client retries for minutes."""
+    """Return whether the hub accepts a connection immediately. Its own client would retry for minutes."""
     if os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0"):
         return False
     if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "HF_ENDPOINT")):

@@ -91,7 +91,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def near_duplicate_rows(arguments: argparse.Namespace, labels: pd.DataFrame) -> np.ndarray:
-    """Rows of clips that share frames or sound; clips that cannot be read are named and stay alone."""
+    """Return pairs of rows of clips that share frames or audio. Unreadable clips are reported and form no pair."""
     from dataset.fingerprints import find_near_duplicates, fingerprint_clips
 
     folder = Path(arguments.video_dir)

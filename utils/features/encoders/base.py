@@ -77,7 +77,7 @@ class SpeechEncoder(ABC):
         return np.asarray(self.run(self._model, padded), np.float32).reshape(-1, self.size)
 
     def pooled(self, waveform: np.ndarray) -> np.ndarray:
-        """Mean and standard deviation over time of the embeddings of a waveform (S,): (2 D,) float32."""
+        """Return mean and standard deviation over time of the embeddings of a waveform (S,): (2 D,) float32."""
         moments = self.encode(waveform).astype(np.float64)
         return np.concatenate([moments.mean(axis=0), moments.std(axis=0)]).astype(np.float32)
 
@@ -87,7 +87,7 @@ class SpeechEncoder(ABC):
 
     @abstractmethod
     def run(self, model: Any, waveform: np.ndarray) -> Any:
-        """Embeddings (T, D), with any axes of length 1, of a waveform (S,) float32 of at least `shortest_s`."""
+        """Compute embeddings (T, D), axes of length 1 allowed, of a waveform (S,) float32 of at least `shortest_s`."""
 
 
 SPEECH_ENCODERS: Registry[Section, SpeechEncoder] = Registry("speech encoder")
@@ -114,14 +114,14 @@ def speech_encoder(name: str) -> SpeechEncoder:
 
 @lru_cache(maxsize=4)
 def _made(name: str, process: int) -> SpeechEncoder:
-    """By process as well: a model that runs threads does not survive a fork."""
+    """Create an encoder once per process. A model with threads does not survive a fork."""
     del process
     check_encoder_name(name)
     return SPEECH_ENCODERS.get(name.partition("/")[0]).built_class(name)
 
 
 def folder_of(module: str) -> Path:
-    """Where an installed package lies; it is not imported."""
+    """Return the folder of an installed package without importing it."""
     spec = importlib.util.find_spec(module)
     assert spec is not None and spec.submodule_search_locations
     return Path(spec.submodule_search_locations[0])

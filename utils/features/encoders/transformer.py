@@ -85,7 +85,7 @@ def first_line(error: Exception) -> str:
 
 
 def hash_of_files(folder: Path) -> str:
-    """16 hex digits that differ whenever a file of the folder does."""
+    """Return 16 hex digits that change with any file of the folder."""
     content = hashlib.sha256()
     for path in sorted(path for path in folder.iterdir() if path.is_file()):
         content.update(path.name.encode())

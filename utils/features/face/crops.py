@@ -55,7 +55,7 @@ class CutOut:
     scale: np.ndarray
 
     def locate(self, points: np.ndarray) -> np.ndarray:
-        """Points (..., 2) of the frame, as centres of pixels, in px of the cut-out."""
+        """Convert points (..., 2) of the frame, as pixel centres, to px of the crop."""
         return (points + 0.5 - self.corner) * self.scale - 0.5
 
 
@@ -94,7 +94,7 @@ def shrink(pixels: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def halve(pixels: np.ndarray, scale: float) -> tuple[np.ndarray, float]:
-    """Halve a picture (H, W, 3) as often as it stays at or above `scale`; an odd last row or column is left out.
+    """Halve an image (H, W, 3) while it stays at or above `scale`. An odd last row or column is dropped.
 
     This is several times faster than averaging over fractions of pixels.
 

@@ -41,7 +41,7 @@ class Detections:
     landmarks: np.ndarray
 
     def __len__(self) -> int:
-        """N."""
+        """Return the number of detections."""
         return len(self.boxes)
 
 
@@ -85,7 +85,7 @@ class FaceDetector:
         return Detections(found.boxes / np.float32(scale), found.scores, found.landmarks / np.float32(scale))
 
     def _decode(self, offsets: np.ndarray, scores: np.ndarray, points: np.ndarray) -> Detections:
-        """Boxes and landmarks in px of the canvas, from their offsets (A, 4), (A, 10) to the anchors and scores (A,)."""
+        """Convert offsets to the anchors, (A, 4) and (A, 10), and scores (A,) to boxes and landmarks in px of the canvas."""
         likely = scores > LEAST_SCORE
         centre, side = self._anchors[likely, :2], self._anchors[likely, 2:]
         middle = centre + side * offsets[likely, :2] * CENTRE_UNIT
@@ -98,12 +98,12 @@ class FaceDetector:
 
 @cache
 def shared_detector() -> FaceDetector:
-    """One detector per process: loading it takes longer than looking at a frame."""
+    """Return the process's detector. Loading one takes longer than processing a frame."""
     return FaceDetector()
 
 
 def anchors() -> np.ndarray:
-    """Centre and side of every anchor (A, 3) float32 px: x, y, side; row by row, the squares of a cell one after the other."""
+    """Return the centre and side of every anchor, (A, 3) float32 px: x, y, side. Rows first, then the squares of a cell."""
     grids = []
     for stride, sides in zip(STRIDES_PX, ANCHORS_PX, strict=True):
         steps = (np.arange(-(-SIDE_PX // stride)) + 0.5) * stride
@@ -113,7 +113,7 @@ def anchors() -> np.ndarray:
 
 
 def without_doubles(boxes: np.ndarray, scores: np.ndarray) -> list[int]:
-    """Numbers of the boxes (N, 4) that are left when each one that overlaps a surer one is dropped, the surest first."""
+    """Return the indices of the boxes (N, 4) after non-maximum suppression, in descending order of score."""
     kept: list[int] = []
     for number in np.argsort(-scores, kind="stable"):
         if all(overlap(boxes[number], boxes[other]) < LARGEST_OVERLAP for other in kept):
@@ -122,7 +122,7 @@ def without_doubles(boxes: np.ndarray, scores: np.ndarray) -> list[int]:
 
 
 def overlap(one: np.ndarray, other: np.ndarray) -> float:
-    """Intersection over union of two boxes (4,), 0 to 1."""
+    """Return the intersection over union of two boxes (4,), 0 to 1."""
     width, height = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
     shared = max(0.0, float(width)) * max(0.0, float(height))
     union = float((one[2:] - one[:2]).prod() + (other[2:] - other[:2]).prod()) - shared
