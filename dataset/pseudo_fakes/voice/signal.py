@@ -77,7 +77,7 @@ def lpc_frames(waveform: np.ndarray, order: int, win: int = 480) -> tuple[np.nda
 
 
 def lpc_from_power(power: np.ndarray, order: int) -> tuple[np.ndarray, np.ndarray]:
-    """Levinson-Durbin on power spectra (T, F), all frames at once; return polynomials (T, order + 1) and energies (T,)."""
+    """Apply Levinson-Durbin to power spectra (T, F); return polynomials (T, order + 1) and energies (T,)."""
     corr = np.fft.irfft(power, axis=1)[:, : order + 1].copy()
     corr[:, 0] = corr[:, 0] * 1.0001 + 1e-9
     poly = np.zeros((len(corr), order + 1))
