@@ -104,7 +104,7 @@ def extract_to_store(task: ExtractionTask) -> Row:
 
 
 def move_into_place(source: Path, target: Path) -> None:
-    """Give `target` the content of `source` atomically, even where a link puts its folder on another file system."""
+    """Move `source` to `target` atomically, even if a link puts the folder of `target` on another file system."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.replace(source, target)

@@ -1,4 +1,4 @@
-"""Work on clips in processes of their own, so that a decoder that hangs or dies costs one clip and nothing else."""
+"""Worker processes for clips. A decoder that hangs or crashes costs one clip only."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def worker_settings(workers: int | None) -> list[str]:
 
 
 def prepare_worker() -> None:
-    """Make a worker use one core, and leave Ctrl-C to the parent, which then ends its workers in order."""
+    """Limit a worker to one core and ignore Ctrl-C in it: the parent handles Ctrl-C and ends its workers."""
     import cv2
     from threadpoolctl import threadpool_limits
 
@@ -80,7 +80,7 @@ def run_in_workers(
         tasks: picklable arguments; taken lazily, a few per worker ahead.
         workers: number of processes, at least 1.
         timeout_s: a task that runs longer is ended with its worker.
-        ordered: yield in the order of the tasks; else as they finish, so that a long one never leaves workers idle.
+        ordered: yield in the order of the tasks; else as they finish, and a long task does not block the others.
 
     Yields:
         (task, result, ""), or (task, `None`, reason code `timeout` or `crashed`).
@@ -100,7 +100,7 @@ def run_in_workers(
                 yield in_flight.pop(future), *outcome(future)
         pool.close()
     finally:
-        # Also reached when the caller stops early or Ctrl-C arrives: what still runs is ended, results are whole files.
+        # Also reached if the caller stops early or Ctrl-C arrives. Running tasks are ended; no file is left incomplete.
         pool.stop()
         pool.join()
 
@@ -114,6 +114,6 @@ def outcome(future: Any) -> tuple[Any | None, str]:
     except (ProcessExpired, MemoryError):
         return None, "crashed"
     except Exception:
-        # A fault of ours or of a library in one clip must not cost the others; the log says where it lies.
+        # An error in our code or in a library must not affect the other clips; the log has the traceback.
         log.exception("a task failed in its worker")
         return None, "crashed"

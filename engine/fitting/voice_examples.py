@@ -1,4 +1,4 @@
-"""Training examples of the experts that hear voices: windows of real clips, of their pseudo-fakes and of synthesisers."""
+"""Training examples of the voice experts: windows of real clips, of their pseudo-fakes and of speech synthesisers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from utils.media.errors import MediaError
 log = logging.getLogger(__name__)
 
 VOICE_EXAMPLES_VERSION = 2
-"""Raise it when the same audio clip and seed would give other examples: cached ones are then made anew."""
+"""Increase it when the same audio clip and seed would give different examples; cached examples are then recomputed."""
 
 CROP_S, CROP_RMS = 6, 0.1
 SYNTHETIC = "synthetic"
@@ -76,7 +76,7 @@ class VoiceTask:
         name: the clip's name; with the seed it decides the random changes.
         path: the clip.
         content: `content_key` of the clip.
-        use: `real`: a real voice, of which pseudo-fakes are made; `synthetic`: a forged voice as it is; `scored`: no training
+        use: `real`: a real voice, which pseudo-fakes are made from; `synthetic`: a forged voice as it is; `scored`: no training
             examples, only the clip's own windows.
         features: the feature config.
         counts: number of examples.
