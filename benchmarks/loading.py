@@ -1,4 +1,4 @@
-"""What does a training sample cost whose features are on disk?"""
+"""Cost of loading a training sample with stored features."""
 
 from __future__ import annotations
 

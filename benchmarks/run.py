@@ -1,4 +1,4 @@
-"""Measure how fast multi-ffdv is on this machine: every figure beside the floor of decoding alone and the published steps.
+"""Measure how fast multi-ffdv is on this machine: every figure is compared with decoding alone and with the published steps.
 
 python -m benchmarks.run                       # makes its own clips: 384x384, 6 s, H.264 and MP3
 python -m benchmarks.run --clips folder        # takes yours

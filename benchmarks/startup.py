@@ -28,7 +28,7 @@ for folder in sys.argv[3:]:
 
 
 def python(*arguments: str | Path) -> None:
-    """Run this Python with the given arguments in a process of its own."""
+    """Run this Python with the given arguments in a new process."""
     subprocess.run([sys.executable, *map(str, arguments)], cwd=REPOSITORY, check=True, capture_output=True)
 
 

@@ -147,7 +147,7 @@ class ClipDataset(Dataset):
 
 
 def collate_with_facts(items: list[tuple[Sample, ClipFacts]]) -> tuple[Batch, list[ClipFacts]]:
-    """Stack samples into a batch and list their facts beside it."""
+    """Stack samples into a batch and list their facts."""
     return collate([sample for sample, _ in items]), [facts for _, facts in items]
 
 

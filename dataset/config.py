@@ -1,4 +1,4 @@
-"""The config sections of the data: where it lies, how it is extracted, and how it is augmented."""
+"""The config sections of the data: location, extraction and augmentation."""
 
 from __future__ import annotations
 

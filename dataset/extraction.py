@@ -80,15 +80,15 @@ class ExtractionSummary:
 def extract_split(
     split: Split, config: ExtractionConfig, *, shard: Shard = WHOLE, overwrite: bool = False, quiet: bool = False
 ) -> ExtractionSummary:
-    """Extract the clips of a split that have no whole features yet.
+    """Extract the clips of a split whose features are not complete.
 
-    A clip is done when its row says `ok` or `partial` and its files are there. Failed clips are tried again.
+    A clip is complete if its status is `ok` or `partial` and all of its files exist. Failed clips are retried.
 
     Args:
-        split: where its labels, clips and features lie.
+        split: paths of the labels, clips and features.
         config: workers, time limit, frame cap.
         shard: only this part of the clips.
-        overwrite: make everything anew.
+        overwrite: extract all clips again.
         quiet: no progress bar.
 
     Raises:
@@ -111,7 +111,7 @@ def extract_split(
         known = {} if overwrite else rows_within(read_rows(folder), config.max_frames)
         rows, missing = outputs.known_rows(names, known)
         if missing or manifest_files(folder) != [manifest] or list(known) != names:
-            # From here on a kill leaves the full list of clips behind, and the journal says which of them are done.
+            # If the process is killed from here on, the manifest lists all clips, and the journal those that are complete.
             write_manifest(manifest, names, rows)
             journal.unlink(missing_ok=True)
         try:
@@ -122,7 +122,7 @@ def extract_split(
                     rows[name] = row
                     seen.add(name)
         finally:
-            # Clips that were finished behind the back of an interrupted loop have their rows in the journal only.
+            # Workers may finish clips after the loop was interrupted. The rows of these clips are in the journal only.
             unseen = {name: row for name, row in read_manifest(journal).items() if name not in seen}
             rows |= {name: unseen[name] for name in outputs.whole(list(unseen), unseen)}
             if missing:
@@ -152,10 +152,10 @@ def rows_within(rows: dict[str, Row], max_frames: int | None) -> dict[str, Row]:
 
 
 def prepare_folder(split: Split, own_manifests: list[Path] | None, *, overwrite: bool) -> None:
-    """Make sure that what lies in the feature folder was made with this config, or claim the folder for it.
+    """Check that the stored features were made with this config. With `overwrite`, or in an empty folder, write the config.
 
-    Claiming it forgets the rows of features that are to be made anew: of the shard alone (`own_manifests`) when the others'
-    were made with this config, else all of them, so that no old file is ever taken for one of the new config.
+    `overwrite` deletes the manifests of the features to extract again: only those of the shard (`own_manifests`) if the
+    stored config is the same, else all of them. No feature of another config is then mistaken for a current one.
     """
     store = split.store
     if store.has_features() and not overwrite:
@@ -214,10 +214,10 @@ def extract_missing(
 
 
 def tidy(folder: Path, scratch: Path, journal: Path, *, whole_manifest: bool) -> None:
-    """Remove what a finished manifest makes superfluous: the journal, unfinished files, and merged shard manifests."""
+    """Remove files that a complete manifest replaces: the journal, unfinished files, and merged shard manifests."""
     shutil.rmtree(scratch, ignore_errors=True)
     with contextlib.suppress(OSError):
-        # Another shard may be at work beside this one: the common folder goes with the last of them.
+        # Another shard may still be running. The last one removes the shared folder.
         scratch.parent.rmdir()
     journal.unlink(missing_ok=True)
     if whole_manifest:

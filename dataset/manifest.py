@@ -1,4 +1,4 @@
-"""`extraction.csv`: one row per labelled clip that says what became of it, and the journal that keeps rows across a kill."""
+"""`extraction.csv` with the outcome of each labelled clip, and the journal that preserves rows if the process is killed."""
 
 from __future__ import annotations
 

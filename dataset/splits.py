@@ -1,4 +1,4 @@
-"""Where each split's label file, clips and features lie."""
+"""Paths of each split's label file, clips and features."""
 
 from __future__ import annotations
 

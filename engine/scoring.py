@@ -19,7 +19,7 @@ FLIPS = {
     2: [(False, False), (True, False)],
     4: [(False, False), (True, False), (False, True), (True, True)],
 }
-"""Test-time views of the mel picture, as (mirrored in time, mirrored in frequency)."""
+"""Test-time views of the mel-spectrogram image, as (mirrored in time, mirrored in frequency)."""
 
 
 EVIDENCE_PREFIX = "evidence_"
@@ -49,13 +49,12 @@ def scored_parts(
 ) -> Iterator[pd.DataFrame]:
     """Score a stream of batches, one table for each.
 
-    The model runs in evaluation mode on each clip's own inputs: a score never depends on the other clips.
+    The model is in evaluation mode. A clip's score does not depend on the other clips.
 
     Yields:
         One row per clip: `index` (row in the label table), `logit` and `score` (NaN when unscored), `status`, `reason`
-        (`missing_modality` where nothing else says why the model cannot judge a clip, `non_finite` is added where its logit
-        is not a finite number), and a column `evidence_<term>` per term,
-        NaN where the term has nothing to say of the clip.
+        (`missing_modality` if the model lacks an input and there is no other reason; `non_finite` is added if the logit
+        is not finite), and a column `evidence_<term>` per term, NaN where the term abstains.
     """
     model.eval()
     for batch, facts in batches:

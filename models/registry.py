@@ -30,7 +30,7 @@ def build_model(
 
     Args:
         section: the config section, `name` included.
-        features: how its inputs are made (it decides K and the picture's size).
+        features: config of its inputs; it determines K and the image size.
         pretrained: overrides the section's own; `False` when a checkpoint's weights follow.
     """
     if pretrained is not None:

@@ -1,7 +1,7 @@
-"""The two ways in which a command of this project can end unhappily.
+"""The two expected errors of a command.
 
-Both carry one readable sentence. `utils.command.run_command` turns them into exit codes, so that no user of a command ever
-sees a traceback for something that is theirs to mend.
+The message of each is one sentence. `utils.command.run_command` prints it and returns the exit code. Users see no
+traceback for a problem that they can solve.
 """
 
 from __future__ import annotations

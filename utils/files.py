@@ -42,7 +42,7 @@ def writing(path: Path) -> Iterator[None]:
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; when the block succeeds it is moved into place, else removed.
+    """Yield a temporary path in the folder of `path`. It replaces `path` if the block succeeds, else it is removed.
 
     Readers therefore see either the old file or the whole new one. The suffix is kept, since some writers choose their
     format by it.

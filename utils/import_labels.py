@@ -38,7 +38,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Read, write, and say what came of it."""
+    """Read the metadata, write the label file and print a summary."""
     arguments = parse_arguments(argv)
     from dataset.importers import find_importer, import_labels, write_labels
 

@@ -22,15 +22,15 @@ class Entry(Generic[ConfigT, ClassT]):
 
 
 class Registry(Generic[ConfigT, ClassT]):
-    """Names to `Entry`; a name is registered once, beside the code that it names."""
+    """Name -> `Entry`. A class registers its name in the file that defines it."""
 
     def __init__(self, kind: str) -> None:
-        """Start empty; `kind` ("model", say) is the word that error messages use."""
+        """Start empty. Error messages use `kind`, for example "model"."""
         self.kind = kind
         self._entries: dict[str, Entry[ConfigT, ClassT]] = {}
 
     def register(self, name: str, config_class: type[ConfigT]) -> Callable[[type[ClassT]], type[ClassT]]:
-        """Decorate a class so that `name` finds it.
+        """Register the decorated class under `name`.
 
         Raises:
             ValueError: when the name is taken.
@@ -45,7 +45,7 @@ class Registry(Generic[ConfigT, ClassT]):
         return decorate
 
     def unregister(self, name: str) -> None:
-        """Remove a name, so that a plug-in or a test can take its registration back.
+        """Remove a name, for example in a test that registered it.
 
         Raises:
             KeyError: when the name is not registered.

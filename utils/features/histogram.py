@@ -70,7 +70,7 @@ class HistogramRows:
     """Collects one histogram per frame in memory that grows by doubling: 1 KiB a frame, 110 MB for an hour at 30 fps."""
 
     def __init__(self) -> None:
-        """Start with room for a short clip."""
+        """Allocate space for a short clip."""
         self._rows = np.empty((256, N_BINS), np.int32)
         self._pairs = np.zeros(N_PAIRS, np.int32)
         self._count = 0
@@ -78,7 +78,7 @@ class HistogramRows:
     def add(self, frame: np.ndarray) -> None:
         """Append the histogram of a (H, W, 3) uint8 frame."""
         if self._count == len(self._rows):
-            # The room that is still empty stays untouched, and so takes no memory.
+            # The operating system allocates memory on first write, so the unused part takes none.
             grown = np.empty((2 * self._count, N_BINS), np.int32)
             grown[: self._count] = self._rows
             self._rows = grown

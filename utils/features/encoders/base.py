@@ -20,32 +20,32 @@ from utils.errors import UsageError
 from utils.registry import Registry
 
 ENCODER_RATE_HZ = 16_000
-"""Sample rate of what every encoder hears."""
+"""Sample rate of the input of all encoders."""
 
 
 class SpeechEncoder(ABC):
-    """A frozen encoder. Making one only looks whether its packages are there; its model loads on first use.
+    """A frozen encoder. The constructor only checks that its packages are installed; the model is loaded on first use.
 
     Attributes:
-        name: what configs call it.
-        size: D, the length of a moment's embedding.
-        version: text that differs whenever the same sound may give other numbers.
+        name: its name in configs.
+        size: D, the length of one embedding.
+        version: text that changes whenever the same waveform may give different embeddings.
     """
 
     needs: ClassVar[Mapping[str, str]] = {}
-    """Modules that it imports -> how pip calls what brings them."""
+    """Imported module -> name of the package that provides it."""
 
     shortest_s: ClassVar[float] = 0.1
-    """Shorter sound is padded with silence to this length."""
+    """Shorter waveforms are padded with silence to this length."""
 
     name: str
     size: int
 
     def __init__(self, name: str) -> None:
-        """Check that the packages are there.
+        """Check that the packages are installed.
 
         Raises:
-            UsageError: names the one that is missing and how to get it.
+            UsageError: a package is missing; the message tells how to install it.
         """
         self.name = name
         for module, package in self.needs.items():
@@ -129,7 +129,7 @@ def folder_of(module: str) -> Path:
 
 @contextlib.contextmanager
 def one_torch_thread() -> Iterator[None]:
-    """Compute with one thread, so that the same sound gives the same bits in every process."""
+    """Compute with one thread. The same waveform then gives bit-identical results in every process."""
     import torch
 
     before = torch.get_num_threads()

@@ -1,4 +1,4 @@
-"""Cut-outs around a face, small enough to be kept, and the aligned crops that are made of them in the end."""
+"""Small cut-outs around a face, kept during decoding, and the aligned crops that are made from them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 CROP_PX = 224
 
 TEMPLATE = np.array([[85.4, 87.5], [138.3, 87.3], [112.0, 117.6], [90.3, 148.5], [134.1, 148.3]], np.float32)
-"""Where the five landmarks lie in a crop of `CROP_PX`: the eyes 53 px apart, with room for chin, ears and surround."""
+"""Positions of the five landmarks in a crop of `CROP_PX`. The eyes are 53 px apart; chin, ears and surround are visible."""
 
 MARGIN = 1.8
-"""Side of a cut-out in sides of the crop: a face may turn, and move until it is looked at again."""
+"""Side of a cut-out relative to the crop. The margin allows for rotation, and for motion until the next detection."""
 
 AREA_BELOW = 0.75
-"""A face that is to be scaled down to less than this is averaged over areas first, so that nothing is aliased."""
+"""Below this scale, a face is averaged over areas first, which avoids aliasing."""
 
 LEAST_CUT_PX = 8
 LEAST_SCALE = 1e-6
@@ -79,10 +79,10 @@ def cut_out(frame: np.ndarray, landmarks: np.ndarray) -> CutOut:
 
 
 def shrink(pixels: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
-    """Scale a picture (H, W, 3) down by averaging, to `scale` or at most a third above it; larger than 1 it stays.
+    """Downscale an image (H, W, 3) by averaging, to `scale` or up to a third above it. It is never enlarged.
 
     Returns:
-        The smaller picture, and its scale along x and y (2,).
+        The smaller image, and its scale along x and y (2,).
     """
     pixels, taken = halve(pixels, scale)
     if scale >= AREA_BELOW * taken:
@@ -99,7 +99,7 @@ def halve(pixels: np.ndarray, scale: float) -> tuple[np.ndarray, float]:
     This is several times faster than averaging over fractions of pixels.
 
     Returns:
-        The smaller picture, and its scale.
+        The smaller image, and its scale.
     """
     taken = 1.0
     while taken * 0.5 >= scale and min(pixels.shape[:2]) > 1:
@@ -110,7 +110,7 @@ def halve(pixels: np.ndarray, scale: float) -> tuple[np.ndarray, float]:
 
 
 def align(frames: Sequence[np.ndarray], landmarks: np.ndarray, side_px: int = CROP_PX) -> np.ndarray:
-    """Turn, scale and shift frames so that a face's landmarks come to lie on the template.
+    """Rotate, scale and shift frames to move a face's landmarks onto the template.
 
     Args:
         frames: T frames (H, W, 3) uint8, of any sizes.
