@@ -1,4 +1,4 @@
-"""The colour histogram of a frame: how often each of the 256 levels occurs in its R, G and B values together."""
+"""Colour histograms: counts of the 256 levels over all R, G and B values of a frame."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     try:
         return numba.njit(cache=True, nogil=True)(function)
     except RuntimeError:
-        # Nowhere to keep the machine code: neither this folder nor the home can be written. Compile it in every process.
+        # Neither this folder nor the home folder is writable, so the machine code cannot be cached: compile per process.
         return numba.njit(nogil=True)(function)
 
 
 @_compiled
 def _count_levels(words: np.ndarray, rest: np.ndarray, pairs: np.ndarray, counts: np.ndarray) -> None:
-    # A processor makes about one increment in memory per clock, whatever its operand: counting pairs of neighbouring bytes,
-    # then adding up the table's rows and columns, needs half as many as counting bytes.
+    # A CPU does about one memory increment per cycle, whatever the operand size. Counting pairs of neighbouring bytes and
+    # then summing the rows and columns of the table takes half the increments of counting single bytes.
     pair = np.uint64(0xFFFF)
     for i in range(words.size):
         word = words[i]
@@ -47,12 +47,12 @@ def _count_levels(words: np.ndarray, rest: np.ndarray, pairs: np.ndarray, counts
 
 
 def count_levels(frame: np.ndarray, pairs: np.ndarray, counts: np.ndarray) -> None:
-    """Write the sum of a frame's R, G and B histograms into `counts`.
+    """Write the sum of the R, G and B histograms of a frame into `counts`.
 
     Args:
-        frame: (H, W, 3) uint8; the channel order does not matter. Rows that are padded in memory cost a copy.
-        pairs: (65536,) int32 zeros, and zeros again afterwards: scratch that a clip's frames share.
-        counts: (256,) int32, overwritten; it then sums to 3 H W.
+        frame: (H, W, 3) uint8 in any channel order. A frame with padded rows is copied.
+        pairs: (65536,) int32 scratch buffer. It must be all zeros and is all zeros again on return.
+        counts: (256,) int32, overwritten. The counts sum to 3 H W.
     """
     levels = np.ascontiguousarray(frame).reshape(-1)
     whole = levels.size - levels.size % BYTES_PER_WORD
@@ -70,7 +70,7 @@ class HistogramRows:
     """Collects one histogram per frame in memory that grows by doubling: 1 KiB a frame, 110 MB for an hour at 30 fps."""
 
     def __init__(self) -> None:
-        """Allocate space for a short clip."""
+        """Allocate rows for a short clip."""
         self._rows = np.empty((256, N_BINS), np.int32)
         self._pairs = np.zeros(N_PAIRS, np.int32)
         self._count = 0
@@ -78,7 +78,7 @@ class HistogramRows:
     def add(self, frame: np.ndarray) -> None:
         """Append the histogram of a (H, W, 3) uint8 frame."""
         if self._count == len(self._rows):
-            # The operating system allocates memory on first write, so the unused part takes none.
+            # Unused rows are never touched, so the system allocates no memory for them.
             grown = np.empty((2 * self._count, N_BINS), np.int32)
             grown[: self._count] = self._rows
             self._rows = grown

@@ -31,7 +31,7 @@ JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 
 @FEATURES.register("mel", AudioFeatureConfig)
 class MelFeature(Feature):
-    """The mel-spectrogram image. Its value is the bytes of a one-channel JPG, so cached and direct extraction are equal."""
+    """The mel-spectrogram image. Its value is a one-channel JPG, so stored and direct extraction give equal pixels."""
 
     name, key, fed, inputs = "mel", "audio", (SAMPLES,), ("mel",)
     folder, suffix = "audio_feature", ".jpg"
@@ -43,11 +43,11 @@ class MelFeature(Feature):
 
     @classmethod
     def stored_fields(cls, config: FeatureConfig) -> dict[str, Any]:
-        """Return the whole section, which the waveform shares."""
+        """Return the whole audio section, which the waveform feature shares."""
         return {cls.key: config.audio.model_dump()}
 
     def arrays(self) -> tuple[ArraySpec, ...]:
-        """Return the one declaration: (1, H, W) uint8 grey levels, low frequencies in the first row."""
+        """Declare one array: (1, H, W) uint8 grey levels, low frequencies in the first row."""
         size_px = self.config.audio.image_size_px
         return (ArraySpec("mel", (1, size_px, size_px), np.uint8),)
 
@@ -65,7 +65,11 @@ class MelFeature(Feature):
         path.write_bytes(value)
 
     def read(self, path: Path, facts: ClipFacts) -> Any:
-        """Return the JPG's bytes, which must be complete."""
+        """Return the bytes of the JPG.
+
+        Raises:
+            ValueError: the JPG is truncated.
+        """
         encoded = path.read_bytes()
         if not encoded.startswith(JPEG_START) or not encoded.endswith(JPEG_END):
             raise ValueError(f"{path} is not a complete JPG")
@@ -102,11 +106,12 @@ def mel_basis(sample_rate_hz: int, n_fft: int, n_mels: int) -> np.ndarray:
 class MelSpectrogram:
     """A power mel-spectrogram computed block by block, equal to that of the whole waveform.
 
-    It holds one block of samples and the mel cells (80 MB for an hour); transforming a whole hour at once takes gigabytes.
+    Memory holds one block of samples and the mel cells, 80 MB for an hour of audio. A single transform of an hour needs
+    gigabytes.
     """
 
     def __init__(self, config: AudioFeatureConfig) -> None:
-        """Start an empty waveform. Librosa centres its windows, so half a window of zeros comes first."""
+        """Start with half a window of zeros, because librosa centres its windows."""
         self._config = config
         self._basis = mel_basis(config.sample_rate_hz, config.n_fft, config.n_mels)
         self._samples = [np.zeros(config.n_fft // 2, np.float32)]
@@ -144,8 +149,8 @@ def mel_image(power: np.ndarray, image_size_px: int) -> np.ndarray:
     """Return the grey-level image of a power mel-spectrogram.
 
     Args:
-        power: (M, T') float32, not negative. It is overwritten: an hour takes 80 MB, and each copy as much again.
-        image_size_px: the side of the image; time is stretched to it whatever the clip's duration.
+        power: (M, T') float32, not negative. It is overwritten to avoid copies of 80 MB per hour of audio.
+        image_size_px: side of the image. The time axis is resized to it, whatever the duration.
 
     Returns:
         (image_size_px, image_size_px) uint8, low frequencies in the first row; all zeros for a constant spectrogram.

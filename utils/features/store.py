@@ -1,4 +1,4 @@
-"""The feature store: the `data/<split>_raw` folder, its layout, its config and how features are read back."""
+"""The feature store: layout, config and reading of a `data/<split>_raw` folder."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ class FeatureStore:
     def path(self, feature: str, name: str, *, shared_stem: bool = False) -> Path:
         """Return the file of a stored feature of the clip `name`, a path below the split's folder.
 
-        A feature that is named by the stem keeps the whole name where two clips share a stem.
+        Features named by the clip's stem use the whole name when two clips share a stem (`shared_stem`).
         """
         kind = FEATURES.get(feature).built_class
         stem = stem_of(name) if kind.named_by_stem and not shared_stem else name
         return self.root / kind.folder / f"{stem}{kind.suffix}"
 
     def stored_features(self) -> list[Feature]:
-        """Return the features of the config that have files, one per clip."""
+        """Return the enabled features that are stored as one file per clip."""
         return [feature for feature in self.config.build(self.config.enabled()) if feature.folder]
 
     def extracted_features(self) -> tuple[str, ...]:
-        """Return the names of the features that extraction computes: those with files and those with a cache."""
+        """Return the names of the features that extraction computes: stored ones and cached ones."""
         features = self.config.build(self.config.enabled())
         return tuple(feature.name for feature in features if feature.folder or feature.cached)
 
     def check(self) -> None:
-        """Refuse features that were extracted with another config.
+        """Check that the features were extracted with this config.
 
         Raises:
             UsageError: `features.json` is absent or has another fingerprint; the message names the fields.
@@ -56,13 +56,14 @@ class FeatureStore:
             fields = self.config.differences(stored["features"])
             if stored.get("version") != FEATURE_VERSION:
                 fields.append(f"version: {stored.get('version')!r} there, {FEATURE_VERSION!r} here")
+            # No field differs, so the file was edited or damaged.
             fields = fields or [f"fingerprint: {stored.get('fingerprint')!r} there, {self.config.fingerprint()!r} here"]
             raise UsageError(f"the features in {self.root} were made differently ({'; '.join(fields)}); {REDO}")
 
     def open(self) -> None:
-        """Prepare to `load`: like `check`, but features that contain more are accepted as well.
+        """Prepare to `load`. Unlike `check`, accept a folder with a larger K or with additional features.
 
-        The block of a smaller K is cut out of a larger one, and features that are not requested are ignored.
+        `load` crops a stored covariance to a smaller K and skips features that are not requested.
 
         Raises:
             UsageError: see `check`.
@@ -89,7 +90,7 @@ class FeatureStore:
         return stored
 
     def matches(self) -> bool:
-        """Return whether the stored features were extracted with this config."""
+        """Return whether `check` passes."""
         try:
             self.check()
         except UsageError:
@@ -110,19 +111,19 @@ class FeatureStore:
         return any((self.root / kind.folder).is_dir() for kind in feature_classes().values() if kind.folder)
 
     def existing(self) -> dict[str, set[str]]:
-        """List the files of each stored feature by its name: one walk over the folders instead of one look-up per clip."""
+        """List the files of each stored feature by feature name. One directory walk replaces a look-up per clip."""
         return {feature.name: set(files_below(self.root / feature.folder)) for feature in self.stored_features()}
 
     def load(self, name: str, facts: ClipFacts, features: Collection[str] | None = None) -> ClipFeatures:
-        """Read a clip's features back.
+        """Read the stored features of a clip.
 
         Args:
-            name: the clip.
-            facts: its row of `extraction.csv`, which says which files to expect.
-            features: names of the features to load; `None` for all that the config requests, except waveforms.
+            name: name of the clip.
+            facts: its row of `extraction.csv`, which determines the expected files.
+            features: names of the features to load; `None` for `requested()`.
 
         Returns:
-            The features; `not_extracted` or `unreadable` when an expected file is absent or damaged.
+            The features. The reason is `not_extracted` if an expected file is absent, `unreadable` if it is damaged.
         """
         if facts.status not in ("ok", "partial"):
             return ClipFeatures(facts)
@@ -144,7 +145,7 @@ class FeatureStore:
         return ClipFeatures(facts, {feature: values[feature] for feature in requested})
 
     def requested(self) -> tuple[str, ...]:
-        """Return the names of the features of the config that give arrays."""
+        """Return the names of the enabled features that provide model inputs."""
         return tuple(feature.name for feature in self.config.build(self.config.enabled()) if feature.inputs)
 
     def _read(self, feature: Feature, name: str, facts: ClipFacts) -> Any:
@@ -157,17 +158,17 @@ class FeatureStore:
 
 
 def normal_name(name: str) -> str:
-    """Return a clip's name as a walk over the folders spells it: without `./` and doubled slashes."""
+    """Normalise a clip's name: remove `./` and repeated slashes."""
     return str(PurePosixPath(name)) if "/" in name else name
 
 
 def stem_of(name: str) -> str:
-    """Return a clip's name without its suffix, with its sub-folders."""
+    """Return a clip's name with its sub-folders and without its suffix."""
     return os.path.splitext(normal_name(name))[0]
 
 
 def files_below(folder: Path) -> list[str]:
-    """List the names of all files below `folder`, with `/`, relative to it; unfinished files are left out."""
+    """List all finished files below `folder` as relative paths with `/`."""
     found: list[str] = []
     waiting = [(str(folder), "")]
     while waiting:

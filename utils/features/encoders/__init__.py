@@ -1,4 +1,4 @@
-"""Frozen speech encoders. Importing this package registers each: one import line per file; their packages load on first use."""
+"""Frozen speech encoders. Importing this package registers them; their dependencies are imported on first use."""
 
 from utils.features.encoders import packaged, transformer  # noqa: F401  (the import registers)
 from utils.features.encoders.base import SPEECH_ENCODERS, SpeechEncoder, check_encoder_name, speech_encoder

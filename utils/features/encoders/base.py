@@ -1,4 +1,4 @@
-"""What a frozen speech encoder is: sound in, a row of numbers per moment out."""
+"""The interface of frozen speech encoders, which map a waveform to a sequence of embeddings."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from utils.errors import UsageError
 from utils.registry import Registry
 
 ENCODER_RATE_HZ = 16_000
-"""Sample rate of the input of all encoders."""
+"""Sample rate of the input of every encoder."""
 
 
 class SpeechEncoder(ABC):
-    """A frozen encoder. The constructor only checks that its packages are installed; the model is loaded on first use.
+    """A frozen encoder. The constructor only checks that its packages are installed; the model loads on first use.
 
     Attributes:
         name: its name in configs.
-        size: D, the length of one embedding.
-        version: text that changes whenever the same waveform may give different embeddings.
+        size: D, the length of an embedding.
+        version: changes whenever the embeddings of the same waveform may change.
     """
 
     needs: ClassVar[Mapping[str, str]] = {}
-    """Imported module -> name of the package that provides it."""
+    """Imported module -> pip requirement that provides it."""
 
     shortest_s: ClassVar[float] = 0.1
-    """Shorter waveforms are padded with silence to this length."""
+    """Shorter waveforms are padded with zeros to this length."""
 
     name: str
     size: int
@@ -45,7 +45,7 @@ class SpeechEncoder(ABC):
         """Check that the packages are installed.
 
         Raises:
-            UsageError: a package is missing; the message tells how to install it.
+            UsageError: a package is missing.
         """
         self.name = name
         for module, package in self.needs.items():
@@ -57,18 +57,18 @@ class SpeechEncoder(ABC):
 
     @cached_property
     def version(self) -> str:
-        """See the class; by default the versions of the packages."""
+        """The versions of the packages, unless a subclass overrides it."""
         names = [re.split("[=<>]", package)[0] for package in self.needs.values()]
         return " ".join(f"{name}=={importlib.metadata.version(name)}" for name in names)
 
     def encode(self, waveform: np.ndarray) -> np.ndarray:
-        """Encode sound.
+        """Encode a waveform.
 
         Args:
             waveform: (S,) float32 in about [-1, 1] at `ENCODER_RATE_HZ`, a few seconds long.
 
         Returns:
-            (T, D) float32, T >= 1, in order of time.
+            (T, D) float32, T >= 1, in temporal order.
         """
         if self._model is None:
             self._model = self.load()
@@ -83,22 +83,26 @@ class SpeechEncoder(ABC):
 
     @abstractmethod
     def load(self) -> Any:
-        """Load the model. This is called once."""
+        """Load the model. Called once per encoder."""
 
     @abstractmethod
     def run(self, model: Any, waveform: np.ndarray) -> Any:
-        """Compute embeddings (T, D), axes of length 1 allowed, of a waveform (S,) float32 of at least `shortest_s`."""
+        """Compute the embeddings of a waveform (S,) float32 of at least `shortest_s`.
+
+        Returns:
+            (T, D); extra axes of length 1 are allowed.
+        """
 
 
 SPEECH_ENCODERS: Registry[Section, SpeechEncoder] = Registry("speech encoder")
-"""Encoders by name. What follows a `/` in a config is the encoder's own: `transformers/<model>`."""
+"""Encoders by name. An encoder interprets the part of a config's name after `/` itself: `transformers/<model>`."""
 
 
 def check_encoder_name(name: str) -> None:
-    """Refuse a name that no encoder has.
+    """Check that the encoder of this name is registered.
 
     Raises:
-        UsageError: it offers the nearest one and lists all.
+        UsageError: it is not; the message suggests the nearest name and lists all.
     """
     SPEECH_ENCODERS.get(name.partition("/")[0])
 
@@ -114,7 +118,7 @@ def speech_encoder(name: str) -> SpeechEncoder:
 
 @lru_cache(maxsize=4)
 def _made(name: str, process: int) -> SpeechEncoder:
-    """Create an encoder once per process. A model with threads does not survive a fork."""
+    """Create an encoder. The process id is part of the cache key because a multi-threaded model does not survive a fork."""
     del process
     check_encoder_name(name)
     return SPEECH_ENCODERS.get(name.partition("/")[0]).built_class(name)
@@ -129,7 +133,7 @@ def folder_of(module: str) -> Path:
 
 @contextlib.contextmanager
 def one_torch_thread() -> Iterator[None]:
-    """Compute with one thread. The same waveform then gives bit-identical results in every process."""
+    """Compute with one thread: embeddings of a waveform are then bit-identical in every process."""
     import torch
 
     before = torch.get_num_threads()

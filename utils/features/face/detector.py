@@ -1,4 +1,4 @@
-"""Finds faces and five landmarks in a picture: RetinaFace (Deng et al., 2020) with a small MobileNet, run by OpenCV."""
+"""Detection of faces and five landmarks: RetinaFace (Deng et al., 2020) with a small MobileNet, run by OpenCV."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from utils.features.face.crops import halve
 
 WEIGHTS = Path(__file__).resolve().parents[3] / "checkpoint" / "face_detector.onnx"
 SIDE_PX = 320
-LEAST_SCORE = 0.6
-LARGEST_OVERLAP = 0.4
+MIN_SCORE = 0.6
+MAX_OVERLAP = 0.4
 
-# What the weights were trained with: three grids of anchors, two squares in each cell, offsets in these units.
+# Fixed by the weights: three anchor grids with two squares per cell, offsets in these units.
 STRIDES_PX = (8, 16, 32)
 ANCHORS_PX = ((16, 32), (64, 128), (256, 512))
 CENTRE_UNIT, SIZE_UNIT = 0.1, 0.2
@@ -27,13 +27,13 @@ BOX_COLUMNS, SCORE_COLUMNS, LANDMARK_COLUMNS = 4, 2, 10
 
 @dataclass(frozen=True)
 class Detections:
-    """The faces of one picture, the surest first.
+    """The faces of one frame, in descending order of score.
 
     Attributes:
         boxes: (N, 4) float32 px: left, top, right, bottom.
         scores: (N,) float32 in [0, 1].
-        landmarks: (N, 5, 2) float32 px, x before y: the two eyes, the tip of the nose, the two corners of the mouth; of each
-            pair the one that lies further left in an upright picture first.
+        landmarks: (N, 5, 2) float32 px as x, y: left eye, right eye, tip of the nose, left and right corner of the mouth.
+            Left and right refer to the image.
     """
 
     boxes: np.ndarray
@@ -41,22 +41,22 @@ class Detections:
     landmarks: np.ndarray
 
     def __len__(self) -> int:
-        """Return the number of detections."""
+        """Return N."""
         return len(self.boxes)
 
 
 def require_weights() -> None:
-    """Make sure that the detector's weights are there.
+    """Check that the detector's weights exist.
 
     Raises:
-        UsageError: they are not.
+        UsageError: they are missing.
     """
     if not WEIGHTS.is_file():
         raise UsageError(f"{WEIGHTS} is missing, and features.face=true needs it; it is part of the repository")
 
 
 class FaceDetector:
-    """The detector. Pictures are scaled so that their longer side is `SIDE_PX`: faces below a twentieth of it are missed."""
+    """The detector. Frames are scaled to a longer side of `SIDE_PX`; faces smaller than a twentieth of it are missed."""
 
     def __init__(self) -> None:
         """Load the weights.
@@ -85,25 +85,25 @@ class FaceDetector:
         return Detections(found.boxes / np.float32(scale), found.scores, found.landmarks / np.float32(scale))
 
     def _decode(self, offsets: np.ndarray, scores: np.ndarray, points: np.ndarray) -> Detections:
-        """Convert offsets to the anchors, (A, 4) and (A, 10), and scores (A,) to boxes and landmarks in px of the canvas."""
-        likely = scores > LEAST_SCORE
+        """Decode anchor offsets (A, 4) and (A, 10) with scores (A,) to boxes and landmarks in px of the canvas."""
+        likely = scores > MIN_SCORE
         centre, side = self._anchors[likely, :2], self._anchors[likely, 2:]
         middle = centre + side * offsets[likely, :2] * CENTRE_UNIT
         size = side * np.exp(offsets[likely, 2:] * SIZE_UNIT)
         boxes = np.concatenate([middle - size / 2, middle + size / 2], axis=1)
         marks = centre[:, None] + side[:, None] * points[likely].reshape(-1, 5, 2) * CENTRE_UNIT
-        kept = without_doubles(boxes, scores[likely])
+        kept = suppress_overlaps(boxes, scores[likely])
         return Detections(boxes[kept], scores[likely][kept], marks[kept])
 
 
 @cache
 def shared_detector() -> FaceDetector:
-    """Return the process's detector. Loading one takes longer than processing a frame."""
+    """Return the detector of this process. Loading takes longer than detection in one frame, so it is shared."""
     return FaceDetector()
 
 
 def anchors() -> np.ndarray:
-    """Return the centre and side of every anchor, (A, 3) float32 px: x, y, side. Rows first, then the squares of a cell."""
+    """Return the anchors (A, 3) float32 px as centre x, centre y and side, row by row, both squares of a cell in sequence."""
     grids = []
     for stride, sides in zip(STRIDES_PX, ANCHORS_PX, strict=True):
         steps = (np.arange(-(-SIDE_PX // stride)) + 0.5) * stride
@@ -112,11 +112,11 @@ def anchors() -> np.ndarray:
     return np.concatenate(grids).astype(np.float32)
 
 
-def without_doubles(boxes: np.ndarray, scores: np.ndarray) -> list[int]:
-    """Return the indices of the boxes (N, 4) after non-maximum suppression, in descending order of score."""
+def suppress_overlaps(boxes: np.ndarray, scores: np.ndarray) -> list[int]:
+    """Apply non-maximum suppression to boxes (N, 4). Return the indices of the remaining boxes, highest score first."""
     kept: list[int] = []
     for number in np.argsort(-scores, kind="stable"):
-        if all(overlap(boxes[number], boxes[other]) < LARGEST_OVERLAP for other in kept):
+        if all(overlap(boxes[number], boxes[other]) < MAX_OVERLAP for other in kept):
             kept.append(int(number))
     return kept
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from utils.features.face.detector import Detections, overlap
 
-LEAST_OVERLAP = 0.1
+MIN_OVERLAP = 0.1
 """Least intersection over union of a detection with the latest box for it to be the same face."""
 
 PREFERENCE = 10.0
@@ -32,7 +32,7 @@ def most_prominent(found: Detections, last_box: np.ndarray | None) -> int | None
     if last_box is not None:
         near = np.array([overlap(box, last_box) for box in found.boxes])
         rank = rank * (1 + PREFERENCE * near)
-        usable &= near >= LEAST_OVERLAP
+        usable &= near >= MIN_OVERLAP
     if not usable.any():
         return None
     return int(np.argmax(np.where(usable, rank, -1.0)))

@@ -8,7 +8,7 @@ import pytest
 from tests.support import head_frames
 from utils.errors import UsageError
 from utils.features.face import detector
-from utils.features.face.detector import SIDE_PX, FaceDetector, anchors, overlap, shared_detector, without_doubles
+from utils.features.face.detector import SIDE_PX, FaceDetector, anchors, overlap, shared_detector, suppress_overlaps
 
 
 def noise(height: int, width: int) -> np.ndarray:
@@ -64,6 +64,6 @@ def test_anchors_cover_the_canvas_cell_by_cell() -> None:
 
 def test_of_overlapping_boxes_the_surest_is_kept() -> None:
     boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [50, 50, 60, 60]], np.float32)
-    assert without_doubles(boxes, np.array([0.7, 0.9, 0.8])) == [1, 2]
+    assert suppress_overlaps(boxes, np.array([0.7, 0.9, 0.8])) == [1, 2]
     assert overlap(boxes[0], boxes[1]) == pytest.approx(90 / 110)
     assert overlap(boxes[0], boxes[2]) == 0.0 == overlap(np.zeros(4), np.zeros(4))
