@@ -1,4 +1,4 @@
-"""The config sections of the data: location, extraction and augmentation."""
+"""Config sections for data paths, extraction and augmentation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class LabelNames(Section):
 
 
 class VideoDirs(Section):
-    """Folder of each split's clips, below the data root; the split's own name when left out."""
+    """Folder of each split's clips, below the data root. Defaults to the name of the split."""
 
     trainset: str = "trainset"
     valset: str = "valset"
@@ -26,7 +26,7 @@ class VideoDirs(Section):
 
 
 class DataConfig(Section):
-    """Where clips and features come from."""
+    """Source of clips and features."""
 
     source: Literal["features", "video"] = Field(
         "features", description="features: what the extractor wrote; video: decoded again each time it is needed"
@@ -39,7 +39,7 @@ class DataConfig(Section):
 
 
 class ExtractionConfig(Section):
-    """How the extractor goes through a folder of clips."""
+    """Settings of feature extraction."""
 
     workers: int = Field(0, ge=0, le=1024, description="processes, one clip each; 0 means one per core")
     timeout_s: float = Field(1800.0, gt=0, description="a clip that takes longer is given up (`timeout`)")
@@ -47,7 +47,7 @@ class ExtractionConfig(Section):
 
 
 class AugmentConfig(Section):
-    """Training-only changes; validation, test and inference never see them."""
+    """Augmentation, applied to training clips only."""
 
     mel_flip: float = Field(0.25, ge=0, le=1, description="probability of each of the two flips of the mel picture")
     covariance_noise: float = Field(0.5, ge=0, le=1, description="probability of noise on the covariance")

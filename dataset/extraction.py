@@ -1,4 +1,4 @@
-"""Extraction of a whole split: what is missing is made, what is whole is kept, and every labelled clip gets its row."""
+"""Extraction of a split: clips without complete features are extracted, and every labelled clip gets a manifest row."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class ExtractionSummary:
-    """What an extraction of a split came to.
+    """Result of the extraction of a split.
 
     Attributes:
-        n_clips: clips that the label file (or its shard) names.
-        n_new: clips extracted by this run.
-        statuses: rows per status.
-        reasons: rows per reason, without the empty one.
+        n_clips: number of clips in the label file, or in its shard.
+        n_new: number of clips extracted by this run.
+        statuses: number of rows per status.
+        reasons: number of rows per reason code, without the empty one.
         seconds: duration of the run.
     """
 
@@ -80,19 +80,19 @@ class ExtractionSummary:
 def extract_split(
     split: Split, config: ExtractionConfig, *, shard: Shard = WHOLE, overwrite: bool = False, quiet: bool = False
 ) -> ExtractionSummary:
-    """Extract the clips of a split whose features are not complete.
+    """Extract the clips of a split that lack complete features.
 
-    A clip is complete if its status is `ok` or `partial` and all of its files exist. Failed clips are retried.
+    A clip is complete when its row has the status `ok` or `partial` and its files exist. Failed clips are retried.
 
     Args:
-        split: paths of the labels, clips and features.
+        split: paths of its labels, clips and features.
         config: workers, time limit, frame cap.
-        shard: only this part of the clips.
+        shard: the part of the clips to extract.
         overwrite: extract all clips again.
-        quiet: no progress bar.
+        quiet: hide the progress bar.
 
     Raises:
-        UsageError: a bad label file, features of another fingerprint while `overwrite` is off, or see `require_parts`.
+        UsageError: invalid label file, features with another fingerprint without `overwrite`, or see `require_parts`.
         WorkError: the feature folder cannot be written.
     """
     started = time.monotonic()
@@ -111,7 +111,7 @@ def extract_split(
         known = {} if overwrite else rows_within(read_rows(folder), config.max_frames)
         rows, missing = outputs.known_rows(names, known)
         if missing or manifest_files(folder) != [manifest] or list(known) != names:
-            # If the process is killed from here on, the manifest lists all clips, and the journal those that are complete.
+            # If the process is killed from here on, the manifest lists all clips and the journal the completed ones.
             write_manifest(manifest, names, rows)
             journal.unlink(missing_ok=True)
         try:
@@ -122,7 +122,7 @@ def extract_split(
                     rows[name] = row
                     seen.add(name)
         finally:
-            # Workers may finish clips after the loop was interrupted. The rows of these clips are in the journal only.
+            # Workers may finish clips after the loop was interrupted; their rows are only in the journal.
             unseen = {name: row for name, row in read_manifest(journal).items() if name not in seen}
             rows |= {name: unseen[name] for name in outputs.whole(list(unseen), unseen)}
             if missing:
@@ -141,7 +141,7 @@ def extract_split(
 
 
 def rows_within(rows: dict[str, Row], max_frames: int | None) -> dict[str, Row]:
-    """Return the rows that are valid for this `max_frames`; rows of clips cut at another limit are dropped."""
+    """Return the rows that are valid for this `max_frames`. Rows of clips cut at another limit are dropped."""
 
     def holds(facts: ClipFacts) -> bool:
         if "too_long" in facts.reasons:
@@ -152,10 +152,10 @@ def rows_within(rows: dict[str, Row], max_frames: int | None) -> dict[str, Row]:
 
 
 def prepare_folder(split: Split, own_manifests: list[Path] | None, *, overwrite: bool) -> None:
-    """Check that the stored features were made with this config. With `overwrite`, or in an empty folder, write the config.
+    """Check that stored features match this config, or prepare the folder for a new extraction.
 
-    `overwrite` deletes the manifests of the features to extract again: only those of the shard (`own_manifests`) if the
-    stored config is the same, else all of them. No feature of another config is then mistaken for a current one.
+    With `overwrite`, the manifests of features to be replaced are deleted so that old files never count as new ones. Only
+    the shard's manifests (`own_manifests`) are deleted if the other shards already use this config, else all of them.
     """
     store = split.store
     if store.has_features() and not overwrite:
@@ -178,7 +178,7 @@ def extract_missing(
     *,
     quiet: bool,
 ) -> Generator[tuple[str, Row], None, None]:
-    """Extract the named clips in worker processes and yield their rows as they come."""
+    """Extract the named clips in worker processes and yield each row on completion."""
     if not names:
         return
     shutil.rmtree(scratch, ignore_errors=True)
@@ -205,7 +205,7 @@ def extract_missing(
                 append_to_journal(journal, task.name, row)
             if row.facts.status == "failed":
                 for path in task.outputs.values():
-                    # What an earlier run or a worker that died left there belongs to no row.
+                    # Remove files left by an earlier run or a crashed worker.
                     with contextlib.suppress(OSError):
                         path.unlink()
                 log.warning("%s/%s: %s", split.name, task.name, row.facts.reason)
@@ -214,10 +214,10 @@ def extract_missing(
 
 
 def tidy(folder: Path, scratch: Path, journal: Path, *, whole_manifest: bool) -> None:
-    """Remove files that a complete manifest replaces: the journal, unfinished files, and merged shard manifests."""
+    """Remove the journal, unfinished files and merged shard manifests after the manifest was written."""
     shutil.rmtree(scratch, ignore_errors=True)
     with contextlib.suppress(OSError):
-        # Another shard may still be running. The last one removes the shared folder.
+        # Another shard may still use the common folder; the last shard removes it.
         scratch.parent.rmdir()
     journal.unlink(missing_ok=True)
     if whole_manifest:
@@ -227,20 +227,20 @@ def tidy(folder: Path, scratch: Path, journal: Path, *, whole_manifest: bool) ->
 
 
 class OutputPaths:
-    """Final paths of each clip's features, with the wav names that keep clips of one stem apart."""
+    """Output paths of each clip's features. Clips that share a stem get distinct wav names."""
 
     def __init__(self, split: Split, names: list[str]) -> None:
-        """Look through all names of the label file for shared stems."""
+        """Find the shared stems among all names of the label file."""
         self._store = split.store
         stems = [stem_of(name) for name in names]
         counts = Counter(stems)
-        # `a.mp4.avi` would otherwise take the name `a.mp4.wav`, which `a.mp4` keeps when it shares its stem.
+        # `a.mp4.avi` must not use `a.mp4.wav`: `a.mp4` has this file when it shares its stem with another clip.
         taken = {normal_name(name) for name in names}
         self._shared = {name for name, stem in zip(names, stems, strict=True) if counts[stem] > 1 or stem in taken}
         self._stems = dict(zip(names, stems, strict=True))
         self._features = split.store.stored_features()
         if self._shared:
-            log.info("%s: %d clips share a stem; their waves keep the whole name", split.name, len(self._shared))
+            log.info("%s: %d clips share a stem; their wav files use the whole name", split.name, len(self._shared))
 
     def of(self, name: str) -> dict[str, Path]:
         """Return the clip's paths by feature name."""

@@ -14,7 +14,7 @@ from utils.files import existing_file, unsafe_name
 log = logging.getLogger(__name__)
 
 SUSPICIOUS_NAME = r"^[\s./]*$|^/|\\|^[A-Za-z]:|\.\.|\x00"
-"""Matches every name that `unsafe_name` may refuse; a cheap filter for hundreds of thousands of rows."""
+"""Matches every name that `unsafe_name` may reject: a fast pre-filter for hundreds of thousands of rows."""
 
 TWIN_SUFFIX = {".txt": ".csv", ".csv": ".txt"}
 

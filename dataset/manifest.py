@@ -1,4 +1,4 @@
-"""`extraction.csv` with the outcome of each labelled clip, and the journal that preserves rows if the process is killed."""
+"""`extraction.csv`, the extraction result of each labelled clip, and the journal that preserves rows if a run is killed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ JOURNAL_SUFFIX = ".journal"
 
 @dataclass(frozen=True)
 class Shard:
-    """Part `index` of `count`, counted from 1; every `count`-th clip of the label file belongs to it."""
+    """Part `index` of `count`, counted from 1: every `count`-th clip of the label file."""
 
     index: int = 1
     count: int = 1
@@ -41,7 +41,7 @@ WHOLE = Shard()
 
 @dataclass(frozen=True)
 class Row:
-    """A clip's facts and the seconds that its extraction took."""
+    """A clip's facts and the duration of its extraction in seconds."""
 
     facts: ClipFacts
     seconds: float = 0.0
@@ -65,9 +65,9 @@ PENDING = Row(ClipFacts(status="pending"))
 
 
 def read_rows(folder: Path) -> dict[str, Row]:
-    """Read all rows of a split's folder: the whole manifest, those of the shards, and unfinished journals.
+    """Read all rows in a split's folder: manifest, shard manifests and leftover journals.
 
-    A clip that one file calls pending and another one finished is finished; between two finished rows the journal's wins.
+    A finished row replaces a pending one. Of two finished rows, the journal's takes precedence.
     """
     rows: dict[str, Row] = {}
     for path in manifest_files(folder):
@@ -93,10 +93,10 @@ def read_manifest(path: Path) -> dict[str, Row]:
                     facts = ClipFacts(status, reason, float(duration_s), int(n_frames), float(fps), has_audio == "1")
                     rows[name] = Row(facts, float(seconds))
                 except ValueError:
-                    # The header, or a cut line: neither holds a number in each of the last columns.
+                    # The header or a truncated line, which lacks numbers in the last columns.
                     continue
     except FileNotFoundError:
-        # Another shard may have merged it since it was listed.
+        # Another shard may have merged and deleted the file after it was listed.
         return {}
     except csv.Error as error:
         raise UsageError(f"{path} is damaged ({error}); delete it, and its clips are extracted again") from None
@@ -112,7 +112,7 @@ def write_manifest(path: Path, names: Iterable[str], rows: Mapping[str, Row]) ->
 
 
 def append_to_journal(path: Path, name: str, row: Row) -> None:
-    """Append one row in a single write, which the system keeps whole when several processes append to one file."""
+    """Append one row in a single write, which is atomic when several processes append to one file."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(row.cells(name))
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)

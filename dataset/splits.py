@@ -19,9 +19,9 @@ class Split:
 
     Attributes:
         name: `trainset`, `valset` or `testset`.
-        labels: its label file, which may be absent.
-        videos: the folder of its clips.
-        store: its features.
+        labels: path of its label file, which may be absent.
+        videos: folder of its clips.
+        store: store of its features.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Split:
     store: FeatureStore
 
     def video_path(self, clip: str) -> Path:
-        """Return the path of the clip of this name."""
+        """Return the path of a clip."""
         return self.videos / clip
 
 

@@ -1,6 +1,6 @@
-"""Imported once by the fork server: loads what the workers need, so that each of them starts with it in memory.
+"""Preload of worker dependencies. The fork server imports this module once, and every worker inherits it.
 
-librosa and numba load lazily; their first use costs a second or more, which every new worker would pay again.
+librosa and numba load lazily. Their first use takes a second or more, which would otherwise delay every new worker.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Worker processes for clips. A decoder that hangs or crashes costs one clip only."""
+"""Process clips in worker processes: a decoder that hangs or crashes affects only its own clip."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ log = logging.getLogger(__name__)
 
 
 def default_workers() -> int:
-    """Return the number of cores that this process may use."""
+    """Return the number of cores available to this process."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
 def worker_count(asked: int, tasks: int) -> int:
-    """Return the number of processes: `asked` (0: one per core), at most one per task, and at least one."""
+    """Return the number of processes: as requested (0: one per core), at most one per task, at least one."""
     return max(1, min(asked or default_workers(), tasks))
 
 
@@ -43,7 +43,7 @@ def worker_settings(workers: int | None) -> list[str]:
 
 
 def prepare_worker() -> None:
-    """Limit a worker to one core and ignore Ctrl-C in it: the parent handles Ctrl-C and ends its workers."""
+    """Limit a worker to one core and ignore Ctrl-C, which the parent handles by stopping its workers."""
     import cv2
     from threadpoolctl import threadpool_limits
 
@@ -53,11 +53,11 @@ def prepare_worker() -> None:
 
 
 def start_method() -> multiprocessing.context.BaseContext:
-    """Return a fork server with preloaded modules, which replaces a dead worker in milliseconds; else `spawn`."""
+    """Return a fork server with preloaded modules, which replaces a crashed worker in milliseconds; else `spawn`."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    # The server is a fresh interpreter that finds our packages by this variable only.
+    # The server is a new interpreter and finds our packages only through this variable.
     paths = [str(REPOSITORY), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
     context.set_forkserver_preload(["dataset.worker_preload"])
@@ -65,7 +65,7 @@ def start_method() -> multiprocessing.context.BaseContext:
 
 
 def warm_up() -> None:
-    """Start the fork server ahead of time: it loads the workers' modules on another core while a command loads its own."""
+    """Start the fork server early. It imports the workers' modules on another core while the command imports its own."""
     if start_method().get_start_method() == "forkserver":
         forkserver.ensure_running()
 
@@ -76,11 +76,11 @@ def run_in_workers(
     """Run `function(task)` in worker processes.
 
     Args:
-        function: a module-level function; it should report failures in its result, not raise.
-        tasks: picklable arguments; taken lazily, a few per worker ahead.
+        function: a module-level function. It should report failures in its result instead of raising.
+        tasks: picklable arguments, consumed lazily, a few per worker ahead.
         workers: number of processes, at least 1.
-        timeout_s: a task that runs longer is ended with its worker.
-        ordered: yield in the order of the tasks; else as they finish, and a long task does not block the others.
+        timeout_s: a task that runs longer is killed with its worker.
+        ordered: yield in task order; otherwise in order of completion, which avoids idle workers behind a long task.
 
     Yields:
         (task, result, ""), or (task, `None`, reason code `timeout` or `crashed`).
@@ -100,7 +100,7 @@ def run_in_workers(
                 yield in_flight.pop(future), *outcome(future)
         pool.close()
     finally:
-        # Also reached if the caller stops early or Ctrl-C arrives. Running tasks are ended; no file is left incomplete.
+        # Also runs on early exit and Ctrl-C. Stopping running tasks is safe because output files are written atomically.
         pool.stop()
         pool.join()
 
@@ -114,6 +114,6 @@ def outcome(future: Any) -> tuple[Any | None, str]:
     except (ProcessExpired, MemoryError):
         return None, "crashed"
     except Exception:
-        # An error in our code or in a library must not affect the other clips; the log has the traceback.
+        # An unexpected error in one clip must not affect the others; the log has its traceback.
         log.exception("a task failed in its worker")
         return None, "crashed"

@@ -37,7 +37,7 @@ def pick_device(name: str) -> torch.device:
 
 
 def seed_everything(seed: int, *more: int) -> None:
-    """Seed Python, numpy and torch from a seed and further numbers (the epoch, say)."""
+    """Seed Python, numpy and torch from a seed and further numbers, such as the epoch."""
     derived = int(np.random.SeedSequence((seed, *more)).generate_state(1)[0])
     random.seed(derived)
     np.random.seed(derived)  # noqa: NPY002  (libraries that still use the global generator)
@@ -45,8 +45,8 @@ def seed_everything(seed: int, *more: int) -> None:
 
 
 def make_repeatable() -> None:
-    """Choose repeatable kernels where torch has them; the same run twice on one machine then gives the same numbers."""
-    # cuBLAS reads this when it first starts and is repeatable with such a fixed workspace only.
+    """Select deterministic kernels where torch has them, so that repeated runs on one machine give equal results."""
+    # cuBLAS reads this at its first start and is deterministic only with a fixed workspace.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False

@@ -1,4 +1,4 @@
-"""The detectors. Importing this package registers every one of them: one import line per file."""
+"""The detectors. Importing this package registers all of them."""
 
 from models import av_experts, ffdv_cov, mel_baseline  # noqa: F401  (the import registers)
 from models.registry import MODELS, build_model, model_config

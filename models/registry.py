@@ -1,4 +1,4 @@
-"""Names of detectors, and the one place where a detector is put together from its config section."""
+"""Registry of detectors, and their construction from a config section."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from utils.registry import Registry
 
 MODELS: Registry[DetectorConfig, DetectorModel] = Registry("model")
 DEFAULT_MODEL = "ffdv_cov"
-"""What a model section without a name means."""
+"""The detector of a model section without a name."""
 
 
 def model_config(section: dict[str, Any]) -> DetectorConfig:
@@ -30,8 +30,8 @@ def build_model(
 
     Args:
         section: the config section, `name` included.
-        features: config of its inputs; it determines K and the image size.
-        pretrained: overrides the section's own; `False` when a checkpoint's weights follow.
+        features: feature config, which determines K and the image size.
+        pretrained: overrides the section's value; `False` if checkpoint weights are loaded afterwards.
     """
     if pretrained is not None:
         section = {**section, "pretrained": pretrained}

@@ -1,1 +1,1 @@
-"""Plain `nn.Module`s and helpers that detectors are made of."""
+"""Modules and helpers shared by the detectors."""

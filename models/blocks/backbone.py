@@ -1,4 +1,4 @@
-"""timm backbones with pretrained weights where they are available, and a warning where not."""
+"""timm backbones with pretrained weights, or with random weights and a warning if none are available."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def create_backbone(
 
     Args:
         name: any timm architecture.
-        pretrained: `True` fails without weights, `"auto"` warns and starts at random, `False` starts at random.
+        pretrained: without weights, `True` fails and `"auto"` warns and starts at random; `False` always starts at random.
         weights: a local weight file in timm's format, or `package` for those of a Python package (`packaged_weights`);
             ignored if `pretrained` is false.
         num_classes: outputs of the head; 0 gives pooled features, see `feature_size`.

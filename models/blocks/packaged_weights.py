@@ -1,4 +1,4 @@
-"""ImageNet weights from Python packages, for machines that reach a package index but no model hub."""
+"""ImageNet weights from Python packages, for machines with access to a package index but not to a model hub."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from utils.errors import UsageError
 
 PACKAGE = "package"
-"""Value of a config's weight file that selects these weights."""
+"""Value of `weights` in a config that selects these weights."""
 
 NOT_WEIGHTS = "num_batches_tracked"
 """Counters that the packages may lack; evaluation does not use them."""
