@@ -51,14 +51,14 @@ def test_terms_are_finite_columns_that_add_up_to_the_logit(name):
         torch.testing.assert_close(output.logit, torch.stack(list(output.terms.values())).sum(dim=0))
 
 
-def test_the_score_tells_clips_apart(name):
+def test_the_score_differs_between_clips(name):
     model = built(name).eval()
     with torch.no_grad():
         logit = model(usable_batch(model)).logit
     assert len(logit.unique()) == len(logit)
 
 
-def test_usable_needs_a_modality_and_takes_a_whole_clip(name):
+def test_usable_requires_a_modality(name):
     model = built(name)
     batch = random_batch([True, False], [True, False])
     usable = model.usable(batch)
@@ -143,7 +143,7 @@ def joined(first, second):
 
 
 @torch.no_grad()
-def test_evaluation_mode_is_deterministic_and_draws_nothing(name):
+def test_evaluation_mode_is_deterministic_and_uses_no_random_numbers(name):
     model = built(name).eval()
     batch = usable_batch(model)
     state = torch.get_rng_state()
@@ -153,7 +153,7 @@ def test_evaluation_mode_is_deterministic_and_draws_nothing(name):
 
 
 @torch.no_grad()
-def test_an_absent_modality_is_not_silence_and_its_slot_is_never_read(name):
+def test_an_absent_modality_differs_from_silence_and_is_never_read(name):
     model = built(name).train()
     model(usable_batch(model))
     model.eval()
@@ -173,7 +173,7 @@ def test_an_absent_modality_is_not_silence_and_its_slot_is_never_read(name):
 
 
 @torch.no_grad()
-def test_a_checkpoint_gives_back_the_same_model(name, tmp_path):
+def test_a_checkpoint_restores_the_same_model(name, tmp_path):
     model = built(name).train()
     model(usable_batch(model))
     calibration = Calibration(method="platt", slope=1.5, bias=-0.25, threshold=0.7, fitted_on="valset", n=9)
@@ -191,7 +191,7 @@ def test_a_checkpoint_gives_back_the_same_model(name, tmp_path):
 
 
 @pytest.mark.parametrize("tta", list(FLIPS))
-def test_scoring_keeps_every_row_and_leaves_unusable_clips_unscored(name, tta):
+def test_scoring_returns_every_row_and_does_not_score_unusable_clips(name, tta):
     model = built(name).train()
     batch = random_batch(HAS_MEL, HAS_COVARIANCE)
     facts = [ClipFacts("ok")] * 7 + [ClipFacts("failed", "unreadable")]
@@ -227,7 +227,7 @@ def score_one(model, batch, tta=1):
     return table["logit"].to_numpy()
 
 
-def test_a_logit_that_is_not_finite_is_unscored_and_says_so(name):
+def test_a_non_finite_logit_is_unscored_with_a_reason(name):
     model = built(name)
     with torch.no_grad():
         for weights in model.state_dict().values():

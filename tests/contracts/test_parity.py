@@ -31,7 +31,7 @@ def infer(clip_root, paths, tta=1, **options):
     return table.set_index("video")
 
 
-def test_what_each_clip_is_scored_by(cached):
+def test_each_clip_is_scored_by_its_available_inputs(cached):
     assert cached["reason"].tolist() == [
         *[""] * 4, "no_audio", "no_video", "one_frame", "unreadable", "missing_file"
     ]  # fmt: skip
@@ -47,7 +47,7 @@ def test_on_the_fly_equals_cached(clip_root, cached):
     assert video[["status", "reason"]].equals(cached[["status", "reason"]])
 
 
-def test_the_size_of_batches_and_the_number_of_processes_do_not_matter(clip_root, cached):
+def test_scores_do_not_depend_on_batch_size_or_processes(clip_root, cached):
     one = clip_root.evaluate(eval={"batch_size": 1, "bootstrap": 100})
     many = clip_root.evaluate(eval={"batch_size": 32, "bootstrap": 100}, data={"workers": 2})
     np.testing.assert_allclose(one[FIGURES], cached[FIGURES], atol=ATOL, rtol=0)
@@ -66,7 +66,7 @@ def test_inference_equals_evaluation(clip_root, cached, batch_size):
     assert scores["verdict"].tolist() == verdict
 
 
-def test_a_score_does_not_depend_on_what_else_is_in_the_folder(clip_root, cached, tmp_path):
+def test_a_score_does_not_depend_on_other_files_in_the_folder(clip_root, cached, tmp_path):
     folder = tmp_path / "other company"
     shutil.copytree(clip_root.videos / "sub folder", folder)
     shutil.copy(clip_root.videos / "a.mp4", folder)

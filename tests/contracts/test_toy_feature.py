@@ -155,7 +155,7 @@ def test_its_settings_enter_the_fingerprint_and_are_checked() -> None:
         FeatureConfig.model_validate({"brightnes": {}})
 
 
-def test_a_run_switches_it_on_for_its_model(root: Path) -> None:
+def test_a_run_enables_it_for_its_model(root: Path) -> None:
     config = check_run_config(tiny_settings(root, model={"name": "toy"}), where="test", check_model=True)
     assert config.features.setting("brightness") == BrightnessConfig()
 

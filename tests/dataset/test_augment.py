@@ -20,7 +20,7 @@ def sample(*, has_covariance: bool = True) -> Sample:
     )
 
 
-def test_flips_come_independently_with_their_probability() -> None:
+def test_flips_are_independent_and_have_their_probability() -> None:
     augment, original = Augment(AugmentConfig(mel_flip=0.25, covariance_noise=0)), sample()
     seen = {}
     for seed in range(4000):
@@ -48,7 +48,7 @@ def test_noise_is_a_random_covariance_of_the_given_gain() -> None:
 
 
 @pytest.mark.parametrize(("probability", "expected"), [(0.0, 0), (0.5, 500), (1.0, 1000)])
-def test_noise_comes_with_its_probability(probability: float, expected: int) -> None:
+def test_noise_has_its_probability(probability: float, expected: int) -> None:
     augment = Augment(AugmentConfig(mel_flip=0, covariance_noise=probability))
     changed = sum(
         (augment(sample(), np.random.default_rng(seed)).inputs["covariance"].values != np.eye(6)).any()

@@ -29,7 +29,7 @@ def sample_of(clip: ClipFeatures, index: int = 0, target: float = 1.0):
     return make_sample(index, target, clip, LAYOUT)
 
 
-def test_a_whole_clip_fills_both_modalities() -> None:
+def test_a_complete_clip_fills_both_modalities() -> None:
     inputs = sample_of(features()).inputs
     mel, covariance = inputs["mel"], inputs["covariance"]
     assert mel.mask and covariance.mask
@@ -75,7 +75,7 @@ def test_batch_types_and_shapes(batch: Batch) -> None:
     assert mel.mask.tolist() == covariance.mask.tolist() == [True, False, True]
 
 
-def test_select_keeps_the_rows_of_every_input(batch: Batch) -> None:
+def test_select_applies_to_every_input(batch: Batch) -> None:
     chosen = batch.select(batch.inputs["mel"].mask)
     assert chosen.index.tolist() == [5, 7] and len(chosen) == 2
     assert all(len(modality.values) == len(modality.mask) == 2 for modality in chosen.inputs.values())
@@ -93,7 +93,7 @@ def test_an_input_without_its_setting_is_refused() -> None:
         InputLayout(CONFIG, ("speech_embedding",))
 
 
-def test_flips_mirror_time_and_frequency_and_nothing_else(batch: Batch) -> None:
+def test_flips_mirror_only_time_and_frequency(batch: Batch) -> None:
     mel = batch.inputs["mel"].values
     assert torch.equal(batch.flipped(time=True, frequency=False).inputs["mel"].values, mel.flip(3))
     assert torch.equal(batch.flipped(time=False, frequency=True).inputs["mel"].values, mel.flip(2))

@@ -56,7 +56,7 @@ def test_disk_and_decoder_give_the_same_batch_and_facts(mixed: Path) -> None:
         assert first_facts == second_facts
 
 
-def test_every_row_is_there_with_its_reason(mixed: Path) -> None:
+def test_every_row_is_present_with_its_reason(mixed: Path) -> None:
     loader = make_loader(dataset_of(mixed), batch_size=4, workers=0, pin_memory=False)
     batches = list(loader)
 
@@ -89,7 +89,7 @@ def test_features_of_another_config_or_none_are_refused(mixed: Path, tmp_path: P
         open_clips(split_of(tmp_path), DataConfig(), ExtractionConfig(), need_targets=True)
 
 
-def test_loader_processes_change_nothing(mixed: Path) -> None:
+def test_loader_processes_do_not_change_the_samples(mixed: Path) -> None:
     def epoch(workers: int) -> list[torch.Tensor]:
         dataset = dataset_of(mixed, augment=Augment(AugmentConfig(mel_flip=0.5, covariance_noise=1.0)), seed=3)
         dataset.set_epoch(2)

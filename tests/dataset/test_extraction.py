@@ -100,7 +100,7 @@ def test_layout_and_contents_are_those_of_the_contract(extracted: Path) -> None:
     assert config["fingerprint"] == SMALL_K.fingerprint() and config["features"]["video"]["top_k"] == 32
 
 
-def test_what_is_whole_is_left_alone_and_what_is_not_is_made(extracted: Path) -> None:
+def test_only_incomplete_clips_are_extracted_again(extracted: Path) -> None:
     before = times(extracted)
     assert extract(extracted).n_new == 0
     assert times(extracted) == before
@@ -116,7 +116,7 @@ def test_what_is_whole_is_left_alone_and_what_is_not_is_made(extracted: Path) ->
     assert after.keys() == before.keys() and {name: after[name] for name in rest} == rest
 
 
-def test_overwrite_makes_everything_anew(extracted: Path) -> None:
+def test_overwrite_extracts_everything_again(extracted: Path) -> None:
     before, old = times(extracted), contents(extracted)
     assert extract(extracted, overwrite=True).n_new == 8
     after = times(extracted)
@@ -124,7 +124,7 @@ def test_overwrite_makes_everything_anew(extracted: Path) -> None:
     assert contents(extracted) == old
 
 
-def test_failed_clips_keep_their_row_and_are_tried_again(data_root: Path, media) -> None:
+def test_failed_clips_keep_their_row_and_are_retried(data_root: Path, media) -> None:
     label(data_root, "t0.mp4", "late.mp4", "broken.mp4")
     (data_root / "trainset" / "broken.mp4").write_bytes(b"not a clip")
     summary = extract(data_root)
@@ -143,14 +143,14 @@ def test_failed_clips_keep_their_row_and_are_tried_again(data_root: Path, media)
     assert extract(data_root).n_new == 1, "a partial clip is done, a failed one is not"
 
 
-def test_a_clip_that_lost_its_sound_loses_its_old_picture(extracted: Path, media) -> None:
+def test_a_clip_without_audio_loses_its_old_mel_image(extracted: Path, media) -> None:
     media.clip(extracted / "trainset" / "t0.mp4", waveform=None)
     extract(extracted, overwrite=True)
     assert manifest(extracted)[0]["reason"] == "no_audio"
     assert not {"audio_feature/t0.mp4.jpg", "wav_file/t0.wav"} & contents(extracted).keys()
 
 
-def test_features_made_differently_are_refused_with_the_field_until_overwrite(extracted: Path) -> None:
+def test_features_of_another_config_are_refused_until_overwrite(extracted: Path) -> None:
     other = FeatureConfig.model_validate({"video": {"top_k": 16}})
     with pytest.raises(UsageError, match=r"video\.top_k: 32 there, 16 here\); extract again with --overwrite"):
         extract(extracted, other)
@@ -168,7 +168,7 @@ def test_features_made_differently_are_refused_with_the_field_until_overwrite(ex
         ('{"fingerprint": "x", "features": 3}', "does not say how the features were made"),
     ],
 )
-def test_features_of_unknown_making_are_refused(extracted: Path, content: str | None, message: str) -> None:
+def test_features_without_a_config_are_refused(extracted: Path, content: str | None, message: str) -> None:
     path = extracted / "trainset_raw" / "features.json"
     path.unlink()
     if content is not None:
@@ -178,7 +178,7 @@ def test_features_of_unknown_making_are_refused(extracted: Path, content: str | 
     assert "--overwrite" in str(caught.value)
 
 
-def test_a_half_done_overwrite_never_mixes_two_ways_of_making(extracted: Path) -> None:
+def test_an_interrupted_overwrite_never_mixes_two_configs(extracted: Path) -> None:
     """With another config and one shard only, the other shard's old files are nobody's any more."""
     other = FeatureConfig.model_validate({"video": {"top_k": 16}})
     extract(extracted, other, shard=Shard(1, 2), overwrite=True)
@@ -196,7 +196,7 @@ def test_overwriting_one_shard_keeps_the_others(extracted: Path) -> None:
     assert extract(extracted).n_new == 0
 
 
-def test_shards_together_are_the_whole_and_merge(data_root: Path, extracted: Path) -> None:
+def test_shards_are_complete_and_are_merged(data_root: Path, extracted: Path) -> None:
     for index in (1, 2, 3):
         summary = extract(data_root, shard=Shard(index, 3))
         assert summary.n_clips == summary.n_new == (3, 3, 2)[index - 1]
@@ -214,7 +214,7 @@ def test_more_shards_than_clips(data_root: Path) -> None:
     assert manifest(data_root, "extraction.20-of-20.csv") == []
 
 
-def test_shared_stems_and_sub_folders_keep_their_waves_apart(data_root: Path, media) -> None:
+def test_shared_stems_and_sub_folders_have_distinct_wav_files(data_root: Path, media) -> None:
     names = ["a.mp4", "a.mkv", "a.mp4.mkv", "sub/a.mp4", "./sub/b.mp4", "no_suffix", ".hidden.mp4", "ü, 映 x.mp4"]
     for seed, name in enumerate(names):
         path = media.clip(data_root / "trainset" / (name if "." in name else f"{name}.mp4"), seed=seed)
@@ -264,14 +264,14 @@ def test_a_feature_folder_may_link_to_another_file_system(data_root: Path, tmp_p
         shutil.rmtree(other)
 
 
-def test_a_folder_that_cannot_be_written_is_one_sentence(data_root: Path) -> None:
+def test_an_unwritable_folder_is_reported_in_one_sentence(data_root: Path) -> None:
     (data_root / "trainset_raw").write_text("a file in the way")
     with pytest.raises(WorkError, match="cannot be written to .*trainset_raw: "):
         extract(data_root)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_read_only_folder_is_one_sentence(data_root: Path) -> None:
+def test_a_read_only_folder_is_reported_in_one_sentence(data_root: Path) -> None:
     data_root.chmod(0o555)
     try:
         with pytest.raises(WorkError, match="Permission denied"):
@@ -280,7 +280,7 @@ def test_a_read_only_folder_is_one_sentence(data_root: Path) -> None:
         data_root.chmod(0o755)
 
 
-def test_one_clip_that_cannot_be_written_does_not_stop_the_others(data_root: Path) -> None:
+def test_an_unwritable_clip_does_not_stop_the_others(data_root: Path) -> None:
     blocked = data_root / "trainset_raw" / "video_feature" / "t1.mp4.npy"
     blocked.mkdir(parents=True)
     (blocked / "in the way").touch()
@@ -300,7 +300,7 @@ def test_frame_cap_and_timeout_are_reasons(data_root: Path, media) -> None:
     assert "video_feature/long.mp4.npy" not in contents(data_root)
 
 
-def test_another_frame_cap_makes_the_clips_anew_that_it_reads_differently(data_root: Path, media) -> None:
+def test_another_frame_cap_extracts_only_affected_clips_again(data_root: Path, media) -> None:
     media.clip(data_root / "trainset" / "short.mp4", 0.3)
     label(data_root, "t7.mp4", "short.mp4")
     whole = extract(data_root, config=ExtractionConfig(workers=1))
@@ -313,7 +313,7 @@ def test_another_frame_cap_makes_the_clips_anew_that_it_reads_differently(data_r
     assert [int(row["n_frames"]) for row in manifest(data_root)] == frames
 
 
-def test_a_kill_between_two_files_of_a_clip_is_seen(data_root: Path) -> None:
+def test_a_kill_between_two_files_of_a_clip_is_detected(data_root: Path) -> None:
     """Whatever is there of a clip at a kill, it counts as whole only with the files of its own row."""
     extract(data_root)
     folder = data_root / "trainset_raw"
@@ -331,9 +331,7 @@ def test_a_kill_between_two_files_of_a_clip_is_seen(data_root: Path) -> None:
     assert contents(data_root) == reference
 
 
-def test_old_files_go_before_the_row_that_would_vouch_for_them(
-    data_root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_old_files_are_deleted_before_their_row_is_written(data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     extract(data_root)
     split = split_of(data_root)
     outputs = {name: split.store.path(name, "t0.mp4") for name in ("mel", "covariance", "waveform")}
@@ -347,9 +345,7 @@ def test_old_files_go_before_the_row_that_would_vouch_for_them(
     assert seen == [[False, False, False]] and all(path.exists() for path in outputs.values())
 
 
-def test_rows_of_an_interrupted_loop_are_taken_from_the_journal(
-    data_root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rows_after_an_interruption_are_read_from_the_journal(data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C comes while the loop has seen one result, though the workers have finished more."""
     import dataset.extraction as extraction
 

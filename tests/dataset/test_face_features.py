@@ -82,12 +82,12 @@ def assert_equal(one: Sample, other: Sample) -> None:
         np.testing.assert_array_equal(array.mask, other.inputs[name].mask, err_msg=name)
 
 
-def test_every_clip_with_pictures_has_a_face_file(root: Path) -> None:
+def test_every_clip_with_video_has_a_face_file(root: Path) -> None:
     stored = {path.name for path in face_file(root, "").parent.rglob("*.npz")}
     assert stored == {f"{Path(name).name}.npz" for name in NAMES[:6]}
 
 
-def test_masks_tell_which_clips_have_a_face_and_speech(root: Path) -> None:
+def test_masks_mark_clips_with_a_face_and_speech(root: Path) -> None:
     found = {name: one.inputs for name, one in zip(NAMES, samples(root, WITH_FACE), strict=True)}
     assert [name for name in NAMES if found[name]["face"].mask] == NAMES[:4]
     assert [name for name in NAMES if found[name]["speech"].mask.any()] == NAMES[:2]
@@ -112,7 +112,7 @@ def test_a_batch_holds_only_the_inputs_of_its_layout(root: Path) -> None:
     assert collate(samples(root, WITH_FACE)).inputs.keys() == {"mel", "covariance", "face", "mouth", "speech"}
 
 
-def test_a_batch_with_faces_has_one_shape_whoever_is_in_it(root: Path) -> None:
+def test_a_batch_with_faces_has_a_fixed_shape(root: Path) -> None:
     whole = collate(samples(root, WITH_FACE))
     none = collate([one for one in samples(root, WITH_FACE) if not one.inputs["face"].mask])
     for name, shape in (("face", (16, 2, 112, 112, 3)), ("mouth", (128, 24, 28)), ("speech", (128 + 36, 40))):
@@ -128,14 +128,14 @@ def test_the_other_features_are_the_same_with_and_without_faces(root: Path) -> N
     assert not {"face", "speech"} & plain.values.keys() and seen.values["face"] is not None
 
 
-def test_the_mouth_is_timed_by_the_sounds_clock(tmp_path: Path) -> None:
+def test_mouth_times_are_relative_to_the_audio_start(tmp_path: Path) -> None:
     times_s = 0.5 + np.arange(40) / 25
     path = write_head(tmp_path / "late.mkv", frame_times_s=list(times_s))
     face = extract_clip(path, WITH_FACE).values["face"]
     assert face is not None and face.start_s == pytest.approx(0.5, abs=0.05)
 
 
-def test_extraction_goes_on_where_it_was(root: Path, tmp_path: Path) -> None:
+def test_extraction_resumes(root: Path, tmp_path: Path) -> None:
     import shutil
 
     copy = Path(shutil.copytree(root, tmp_path / "copy"))
@@ -148,7 +148,9 @@ def test_extraction_goes_on_where_it_was(root: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("content", "reason"), [(b"PK and no archive", "unreadable"), (None, "not_extracted")])
-def test_a_damaged_or_absent_face_says_so(root: Path, tmp_path: Path, content: bytes | None, reason: str) -> None:
+def test_a_damaged_or_absent_face_has_its_reason(
+    root: Path, tmp_path: Path, content: bytes | None, reason: str
+) -> None:
     import shutil
 
     copy = Path(shutil.copytree(root / "trainset_raw", tmp_path / "trainset_raw")).parent
@@ -158,7 +160,7 @@ def test_a_damaged_or_absent_face_says_so(root: Path, tmp_path: Path, content: b
     assert CachedFeatures(split_of(copy, FEATURE_CONFIG))("head.mp4").facts.reason == ""
 
 
-def test_a_store_without_faces_does_not_serve_them(tmp_path: Path) -> None:
+def test_a_store_without_faces_is_refused_if_faces_are_required(tmp_path: Path) -> None:
     write_video(tmp_path / "trainset" / "a.mp4", 0)
     (tmp_path / "trainset_label.txt").write_text("video_name,target\na.mp4,0\n", encoding="utf-8")
     extract(tmp_path, FEATURE_CONFIG)
@@ -171,7 +173,7 @@ def test_a_store_without_faces_does_not_serve_them(tmp_path: Path) -> None:
     assert face_file(tmp_path, "a.mp4").is_file()
 
 
-def test_a_store_with_faces_and_a_larger_k_serves_both_ways(root: Path) -> None:
+def test_a_store_with_faces_and_a_larger_k_is_accepted(root: Path) -> None:
     smaller = WITH_FACE.video.model_copy(update={"top_k": 8})
     for face in (True, False):
         features = WITH_FACE.model_copy(update={"video": smaller, "face": face})
@@ -179,7 +181,7 @@ def test_a_store_with_faces_and_a_larger_k_serves_both_ways(root: Path) -> None:
         assert clip.values["covariance"].shape == (8, 8) and ("face" in clip.values) == face
 
 
-def test_missing_weights_are_said_before_anything_is_decoded(root: Path, tmp_path: Path, monkeypatch) -> None:
+def test_missing_weights_are_reported_before_decoding(root: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(detector, "WEIGHTS", tmp_path / "gone.onnx")
     with pytest.raises(UsageError, match="gone.onnx"):
         extract(root)

@@ -80,7 +80,7 @@ def named(prints, pairs):
     return {tuple(sorted((prints.names[first], prints.names[second]))) for first, second in pairs.tolist()}
 
 
-def test_copies_are_found_and_others_are_not(prints):
+def test_only_copies_are_found(prints):
     found = find_near_duplicates(prints)
     seen, heard = named(prints, found.visual), named(prints, found.audio)
     for seed in (0, 1):
@@ -97,7 +97,7 @@ def test_copies_are_found_and_others_are_not(prints):
     assert (found.pairs[:, 0] < found.pairs[:, 1]).all()
 
 
-def test_with_sides_only_pairs_across_them_are_found(prints):
+def test_with_sides_only_pairs_across_sides_are_found(prints):
     side = np.array([name.startswith("o") for name in prints.names])
     across = find_near_duplicates(prints, side)
     everything = find_near_duplicates(prints)
@@ -171,7 +171,7 @@ def test_silent_clips_are_no_duplicates():
     assert len(find_near_duplicates(FingerprintTable.of(["a", "b"], silence)).pairs) == 0
 
 
-def test_a_stored_waveform_sounds_like_its_clip(family, tmp_path):
+def test_a_stored_waveform_has_the_fingerprint_of_its_clip(family, tmp_path):
     with WavWriter(tmp_path / "o0.wav", 22_050) as wav:
         wav.write(speech(0)[::2])
     pair = FingerprintTable.of(

@@ -27,7 +27,7 @@ def random_set(seed=0, groups=60):
     return frame.assign(video_name=[f"{index:04d}.mp4" for index in range(len(frame))])
 
 
-def test_columns_and_pairs_relate_and_relation_passes_on():
+def test_relations_by_columns_and_pairs_are_transitive():
     labels = table(7, identity=["p", "q", "p", "", "", "r", "s"], source=["u", "v", "w", "v", "", "x", "y"])
     assert related_groups(labels, ["identity"]).tolist() == [0, 1, 0, 2, 3, 4, 5]
     assert related_groups(labels, ["identity", "source"]).tolist() == [0, 1, 0, 1, 2, 3, 4]
@@ -69,7 +69,7 @@ def test_assignment_is_repeatable_and_depends_on_the_seed():
     assert (first != assign_groups(labels, groups, [1] * 4, seed=4)).any()
 
 
-def test_no_part_stays_empty_even_beside_a_giant_group():
+def test_no_part_is_empty_despite_a_giant_group():
     labels = table(20, source=["big"] * 17 + ["a", "b", "c"])
     parts = assign_groups(labels, related_groups(labels, ["source"]), [0.8, 0.1, 0.05, 0.05])
     assert set(parts) == {0, 1, 2, 3}
@@ -78,7 +78,7 @@ def test_no_part_stays_empty_even_beside_a_giant_group():
     assert "cannot be divided" in GroupFacts.of(related_groups(labels, ["source"])).sentence()
 
 
-def test_leave_one_out_holds_a_generator_out_with_its_originals():
+def test_leave_one_out_excludes_a_generator_with_its_originals():
     labels = table(
         10,
         generator=["A", "A", "", "B", "B", "", "C", "", "", ""],
@@ -97,7 +97,7 @@ def test_leave_one_out_holds_a_generator_out_with_its_originals():
         leave_one_out(labels.assign(generator="A"), groups, "generator")
 
 
-def test_hold_out_takes_whole_groups():
+def test_hold_out_selects_whole_groups():
     labels = random_set().assign(cluster=lambda frame: frame["group"])
     groups = related_groups(labels, ["group"])
     part = hold_out(labels, groups, "cluster", "g7", (0.85, 0.15))
@@ -131,7 +131,7 @@ def test_written_splits_have_a_hash_and_read_back(tmp_path):
         read_folds(tmp_path / "again.csv", "part")
 
 
-def test_a_quarter_of_a_million_clips_take_seconds():
+def test_splitting_250_000_clips_takes_seconds():
     rng = np.random.default_rng(0)
     count = 240_000
     labels = pd.DataFrame({"target": rng.integers(0, 2, count) * 1.0, "type": rng.choice(list("abcd"), count)})

@@ -32,7 +32,7 @@ def clips(tmp_path: Path) -> Path:
         ("b.mp4", "differ only in upper and lower case", "b.MP4"),
     ],
 )
-def test_the_difference_is_named_with_the_clip(clips: Path, name: str, difference: str, suggestion: str) -> None:
+def test_the_hint_names_the_difference_and_the_clip(clips: Path, name: str, difference: str, suggestion: str) -> None:
     (hint,) = name_hints(["a.mp4", name], clips)
     assert hint == f"1 of 2 names match no clip because they {difference}: {name!r}, did you mean {suggestion!r}?"
 

@@ -54,7 +54,7 @@ def test_equivalent_files_give_the_same_table(write, content: str) -> None:
     assert table["video_name"].tolist() == ["a.mp4", "b.mp4"] and table["target"].tolist() == [1.0, 0.0]
 
 
-def test_names_may_hold_commas_quotes_and_words_like_nan(write) -> None:
+def test_names_may_contain_commas_quotes_and_words_like_nan(write) -> None:
     table = read_labels(write('video_name,target\n"a, b.mp4",1\n"say ""hi"".mp4",0\nnan,1\nNA,0\nnull,1\n'))
     assert table["video_name"].tolist() == ["a, b.mp4", 'say "hi".mp4', "nan", "NA", "null"]
 

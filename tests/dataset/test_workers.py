@@ -34,7 +34,7 @@ def behave(task: tuple[str, float]) -> str:
     return name
 
 
-def test_a_task_that_dies_is_lost_alone_and_order_is_kept() -> None:
+def test_a_crash_affects_only_its_task_and_order_is_preserved() -> None:
     names = ["one", "exit", "two", "kill", "raise", "three", "memory", "four"]
     tasks = [(name, 3.0) for name in names]
     results = list(run_in_workers(behave, tasks, workers=2, timeout_s=60))
@@ -45,7 +45,7 @@ def test_a_task_that_dies_is_lost_alone_and_order_is_kept() -> None:
 
 
 @pytest.mark.parametrize("kind", ["sleep", "deaf"])
-def test_a_task_that_hangs_is_ended_soon_after_its_time(kind: str) -> None:
+def test_a_hanging_task_is_stopped_after_the_timeout(kind: str) -> None:
     list(run_in_workers(behave, [("warm", 0.0)], workers=1, timeout_s=60))
     started = time.monotonic()
     results = list(run_in_workers(behave, [("one", 0), (kind, 300.0), ("two", 0)], workers=1, timeout_s=1.0))
@@ -60,7 +60,7 @@ def test_unordered_results_do_not_wait_for_a_slow_one() -> None:
     assert names.index("sleep") >= 12, "more than the tasks in flight were done beside it"
 
 
-def test_tasks_are_taken_lazily_and_an_early_end_stops_the_workers() -> None:
+def test_tasks_are_consumed_lazily_and_an_early_exit_stops_the_workers() -> None:
     taken = []
 
     def tasks():
@@ -79,7 +79,7 @@ def test_no_task_and_default_number_of_workers() -> None:
     assert default_workers() >= 1
 
 
-def test_flipped_bytes_never_take_a_worker_down(media, tmp_path: Path) -> None:
+def test_damaged_files_never_crash_a_worker(media, tmp_path: Path) -> None:
     kinds = {
         "mp4": {},
         "webm": {"video_codec": "libvpx-vp9", "audio_codec": "libopus", "sample_rate_hz": 48_000},

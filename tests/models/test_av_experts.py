@@ -20,11 +20,11 @@ def built(**settings):
     return build_model(tiny_model("av_experts", **settings), WITH_VOICE).eval()
 
 
-def test_a_clip_without_sound_is_not_usable():
+def test_a_clip_without_audio_is_not_usable():
     assert built().usable(random_batch([True, False], [True, True])).tolist() == [True, False]
 
 
-def test_an_experts_evidence_is_bounded_on_both_sides():
+def test_an_expert_score_is_bounded_on_both_sides():
     model = built(bound=1.5)
     model.experts["voice"].calibrate(1e6, 0.0)
     evidence = model(random_batch([True] * 8, [True] * 8)).terms["voice"]
@@ -33,14 +33,14 @@ def test_an_experts_evidence_is_bounded_on_both_sides():
     assert evidence.min().item() == pytest.approx(math.log(0.5), abs=1e-6)
 
 
-def test_windows_that_a_clip_does_not_have_are_not_counted():
+def test_padding_windows_are_ignored():
     model, batch = built(), random_batch([True] * 4, [True] * 4)
     voice = batch.inputs["voice"]
     noisy = torch.where(voice.mask[:, :, None], voice.values, torch.randn_like(voice.values))
     assert torch.equal(model(with_input(batch, "voice", values=noisy)).logit, model(batch).logit)
 
 
-def test_experts_are_named_in_the_config():
+def test_the_config_selects_the_experts():
     with pytest.raises(ValidationError, match="unknown expert"):
         model_config({"name": "av_experts", "experts": {"smell": {}}})
     with pytest.raises(ValidationError, match="at least one"):
@@ -49,7 +49,7 @@ def test_experts_are_named_in_the_config():
         model_config({"name": "av_experts", "experts": {"voice": {"tress": 3}}})
 
 
-def test_a_run_switches_on_the_features_that_the_experts_need(tmp_path):
+def test_a_run_enables_the_features_of_its_experts(tmp_path):
     settings = tiny_settings(tmp_path, model=tiny_model("av_experts", experts={"voice": {}, "sync": {}}))
     config = check_run_config(settings, where="test", check_model=True)
     assert config.features.voice and config.features.face
@@ -64,7 +64,7 @@ def test_gradient_training_names_the_command_that_fits_it(tmp_path):
     assert tiny_config(tmp_path).model["name"] != "av_experts"
 
 
-def test_each_expert_judges_the_clips_that_it_knows_something_about():
+def test_each_expert_scores_the_clips_that_have_its_input():
     features = WITH_FACE.model_copy(update={"voice": True})
     section = tiny_model("av_experts", experts={"voice": {"trees": 3}, "sync": {}, "covariance": {}})
     model = build_model(section, features).eval()

@@ -20,7 +20,7 @@ def no_hub(monkeypatch):
     monkeypatch.setattr(backbone, "_in_cache", lambda hub_id: False)
 
 
-def test_auto_starts_at_random_with_one_warning_when_no_weights_can_be_had(no_hub, caplog):
+def test_auto_falls_back_to_random_weights_with_one_warning(no_hub, caplog):
     with caplog.at_level(logging.WARNING, logger="models.blocks.backbone"):
         _, initialisation = create_backbone(BACKBONE, pretrained="auto")
     assert initialisation == "random"
@@ -28,12 +28,12 @@ def test_auto_starts_at_random_with_one_warning_when_no_weights_can_be_had(no_hu
     assert BACKBONE in caplog.text and "random" in caplog.text
 
 
-def test_demanded_weights_that_cannot_be_had_are_an_error(no_hub):
+def test_unavailable_required_weights_are_an_error(no_hub):
     with pytest.raises(UsageError, match="hub cannot be reached"):
         create_backbone(BACKBONE, pretrained=True)
 
 
-def test_without_pretraining_nobody_looks_for_weights(monkeypatch):
+def test_without_pretraining_no_weights_are_searched(monkeypatch):
     def fail(*_):
         raise AssertionError("looked for weights")
 
@@ -41,7 +41,7 @@ def test_without_pretraining_nobody_looks_for_weights(monkeypatch):
     assert create_backbone(BACKBONE, pretrained=False)[1] == "random"
 
 
-def test_local_weights_are_loaded_and_named(tmp_path):
+def test_local_weights_are_loaded_and_reported(tmp_path):
     source, _ = create_backbone(BACKBONE, pretrained=False, num_classes=1000)
     path = tmp_path / "mine.pth"
     torch.save(source.state_dict(), path)
@@ -59,7 +59,7 @@ def test_an_absent_weight_file_and_an_unknown_backbone_are_errors(tmp_path):
 
 @pytest.mark.parametrize("model", ["mel_baseline", "ffdv_cov"])
 @pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "mobilenetv3_small_050"])
-def test_models_take_backbones_of_a_fixed_size_and_with_a_layer_behind_the_pooling(model, name):
+def test_models_accept_fixed_size_backbones_and_layers_after_pooling(model, name):
     torch.manual_seed(0)
     detector = build_model(tiny_model(model, backbone=name, image_size_px=SIZE_PX), FEATURE_CONFIG).train()
     logit = detector(random_batch([True] * 4, [True] * 4)).logit
@@ -69,7 +69,7 @@ def test_models_take_backbones_of_a_fixed_size_and_with_a_layer_behind_the_pooli
     assert first.grad is not None and first.grad.abs().sum() > 0
 
 
-def test_a_transformers_local_weights_fit_another_picture_size(tmp_path):
+def test_local_transformer_weights_fit_another_image_size(tmp_path):
     source, _ = create_backbone("vit_tiny_patch16_224", pretrained=False)
     path = tmp_path / "vit.pth"
     torch.save(source.state_dict(), path)

@@ -79,7 +79,7 @@ def weight_package(tmp_path, monkeypatch):
     return state, tmp_path / "lite0.pth"
 
 
-def test_weights_of_a_package_get_timms_names(weight_package):
+def test_package_weights_get_timm_names(weight_package):
     state, _ = weight_package
     found = packaged_state(LITE)
     assert all(torch.equal(found[key], value) for key, value in state.items() if "num_batches" not in key)
@@ -88,7 +88,7 @@ def test_weights_of_a_package_get_timms_names(weight_package):
     assert torch.equal(texture.trunk.conv_stem.weight, state["conv_stem.weight"])
 
 
-def test_a_backbone_with_another_head_takes_the_packages_other_weights(weight_package):
+def test_a_backbone_with_another_head_loads_the_remaining_package_weights(weight_package):
     state, _ = weight_package
     backbone, origin = create_backbone(LITE, pretrained=True, weights="package", num_classes=1)
     assert origin == "imagenet (package)" and backbone.classifier.weight.shape[0] == 1
@@ -101,7 +101,7 @@ def test_a_package_with_other_weights_is_refused(weight_package):
         packaged_state(LITE)
 
 
-def test_a_missing_package_is_named(monkeypatch):
+def test_a_missing_package_is_reported(monkeypatch):
     monkeypatch.setitem(sys.modules, packaged_weights.WEIGHT_PACKAGES[LITE].module, None)
     with pytest.raises(UsageError, match="requirements-weights"):
         packaged_state(LITE)

@@ -29,7 +29,7 @@ def built(features=FEATURE_CONFIG, **settings):
     return build_model(tiny_model("ffdv_cov", **settings), features)
 
 
-def test_the_covariance_branch_is_the_reports_equation():
+def test_the_covariance_branch_matches_the_reports_equation():
     branch = CovarianceBranch(K)
     covariance = BOTH.inputs["covariance"].values
     c = covariance.numpy().sum(axis=2)
@@ -102,7 +102,7 @@ def test_both_branches_off_is_a_readable_error(tmp_path, capsys):
     assert "audio_branch and video_branch are both off" in line
 
 
-def test_modality_dropout_hides_its_share_in_training_and_nothing_in_evaluation():
+def test_modality_dropout_masks_its_share_in_training_only():
     model = built(modality_dropout=0.4)
     mask = torch.arange(2001) < 2000
     inputs = {

@@ -16,7 +16,7 @@ def test_black_and_white_become_imagenet_normalised_channels():
     torch.testing.assert_close(white, torch.tensor([0.515 / 0.229, 0.544 / 0.224, 0.594 / 0.225]))
 
 
-def test_a_picture_of_another_size_is_resized_and_keeps_its_orientation():
+def test_an_image_of_another_size_is_resized_and_keeps_its_orientation():
     mel = torch.zeros(1, 1, 128, 128, dtype=torch.uint8)
     mel[:, :, :64] = 255
     picture = ImageInput(64)(mel)
@@ -24,5 +24,5 @@ def test_a_picture_of_another_size_is_resized_and_keeps_its_orientation():
     assert picture[0, 0, :30].mean() > 2 > 0 > picture[0, 0, 34:].mean()
 
 
-def test_the_normalisation_is_no_part_of_the_weights():
+def test_the_normalisation_is_not_in_the_state_dict():
     assert not ImageInput(64).state_dict()

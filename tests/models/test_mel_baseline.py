@@ -11,7 +11,7 @@ from tests.support import FEATURE_CONFIG, random_batch, tiny_model
 
 
 @torch.no_grad()
-def test_it_never_sees_a_frame():
+def test_the_model_does_not_use_video_frames():
     model = build_model(tiny_model("mel_baseline"), FEATURE_CONFIG).eval()
     batch = random_batch([True] * 3, [True] * 3)
     mel_only = replace(batch, inputs={"mel": batch.inputs["mel"]})

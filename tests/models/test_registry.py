@@ -31,7 +31,7 @@ def test_an_unknown_name_lists_the_known_ones(name):
         model_config({"name": name})
 
 
-def test_the_nearest_name_is_offered():
+def test_the_nearest_name_is_suggested():
     with pytest.raises(UsageError, match="did you mean 'mel_baseline'"):
         model_config({"name": "mel_base_line"})
 

@@ -63,6 +63,6 @@ def test_an_unfitted_expert_masks_every_clip():
     assert expert.mask(batch).tolist() == [False] and expert.raw(batch).tolist() == [0.0]
 
 
-def test_a_missing_encoder_is_named():
+def test_a_missing_encoder_is_reported():
     with pytest.raises(UsageError, match="features.speech_encoder"):
         SpeechEmbeddingExpert.check_features(FEATURE_CONFIG)

@@ -34,7 +34,7 @@ def test_profiles_are_row_means_and_variances_of_the_frames() -> None:
     np.testing.assert_allclose(variances, covariance.diagonal(), atol=1e-6)
 
 
-def test_padding_for_a_larger_k_is_left_out() -> None:
+def test_padding_for_a_larger_k_is_ignored() -> None:
     short = [profiles(covariance_of(50, top_k)[None]) for top_k in (50, 64, 128)]
     for other in short[1:]:
         torch.testing.assert_close(other, short[0], atol=1e-6, rtol=0)

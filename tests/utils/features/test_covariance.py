@@ -48,7 +48,7 @@ def test_equals_the_definition_with_numpy_cov(n_frames: int, top_k: int) -> None
     np.testing.assert_allclose(feature, reference(histograms, top_k), atol=1e-5)
 
 
-def test_frames_come_in_ascending_order_of_their_row_sum() -> None:
+def test_frames_are_sorted_by_ascending_row_sum() -> None:
     histograms = random_histograms(40, seed=3)
     sums = np.cov(histograms, rowvar=True).sum(axis=1)
     selected = select_frames(frame_covariance_row_sums(histograms), 10)
@@ -71,7 +71,7 @@ def test_fewer_than_two_frames_give_zeros(n_frames: int) -> None:
 
 
 @pytest.mark.parametrize("n_frames", [2, 50, 300])
-def test_a_still_picture_gives_zeros_and_no_nan(n_frames: int) -> None:
+def test_a_static_video_gives_zeros_and_no_nan(n_frames: int) -> None:
     still = np.repeat(random_histograms(1), n_frames, axis=0)
     assert not frame_covariance(still, 64).any()
     flat = np.full((n_frames, 256), 39, np.int32)

@@ -34,7 +34,7 @@ def test_extreme_levels_fall_into_the_outer_bins() -> None:
     assert histogram[0] == 9 and histogram[255] == 9 and histogram.sum() == 18
 
 
-def test_rows_grow_beyond_their_first_room() -> None:
+def test_rows_grow_beyond_the_initial_capacity() -> None:
     rows = HistogramRows()
     assert rows.array().shape == (0, 256)
     for level in range(600):
@@ -43,7 +43,7 @@ def test_rows_grow_beyond_their_first_room() -> None:
     np.testing.assert_array_equal(rows.array().argmax(axis=1), np.arange(600) % 256)
 
 
-def test_counting_works_where_no_machine_code_can_be_kept(monkeypatch):
+def test_counting_works_without_a_writable_cache(monkeypatch):
     compile_plainly = numba.njit
 
     def nowhere_to_keep(**options):

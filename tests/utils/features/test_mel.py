@@ -67,7 +67,7 @@ def test_other_windows_and_bands() -> None:
     )
 
 
-def test_no_samples_at_all_is_one_empty_frame() -> None:
+def test_no_samples_give_one_empty_frame() -> None:
     spectrogram = MelSpectrogram(CONFIG)
     assert not mel_image(spectrogram.power(), 256).any()
 
@@ -77,7 +77,7 @@ def test_silence_gives_a_black_image() -> None:
     assert not mel_image(spectrogram.power(), 64).any()
 
 
-def test_picture_is_decibels_below_the_loudest_cell_scaled_to_grey() -> None:
+def test_image_is_decibels_below_the_maximum_scaled_to_grey() -> None:
     power = librosa.feature.melspectrogram(y=noise(40_000), sr=22050)
     level_db = librosa.power_to_db(power, ref=np.max)
     grey = ((level_db - level_db.min()) * (255.0 / (level_db.max() - level_db.min()))).astype(np.uint8)
@@ -87,13 +87,13 @@ def test_picture_is_decibels_below_the_loudest_cell_scaled_to_grey() -> None:
     assert np.abs(image.astype(int) - expected.astype(int)).max() <= 1, "round-off may cross one grey level"
 
 
-def test_low_frequencies_lie_in_the_first_rows() -> None:
+def test_low_frequencies_are_in_the_first_rows() -> None:
     tone = np.sin(2 * np.pi * 200 * np.arange(22050) / 22050).astype(np.float32)
     rows = mel_image(in_blocks(tone, 4096).power(), 256).mean(axis=1)
     assert rows.argmax() < 40
 
 
-def test_picture_survives_the_jpg_and_a_broken_one_is_none() -> None:
+def test_image_survives_jpg_encoding_and_a_damaged_jpg_is_none() -> None:
     image = mel_image(in_blocks(noise(50_000), 4096).power(), 256)
     encoded = encode_image(image, 95)
     decoded = decode_image(encoded)

@@ -55,7 +55,7 @@ def test_blocks_equal_one_shot_soxr(rate_hz: int, seconds: float) -> None:
         (0, 44_100, 44_100),
     ],
 )
-def test_length_is_the_clips_in_steps_of_10_ms(n_frames: int, n_samples: int, expected: int) -> None:
+def test_length_matches_the_clip_in_steps_of_10_ms(n_frames: int, n_samples: int, expected: int) -> None:
     facts = StreamFacts(n_frames=n_frames, n_samples=n_samples, fps=25.0 if n_frames else 0.0, rate_hz=44_100)
     assert clip_length_samples(facts) == expected
     samples = noise(n_samples)
@@ -75,7 +75,7 @@ def test_a_cut_that_falls_into_the_last_block_boundary_is_still_made() -> None:
     assert len(streamed) == len(soxr.resample(np.zeros(expected, np.float32), 44_100, 22050))
 
 
-def test_long_silence_is_padded_in_pieces_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_silence_is_padded_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resampling, "LONGEST_SILENCE_S", 30)
     a_year = StreamFacts(n_frames=31_536_000, fps=1.0, n_samples=8000, rate_hz=8000)
     resampler = MonoResampler(22050, a_year, match_clip=True)
@@ -84,11 +84,11 @@ def test_long_silence_is_padded_in_pieces_and_ends(monkeypatch: pytest.MonkeyPat
     assert sum(map(len, blocks)) == pytest.approx(31 * 22050, abs=2)
 
 
-def test_nothing_fed_yields_nothing() -> None:
+def test_no_input_yields_no_output() -> None:
     assert list(MonoResampler(22050, StreamFacts(), match_clip=True).finish()) == []
 
 
-def test_not_a_number_becomes_silence() -> None:
+def test_nan_samples_become_silence() -> None:
     samples = noise(5000)
     samples[100:200] = np.nan
     streamed = in_blocks(samples, 22050, StreamFacts(n_samples=5000, rate_hz=22050), match_clip=False)

@@ -40,7 +40,7 @@ def test_the_block_of_fewer_bins_is_exact():
     )
 
 
-def test_round_off_of_a_constant_block_is_not_blown_up():
+def test_rounding_errors_of_a_constant_block_are_not_amplified():
     feature = np.full((8, 8), 0.25, np.float32)
     feature[0, 1] = np.nextafter(np.float32(0.25), np.float32(1))
     feature[7, 7] = 1.0
@@ -67,7 +67,7 @@ def test_stored_features_serve_a_smaller_k_as_extraction_would(data_root):
             assert stored.values["mel"] == fresh.values["mel"]
 
 
-def test_a_larger_k_or_another_kind_is_still_refused(data_root):
+def test_a_larger_k_or_another_kind_is_refused(data_root):
     extract_split(split_with(data_root, config_of(8)), ExtractionConfig(workers=1), quiet=True)
     with pytest.raises(UsageError, match=r"video\.top_k: 8 there, 12 here"):
         CachedFeatures(split_with(data_root, config_of(12)))

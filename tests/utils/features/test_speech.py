@@ -22,7 +22,7 @@ def test_shape_and_level(voice: np.ndarray) -> None:
     assert np.abs(speech.mean(axis=0)).max() < 0.5 and 0.4 < speech.std() < 1.2
 
 
-def test_a_later_start_is_later_speech(voice: np.ndarray) -> None:
+def test_a_later_start_selects_later_speech(voice: np.ndarray) -> None:
     early, late = (speech_of_pcm(voice, RATE_HZ, start_s, 60) for start_s in (1.2, 1.4))
     assert early is not None and late is not None
     moved, still = early[5:].ravel(), early[:-5].ravel()
@@ -30,7 +30,7 @@ def test_a_later_start_is_later_speech(voice: np.ndarray) -> None:
     assert np.corrcoef(still, late[:-5].ravel())[0, 1] < 0.8
 
 
-def test_a_burst_stands_at_its_own_time() -> None:
+def test_a_burst_appears_at_its_time() -> None:
     rng = np.random.default_rng(0)
     waveform = 1e-3 * rng.standard_normal(4 * RATE_HZ)
     waveform[2 * RATE_HZ : 2 * RATE_HZ + 400] = 0.5 * rng.standard_normal(400)
@@ -38,14 +38,14 @@ def test_a_burst_stands_at_its_own_time() -> None:
     assert speech is not None and speech.mean(axis=1).argmax() == PAD + 25
 
 
-def test_loudness_does_not_count(voice: np.ndarray) -> None:
+def test_loudness_does_not_change_the_features(voice: np.ndarray) -> None:
     quiet = speech_of_pcm(to_pcm16(voice / 32767 * 0.25), RATE_HZ, 1.0, 50)
     loud = speech_of_pcm(voice, RATE_HZ, 1.0, 50)
     assert quiet is not None and loud is not None
     assert np.corrcoef(quiet.ravel(), loud.ravel())[0, 1] > 0.999
 
 
-def test_the_rate_of_the_recording_hardly_counts(voice: np.ndarray) -> None:
+def test_the_sample_rate_hardly_changes_the_features(voice: np.ndarray) -> None:
     import soxr
 
     waveform = soxr.resample(voice.astype(np.float32) / 32767, RATE_HZ, 44_100)
@@ -55,7 +55,7 @@ def test_the_rate_of_the_recording_hardly_counts(voice: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize(("start_s", "known"), [(-0.5, slice(31, None)), (5.5, slice(None, 31))])
-def test_outside_the_recording_every_band_is_at_its_mean(voice: np.ndarray, start_s: float, known: slice) -> None:
+def test_frames_outside_the_waveform_are_at_the_band_means(voice: np.ndarray, start_s: float, known: slice) -> None:
     speech = speech_of_pcm(voice, RATE_HZ, start_s, 40)
     assert speech is not None
     inside = np.zeros(len(speech), bool)
@@ -64,7 +64,7 @@ def test_outside_the_recording_every_band_is_at_its_mean(voice: np.ndarray, star
 
 
 @pytest.mark.parametrize("start_s", [-20.0, 1.0, 40.0])
-def test_no_sound_in_the_span_is_none(start_s: float) -> None:
+def test_a_span_without_audio_is_none(start_s: float) -> None:
     assert speech_of_pcm(np.zeros(4 * RATE_HZ, np.int16), RATE_HZ, start_s, 40) is None
     assert speech_of_pcm(np.zeros(0, np.int16), RATE_HZ, start_s, 40) is None
     sounding = np.zeros(4 * RATE_HZ, np.int16)

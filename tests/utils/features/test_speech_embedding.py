@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("fake_encoder")
 PCM = (8000 * np.random.default_rng(0).normal(size=48_000)).clip(-32767, 32767).astype(np.int16)
 
 
-def test_embeddings_are_kept_by_encoder_version_and_recording(tmp_path, monkeypatch):
+def test_embeddings_are_cached_by_encoder_version_and_waveform(tmp_path, monkeypatch):
     folder = tmp_path / "kept"
     first = embedding_of_pcm(PCM, 16_000, FAKE, folder)
     assert first.shape == (2, 6) == (2, embedding_size(FAKE)) and embedding_size(None) == 0
@@ -33,7 +33,7 @@ def test_embeddings_are_kept_by_encoder_version_and_recording(tmp_path, monkeypa
     assert len(list(folder.iterdir())) == 4 and BandsEncoder.calls > calls
 
 
-def test_a_damaged_or_unwritable_cache_is_no_obstacle(tmp_path):
+def test_a_damaged_or_unwritable_cache_is_ignored(tmp_path):
     first = embedding_of_pcm(PCM, 16_000, FAKE, tmp_path)
     (kept,) = tmp_path.iterdir()
     for content in (b"", kept.read_bytes()[:-3], b"no array"):
@@ -50,13 +50,13 @@ def test_a_config_with_an_encoder_is_served_by_the_same_stored_features():
     )
 
 
-def test_no_encoder_runs_where_the_config_names_none(tmp_path):
+def test_no_encoder_runs_without_one_in_the_config(tmp_path):
     calls = BandsEncoder.calls
     clip = extract_clip(write_video(tmp_path / "a.mp4", 0), FEATURE_CONFIG)
     assert "speech_embedding" not in clip.values and BandsEncoder.calls == calls
 
 
-def test_clips_without_sound_have_zeros_and_no_window(tmp_path):
+def test_clips_without_audio_have_zeros_and_no_window(tmp_path):
     config = FeatureConfig.model_validate({**FEATURES, "speech_encoder": FAKE})
     paths = [write_video(tmp_path / f"{audio}.mp4", 0, audio=audio) for audio in (True, False)]
     layout = InputLayout(config, ("speech_embedding",))

@@ -47,7 +47,7 @@ def test_only_requested_features_are_loaded(store: FeatureStore) -> None:
     assert store.load("sub/a.mp4", OK, ["covariance"]).values.keys() == {"covariance"}
 
 
-def test_whole_features_come_back(store: FeatureStore) -> None:
+def test_complete_features_are_read_back(store: FeatureStore) -> None:
     features = store.load("sub/a.mp4", OK)
     np.testing.assert_array_equal(features.values["covariance"], np.eye(4))
     assert features.values["mel"].startswith(b"\xff\xd8") and features.facts == OK
@@ -109,12 +109,12 @@ def test_a_damaged_or_hostile_array_is_unreadable(store: FeatureStore, kind: str
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xd8 and no end", b"a text"])
-def test_a_damaged_picture_is_unreadable(store: FeatureStore, content: bytes) -> None:
+def test_a_damaged_image_is_unreadable(store: FeatureStore, content: bytes) -> None:
     store.path("mel", "sub/a.mp4").write_bytes(content)
     assert reason_of(store) == "unreadable"
 
 
-def test_the_walk_names_files_as_labels_do(store: FeatureStore) -> None:
+def test_listed_names_match_the_label_file(store: FeatureStore) -> None:
     folder = store.root / "video_feature"
     (folder / ".hidden.mp4.npy").touch()
     (folder / ".writing-x.npy").touch()

@@ -45,15 +45,15 @@ def test_a_window_per_second_up_to_the_most():
     ],
     ids=["silent", "empty", "constant", "short", "clipped", "click"],
 )
-def test_bad_recordings_have_finite_features(waveform):
+def test_degraded_audio_has_finite_features(waveform):
     assert np.isfinite(window_features(waveform.astype(np.float32))).all()
 
 
-def test_a_telephone_recording_has_finite_features():
+def test_telephone_audio_has_finite_features():
     assert np.isfinite(voice_of_pcm(to_pcm16(speech_like(3, 8000)), 8000)).all()
 
 
-def test_loudness_and_padding_say_nothing():
+def test_loudness_and_padding_do_not_change_the_features():
     plain = to_pcm16(speech_like(4))
     padded = np.r_[np.zeros(5000, np.int16), plain, np.zeros(90_000, np.int16)]
     np.testing.assert_array_equal(voice_of_pcm(padded, VOICE_RATE_HZ), voice_of_pcm(plain, VOICE_RATE_HZ))
@@ -61,7 +61,7 @@ def test_loudness_and_padding_say_nothing():
     np.testing.assert_allclose(quiet, window_features(speech_like(4)), atol=2e-3)
 
 
-def test_a_wav_file_gives_what_the_decoder_gives(tmp_path):
+def test_a_wav_file_equals_the_decoded_audio(tmp_path):
     samples = speech_like(3, 22_050)
     buffer = PcmBuffer(22_050)
     with WavWriter(tmp_path / "a.wav", 22_050) as wav:
@@ -74,7 +74,7 @@ def test_a_wav_file_gives_what_the_decoder_gives(tmp_path):
     np.testing.assert_array_equal(voice_of_pcm(stored.samples, 22_050), voice_of_pcm(direct.samples, 22_050))
 
 
-def test_a_broken_wav_file_is_refused(tmp_path):
+def test_a_damaged_wav_file_is_refused(tmp_path):
     (tmp_path / "a.wav").write_bytes(b"RIFF and nothing more")
     with pytest.raises(ValueError, match="not a wav file"):
         pcm_of_wav(tmp_path / "a.wav")
@@ -89,14 +89,14 @@ def test_trimming_is_optional():
     )
 
 
-def test_a_seven_second_recording_costs_less_than_a_second():
+def test_a_seven_second_clip_takes_less_than_a_second():
     window_features(speech_like(2))
     started = time.process_time()
     window_features(speech_like(7))
     assert time.process_time() - started < 1.0
 
 
-def test_less_than_a_second_of_sound_is_not_judged():
+def test_less_than_a_second_of_audio_gives_no_features():
     rate_hz = 22_050
     noise = (np.random.default_rng(0).normal(size=2 * rate_hz) * 3000).astype(np.int16)
     assert voice_of_pcm(noise[: int(0.9 * rate_hz)], rate_hz).shape == (0, VOICE_SIZE)

@@ -50,7 +50,7 @@ def test_a_config_takes_known_names_only():
         FeatureConfig(speech_encoder="whisper_tinny")
 
 
-def test_a_missing_package_is_named_with_what_installs_it(monkeypatch):
+def test_a_missing_package_is_reported_with_its_install_command(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     for name, package in (
         ("google_speech_embedding", "openwakeword==0.4.0"),
@@ -62,7 +62,7 @@ def test_a_missing_package_is_named_with_what_installs_it(monkeypatch):
             SPEECH_ENCODERS.get(name.partition("/")[0]).built_class(name)
 
 
-def test_short_sound_is_padded_and_pooling_is_mean_and_deviation(fake_encoder):  # noqa: F811
+def test_short_audio_is_padded_and_pooled_to_mean_and_deviation(fake_encoder):  # noqa: F811
     encoder = speech_encoder(FAKE)
     assert isinstance(encoder, BandsEncoder) and speech_encoder(FAKE) is encoder
     assert encoder.encode(np.zeros(0, np.float32)).shape == (5, 3)
@@ -73,7 +73,7 @@ def test_short_sound_is_padded_and_pooling_is_mean_and_deviation(fake_encoder): 
     np.testing.assert_allclose(encoder.pooled(sound), expected, rtol=1e-5)
 
 
-def test_whispers_spectra_have_its_range():
+def test_whisper_spectra_are_in_the_expected_range():
     tone = np.sin(2 * np.pi * 440 * np.arange(32_000) / 16_000).astype(np.float32)
     spectra = whisper_spectra(tone)
     assert spectra.shape == (80, 200) and spectra.dtype == np.float32
@@ -81,7 +81,7 @@ def test_whispers_spectra_have_its_range():
     assert np.abs(spectra.argmax(axis=0) - 11).max() <= 1
 
 
-def test_without_a_hub_a_model_that_is_not_here_is_refused(hub_package, monkeypatch):
+def test_an_uncached_model_is_refused_without_the_hub(hub_package, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(UsageError, match=r"transformers/far/away is not on this machine and the hub cannot be reached"):
         TransformersEncoder("transformers/far/away")
@@ -89,7 +89,7 @@ def test_without_a_hub_a_model_that_is_not_here_is_refused(hub_package, monkeypa
         TransformersEncoder("transformers")
 
 
-def test_a_model_that_is_no_plain_encoder_is_refused(hub_package, monkeypatch):
+def test_a_model_other_than_a_speech_encoder_is_refused(hub_package, monkeypatch):
     monkeypatch.setattr("utils.features.encoders.transformer.hub_answers", lambda: True)
     with pytest.raises(UsageError, match="no plain speech encoder"):
         TransformersEncoder("transformers/encoder/decoder")

@@ -28,7 +28,7 @@ def two_seconds(seed: int = 0) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=needs(name)) for name in MOMENTS])
-def test_packaged_encoders_hear_something(name):
+def test_packaged_encoders_give_finite_embeddings(name):
     encoder = speech_encoder(name)
     moments = encoder.encode(two_seconds())
     assert moments.shape == MOMENTS[name] and moments.dtype == np.float32
@@ -42,7 +42,7 @@ def test_packaged_encoders_hear_something(name):
 
 @needs("transformers")
 @pytest.mark.parametrize("kind", ["wavlm", "wav2vec2", "hubert"])
-def test_a_local_folder_of_transformers_is_an_encoder(kind, tmp_path):
+def test_a_local_transformers_folder_is_an_encoder(kind, tmp_path):
     import torch
     import transformers
 

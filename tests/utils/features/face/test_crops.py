@@ -33,7 +33,7 @@ def spots_of(crop: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("scale", "angle_deg"), [(0.6, 0), (1.0, 25), (1.6, -30), (2.7, 10), (4.5, 0)])
-def test_landmarks_come_to_lie_on_the_template(scale: float, angle_deg: float) -> None:
+def test_landmarks_are_aligned_with_the_template(scale: float, angle_deg: float) -> None:
     centred = TEMPLATE - TEMPLATE.mean(axis=0)
     marks = turned(centred, scale, angle_deg, (640.0, 380.0))
     frame = dotted(720, 1280, marks, 2.5 * scale)
@@ -45,14 +45,14 @@ def test_landmarks_come_to_lie_on_the_template(scale: float, angle_deg: float) -
     np.testing.assert_allclose(spots_of(from_cut[0]), TEMPLATE, atol=0.5)
 
 
-def test_a_similarity_is_found_again() -> None:
+def test_a_similarity_is_recovered() -> None:
     matrix = similarity(turned(TEMPLATE, 2.0, 40, (5, -3)), TEMPLATE)
     mapped = turned(TEMPLATE, 2.0, 40, (5, -3)) @ matrix[:, :2].T + matrix[:, 2]
     np.testing.assert_allclose(mapped, TEMPLATE, atol=1e-3)
     assert np.isfinite(similarity(np.ones((5, 2)), TEMPLATE)).all()
 
 
-def test_a_cut_out_is_small_and_no_view_of_the_frame() -> None:
+def test_a_cut_out_is_small_and_owns_its_memory() -> None:
     frame = np.zeros((2160, 3840, 3), np.uint8)
     for scale in (0.3, 1.0, 6.0):
         cut = cut_out(frame, turned(TEMPLATE - TEMPLATE.mean(axis=0), scale, 0, (1900.0, 1000.0)))
@@ -71,14 +71,14 @@ def test_tiny_frames_and_faces_outside_them_give_a_crop(size: tuple[int, int], p
         assert align([cut.pixels], cut.locate(marks)[None]).shape == (1, CROP_PX, CROP_PX, 3)
 
 
-def test_landmarks_in_one_point_do_not_fail() -> None:
+def test_coinciding_landmarks_are_handled() -> None:
     frame = np.full((60, 80, 3), 7, np.uint8)
     marks = np.full((5, 2), 30, np.float32)
     cut = cut_out(frame, marks)
     assert align([cut.pixels], cut.locate(marks)[None]).shape == (1, CROP_PX, CROP_PX, 3)
 
 
-def test_shrinking_averages_so_that_nothing_is_aliased() -> None:
+def test_shrinking_averages_without_aliasing() -> None:
     stripes = np.zeros((400, 600, 3), np.uint8)
     stripes[:, ::2] = 255
     for scale in (0.5, 0.37, 0.2, 0.11):
@@ -90,7 +90,7 @@ def test_shrinking_averages_so_that_nothing_is_aliased() -> None:
     assert same is stripes and (taken == 1).all()
 
 
-def test_halving_stops_above_the_scale_and_before_nothing_is_left() -> None:
+def test_halving_stops_above_the_scale_and_at_one_pixel() -> None:
     assert halve(np.zeros((100, 100, 3), np.uint8), 0.26)[1] == 0.5
     small, taken = halve(np.zeros((1, 900, 3), np.uint8), 0.01)
     assert small.shape == (1, 900, 3) and taken == 1.0

@@ -26,7 +26,7 @@ def test_a_face_is_found_once_with_its_landmarks_in_place(identity: int) -> None
     assert max(left_eye[1], right_eye[1]) < nose[1] < min(left_corner[1], right_corner[1])
 
 
-def test_size_and_place_follow_the_frame() -> None:
+def test_detections_scale_with_the_frame() -> None:
     head = head_frames(0, 2)[0]
     canvas = np.full((400, 300, 3), 90, np.uint8)
     canvas[200:328, 150:278] = head
@@ -37,7 +37,7 @@ def test_size_and_place_follow_the_frame() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 500), (500, 3), (101, 77), (48, 64), (1081, 1921)])
-def test_frames_of_any_size_without_a_face_hold_none(size: tuple[int, int]) -> None:
+def test_frames_of_any_size_without_a_face_give_no_detection(size: tuple[int, int]) -> None:
     assert len(shared_detector()(noise(*size))) == 0
     assert len(shared_detector()(np.zeros((*size, 3), np.uint8))) == 0
 
@@ -49,7 +49,7 @@ def test_the_same_frame_gives_the_same_faces() -> None:
     np.testing.assert_array_equal(first.landmarks, second.landmarks)
 
 
-def test_missing_weights_are_named(monkeypatch, tmp_path) -> None:
+def test_missing_weights_are_reported(monkeypatch, tmp_path) -> None:
     monkeypatch.setattr(detector, "WEIGHTS", tmp_path / "face_detector.onnx")
     with pytest.raises(UsageError, match="face_detector.onnx is missing"):
         FaceDetector()
@@ -62,7 +62,7 @@ def test_anchors_cover_the_canvas_cell_by_cell() -> None:
     assert grid[:, :2].max() < SIDE_PX
 
 
-def test_of_overlapping_boxes_the_surest_is_kept() -> None:
+def test_the_highest_score_wins_among_overlapping_boxes() -> None:
     boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [50, 50, 60, 60]], np.float32)
     assert suppress_overlaps(boxes, np.array([0.7, 0.9, 0.8])) == [1, 2]
     assert overlap(boxes[0], boxes[1]) == pytest.approx(90 / 110)

@@ -62,7 +62,7 @@ def test_the_mouth_is_read_at_25_hz_whatever_the_frame_rate(fps: float) -> None:
     np.testing.assert_allclose(mouth[:, 12, 14], 50 + 20 * np.arange(len(mouth)) / 25, atol=1.6)
 
 
-def test_only_the_mouth_is_looked_at() -> None:
+def test_the_mouth_series_depends_only_on_the_mouth() -> None:
     crops = np.zeros((5, 224, 224, 3), np.uint8)
     crops[:, 116:196, 68:156] = 200
     assert (mouth_series(crops, np.arange(5) / 25) == 200).all()
@@ -74,7 +74,7 @@ def test_a_slow_clips_mouth_is_bounded() -> None:
         mouth_series(np.zeros((5, 112, 112, 3), np.uint8), np.arange(5.0))
 
 
-def test_a_face_comes_back_from_disk(face: FaceFeatures, tmp_path: Path) -> None:
+def test_a_face_is_read_back_from_disk(face: FaceFeatures, tmp_path: Path) -> None:
     write_face(tmp_path / "a.npz", face)
     again = read_face(tmp_path / "a.npz")
     assert again is not None and again.start_s == 2.0
@@ -85,7 +85,7 @@ def test_a_face_comes_back_from_disk(face: FaceFeatures, tmp_path: Path) -> None
     assert (tmp_path / "a.npz").read_bytes() == first
 
 
-def test_no_face_is_remembered(tmp_path: Path) -> None:
+def test_an_absent_face_is_stored(tmp_path: Path) -> None:
     write_face(tmp_path / "a.npz", None)
     assert read_face(tmp_path / "a.npz") is None
 

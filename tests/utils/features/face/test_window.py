@@ -40,7 +40,7 @@ def empty(count: int, size: int = 128) -> np.ndarray:
     return np.full((count, size, size, 3), 90, np.uint8)
 
 
-def test_a_whole_clip_is_followed_frame_by_frame() -> None:
+def test_a_face_is_tracked_in_every_frame() -> None:
     face = followed(head_frames(0, 23))
     assert face.crops.shape == (23, 224, 224, 3) and face.crops.dtype == np.uint8
     np.testing.assert_allclose(face.times_s, np.arange(23) / 25)
@@ -48,7 +48,7 @@ def test_a_whole_clip_is_followed_frame_by_frame() -> None:
     assert np.abs(np.diff(face.crops.astype(int), axis=0)).mean() > 0.3
 
 
-def test_the_crops_do_not_hang_on_the_frames_memory() -> None:
+def test_the_crops_do_not_keep_the_frames_in_memory() -> None:
     frames = head_frames(0, 12).copy()
     shared = np.empty_like(frames[0])
 
@@ -60,7 +60,7 @@ def test_the_crops_do_not_hang_on_the_frames_memory() -> None:
     np.testing.assert_array_equal(followed(overwritten()).crops, followed(frames).crops)
 
 
-def test_a_large_face_comes_out_like_a_small_one() -> None:
+def test_crops_of_a_large_and_a_small_face_are_alike() -> None:
     frames = head_frames(1, 11)
     large = followed(frames.repeat(5, axis=1).repeat(5, axis=2))
     small = followed(frames)
@@ -68,7 +68,7 @@ def test_a_large_face_comes_out_like_a_small_one() -> None:
     assert np.abs(large.crops.astype(int) - small.crops).mean() < 12
 
 
-def test_it_looks_at_the_middle_of_what_is_declared(monkeypatch) -> None:
+def test_the_window_is_the_middle_of_the_declared_duration(monkeypatch) -> None:
     monkeypatch.setattr(window_module, "WINDOW_FRAMES", 10)
     frames = head_frames(0, 40)
     times = {"middle": followed(frames, declared=40).times_s, "unknown": followed(frames).times_s}
@@ -79,14 +79,14 @@ def test_it_looks_at_the_middle_of_what_is_declared(monkeypatch) -> None:
     assert all(len(found) == 10 for found in times.values())
 
 
-def test_of_an_endless_clip_the_beginnings_middle_counts(monkeypatch) -> None:
+def test_the_window_of_an_endless_clip_is_near_its_start(monkeypatch) -> None:
     monkeypatch.setattr(window_module, "WINDOW_FRAMES", 10)
     monkeypatch.setattr(window_module, "LONGEST_S", 1)
     assert followed(head_frames(0, 40), declared=40).times_s[0] == pytest.approx(7 / 25)
 
 
 @pytest.mark.parametrize("rotation_deg", [90, 180, 270])
-def test_a_rotated_clip_is_looked_at_upright(rotation_deg: int) -> None:
+def test_a_rotated_clip_is_made_upright(rotation_deg: int) -> None:
     frames = head_frames(0, 12)
     turned = np.rot90(frames, -rotation_deg // 90, axes=(1, 2))
     np.testing.assert_array_equal(
@@ -94,7 +94,7 @@ def test_a_rotated_clip_is_looked_at_upright(rotation_deg: int) -> None:
     )
 
 
-def test_the_larger_of_two_faces_is_kept() -> None:
+def test_the_larger_of_two_faces_is_tracked() -> None:
     one, other = head_frames(0, 11), head_frames(1, 11)
     scene = np.full((11, 256, 384, 3), 90, np.uint8)
     scene[:, :128, :128] = one
@@ -112,7 +112,7 @@ def test_a_face_that_comes_and_goes_counts_while_it_stays() -> None:
     assert face.found < 0.75
 
 
-def test_a_short_absence_is_bridged() -> None:
+def test_a_short_absence_does_not_end_the_track() -> None:
     head = head_frames(0, 40)
     frames = np.concatenate([head[:14], empty(8), head[22:]])
     face = followed(frames)
@@ -128,11 +128,11 @@ def test_a_face_that_jumps_away_is_another_span() -> None:
 
 
 @pytest.mark.parametrize("frames", [empty(12), empty(12, 1), np.zeros((3, 2, 700, 3), np.uint8), head_frames(0, 2)[:1]])
-def test_no_face_is_none(frames: np.ndarray) -> None:
+def test_no_face_gives_none(frames: np.ndarray) -> None:
     assert fed(frames).crops() is None
 
 
-def test_no_frame_at_all_is_none() -> None:
+def test_no_frames_give_none() -> None:
     window = fed([])
     assert window.crops() is None and not window.misplaced
 
@@ -154,7 +154,7 @@ def test_a_clip_is_decoded_only_as_far_as_needed(tmp_path: Path, monkeypatch) ->
     assert capped is not None and capped.times_s[0] == pytest.approx(1 / 25)
 
 
-def test_odd_and_rotated_clips_are_followed(tmp_path: Path) -> None:
+def test_odd_and_rotated_clips_are_tracked(tmp_path: Path) -> None:
     odd = np.ascontiguousarray(head_frames(0, 8)[:, :127, :125])
     face = clip_faces(write_head(tmp_path / "odd.mkv", pictures=odd, frames=8, pix_fmt="yuv444p"))
     assert face is not None and len(face.crops) == 8
@@ -165,7 +165,7 @@ def test_odd_and_rotated_clips_are_followed(tmp_path: Path) -> None:
     assert np.abs(upright.crops.astype(int) - plain.crops).mean() < 6
 
 
-def test_a_container_that_promises_too_much_is_looked_through_again(tmp_path: Path, monkeypatch) -> None:
+def test_an_overstated_duration_triggers_a_second_pass(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(window_module, "WINDOW_FRAMES", 10)
     path = tmp_path / "cut.avi"
     write_clip(path, head_frames(0, 40), 25, None, video_codec="mpeg4", video_options={"g": "1"})
