@@ -1,4 +1,4 @@
-"""What a container says of a clip without its pictures and sounds: sizes, rates, codecs, bit rates and durations.
+"""Facts in the container of a clip, read without decoding: sizes, rates, codecs, bit rates and durations.
 
 The packets are walked through but never decoded, which takes milliseconds a clip.
 """
@@ -21,13 +21,13 @@ class StreamProbe:
 
     Attributes:
         codec: libav's name of the decoder, e.g. `h264`.
-        profile: the codec's profile; empty where there is none.
+        profile: the codec's profile; empty if there is none.
         tag: the container's four-character code for the codec; empty where it has none.
         sample_format: pixel format or audio sample format.
         time_base_s: seconds per tick of the stream's clock.
-        start_s: when the stream starts; 0 where the container does not say.
+        start_s: start of the stream; 0 if it is not declared.
         duration_s: what the container declares, else what the packets span.
-        n_packets: packets in the file: frames of a picture stream.
+        n_packets: packets in the file; for a video stream, its frames.
         n_bytes: bytes in them.
         first_packet_bytes: bytes of the first one.
         n_key_packets: packets that can be decoded on their own.
@@ -53,7 +53,7 @@ class StreamProbe:
 
 @dataclass(frozen=True)
 class VideoProbe(StreamProbe):
-    """The picture stream; `level` is the codec's level times ten, -99 where unknown."""
+    """The video stream; `level` is the codec's level times ten, -99 where unknown."""
 
     width_px: int
     height_px: int
@@ -64,7 +64,7 @@ class VideoProbe(StreamProbe):
 
 @dataclass(frozen=True)
 class AudioProbe(StreamProbe):
-    """The sound stream."""
+    """The audio stream."""
 
     sample_rate_hz: int
     channels: int
@@ -78,9 +78,9 @@ class ContainerProbe:
         file_bytes: size of the file.
         format: libav's name of the container format.
         encoder: the writing program's tag; empty without one.
-        duration_s: declared duration of the whole; 0 where there is none.
+        duration_s: declared duration of the file; 0 if there is none.
         n_streams: streams of any kind.
-        video: the picture stream, or `None`.
+        video: the video stream, or `None`.
         audio: the sound stream, or `None`.
     """
 
@@ -94,7 +94,7 @@ class ContainerProbe:
 
     @property
     def audio_minus_video_s(self) -> float | None:
-        """How much longer the sound lasts than the picture; `None` unless both are there."""
+        """Duration of the audio less that of the video, in seconds; `None` unless both exist."""
         if self.video is None or self.audio is None:
             return None
         return self.audio.duration_s - self.video.duration_s
@@ -137,7 +137,7 @@ def probe_container(path: Path) -> ContainerProbe:
         path: any file that libav opens.
 
     Raises:
-        MediaError: `missing_file`, or `unreadable` when it cannot be opened or holds neither picture nor sound.
+        MediaError: `missing_file`, or `unreadable` if it cannot be opened or has neither video nor audio.
     """
     path = Path(path)
     with open_clip(path) as container:
@@ -166,7 +166,7 @@ def _stream_facts(stream: av.stream.Stream, tally: _Tally, sample_format: str) -
     return {
         "codec": context.name,
         "profile": stream.profile or "",
-        # Unprintable bytes stand for "no tag" in containers that have none.
+        # In containers without a tag, this field holds unprintable bytes.
         "tag": "".join(letter for letter in str(context.codec_tag or "") if letter.isalnum()),
         "sample_format": sample_format,
         "time_base_s": tick_s,
