@@ -156,7 +156,7 @@ def head_frames(identity: int = 0, frames: int = 40, size_px: int = 128) -> np.n
 
 
 def head_voice(identity: int = 0, seconds: float = 1.6) -> np.ndarray:
-    """What the drawn head says, (S,) float32 at `SAMPLE_RATE_HZ`."""
+    """Speech of the drawn head, (S,) float32 at `SAMPLE_RATE_HZ`."""
     return make_take(0, identity).samples(0.0, seconds)
 
 

@@ -1,4 +1,4 @@
-"""On an empty `data/` each command says in one sentence how to get some."""
+"""On an empty `data/`, each command explains in one sentence how to get data."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class ClipRoot:
     """A data root with clips and features, and a checkpoint.
 
     Attributes:
-        root: the data root; its clips lie in `videos`.
+        root: the data root; its clips are in `videos`.
         names: the clips in the label file's order; the last ones are not whole.
         checkpoint: an untrained model's, calibrated.
     """
@@ -33,7 +33,7 @@ class ClipRoot:
 
     @property
     def videos(self) -> Path:
-        """Where the clips lie."""
+        """The folder of the clips."""
         return self.root / SPLIT
 
     def evaluate(self, **sections) -> pd.DataFrame:
@@ -50,7 +50,7 @@ class ClipRoot:
 
 @pytest.fixture(scope="session")
 def clip_root(tmp_path_factory) -> ClipRoot:
-    """Four whole clips, one without audio, one without video, one of a single frame, one that is text, one absent."""
+    """Four complete clips, one without audio, one without video, one of a single frame, a text file, a missing file."""
     root = tmp_path_factory.mktemp("clips") / "data"
     videos = root / SPLIT
     names = ["b.mp4", "a.mp4", "sub folder/ça và.mp4", "d.mkv"]

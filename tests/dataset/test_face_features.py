@@ -1,4 +1,4 @@
-"""Faces on disk beside the other features: layout, resuming, damage, and the same numbers as on the fly."""
+"""Stored face features: layout, resuming, damaged files, and the same values as on the fly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tasks in processes of their own: whatever one of them does, the others get their results."""
+"""Tasks in worker processes: a task that fails in any way does not affect the others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from utils.features.config import FeatureConfig
 
 
 def behave(task: tuple[str, float]) -> str:
-    """Do what the task's name says."""
+    """Perform the action that the task names."""
     name, value = task
     if name == "exit":
         os._exit(int(value))

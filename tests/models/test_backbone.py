@@ -1,4 +1,4 @@
-"""Backbones: where their weights come from, and what is said when there are none."""
+"""Backbones: the origin of their weights, and the message if there are none."""
 
 from __future__ import annotations
 

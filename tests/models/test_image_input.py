@@ -1,4 +1,4 @@
-"""Grey pictures become ImageNet inputs."""
+"""Conversion of grey images to ImageNet inputs."""
 
 from __future__ import annotations
 

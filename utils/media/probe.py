@@ -81,7 +81,7 @@ class ContainerProbe:
         duration_s: declared duration of the file; 0 if there is none.
         n_streams: streams of any kind.
         video: the video stream, or `None`.
-        audio: the sound stream, or `None`.
+        audio: the audio stream, or `None`.
     """
 
     file_bytes: int

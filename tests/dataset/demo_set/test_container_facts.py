@@ -1,4 +1,4 @@
-"""What a container says of a clip must say nothing of its class: the shortcut that ruined published results."""
+"""Container facts of the demo set do not reveal the class, a shortcut known from published data sets."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CLASSIFIERS = {
 
 
 def container_facts(path) -> dict[str, float]:
-    """Everything about a clip that is neither a picture nor a sound."""
+    """All container facts of a clip."""
     with av.open(str(path)) as container:
         video, audio = container.streams.video[0], container.streams.audio[0]
         profile = video.codec_context.profile
@@ -90,7 +90,7 @@ def table(small_set):
 
 
 def _null_sd(target: np.ndarray) -> float:
-    """Standard deviation of the AUC of a score that knows nothing (Mann-Whitney's U under the null)."""
+    """Standard deviation of the AUC of an uninformative score (Mann-Whitney's U under the null)."""
     fakes, reals = target.sum(), (1 - target).sum()
     return float(np.sqrt((fakes + reals + 1) / (12 * fakes * reals)))
 

@@ -1,4 +1,4 @@
-"""ProbeResult-out scores: what is there is found, what is not is not, and groups never lie on both sides."""
+"""Evaluation of probes: shortcuts are found, their absence too, and no group is on both sides of a split."""
 
 from __future__ import annotations
 

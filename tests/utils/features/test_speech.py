@@ -1,4 +1,4 @@
-"""Speech beside a mouth: on its time grid, blind to loudness, silent where nothing is known."""
+"""Speech bands for synchrony: time grid of the mouth, independent of loudness, silent outside the audio."""
 
 from __future__ import annotations
 

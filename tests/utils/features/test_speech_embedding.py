@@ -1,4 +1,4 @@
-"""Speech embeddings of clips: kept by content, made again when anything differs, and free where nobody asks."""
+"""Speech embeddings of clips: cached by content, recomputed after any change, and not computed unless requested."""
 
 from __future__ import annotations
 

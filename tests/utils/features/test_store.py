@@ -1,4 +1,4 @@
-"""Reading features back: what is absent or damaged is said, never guessed and never unpickled."""
+"""Reading features: missing and damaged files are reported, never guessed and never unpickled."""
 
 from __future__ import annotations
 

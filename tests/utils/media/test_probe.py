@@ -1,4 +1,4 @@
-"""What the container probe says is what was written into the file."""
+"""The container probe returns the facts that were written to the file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The clip writer: what was asked for is in the file."""
+"""The clip writer: the file has the requested properties."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The interface of speech encoders: names, what is missing, and what short sound becomes."""
+"""The interface of speech encoders: names, missing packages, and padding of short waveforms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cut-outs and aligned crops: landmarks come to lie on the template, whatever the size and turn of the face."""
+"""Cut-outs and aligned crops: landmarks match the template at any size and rotation of the face."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def dotted(height: int, width: int, points: np.ndarray, radius: float) -> np.nda
 
 
 def spots_of(crop: np.ndarray) -> np.ndarray:
-    """Where the spot near each of the template's landmarks lies, (5, 2)."""
+    """Positions of the spots near the template's landmarks, (5, 2)."""
     places = []
     for x, y in np.round(TEMPLATE).astype(int):
         near = crop[y - 12 : y + 13, x - 12 : x + 13, 0].astype(float)

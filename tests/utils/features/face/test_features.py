@@ -1,4 +1,4 @@
-"""What the experts see of a face, and how it lies on disk."""
+"""The face features and their stored form."""
 
 from __future__ import annotations
 
