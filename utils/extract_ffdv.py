@@ -64,7 +64,7 @@ def main(argv: Sequence[str]) -> int:
 
     warm_up()
     from dataset.extraction import extract_split
-    from engine.config import load_run_config
+    from engine.config import RunConfig, load_run_config
 
     overrides = list(arguments.set)
     if arguments.data_root is not None:
@@ -72,6 +72,9 @@ def main(argv: Sequence[str]) -> int:
         overrides.append(f"extract_path={json.dumps(arguments.data_root)}")
     overrides += worker_settings(arguments.workers)
     config = load_run_config(arguments.config, overrides)
+    if config.model.get("name") != RunConfig().model["name"]:
+        # Other models may need further features. The default one does not, and checking a model imports torch.
+        config = load_run_config(arguments.config, overrides, check_model=True)
     shard = parse_shard(arguments.shard)
     if not 0.0 <= arguments.min_coverage <= 1.0:
         raise UsageError(f"--min_coverage {arguments.min_coverage}: expected a share between 0 and 1")

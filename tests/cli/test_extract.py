@@ -264,3 +264,9 @@ def test_a_signal_keeps_what_is_finished(
         } <= left.keys()
     assert call("--data_root", many) == 0
     assert f"{MANY - len(done)} extracted now" in capsys.readouterr().out
+
+
+def test_features_that_only_the_model_needs_are_extracted(data_root: Path) -> None:
+    model = 'model={"name": "av_experts", "experts": {"face": {}}}'
+    assert call("--data_root", data_root, "--splits", "valset", "--set", model) == 0
+    assert list((data_root / "valset_raw" / "face_feature").glob("*.npz"))
