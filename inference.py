@@ -16,6 +16,7 @@ from pathlib import Path
 
 from utils import command
 from utils.errors import UsageError, WorkError
+from utils.files import short_path
 
 
 def build_parser() -> command.OneLineParser:
@@ -56,7 +57,7 @@ def main(argv: Sequence[str]) -> int:
 
     clips = clips_to_score(arguments.video_path, arguments.video_dir)
     detector = Detector.load(arguments.checkpoint, arguments.device, tta=arguments.tta)
-    command.say(f"checkpoint: {detector.path}")
+    command.say(f"checkpoint: {short_path(str(detector.path))}")
     report = check_output(Path(arguments.report) / "report.html", "--report") if arguments.report else None
     files = ScoreFiles(check_output(arguments.output, "--output"), report)
     options = ScoringOptions(arguments.workers, arguments.batch_size, arguments.quiet)

@@ -21,6 +21,12 @@ CANNOT_WRITE = DISK_FULL | {errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 """Error numbers that concern the place written to, not the data."""
 
 
+def short_path(path: str | Path) -> Path:
+    """Return a path below the working directory relative to it, for messages; any other path unchanged."""
+    path, here = Path(path), Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Name the file in errors of the block that come from a full disk, a quota or missing permission.
