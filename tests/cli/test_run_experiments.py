@@ -36,7 +36,7 @@ def test_it_prints_the_table_and_writes_it(configs, capsys):
 
 def test_a_set_without_any_finished_run_is_exit_code_1(configs, capsys):
     argv = [*configs, "--output", "out", "--set", "extract_path=nowhere"]
-    assert "not one run finished" in one_sentence(main, argv, capsys, code=1)
+    assert "no run finished" in one_sentence(main, argv, capsys, code=1)
     assert "trainset is needed, but its label file" in Path("out/experiments.md").read_text()
 
 

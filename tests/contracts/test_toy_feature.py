@@ -18,6 +18,7 @@ from dataset.config import DataConfig, ExtractionConfig, LabelNames, VideoDirs
 from dataset.extraction import extract_split
 from dataset.splits import open_split
 from engine.config import check_run_config
+from engine.detector import Detector
 from models import MODELS, build_model
 from models.base import DetectorConfig, DetectorModel, DetectorOutput
 from tests.fake_encoder import in_this_process
@@ -161,8 +162,7 @@ def test_a_run_enables_it_for_its_model(root: Path) -> None:
 
 
 def test_a_checkpoint_of_the_toy_model_scores_a_clip(root: Path) -> None:
-    detector = pytest.importorskip("engine.detector")
     features = FeatureConfig.model_validate({**FEATURES, "brightness": {}})
     checkpoint = random_checkpoint(root / "toy.pth", {"name": "toy"}, features=features)
-    score = detector.Detector.load(checkpoint, device="cpu").score(root / "trainset" / "a.mp4")
+    score = Detector.load(checkpoint, device="cpu").score(root / "trainset" / "a.mp4")
     assert score.status == "ok" and 0 < score.logit < 1

@@ -25,7 +25,7 @@ class ChannelSamples:
 
     Attributes:
         channels: one (S,) array per channel in the decoder's sample type; views of the frame's memory.
-        names: libav's channel names, e.g. `FL`, `FR`, `FC`.
+        names: libav's channel names, e.g. FL, FR, FC.
         rate_hz: sample rate.
     """
 
