@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -18,53 +19,64 @@ CHANNEL_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
 VARIABLE_RATE_TIME_BASE = Fraction(1, 30_000)
 
 
+@dataclass(frozen=True)
+class Encoding:
+    """Settings of the encoders and of the container.
+
+    Attributes:
+        video_codec: libav encoder, e.g. `libx264`, `libvpx-vp9`, `mpeg4`, `mpeg1video`.
+        audio_codec: libav encoder, e.g. `aac`, `libmp3lame`, `libopus`, `mp2`, `pcm_s16le`.
+        pix_fmt: pixel format of the video stream, e.g. `yuv420p10le` for ten bits. Codecs with 4:2:0 chroma need frames of even
+            size; `yuv444p` takes odd ones.
+        video_bit_rate: average bit rate in bit/s; `None` leaves the rate control to the codec and its options.
+        audio_bit_rate: average bit rate in bit/s; `None` takes the codec's default.
+        video_options: private options of the video encoder, e.g. `{"preset": "veryfast", "profile": "high"}`.
+        audio_options: private options of the audio encoder.
+        frame_times_s: presentation time of each frame for a variable frame rate, increasing; at least one per frame.
+        rotation_deg: counter-clockwise rotation that a player applies, written as the container's display matrix.
+        threads: threads per encoder. One thread gives the same bytes for the same input on one machine; libx264 with a bit rate
+            also needs `video_options={"mbtree": "0"}` for that.
+    """
+
+    video_codec: str = "libx264"
+    audio_codec: str = "aac"
+    pix_fmt: str = "yuv420p"
+    video_bit_rate: int | None = None
+    audio_bit_rate: int | None = None
+    video_options: Mapping[str, str] | None = None
+    audio_options: Mapping[str, str] | None = None
+    frame_times_s: Sequence[float] | None = None
+    rotation_deg: float = 0
+    threads: int = 1
+
+
 def write_clip(
     path: str | Path,
     frames: Iterable[np.ndarray] | None,
     fps: float | Fraction = 25,
     waveform: np.ndarray | None = None,
     sample_rate_hz: int = 44_100,
-    *,
-    video_codec: str = "libx264",
-    audio_codec: str = "aac",
-    pix_fmt: str = "yuv420p",
-    video_bit_rate: int | None = None,
-    audio_bit_rate: int | None = None,
-    video_options: Mapping[str, str] | None = None,
-    audio_options: Mapping[str, str] | None = None,
-    frame_times_s: Sequence[float] | None = None,
-    rotation_deg: float = 0,
-    threads: int = 1,
+    **settings: Any,
 ) -> None:
     """Encode and multiplex one clip.
 
-    Frames are pulled one at a time, so a generator is never held in memory; audio packets are interleaved with them.
-    The encoders run single-threaded by default: the same input then gives the same bytes on one machine (libx264 with a
-    bit rate needs ``video_options={"mbtree": "0"}`` for that; with its macroblock tree a few bytes vary from run to run).
-    The file is written in place; a caller that needs an atomic write gives a temporary path with the same suffix.
+    Frames are pulled one at a time, so a generator is never held in memory; audio packets are interleaved with them. The file
+    is written in place: a caller that needs an atomic write passes a temporary path with the same suffix.
 
     Args:
-        path: The output file; its suffix picks the container (``.mp4``, ``.webm``, ``.mpg``, ``.avi``, ``.mkv``, ...).
-        frames: (H, W, 3) uint8 RGB frames, all of one size, or None for a file without video. Codecs with 4:2:0
-            chroma and libx264 need an even size; for an odd one give ``pix_fmt="yuv444p"``.
-        fps: Frame rate in Hz. MPEG-1/2 know only the standard rates.
-        waveform: (S,) or (S, channels) float in [-1, 1] with 1, 2 or 6 channels (5.1), or None for no audio.
-        sample_rate_hz: Rate of the waveform and of the audio stream; the codec must support it (Opus: 48000).
-        video_codec: libav encoder name, e.g. ``libx264``, ``libvpx-vp9``, ``mpeg4``, ``mpeg1video``.
-        audio_codec: libav encoder name, e.g. ``aac``, ``libmp3lame``, ``libopus``, ``mp2``, ``pcm_s16le``.
-        pix_fmt: Pixel format of the video stream, e.g. ``yuv420p10le`` for ten bits.
-        video_bit_rate: Average video bit rate in bit/s; None leaves the rate control to the codec and its options.
-        audio_bit_rate: Average audio bit rate in bit/s; None takes the codec's default.
-        video_options: Private options of the video encoder (``{"preset": "veryfast", "profile": "high"}``).
-        audio_options: Private options of the audio encoder.
-        frame_times_s: Presentation time of each frame for a variable frame rate, increasing; at least one per frame.
-        rotation_deg: Counter-clockwise turn that a player applies, written as the container's display matrix.
-        threads: Threads per encoder.
+        path: output file; its suffix selects the container (`.mp4`, `.webm`, `.mpg`, `.avi`, `.mkv`, ...).
+        frames: (H, W, 3) uint8 RGB frames, all of one size; `None` for a file without video.
+        fps: frame rate in Hz. MPEG-1 and MPEG-2 allow only the standard rates.
+        waveform: (S,) or (S, channels) float in [-1, 1] with 1, 2 or 6 channels (5.1); `None` for no audio.
+        sample_rate_hz: sample rate of the waveform and of the audio stream; the codec must support it (Opus: 48000).
+        **settings: attributes of `Encoding` that differ from their defaults.
 
     Raises:
-        ValueError: There is nothing to write, or a frame or the waveform has the wrong shape or type.
+        ValueError: there is nothing to write, or a frame or the waveform has the wrong shape or type.
+        TypeError: a setting is not an attribute of `Encoding`.
         av.error.FFmpegError: libav refuses the codec, the container, or their combination.
     """
+    encoding = Encoding(**settings)
     frame_iterator = iter(frames) if frames is not None else iter(())
     first = next(frame_iterator, None)
     if first is None and waveform is None:
@@ -73,21 +85,23 @@ def write_clip(
         video: VideoStream | None = None
         if first is not None:
             _check_frame(first, first.shape)
-            video = cast(VideoStream, container.add_stream(video_codec, rate=Fraction(fps).limit_denominator(1001)))
+            video = cast(
+                VideoStream, container.add_stream(encoding.video_codec, rate=Fraction(fps).limit_denominator(1001))
+            )
             frame_iterator = itertools.chain([first], frame_iterator)
             video.height, video.width = first.shape[:2]
-            video.pix_fmt = pix_fmt
-            if frame_times_s is not None:
+            video.pix_fmt = encoding.pix_fmt
+            if encoding.frame_times_s is not None:
                 video.codec_context.time_base = VARIABLE_RATE_TIME_BASE
-            if rotation_deg:
-                _set_rotation(video, rotation_deg)
-            _configure(video, video_bit_rate, video_options, threads)
+            if encoding.rotation_deg:
+                _set_rotation(video, encoding.rotation_deg)
+            _configure(video, encoding.video_bit_rate, encoding.video_options, encoding.threads)
         audio = None
         if waveform is not None:
-            audio = _AudioTrack(container, audio_codec, waveform, sample_rate_hz)
-            _configure(audio.stream, audio_bit_rate, audio_options, threads)
+            audio = _AudioTrack(container, encoding.audio_codec, waveform, sample_rate_hz)
+            _configure(audio.stream, encoding.audio_bit_rate, encoding.audio_options, encoding.threads)
         if video is not None:
-            for time_s, frame in _timed_frames(frame_iterator, Fraction(fps), frame_times_s):
+            for time_s, frame in _timed_frames(frame_iterator, Fraction(fps), encoding.frame_times_s):
                 if audio is not None:
                     audio.write_until(time_s)
                 container.mux(video.encode(frame))
