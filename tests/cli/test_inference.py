@@ -21,6 +21,7 @@ import engine.score_files
 import inference
 from tests.support import REPOSITORY, one_sentence, random_checkpoint, tiny_model, write_video
 from utils.command import run_command
+from utils.files import short_path
 
 COLUMNS = ["video", "score", "logit", "verdict", "threshold", "status", "reason"]
 
@@ -78,7 +79,7 @@ def test_a_folder_gives_one_row_per_clip_in_path_order(shelf, checkpoint, capsys
         assert float(row["threshold"]) == 0.5
     assert (rows[3]["score"], rows[3]["logit"], rows[3]["verdict"]) == ("", "", "unscored")
     printed = capsys.readouterr().out.splitlines()
-    assert printed[0] == f"checkpoint: {checkpoint}"
+    assert printed[0] == f"checkpoint: {short_path(checkpoint)}"
     assert len([line for line in printed if ".m" in line.lower() and "clips," not in line]) >= 5
     assert printed[-1] == "5 clips, 4 scored -> scores.csv"
 
@@ -122,11 +123,11 @@ def test_the_default_checkpoint_is_the_shipped_one_then_the_newest_run(shelf, tm
     os.utime(runs[0], (now - 100, now - 100))
     clip = shelf / "b.mp4"
     assert call("--video_path", clip) == 0
-    assert capsys.readouterr().out.splitlines()[0] == f"checkpoint: {runs[1]}"
+    assert capsys.readouterr().out.splitlines()[0] == f"checkpoint: {short_path(runs[1])}"
     shipped = random_checkpoint(tmp_path / "checkpoint" / "default.pth")
     os.utime(shipped, (now - 900, now - 900))
     assert call("--video_path", clip) == 0
-    assert capsys.readouterr().out.splitlines()[0] == f"checkpoint: {shipped}"
+    assert capsys.readouterr().out.splitlines()[0] == f"checkpoint: {short_path(shipped)}"
 
 
 def test_wrong_usage_is_one_sentence_and_exit_2(shelf, checkpoint, tmp_path, capsys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import av
@@ -58,6 +59,20 @@ def rgb_view(frame: av.VideoFrame) -> np.ndarray:
     return np.ndarray((frame.height, frame.width, 3), np.uint8, buffer=plane, strides=(plane.line_size, 3, 1))
 
 
+def channel_names(layout: av.AudioLayout) -> tuple[str, ...]:
+    """Return libav's names of the channels, e.g. FL and FR; numbers from 1 for a file without a channel layout."""
+    return _names_of_layout(layout.name) or tuple(str(number) for number in range(1, layout.nb_channels + 1))
+
+
+@cache
+def _names_of_layout(name: str) -> tuple[str, ...]:
+    try:
+        names = tuple(channel.name for channel in av.AudioLayout(name).channels)
+    except ValueError:
+        return ()
+    return () if "NONE" in names else names
+
+
 def channel_samples(frame: av.AudioFrame) -> ChannelSamples:
     """Return the samples of an audio frame without a copy.
 
@@ -68,11 +83,7 @@ def channel_samples(frame: av.AudioFrame) -> ChannelSamples:
     if kind is None:
         raise ValueError(f"sample format {frame.format.name}")
     planes: Sequence[Any] = frame.planes  # PyAV's stubs do not declare that planes are buffers
-    # A file without a channel layout names every channel NONE.
-    names = tuple(
-        str(number) if channel.name == "NONE" else channel.name
-        for number, channel in enumerate(frame.layout.channels, start=1)
-    )
+    names = channel_names(frame.layout)
     # Reading the planes directly takes a third of the time of `to_ndarray`; a second of audio has about forty frames.
     if frame.format.is_planar:
         channels = [np.frombuffer(plane, kind, count=frame.samples) for plane in planes]
