@@ -107,7 +107,7 @@ def ac_power(samples: np.ndarray) -> float:
     """Return the power of (S,) samples without their mean, in their own units."""
     centred = samples.astype(np.float32)
     centred -= centred.mean()
-    # A dot product takes a fifth of the time of `np.var`.
+    # A dot product is several times faster than a variance in float64.
     return float(np.dot(centred, centred)) / max(len(centred), 1)
 
 
