@@ -33,7 +33,9 @@ class DataConfig(Section):
     )
     video_dir: VideoDirs = VideoDirs()
     raw_suffix: str = Field(
-        "_raw", pattern=r"^[\w.-]+$", description="a split's features lie in <split><raw_suffix>; keeps two kinds apart"
+        "_raw",
+        pattern=r"^[\w.-]+$",
+        description="a split's features are stored in <split><raw_suffix>; keeps two kinds apart",
     )
     workers: int = Field(2, ge=0, le=256, description="processes that load batches; 0 loads in the main process")
 
@@ -42,13 +44,15 @@ class ExtractionConfig(Section):
     """Settings of feature extraction."""
 
     workers: int = Field(0, ge=0, le=1024, description="processes, one clip each; 0 means one per core")
-    timeout_s: float = Field(1800.0, gt=0, description="a clip that takes longer is given up (`timeout`)")
+    timeout_s: float = Field(1800.0, gt=0, description="a clip that takes longer is skipped (`timeout`)")
     max_frames: int | None = Field(None, ge=1, description="frames used of a clip (`too_long` beyond); null: all")
 
 
 class AugmentConfig(Section):
     """Augmentation, applied to training clips only."""
 
-    mel_flip: float = Field(0.25, ge=0, le=1, description="probability of each of the two flips of the mel picture")
+    mel_flip: float = Field(
+        0.25, ge=0, le=1, description="probability of each of the two flips of the mel-spectrogram image"
+    )
     covariance_noise: float = Field(0.5, ge=0, le=1, description="probability of noise on the covariance")
     noise_gain: float = Field(0.01, ge=0, description="g of the noise (g R)(g R)', R standard normal")

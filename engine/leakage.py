@@ -6,11 +6,11 @@ Three checks compare each training clip with each clip of another split:
 - `same_visual`: the clips show the same frames.
 - `same_audio`: the clips have the same audio, however it was cut or encoded.
 
-`split.check` selects how the last two are answered. Decoding every clip before every run would take longer than the run, so the
+`split.check` selects how the last two are checked. Decoding every clip before every run would take longer than the run, so the
 default, `stored`, uses the extractor's output. Equal covariance files mean equal frame histograms (a re-mux, or a fake whose
 frames were not changed), equal mel-spectrogram images mean equal audio, and the stored waveform gives the audio fingerprint,
 which takes about 5 ms a clip and is cached in `<split>_raw/fingerprints.waves.npz`. Re-encoding the video changes the
-covariance too much for it to be recognised. `clips` therefore decodes each clip once and also compares frame fingerprints,
+covariance too much to recognise the clip by it. `clips` therefore decodes each clip once and also compares frame fingerprints,
 which are cached in `<split>_raw/fingerprints.clips.npz`. `files` runs the first check only, `off` none.
 """
 

@@ -13,19 +13,24 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
+    @classmethod
+    def known_keys(cls) -> list[str]:
+        """Return the valid keys, for error messages."""
+        return list(cls.model_fields)
 
-def section_at(section: type[BaseModel], path: tuple[str | int, ...]) -> type[BaseModel] | None:
+
+def section_at(section: type[Section], path: tuple[str | int, ...]) -> type[Section] | None:
     """Follow the keys of `path` from `section` and return the section class found there, or `None`."""
     for key in path:
         field = section.model_fields.get(str(key))
         annotation = field.annotation if field else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        if not (isinstance(annotation, type) and issubclass(annotation, Section)):
             return None
         section = annotation
     return section
 
 
-def describe_problems(error: ValidationError, section: type[BaseModel], prefix: str = "") -> list[str]:
+def describe_problems(error: ValidationError, section: type[Section], prefix: str = "") -> list[str]:
     """Return one line per problem of pydantic: dotted path, value, what was expected, and the nearest valid key.
 
     Args:
@@ -39,7 +44,7 @@ def describe_problems(error: ValidationError, section: type[BaseModel], prefix: 
         dotted = prefix + ".".join(str(part) for part in path)
         if problem["type"] == "extra_forbidden":
             owner = section_at(section, path[:-1])
-            names = list(owner.model_fields) if owner else []
+            names = owner.known_keys() if owner else []
             near = difflib.get_close_matches(str(path[-1]), names, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(names)}"
             lines.append(f"{dotted}: unknown key; {hint}")
