@@ -93,15 +93,6 @@ def channel_samples(frame: av.AudioFrame) -> ChannelSamples:
     return ChannelSamples(channels, names, frame.sample_rate)
 
 
-def mono_samples(frame: av.AudioFrame) -> np.ndarray:
-    """Return the mean of an audio frame's channels: (S,) float32 in about [-1, 1].
-
-    Raises:
-        ValueError: The sample format has no numpy type.
-    """
-    return channel_samples(frame).mean()
-
-
 def _full_scale(samples: np.ndarray, kind: np.dtype) -> np.ndarray:
     if kind == np.uint8:
         return (samples - np.float32(128.0)) / np.float32(128.0)

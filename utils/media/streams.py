@@ -46,7 +46,7 @@ def audio_stream(container: av.container.InputContainer) -> AudioStream | None:
 
 
 def undecodable_streams(container: av.container.InputContainer) -> list[str]:
-    """Describe the audio and video streams for which libav has no decoder, e.g. `audio track 1 (zzzz)`."""
+    """Describe the audio and video streams for which libav has no decoder, e.g. "audio track 1"."""
     streams = (stream for stream in container.streams if stream.type in ("audio", "video"))
     return [
         f"{stream.type} track {stream.index}"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import av
 import numpy as np
 
-from utils.media.frames import mono_samples
+from utils.media.frames import channel_samples
 
 
 def test_packed_stereo_is_not_taken_for_mono() -> None:
     frame = av.AudioFrame.from_ndarray(np.array([[1000, 3000, -1000, -3000]], np.int16), format="s16", layout="stereo")
-    np.testing.assert_allclose(mono_samples(frame), [2000 / 32768, -2000 / 32768])
+    np.testing.assert_allclose(channel_samples(frame).mean(), [2000 / 32768, -2000 / 32768])
