@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numba
 import numpy as np
 
@@ -14,15 +11,7 @@ N_PAIRS = N_BINS * N_BINS
 BYTES_PER_WORD = 8
 
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    try:
-        return numba.njit(cache=True, nogil=True)(function)
-    except RuntimeError:
-        # Neither this folder nor the home folder is writable, so the machine code cannot be cached: compile per process.
-        return numba.njit(nogil=True)(function)
-
-
-@_compiled
+@numba.njit(cache=True, nogil=True)
 def _count_levels(words: np.ndarray, rest: np.ndarray, pairs: np.ndarray, counts: np.ndarray) -> None:
     # A CPU does about one memory increment per cycle, whatever the operand size. Counting pairs of neighbouring bytes and
     # then summing the rows and columns of the table takes half the increments of counting single bytes.

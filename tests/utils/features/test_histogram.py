@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import pytest
 
-from utils.features import histogram
 from utils.features.histogram import HistogramRows, rgb_histogram
 
 
@@ -41,15 +39,3 @@ def test_rows_grow_beyond_the_initial_capacity() -> None:
         rows.add(np.full((2, 2, 3), level % 256, np.uint8))
     assert rows.array().shape == (600, 256) and rows.array().dtype == np.int32
     np.testing.assert_array_equal(rows.array().argmax(axis=1), np.arange(600) % 256)
-
-
-def test_counting_works_without_a_writable_cache(monkeypatch):
-    compile_plainly = numba.njit
-
-    def nowhere_to_keep(**options):
-        if options.get("cache"):
-            raise RuntimeError("no locator available")
-        return compile_plainly(**options)
-
-    monkeypatch.setattr(histogram.numba, "njit", nowhere_to_keep)
-    assert histogram._compiled(lambda a, b: a + b)(1, 2) == 3

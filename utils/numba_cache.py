@@ -1,0 +1,44 @@
+"""A folder for the machine code that numba caches, for users whose home folder cannot be written to."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import stat
+import tempfile
+from pathlib import Path
+
+
+def set_numba_cache() -> None:
+    """Set `NUMBA_CACHE_DIR` to a temporary folder if the user's cache folder cannot be written to.
+
+    librosa cannot be imported where numba finds no folder for its cache, e.g. under a service account without a home folder.
+    Call this before numba is imported; worker processes inherit the variable.
+    """
+    if os.environ.get("NUMBA_CACHE_DIR"):
+        return
+    user_cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")).absolute()
+    existing = next(folder for folder in (user_cache, *user_cache.parents) if folder.is_dir())
+    if not os.access(existing, os.W_OK | os.X_OK):
+        os.environ["NUMBA_CACHE_DIR"] = str(temporary_cache())
+
+
+def temporary_cache() -> Path:
+    """Return a private folder below the system's temporary folder; the next process of the same user finds it again."""
+    folder = Path(tempfile.gettempdir()) / f"multi-ffdv-numba-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        if not is_private(folder):
+            # Cached code is executed: never load it from a folder that another user could have filled.
+            folder = Path(tempfile.mkdtemp(prefix=f"{folder.name}-"))
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def is_private(folder: Path) -> bool:
+    """Return whether this is a real folder that belongs to this user and that nobody else can write to."""
+    status = folder.lstat()
+    owned = not hasattr(os, "getuid") or status.st_uid == os.getuid()
+    return stat.S_ISDIR(status.st_mode) and owned and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
