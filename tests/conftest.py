@@ -1,4 +1,4 @@
-"""Fixtures that any test may use: made-up media, real clips where there are some, and a tiny data root."""
+"""Fixtures for all tests: generated media, real clips if the environment names any, and a tiny data root."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ CLIPS_VARIABLE = "MULTI_FFDV_CLIPS"
 
 
 class Media:
-    """Makes clips: a square that moves over a still pattern, and a tone."""
+    """Factory of synthetic clips: a square moving over a static pattern, with a tone as audio."""
 
     @staticmethod
     def frames(count: int, height: int = 48, width: int = 64, seed: int = 0) -> Iterator[np.ndarray]:
-        """`count` frames (H, W, 3) uint8."""
+        """Yield `count` frames (H, W, 3) uint8."""
         rng = np.random.default_rng(seed)
         pattern = rng.integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), np.uint8)
         pattern = pattern.repeat(8, axis=0).repeat(8, axis=1)[:height, :width]
@@ -34,7 +34,7 @@ class Media:
 
     @staticmethod
     def tone(seconds: float, rate_hz: int = 44_100, channels: int = 1, tone_hz: float = 440.0) -> np.ndarray:
-        """(S,) or (S, channels) float32 in [-0.4, 0.4]; each channel an octave above the one before."""
+        """Return (S,) or (S, channels) float32 in [-0.4, 0.4]; each channel is an octave above the previous one."""
         time_s = np.arange(round(seconds * rate_hz)) / rate_hz
         tones = [0.4 * np.sin(2 * np.pi * tone_hz * 2**channel * time_s) for channel in range(channels)]
         waveform = np.stack(tones, axis=1).astype(np.float32)
@@ -44,7 +44,7 @@ class Media:
     def clip(
         cls, path: Path, seconds: float = 0.6, *, seed: int = 0, size: tuple[int, int] = (48, 64), **options: Any
     ) -> Path:
-        """Write a clip of 25 frames a second with a tone; `options` go to `write_clip`."""
+        """Write a clip at 25 frames per second with a tone; `options` are passed to `write_clip`."""
         path.parent.mkdir(parents=True, exist_ok=True)
         rate_hz = options.pop("sample_rate_hz", 44_100)
         frames = options.pop("frames", cls.frames(round(seconds * 25), *size, seed=seed))
@@ -55,13 +55,13 @@ class Media:
 
 @pytest.fixture(scope="session")
 def media() -> type[Media]:
-    """The media factory."""
+    """Return the media factory."""
     return Media
 
 
 @pytest.fixture(scope="session")
 def clips() -> Path:
-    """The folder of real clips that the environment names."""
+    """Return the folder of real clips that the environment variable names; skip the test if it is not set."""
     folder = os.environ.get(CLIPS_VARIABLE)
     if not folder:
         pytest.skip(f"{CLIPS_VARIABLE} is not set: no real clips here")
@@ -70,7 +70,7 @@ def clips() -> Path:
 
 @pytest.fixture(scope="session")
 def pristine_root(tmp_path_factory: pytest.TempPathFactory, media: type[Media]) -> Path:
-    """A data root of eight clips in trainset and two in valset, not extracted; do not write into it."""
+    """Write a data root with eight clips in trainset and two in valset, not extracted. Tests must not modify it."""
     root = tmp_path_factory.mktemp("data_root")
     for split, count in (("trainset", 8), ("valset", 2)):
         names = [f"{split[0]}{index}.mp4" for index in range(count)]
@@ -83,5 +83,5 @@ def pristine_root(tmp_path_factory: pytest.TempPathFactory, media: type[Media]) 
 
 @pytest.fixture
 def data_root(pristine_root: Path, tmp_path: Path) -> Path:
-    """A copy of the tiny data root that the test may change."""
+    """Return a copy of `pristine_root` that the test may modify."""
     return Path(shutil.copytree(pristine_root, tmp_path / "data"))

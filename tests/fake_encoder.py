@@ -1,4 +1,4 @@
-"""A speech encoder for tests that needs no package. Work is done in this process instead of workers."""
+"""A speech encoder for tests without extra packages. Tasks run in the test process instead of worker processes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class BandsEncoder(SpeechEncoder):
 
 
 def in_this_process(function: Callable, tasks: Iterable[Any], **_: Any) -> Iterator[tuple[Any, Any, str]]:
-    """Run tasks like `run_in_workers`, but in this process: workers do not know an encoder that a test registered."""
+    """Run tasks as `run_in_workers` does, but in this process: workers lack the encoder that the test registers."""
     for task in tasks:
         yield task, function(task), ""
 

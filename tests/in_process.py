@@ -15,5 +15,5 @@ def in_process(function: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator
 
 
 def no_work(function: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[tuple[Any, Any, str]]:
-    """Fail the test: everything should be cached."""
+    """Fail the test, because every result should be cached."""
     pytest.fail(f"{len(tasks)} entries were computed again")

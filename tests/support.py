@@ -1,4 +1,4 @@
-"""Small data roots, clips, configs and command calls for the tests of models, runs and commands."""
+"""Helpers that build small data roots, clips, configs and checkpoints, and that call commands."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ LABEL_FILES = {"trainset": "trainset_label.txt", "valset": "valset_label.txt", "
 
 
 def tiny_model(name: str = "ffdv_cov", **settings: Any) -> dict[str, Any]:
-    """A model section that builds in milliseconds; a model without a backbone of its own keeps its defaults."""
+    """Return a model section that builds in milliseconds; models without a `backbone` setting keep their defaults."""
     fields = MODELS.get(name).config_class.model_fields
     small = {"backbone": BACKBONE, "image_size_px": SIZE_PX}
     return {"name": name, "pretrained": False} | {key: small[key] for key in small if key in fields} | settings
 
 
 def tiny_settings(root: Path, **sections: Any) -> dict[str, Any]:
-    """A run config as plain types: two epochs on the CPU over the data root `root`; `sections` are merged into it."""
+    """Return a run config as plain types: two CPU epochs on the data root `root`, with `sections` merged into it."""
     settings: dict[str, Any] = {
         "name": "tiny",
         "extract_path": str(root),
@@ -69,12 +69,12 @@ def tiny_settings(root: Path, **sections: Any) -> dict[str, Any]:
 
 
 def tiny_config(root: Path, **sections: Any) -> RunConfig:
-    """`tiny_settings`, checked."""
+    """Return `tiny_settings` as a checked run config."""
     return check_run_config(tiny_settings(root, **sections), where="test", check_model=True)
 
 
 def write_tiny_config(root: Path, **sections: Any) -> Path:
-    """`tiny_settings` as a YAML file in the data root."""
+    """Write `tiny_settings` to a YAML file in the data root and return its path."""
     path = root / "tiny.yml"
     path.write_text(yaml.safe_dump(tiny_settings(root, **sections)), encoding="utf-8")
     return path
@@ -82,7 +82,7 @@ def write_tiny_config(root: Path, **sections: Any) -> Path:
 
 @dataclass(frozen=True)
 class MadeClip:
-    """A clip for `write_split`: its name, target and the facts of its extraction."""
+    """A clip for `write_split`: name, target and extraction facts."""
 
     name: str
     target: int
@@ -95,12 +95,12 @@ UNREADABLE = ClipFacts("failed", "unreadable")
 
 
 def made_clips(count: int, prefix: str = "clip") -> list[MadeClip]:
-    """`count` whole clips, real and fake in turn."""
+    """Return `count` complete clips, alternately real and fake."""
     return [MadeClip(f"{prefix}{index:03d}.mp4", index % 2) for index in range(count)]
 
 
 def write_split(root: Path, split: str, clips: list[MadeClip], *, signal: float = 0.2, seed: int = 0) -> None:
-    """Label file and features of a split; a fake's features are brighter by `signal`, so that something can be learnt."""
+    """Write the label file and features of a split. Fakes have features brighter by `signal`, so a model can learn."""
     root.mkdir(parents=True, exist_ok=True)
     rows = [f"{clip.name},{clip.target}" for clip in clips]
     (root / LABEL_FILES[split]).write_text("\n".join(["video_name,target", *rows]) + "\n", encoding="utf-8")
@@ -122,20 +122,20 @@ def write_split(root: Path, split: str, clips: list[MadeClip], *, signal: float 
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file and its folder."""
+    """Write a file; create its folder if needed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
 
 
 def write_root(root: Path, *, train: int = 16, val: int = 8, test: int = 6, signal: float = 0.2) -> Path:
-    """A data root with features for all three splits."""
+    """Write a data root with features for all three splits and return its path."""
     for seed, (split, count) in enumerate({"trainset": train, "valset": val, "testset": test}.items()):
         write_split(root, split, made_clips(count, split[0]), signal=signal, seed=seed)
     return root
 
 
 def write_video(path: Path, seed: int, *, frames: int = K + 4, video: bool = True, audio: bool = True) -> Path:
-    """A one-second clip: a square that moves over noise, a tone in noise."""
+    """Write a one-second clip of a square moving over noise and a tone in noise; return its path."""
     rng = np.random.default_rng(seed)
     pictures = rng.integers(0, 90, (frames, 48, 64, 3), dtype=np.uint8)
     for index, picture in enumerate(pictures):
@@ -149,19 +149,19 @@ def write_video(path: Path, seed: int, *, frames: int = K + 4, video: bool = Tru
 
 @cache
 def head_frames(identity: int = 0, frames: int = 40, size_px: int = 128) -> np.ndarray:
-    """A drawn talking head (T, H, W, 3) uint8 at 25 frames a second; the face detector takes it for a face."""
+    """Return a rendered talking head, (T, H, W, 3) uint8 at 25 frames per second, which the face detector detects."""
     pictures = np.stack(render(make_take(0, identity), np.arange(frames) / 25, size_px))
     pictures.setflags(write=False)
     return pictures
 
 
 def head_voice(identity: int = 0, seconds: float = 1.6) -> np.ndarray:
-    """Speech of the drawn head, (S,) float32 at `SAMPLE_RATE_HZ`."""
+    """Return the speech of the rendered head, (S,) float32 at `SAMPLE_RATE_HZ`."""
     return make_take(0, identity).samples(0.0, seconds)
 
 
 def write_head(path: Path, identity: int = 0, *, frames: int = 40, audio: bool = True, **options: Any) -> Path:
-    """A clip of a drawn head that talks; `options` go to `write_clip`."""
+    """Write a clip of a rendered talking head; `options` are passed to `write_clip`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     voice = head_voice(identity, frames / 25) if audio else None
     write_clip(path, options.pop("pictures", head_frames(identity, frames)), 25, voice, SAMPLE_RATE_HZ, **options)
@@ -175,7 +175,7 @@ BATCH_CONFIG = FeatureConfig.model_validate({**FEATURES, "voice": True, "face": 
 def random_batch(has_audio: list[bool], has_video: list[bool], seed: int = 0, *, config: Any = BATCH_CONFIG) -> Batch:
     """Return a batch of random inputs: mel, voice and speech for clips with audio, covariance, face and mouth with video.
 
-    Absent values are zeros with a false mask, as the data set makes them. Padded inputs have various lengths.
+    Absent values are zeros with a false mask, as in the data set. Padded inputs differ in length.
     """
     rng = torch.Generator().manual_seed(seed)
     audio, video = torch.tensor(has_audio), torch.tensor(has_video)
@@ -210,12 +210,12 @@ def random_values(shape: tuple[int, ...], spec: ArraySpec, rng: torch.Generator)
 
 
 def with_input(batch: Batch, name: str, **changes: torch.Tensor) -> Batch:
-    """Return a batch in which values and/or mask of one input are replaced."""
+    """Return a copy of the batch with the values, the mask, or both replaced for one input."""
     return replace(batch, inputs={**batch.inputs, name: replace(batch.inputs[name], **changes)})
 
 
 def talking(seed: int, frames: int = 100, lag: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """A mouth and its speech, both driven by one random movement; a positive lag has the speech come later."""
+    """Return mouth crops and speech features driven by one random signal; a positive `lag` delays the speech."""
     patterns = np.random.default_rng(99)
     shapes = patterns.standard_normal((2, MOUTH_ROWS, MOUTH_COLUMNS))
     tones = patterns.standard_normal((2, SPEECH_BANDS))
@@ -229,7 +229,7 @@ def talking(seed: int, frames: int = 100, lag: int = 0) -> tuple[np.ndarray, np.
 
 
 def random_checkpoint(path: Path, model: dict[str, Any] | None = None, **parts: Any) -> Path:
-    """A checkpoint of an untrained tiny model."""
+    """Save a checkpoint of an untrained tiny model and return its path."""
     torch.manual_seed(0)
     section = model_config(model or tiny_model()).model_dump()
     features = parts.pop("features", FEATURE_CONFIG)
@@ -238,7 +238,7 @@ def random_checkpoint(path: Path, model: dict[str, Any] | None = None, **parts: 
 
 
 def one_sentence(main: Any, argv: list[str], capsys: pytest.CaptureFixture, code: int = 2) -> str:
-    """Run a command's `main` as its script does; check the exit code and that one error line came; return that line."""
+    """Run a command's `main` as its script does; check the exit code; return the only error line."""
     capsys.readouterr()
     try:
         found = run_command(main, argv)

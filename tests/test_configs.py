@@ -30,7 +30,7 @@ def test_both_published_systems_have_a_config():
 @pytest.mark.parametrize("name", CONFIGS)
 def test_config_loads_and_its_model_builds(name):
     config = load_run_config(FOLDER / name, check_model=True)
-    with torch.device("meta"):  # shapes without numbers: a large backbone costs nothing
+    with torch.device("meta"):  # allocates no weights, so a large backbone is cheap
         model = build_model(config.model, config.features, pretrained=False)
     assert sum(weights.numel() for weights in model.state_dict().values()) > 0
 

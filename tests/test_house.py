@@ -51,12 +51,14 @@ def test_imports_go_one_way():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_import_contract_lists_every_command():
+def test_import_contract_lists_all_commands():
     config = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
     contract = config[config.index('name = "Nothing imports a command"') :]
     for command in COMMANDS:
         if command.startswith("utils/"):
-            assert f'"utils.{Path(command).stem}"' in contract, f"{command} is missing in pyproject.toml's contract"
+            assert f'"utils.{Path(command).stem}"' in contract, (
+                f"{command} is not in the import contract of pyproject.toml"
+            )
 
 
 def test_ruff_finds_no_problem():
@@ -74,7 +76,7 @@ def test_no_tracked_file_is_large():
     assert not large
 
 
-def test_no_data_and_no_run_is_tracked():
+def test_no_data_or_run_folder_is_tracked():
     shipped = ("README.md", "default.pth", "face_detector.onnx")
     allowed = {"data/.gitkeep", "checkpoint/.gitkeep", *(f"checkpoint/{name}" for name in shipped)}
     names = {path.relative_to(REPOSITORY).as_posix() for path in tracked_files()}
@@ -114,7 +116,7 @@ def test_model_classes_are_not_checked_outside_their_file():
     }
     for path in sources("dataset", "engine", "utils", "models"):
         for found in re.findall(r"isinstance\([^)]*\b(\w+)\)", path.read_text(encoding="utf-8")):
-            assert classes.get(found, path) == path, f"{path} asks for a {found}"
+            assert classes.get(found, path) == path, f"{path} checks for {found}"
 
 
 def test_required_commands_exist():
@@ -122,21 +124,21 @@ def test_required_commands_exist():
 
 
 def test_every_command_shows_help_from_another_folder(tmp_path):
-    def ask(command: str) -> subprocess.CompletedProcess:
+    def call(command: str) -> subprocess.CompletedProcess:
         return run(sys.executable, REPOSITORY / command, "--help", cwd=tmp_path)
 
     with ThreadPoolExecutor(2) as pool:
-        for command, done in zip(COMMANDS, pool.map(ask, COMMANDS), strict=True):
+        for command, done in zip(COMMANDS, pool.map(call, COMMANDS), strict=True):
             assert done.returncode == 0, f"{command}: {done.stderr}"
             assert done.stdout.startswith("usage: ") and not done.stderr
     assert not list(tmp_path.iterdir())
 
 
 def test_every_command_rejects_an_unknown_flag_in_one_sentence(tmp_path):
-    def ask(command: str) -> subprocess.CompletedProcess:
+    def call(command: str) -> subprocess.CompletedProcess:
         return run(sys.executable, REPOSITORY / command, "--no_such_flag", cwd=tmp_path)
 
     with ThreadPoolExecutor(2) as pool:
-        for command, done in zip(COMMANDS, pool.map(ask, COMMANDS), strict=True):
+        for command, done in zip(COMMANDS, pool.map(call, COMMANDS), strict=True):
             assert done.returncode == 2, command
             assert done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1, done.stderr

@@ -1,4 +1,4 @@
-"""The shipped weights: size, anonymity, configuration, and the metrics of the model card."""
+"""The shipped weights: size, no clip names inside, configuration, and the metrics in the model card."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command utils/audit_dataset.py."""
+"""`utils/audit_dataset.py`: output, files, and rejected arguments."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SCRIPT = Path(__file__).resolve().parents[2] / "utils" / "audit_dataset.py"
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     """Run the command in this process."""
-    # The script replaces sys.path[0] on import; prepend an entry that is restored afterwards.
+    # Importing the script replaces the first entry of sys.path; this entry is added for that and removed afterwards.
     monkeypatch.syspath_prepend(str(SCRIPT.parents[1]))
     from utils.audit_dataset import main
 
@@ -84,7 +84,7 @@ def test_wrong_usage_gives_one_sentence(run, tmp_path, monkeypatch, arguments, m
     assert code == 2 and message in err and "Traceback" not in err
 
 
-def test_help_works_from_anywhere(tmp_path):
+def test_help_works_from_another_directory(tmp_path):
     done = subprocess.run(
         [sys.executable, str(SCRIPT), "--help"], capture_output=True, text=True, cwd=tmp_path, check=False
     )

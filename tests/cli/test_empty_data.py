@@ -1,4 +1,4 @@
-"""On an empty `data/`, each command explains in one sentence how to get data."""
+"""With an empty `data/`, each command prints one sentence that tells how to get data."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support import REPOSITORY, one_sentence, random_checkpoint, write_vid
 
 @pytest.fixture(autouse=True)
 def empty_project(tmp_path, monkeypatch):
-    """A working directory as a fresh clone has it: `data/` and `checkpoint/` are there and hold nothing."""
+    """Run in a directory like a fresh clone, with empty `data/` and `checkpoint/`; return it."""
     for name in ("data", "checkpoint"):
         (tmp_path / name).mkdir()
         (tmp_path / name / ".gitkeep").touch()
@@ -33,23 +33,23 @@ def extract_command():
     return module.main
 
 
-def test_extraction(capsys):
+def test_extraction_points_to_the_demo(capsys):
     assert "make demo" in one_sentence(extract_command(), [], capsys)
 
 
-def test_training(capsys, empty_project):
+def test_training_points_to_the_demo_and_writes_nothing(capsys, empty_project):
     assert "make demo" in one_sentence(main.main, [], capsys)
     assert [path.name for path in (empty_project / "checkpoint").iterdir()] == [".gitkeep"]
 
 
-def test_evaluation(capsys, tmp_path):
+def test_evaluation_points_to_the_demo(capsys, tmp_path):
     checkpoint = random_checkpoint(tmp_path / "best.pth")
     for evaluate in ("val", "test"):
         line = one_sentence(main.main, ["--checkpoint", str(checkpoint), "--set", f"evaluate={evaluate}"], capsys)
         assert "make demo" in line and f"{evaluate}set" in line
 
 
-def test_inference(capsys, tmp_path):
+def test_inference_points_to_the_demo(capsys, tmp_path):
     assert "make demo" in one_sentence(inference.main, ["--video_dir", "data"], capsys)
     clip = write_video(tmp_path / "clip.mp4", 0)
     assert "make demo" in one_sentence(inference.main, ["--video_path", str(clip)], capsys)

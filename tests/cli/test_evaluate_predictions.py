@@ -1,4 +1,4 @@
-"""The command that evaluates and compares predictions files."""
+"""`utils/evaluate_predictions.py`: evaluation and comparison of predictions files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SCORES = "video_name,score\na,0.9\nb,0.3\nc,0.2\nd,0.1\nf,0.8\n"
 
 
 class Done(NamedTuple):
-    """The outcome of a command."""
+    """Exit code and output of a command."""
 
     returncode: int
     stdout: str
@@ -53,7 +53,7 @@ def write(folder: Path, name: str, text: str) -> str:
     return name
 
 
-def test_one_file_is_evaluated_and_written(run: Callable[..., Done], tmp_path: Path) -> None:
+def test_metrics_of_one_file_are_printed_and_written(run: Callable[..., Done], tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     target = np.arange(200) % 2
     score = np.clip(rng.normal(0.4, 0.2, 200) + 0.2 * target, 0, 1)
@@ -90,7 +90,7 @@ def test_labels_are_joined_and_missing_clips_reduce_coverage(run: Callable[..., 
 
 
 @pytest.mark.parametrize("labels", [(), ("--labels", "labels.csv")])
-def test_two_files_are_compared_on_the_clips_that_both_scored(
+def test_two_files_are_compared_on_clips_scored_in_both(
     run: Callable[..., Done], tmp_path: Path, labels: tuple[str, ...]
 ) -> None:
     write(tmp_path, "labels.csv", LABELS)
@@ -108,7 +108,7 @@ def test_two_files_are_compared_on_the_clips_that_both_scored(
     assert "DeLong p =" in done.stdout
 
 
-def test_the_second_file_is_broken_down_by_the_columns_of_the_first(run: Callable[..., Done], tmp_path: Path) -> None:
+def test_second_file_is_broken_down_by_columns_of_the_first(run: Callable[..., Done], tmp_path: Path) -> None:
     write(tmp_path, "a.csv", "video_name,target,score,type,source\na,1,0.9,x,s\nb,0,0.3,,s\nc,1,0.2,y,t\nd,0,0.1,,t\n")
     write(tmp_path, "b.csv", "video_name,target,score\nd,0,0.6\nc,1,0.5\nb,0,0.4\na,1,0.3\n")
     done = run("a.csv", "b.csv", "--output", "m.json")
@@ -119,7 +119,7 @@ def test_the_second_file_is_broken_down_by_the_columns_of_the_first(run: Callabl
     assert metrics["b"]["same_source"]["sources"] == metrics["same_source"]["sources"] == 2
 
 
-def test_a_file_without_targets_gives_no_metric(run: Callable[..., Done], tmp_path: Path) -> None:
+def test_file_without_targets_has_no_metrics(run: Callable[..., Done], tmp_path: Path) -> None:
     write(tmp_path, "a.csv", SCORES)
     done = run("a.csv", "--output", "m.json")
     assert done.returncode == 0, done.stderr
@@ -127,7 +127,7 @@ def test_a_file_without_targets_gives_no_metric(run: Callable[..., Done], tmp_pa
     assert json.loads((tmp_path / "m.json").read_text(encoding="utf-8"))["auc"]["value"] is None
 
 
-def test_a_file_without_any_score_is_exit_code_1_after_writing(run: Callable[..., Done], tmp_path: Path) -> None:
+def test_file_without_scores_exits_1_after_writing(run: Callable[..., Done], tmp_path: Path) -> None:
     write(tmp_path, "a.csv", "video_name,target,score\na,1,\nb,0,\n")
     done = run("a.csv", "--output", "m.json")
     assert done.returncode == 1
@@ -160,7 +160,7 @@ def test_a_file_without_any_score_is_exit_code_1_after_writing(run: Callable[...
         (SCORES, ("--policy", "guess"), "--policy"),
     ],
 )
-def test_bad_input_is_one_sentence_and_exit_code_2(
+def test_bad_input_gives_one_sentence_and_exits_2(
     run: Callable[..., Done], tmp_path: Path, predictions: str, arguments: tuple[str, ...], message: str
 ) -> None:
     write(tmp_path, "a.csv", predictions)
@@ -172,14 +172,14 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
     assert done.stderr.count("\n") == 1
 
 
-def test_binary_files_are_refused(run: Callable[..., Done], tmp_path: Path) -> None:
+def test_binary_files_are_rejected(run: Callable[..., Done], tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"\xff\xfe\x00\x01\x80")
     done = run("a.csv")
     assert done.returncode == 2
     assert "is not a CSV file in UTF-8" in done.stderr
 
 
-def test_the_script_runs_from_another_directory(tmp_path: Path) -> None:
+def test_script_runs_from_another_directory(tmp_path: Path) -> None:
     write(tmp_path, "a.csv", SCORES)
     write(tmp_path, "labels.csv", LABELS)
     command = [sys.executable, str(SCRIPT), "a.csv", "--labels", "labels.csv"]
@@ -189,7 +189,7 @@ def test_the_script_runs_from_another_directory(tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
-def test_help_needs_no_heavy_imports(tmp_path: Path) -> None:
+def test_help_imports_no_heavy_library(tmp_path: Path) -> None:
     command = [sys.executable, "-X", "importtime", str(SCRIPT), "--help"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0
@@ -199,7 +199,7 @@ def test_help_needs_no_heavy_imports(tmp_path: Path) -> None:
     assert "sklearn" not in done.stderr
 
 
-def test_the_command_offers_every_policy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_policy_is_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(SCRIPT.parents[1]))
     from utils import evaluate_predictions
     from utils.metrics import POLICIES

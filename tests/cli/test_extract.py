@@ -1,4 +1,4 @@
-"""The extraction command: exit codes and messages, and what a kill or Ctrl-C in the middle leaves behind."""
+"""`utils/extract_ffdv.py`: exit codes, messages, and the files left after a kill or Ctrl-C."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def call(*arguments: str) -> int:
 
 
 def fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
-    """Exit code and message of a call that must end with one sentence."""
+    """Run a call that must fail with one sentence; return its exit code and message."""
     try:
         code = call(*arguments)
     except SystemExit as leaving:
@@ -41,7 +41,7 @@ def rows_of(root: Path) -> list[dict[str, str]]:
 
 
 def results(root: Path) -> dict[str, tuple[int, bytes]]:
-    """Time and content of every feature file."""
+    """Return modification time and content of every feature file."""
     folder = root / "trainset_raw"
     files = [path for kind in ("audio_feature", "video_feature", "wav_file") for path in (folder / kind).rglob("*")]
     return {
@@ -51,7 +51,7 @@ def results(root: Path) -> dict[str, tuple[int, bytes]]:
 
 @pytest.fixture
 def many(pristine_root: Path, tmp_path: Path) -> Path:
-    """A data root of sixty clips: the tiny root's eight under many names."""
+    """Write a data root of sixty clips, which are links to the eight training clips of `pristine_root`."""
     root = tmp_path / "many"
     (root / "trainset").mkdir(parents=True)
     for index in range(MANY):
@@ -62,14 +62,14 @@ def many(pristine_root: Path, tmp_path: Path) -> Path:
 
 
 def start(root: Path, ready: int) -> subprocess.Popen:
-    """Start the command in a session of its own and wait until `ready` covariances lie there."""
+    """Start the command in a new session and wait until `ready` covariances are written."""
     process = subprocess.Popen(
         [sys.executable, COMMAND, "--data_root", str(root), "--workers", "2"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        # What was started in the background of a shell ignores Ctrl-C, and so would its children.
+        # A background job of a shell ignores SIGINT, and its children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     folder = root / "trainset_raw" / "video_feature"
@@ -80,9 +80,7 @@ def start(root: Path, ready: int) -> subprocess.Popen:
     return process
 
 
-def test_splits_that_have_labels_are_extracted_and_summed_up(
-    data_root: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_labelled_splits_are_extracted_and_summarised(data_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("--data_root", data_root) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(";")[0] for line in lines] == [
@@ -94,7 +92,7 @@ def test_splits_that_have_labels_are_extracted_and_summed_up(
     assert capsys.readouterr().out.startswith("valset: 1 clips: 1 ok")
 
 
-def test_coverage_below_the_minimum_is_exit_code_1_with_everything_written(
+def test_coverage_below_the_minimum_exits_1_after_writing_all_files(
     data_root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (data_root / "valset" / "v0.mp4").unlink()
@@ -104,9 +102,7 @@ def test_coverage_below_the_minimum_is_exit_code_1_with_everything_written(
     assert call("--data_root", data_root, "--splits", "valset", "--min_coverage", "0.5") == 0
 
 
-def test_no_extracted_clip_at_all_is_exit_code_1_with_a_row_for_each(
-    data_root: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_no_extracted_clip_exits_1_after_writing_all_rows(data_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (data_root / "valset" / "v0.mp4").write_bytes(b"no video")
     (data_root / "valset" / "v1.mp4").unlink()
     code, message = fails_after_logs(capsys, "--data_root", data_root, "--splits", "valset")
@@ -126,7 +122,7 @@ def test_names_without_suffix_get_a_hint_and_keep_their_rows(
     assert "1 ok, 0 partial, 1 failed" in capsys.readouterr().out
 
 
-def test_targets_that_are_no_targets_are_said_to_be_ignored(data_root: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_invalid_targets_are_ignored_with_a_warning(data_root: Path, caplog: pytest.LogCaptureFixture) -> None:
     (data_root / "valset_label.txt").write_text("video_name,target\nv0.mp4,fake\nv1.mp4,fake\n")
     assert call("--data_root", data_root, "--splits", "valset") == 0
     assert "every target is 'fake', so the clips count as unlabelled; a target is 1 (fake) or 0 (real)" in caplog.text
@@ -154,7 +150,7 @@ def fails_after_logs(capsys: pytest.CaptureFixture[str], *arguments: str) -> tup
         (["--wokers", "2"], "unrecognized arguments"),
     ],
 )
-def test_wrong_usage_is_exit_code_2(
+def test_wrong_usage_exits_2(
     data_root: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], expected: str
 ) -> None:
     code, message = fails(capsys, "--data_root", str(data_root), *arguments)
@@ -173,7 +169,7 @@ def test_wrong_usage_is_exit_code_2(
         ("video_name,target\n/etc/passwd,1\n", "absolute"),
     ],
 )
-def test_bad_label_file_is_exit_code_2_and_writes_nothing(
+def test_bad_label_file_exits_2_and_writes_nothing(
     data_root: Path, capsys: pytest.CaptureFixture[str], content: str, expected: str
 ) -> None:
     (data_root / "trainset_label.txt").write_text(content)
@@ -188,7 +184,7 @@ def test_empty_data_root_points_to_the_demo(tmp_path: Path, capsys: pytest.Captu
         assert code == 2 and "make demo" in message
 
 
-def test_other_features_are_refused_with_the_field(data_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_changed_feature_settings_are_rejected_and_named(data_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("--data_root", data_root, "--splits", "valset") == 0
     capsys.readouterr()
     options = ("--data_root", str(data_root), "--splits", "valset", "--set", "features.audio.n_mels=64")
@@ -197,10 +193,10 @@ def test_other_features_are_refused_with_the_field(data_root: Path, capsys: pyte
     assert call(*options, "--overwrite") == 0
 
 
-def test_paths_are_taken_as_they_are_from_any_folder(
+def test_data_root_is_read_literally_from_any_working_directory(
     pristine_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Names that YAML would read as a number, a mapping or a comment; a working directory without our packages."""
+    """Use names that YAML would parse as a number, a mapping or a comment, and another working directory."""
     monkeypatch.chdir(tmp_path)
     for name in ("2024", "a: b", "my data # 1"):
         shutil.copytree(pristine_root / "valset", tmp_path / name / "valset")
@@ -209,13 +205,13 @@ def test_paths_are_taken_as_they_are_from_any_folder(
         assert (tmp_path / name / "valset_raw" / "video_feature" / "v1.mp4.npy").is_file()
 
 
-def test_a_kill_midway_costs_nothing_that_was_whole(many: Path, tmp_path: Path) -> None:
+def test_complete_clips_survive_a_kill(many: Path, tmp_path: Path) -> None:
     uninterrupted = Path(shutil.copytree(many, tmp_path / "uninterrupted", symlinks=True))
     process = start(many, ready=10)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=60)
     rows = rows_of(many)
-    assert len(rows) == MANY, "the list of clips is there from the start"
+    assert len(rows) == MANY, "all clips are listed from the start"
     left = results(many)
     waves = [name for name in left if name.startswith("wav_file")]
     whole = {Path(name).stem for name in waves} & {
@@ -228,7 +224,7 @@ def test_a_kill_midway_costs_nothing_that_was_whole(many: Path, tmp_path: Path) 
 
     assert call("--data_root", many) == 0
     after = results(many)
-    assert {name: after[name] for name in finished} == finished, "what was whole has not been written again"
+    assert {name: after[name] for name in finished} == finished, "complete clips are not extracted again"
     assert call("--data_root", uninterrupted) == 0
     expected = results(uninterrupted)
     assert {name: data for name, (_, data) in after.items()} == {name: data for name, (_, data) in expected.items()}
@@ -241,7 +237,7 @@ def test_a_kill_midway_costs_nothing_that_was_whole(many: Path, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 )
-def test_a_signal_keeps_what_is_finished(
+def test_a_signal_keeps_finished_clips(
     many: Path, number: int, code: int, word: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     process = start(many, ready=10)
@@ -266,7 +262,7 @@ def test_a_signal_keeps_what_is_finished(
     assert f"{MANY - len(done)} extracted now" in capsys.readouterr().out
 
 
-def test_features_that_only_the_model_needs_are_extracted(data_root: Path) -> None:
+def test_features_required_by_the_model_are_extracted(data_root: Path) -> None:
     model = 'model={"name": "av_experts", "experts": {"face": {}}}'
     assert call("--data_root", data_root, "--splits", "valset", "--set", model) == 0
     assert list((data_root / "valset_raw" / "face_feature").glob("*.npz"))

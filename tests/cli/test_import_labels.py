@@ -1,4 +1,4 @@
-"""`utils/import_labels.py`: what it writes and prints, what it refuses."""
+"""`utils/import_labels.py`: files, output, and rejected arguments."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def call(*argv):
     assert run_command(main, [str(word) for word in argv]) == 0
 
 
-def test_it_writes_a_label_file_and_says_so(metadata, tmp_path, capsys):
+def test_label_file_is_written_and_reported(metadata, tmp_path, capsys):
     output = tmp_path / "new" / "labels.csv"
     call("--dataset", "dfdc", "--metadata", metadata, "--split", "train", "--output", output)
     table = pd.read_csv(output, keep_default_na=False)
@@ -38,7 +38,7 @@ def test_it_writes_a_label_file_and_says_so(metadata, tmp_path, capsys):
     call("--dataset", "MultiFFDV", "--metadata", output, "--output", tmp_path / "again.csv")
 
 
-def test_notes_go_to_standard_error(tmp_path, capsys):
+def test_notes_are_printed_to_standard_error(tmp_path, capsys):
     for name in ("real/a.mp4", "fake/b.mp4"):
         (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "set" / name).touch()
@@ -59,7 +59,7 @@ def test_notes_go_to_standard_error(tmp_path, capsys):
         (["--dataset", "LAV-DF"], "expected LAV-DF's metadata.json"),
     ],
 )
-def test_wrong_usage_is_one_sentence(argv, words, metadata, tmp_path, capsys):
+def test_wrong_usage_gives_one_sentence(argv, words, metadata, tmp_path, capsys):
     usual = ["--dataset", "DFDC", "--metadata", str(metadata), "--output", str(tmp_path / "labels.csv")]
     assert words in one_sentence(main, [*usual, *argv], capsys)
     assert not (tmp_path / "labels.csv").exists()

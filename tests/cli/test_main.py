@@ -21,7 +21,7 @@ def root(tmp_path, monkeypatch):
     return write_root(tmp_path / "data", train=8, val=4, test=4)
 
 
-def test_the_command_trains_resumes_and_evaluates(root, tmp_path):
+def test_command_trains_resumes_and_evaluates(root, tmp_path):
     config = str(write_tiny_config(root, train={"epochs": 1}))
     assert run_command(main.main, ["--config", config, "--set", "train.lr=1e-4", "--set", "name=first"]) == 0
     (folder,) = (root / "runs").iterdir()
@@ -41,11 +41,11 @@ def test_the_command_trains_resumes_and_evaluates(root, tmp_path):
     assert len(list((root / "runs").iterdir())) == 2
 
 
-def test_an_interrupt_is_exit_code_130_and_keeps_finished_epochs(root, monkeypatch, capsys):
+def test_interrupt_exits_130_and_keeps_finished_epochs(root, monkeypatch, capsys):
     steps = iter(range(100))
 
     def interrupted(model, batch, loss=engine.train.batch_loss):
-        if next(steps) == 3:  # two steps make an epoch
+        if next(steps) == 3:  # an epoch has two steps
             raise KeyboardInterrupt
         return loss(model, batch)
 
@@ -56,7 +56,7 @@ def test_an_interrupt_is_exit_code_130_and_keeps_finished_epochs(root, monkeypat
     assert load_checkpoint(folder / "last.pth").epoch == 1
 
 
-def test_a_non_finite_loss_is_exit_code_1(root, monkeypatch, capsys):
+def test_non_finite_loss_exits_1(root, monkeypatch, capsys):
     monkeypatch.setattr(
         engine.train, "batch_loss", lambda model, batch: (model(batch).logit.sum() * float("nan"), batch.target)
     )
@@ -83,21 +83,21 @@ def test_a_non_finite_loss_is_exit_code_1(root, monkeypatch, capsys):
         (["extra"], "extra"),
     ],
 )
-def test_wrong_usage_is_one_sentence_and_exit_code_2(root, arguments, words, capsys):
+def test_wrong_usage_gives_one_sentence_and_exits_2(root, arguments, words, capsys):
     if "--config" not in arguments and "--resume" not in arguments:
         arguments = ["--config", str(write_tiny_config(root)), *arguments]
     assert words in one_sentence(main.main, arguments, capsys)
     assert not (root / "runs").exists()
 
 
-def test_evaluation_checks_the_config_as_training_does(root, capsys):
+def test_evaluation_rejects_an_invalid_config(root, capsys):
     path = write_tiny_config(root, model={"name": "ffdv_cov", "alhpa": 1})
     checkpoint = random_checkpoint(root / "best.pth")
     line = one_sentence(main.main, ["--config", str(path), "--checkpoint", str(checkpoint)], capsys)
     assert "model.alhpa" in line
 
 
-def test_the_script_itself_ends_with_one_sentence(tmp_path):
+def test_script_prints_one_sentence_for_an_invalid_config(tmp_path):
     (tmp_path / "list.yml").write_text("- a\n")
     command = [sys.executable, str(REPOSITORY / "main.py"), "--config", "list.yml"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -105,5 +105,5 @@ def test_the_script_itself_ends_with_one_sentence(tmp_path):
     assert done.stderr == "error: list.yml: expected `key: value` lines, found a list\n"
 
 
-def test_settings_of_the_tests_are_those_of_a_user(root):
+def test_tiny_settings_select_the_default_model(root):
     assert tiny_settings(root)["model"]["name"] == "ffdv_cov"

@@ -1,4 +1,4 @@
-"""The command that makes a training set of real clips alone."""
+"""`utils/make_pseudo_fakes.py`: files, output, and errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def videos(tmp_path_factory):
 
 
 @pytest.mark.parametrize("modality", ["audio", "video", "both"])
-def test_it_writes_clips_and_labels_and_says_how_many(modality, videos, tmp_path, monkeypatch, capsys):
+def test_clips_and_labels_are_written_and_counted(modality, videos, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(build, "AUTOENCODER_STEPS", 1)
     arguments = ["--video_dir", str(videos), "--output", str(tmp_path / "set"), "--modality", modality]
     assert main(arguments) == 0
@@ -27,13 +27,13 @@ def test_it_writes_clips_and_labels_and_says_how_many(modality, videos, tmp_path
     labels = pd.read_csv(tmp_path / "set" / "trainset_label.txt")
     assert labels["target"].tolist() == [0, 1, 0, 1] and labels["group"].nunique() == 2
     assert all((tmp_path / "set" / "trainset" / name).is_file() for name in labels["video_name"])
-    assert main(arguments) == 0, "a finished set is left as it is"
+    assert main(arguments) == 0, "a finished set is not rebuilt"
     assert "made with another seed" in one_sentence(main, [*arguments, "--seed", "7"], capsys)
     (tmp_path / "set" / "pseudo_fakes.json").unlink()
     assert "there is a" in one_sentence(main, arguments, capsys)
 
 
-def test_clips_that_do_not_serve_are_an_error(tmp_path, capsys):
+def test_clips_without_a_face_are_an_error(tmp_path, capsys):
     write_video(tmp_path / "videos" / "noise.mp4", 0)
     arguments = ["--video_dir", str(tmp_path / "videos"), "--output", str(tmp_path / "set"), "--modality", "video"]
     assert "0 of 1 clips have a face" in one_sentence(main, arguments, capsys, code=1)

@@ -1,4 +1,4 @@
-"""`make_pseudo_fakes.py` that is terminated or killed: finished clips stay, and the same command continues."""
+"""Terminating or killing `utils/make_pseudo_fakes.py` keeps finished clips; the same command continues the build."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def audio_of(path: Path) -> np.ndarray:
     return clip_voice(path, FeatureConfig(), trim=False)
 
 
-def test_an_interrupted_set_is_continued_and_equals_one_made_at_once(videos, tmp_path):
+def test_interrupted_build_continues_and_equals_an_uninterrupted_one(videos, tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     done = start(videos, whole, workers=2)
     assert done.wait(timeout=300) == 0, done.communicate()[1]

@@ -1,4 +1,4 @@
-"""`utils/make_splits.py`: what it writes and prints, what it refuses."""
+"""`utils/make_splits.py`: files, output, and rejected arguments."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def call(*argv):
     assert run_command(main, [str(word) for word in argv]) == 0
 
 
-def test_folds_by_a_column(labels, tmp_path, capsys):
+def test_folds_keep_the_groups_of_a_column_together(labels, tmp_path, capsys):
     output = tmp_path / "folds.csv"
     call("--labels", labels, "--by", "identity", "--folds", 4, "--output", output)
     table = pd.read_csv(output)
@@ -46,21 +46,21 @@ def test_folds_by_a_column(labels, tmp_path, capsys):
     assert (tmp_path / "folds.csv.sha256").read_text().startswith(digest)
 
 
-def test_the_hash_depends_on_the_seed_alone(labels, tmp_path):
+def test_hash_depends_on_the_seed_only(labels, tmp_path):
     for name, seed in (("a.csv", 1), ("b.csv", 1), ("c.csv", 2)):
         call("--labels", labels, "--by", "identity", "--seed", seed, "--output", tmp_path / name)
     content = [(tmp_path / name).read_bytes() for name in ("a.csv", "b.csv", "c.csv")]
     assert content[0] == content[1] != content[2]
 
 
-def test_a_split_writes_a_label_file_per_part(labels, tmp_path):
+def test_split_writes_one_label_file_per_part(labels, tmp_path):
     call("--labels", labels, "--by", "identity", "--split", 0.5, 0.25, 0.25, "--output", tmp_path / "s.csv")
     parts = {name: pd.read_csv(tmp_path / f"s.{name}.csv") for name in ("train", "val", "test")}
     assert {name: len(part) for name, part in parts.items()} == {"train": 24, "val": 12, "test": 12}
     assert set(parts["train"]["identity"]).isdisjoint(parts["val"]["identity"])
 
 
-def test_leave_a_generator_out_and_hold_one_out(labels, tmp_path):
+def test_one_generator_or_one_value_is_held_out(labels, tmp_path):
     call("--labels", labels, "--leave_out", "generator", "--output", tmp_path / "l.csv")
     table = pd.read_csv(tmp_path / "l.csv", keep_default_na=False)
     assert set(table["fold"]) == {"G0", "G1", "G2"}
@@ -72,7 +72,7 @@ def test_leave_a_generator_out_and_hold_one_out(labels, tmp_path):
     assert set(table.loc[table["split"] == "test", "generator"]) == {"G1"}
 
 
-def test_near_duplicates_stay_together(tmp_path, capsys):
+def test_near_duplicates_stay_in_one_fold(tmp_path, capsys):
     clips = tmp_path / "clips"
     clips.mkdir()
     for seed in range(3):
@@ -110,13 +110,13 @@ def test_near_duplicates_stay_together(tmp_path, capsys):
         (["--by", "identity", "--folds", "3", "--split", "0.5", "0.5"], "not allowed"),
     ],
 )
-def test_wrong_usage_is_one_sentence(argv, words, labels, tmp_path, capsys):
+def test_wrong_usage_gives_one_sentence(argv, words, labels, tmp_path, capsys):
     line = one_sentence(main, ["--labels", str(labels), "--output", str(tmp_path / "o.csv"), *argv], capsys)
     assert words in line
     assert not (tmp_path / "o.csv").exists()
 
 
-def test_help_is_quick_and_loads_nothing_heavy():
+def test_help_imports_neither_torch_nor_pandas():
     code = "import sys, runpy; sys.argv = ['make_splits.py', '--help']\ntry: runpy.run_path('utils/make_splits.py', run_name='__main__')\nexcept SystemExit: print('torch' in sys.modules, 'pandas' in sys.modules)"  # noqa: E501
     environment = {**os.environ, "PYTHONPATH": ""}
     run = subprocess.run(

@@ -1,4 +1,4 @@
-"""`utils/robustness.py`: what it prints and writes, and how it ends."""
+"""`utils/robustness.py`: output, files and exit codes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SCRIPT = REPOSITORY / "utils" / "robustness.py"
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    """Six clips with labels, and a checkpoint."""
+    """Write six labelled clips and a checkpoint; return their folder."""
     root = tmp_path_factory.mktemp("world")
     for seed in range(6):
         write_video(root / "clips" / f"{seed}.mp4", seed)
@@ -27,14 +27,14 @@ def world(tmp_path_factory):
 
 @pytest.fixture
 def main(monkeypatch):
-    """The command, doing its clips in this process: starting workers costs seconds, and other tests do."""
+    """Return the command's `main`, with tasks run in this process, because starting workers takes seconds."""
 
     def in_this_process(function, tasks, *, workers, timeout_s):
         return ((task, function(task), "") for task in tasks)
 
     for module in (engine.detector, engine.robustness):
         monkeypatch.setattr(module, "run_in_workers", in_this_process)
-    # The script replaces the first entry of sys.path when it is imported; this one is made for that and taken back.
+    # Importing the script replaces the first entry of sys.path; this entry is added for that and removed afterwards.
     monkeypatch.syspath_prepend(str(REPOSITORY))
     from utils.robustness import main
 
@@ -66,7 +66,7 @@ def test_run_writes_all_tables_and_prints_the_cells(world, main, tmp_path, capsy
     scores = pd.read_csv(tmp_path / "out" / "scores" / "crop-5.csv")
     assert sorted(scores["target"]) == [0, 0, 1, 1]
     assert (tmp_path / "out" / "heat_map.png").stat().st_size > 1000
-    # Each cell's file is a predictions file: the evaluator compares it with the clips as they are.
+    # The scores of a cell are a predictions file, so utils/evaluate_predictions.py can compare two cells.
     monkeypatch.syspath_prepend(str(REPOSITORY))
     from utils.evaluate_predictions import main as evaluate
 

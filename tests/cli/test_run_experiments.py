@@ -1,4 +1,4 @@
-"""`utils/run_experiments.py`: output, files and refusals."""
+"""`utils/run_experiments.py`: output, files, and rejected arguments."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def configs(tmp_path, monkeypatch) -> list[str]:
     return ["one.yml", "two.yml"]
 
 
-def test_it_prints_the_table_and_writes_it(configs, capsys):
+def test_table_is_printed_and_written(configs, capsys):
     assert run_command(main, [*configs, "--output", "out", "--set", "eval.batch_size=4", "data.workers=0"]) == 0
     printed = capsys.readouterr().out
     assert printed == Path("out/experiments.md").read_text()
@@ -34,7 +34,7 @@ def test_it_prints_the_table_and_writes_it(configs, capsys):
     assert not Path("prediction.txt.csv").exists()
 
 
-def test_a_set_without_any_finished_run_is_exit_code_1(configs, capsys):
+def test_no_finished_run_exits_1(configs, capsys):
     argv = [*configs, "--output", "out", "--set", "extract_path=nowhere"]
     assert "no run finished" in one_sentence(main, argv, capsys, code=1)
     assert "trainset is needed, but its label file" in Path("out/experiments.md").read_text()
@@ -53,5 +53,5 @@ def test_a_set_without_any_finished_run_is_exit_code_1(configs, capsys):
         (["one.yml", "--output", "one.yml"], "cannot be written"),
     ],
 )
-def test_wrong_usage_is_one_sentence(argv, words, configs, capsys):
+def test_wrong_usage_gives_one_sentence(argv, words, configs, capsys):
     assert words in one_sentence(main, argv, capsys)

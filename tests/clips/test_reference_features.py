@@ -1,4 +1,4 @@
-"""Features of the ten challenge clips against those that were computed independently."""
+"""Features of the ten challenge clips equal independently computed ones."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def paths(clips: Path) -> list[Path]:
 
 
 def stored(reference, path: Path, kind: str) -> np.ndarray:
-    """The reference array of a clip, whichever way its key joins name and kind."""
+    """Return the reference array of a clip; its key may join name and kind in several ways."""
     keys = [key for key in reference.files if path.stem in key and kind in key]
     assert len(keys) == 1, (path.name, kind, reference.files[:4])
     return reference[keys[0]]
@@ -49,5 +49,5 @@ def test_histograms_covariance_and_mel_agree(reference, paths: list[Path], index
     assert np.abs(covariance[: len(expected), : len(expected)] - expected).max() < 1e-4
     assert not covariance[size:].any()
     image = decode_image(features.values["mel"]).astype(float)
-    # JPG at quality 95 adds about one grey level to the 0.1 of the waveform's length rule.
+    # JPEG at quality 95 adds about one grey level to the 0.1 caused by the rule for the waveform length.
     assert np.abs(image - stored(reference, path, "mel_image")).mean() < 2.0

@@ -1,4 +1,4 @@
-"""Clips of every condition as a data root, extracted, with a checkpoint to score them."""
+"""An extracted data root with complete and damaged clips, and a checkpoint to score them."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class ClipRoot:
 
     Attributes:
         root: the data root; its clips are in `videos`.
-        names: the clips in the label file's order; the last ones are not whole.
-        checkpoint: an untrained model's, calibrated.
+        names: the clips in the order of the label file; the incomplete ones come last.
+        checkpoint: an untrained, calibrated model.
     """
 
     root: Path
@@ -33,11 +33,11 @@ class ClipRoot:
 
     @property
     def videos(self) -> Path:
-        """The folder of the clips."""
+        """Folder of the clips."""
         return self.root / SPLIT
 
     def evaluate(self, **sections) -> pd.DataFrame:
-        """The predictions of `main.py --checkpoint`, by clip name."""
+        """Return the predictions of `main.py --checkpoint`, indexed by clip name."""
         config = tiny_config(self.root, **sections)
         folder = run_evaluation(config, str(self.checkpoint))
         table = pd.read_csv(folder.path / "predictions.csv", dtype={"reason": str}, keep_default_na=False)
@@ -50,7 +50,7 @@ class ClipRoot:
 
 @pytest.fixture(scope="session")
 def clip_root(tmp_path_factory) -> ClipRoot:
-    """Four complete clips, one without audio, one without video, one of a single frame, a text file, a missing file."""
+    """Write four complete clips, one without audio, one without video, one of one frame, a text file, a missing one."""
     root = tmp_path_factory.mktemp("clips") / "data"
     videos = root / SPLIT
     names = ["b.mp4", "a.mp4", "sub folder/ça và.mp4", "d.mkv"]
@@ -72,5 +72,5 @@ def clip_root(tmp_path_factory) -> ClipRoot:
 
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path, monkeypatch):
-    """Evaluation writes into the working directory."""
+    """Run in an empty folder, because evaluation writes into the working directory."""
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""All commands: shared options mean the same everywhere, and every parser is built in the same way."""
+"""All commands: shared options are defined identically, and every module provides the same parser functions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SHARED = ("--config", "--set", "--workers", "--quiet", "--output", "--batch_size
 
 @pytest.fixture(autouse=True)
 def own_path(monkeypatch):
-    """Undo the commands' change of the first entry of `sys.path`."""
+    """Restore `sys.path`, whose first entry is changed when a command is imported."""
     monkeypatch.setattr(sys, "path", [str(REPOSITORY), *sys.path])
 
 
@@ -39,12 +39,12 @@ def option(script: str, name: str) -> argparse.Action | None:
     return parser_of(script)._option_string_actions.get(name)
 
 
-def test_there_are_commands():
+def test_commands_are_found():
     assert len(COMMANDS) >= 14 and set(LONG) <= set(COMMANDS)
 
 
 @pytest.mark.parametrize("script", COMMANDS)
-def test_a_command_builds_its_parser_and_explains_itself(script):
+def test_command_has_a_parser_with_description_and_help(script):
     module = importlib.import_module(script.removesuffix(".py").replace("/", "."))
     assert callable(module.parse_arguments) and callable(module.main)
     parser = module.build_parser()
@@ -53,7 +53,7 @@ def test_a_command_builds_its_parser_and_explains_itself(script):
 
 
 @pytest.mark.parametrize("name", SHARED)
-def test_a_shared_option_is_of_one_kind(name):
+def test_shared_options_are_defined_identically(name):
     found = {script: action for script in COMMANDS if (action := option(script, name)) is not None}
     assert len(found) >= 2
     assert len({(type(action), action.nargs) for action in found.values()}) == 1
@@ -62,7 +62,7 @@ def test_a_shared_option_is_of_one_kind(name):
 
 
 @pytest.mark.parametrize("script", LONG)
-def test_long_work_has_workers_and_quiet(script):
+def test_long_running_commands_have_workers_and_quiet(script):
     assert option(script, "--workers") is not None and option(script, "--quiet") is not None
 
 
@@ -76,14 +76,14 @@ def test_set_takes_several_values_and_is_repeatable(script):
 
 @pytest.mark.parametrize("script", [script for script in COMMANDS if option(script, "--workers")])
 @pytest.mark.parametrize("value", ["-1", "many", "1.5"])
-def test_a_bad_number_of_workers_is_one_sentence(script, value, capsys):
+def test_invalid_worker_count_gives_one_sentence(script, value, capsys):
     with pytest.raises(SystemExit) as ended:
         parser_of(script).parse_args(["--workers", value])
     printed = capsys.readouterr().err
     assert ended.value.code == 2 and printed.startswith("error: argument --workers: ") and printed.count("\n") == 1
 
 
-def test_workers_override_extraction_and_loading():
+def test_worker_option_sets_extraction_and_loading():
     assert worker_settings(None) == []
     assert worker_settings(3) == ["extraction.workers=3", "data.workers=3"]
     extraction, loading = worker_settings(0)
@@ -91,9 +91,9 @@ def test_workers_override_extraction_and_loading():
 
 
 @pytest.mark.parametrize("script", COMMANDS)
-def test_commands_with_a_config_have_set(script):
+def test_commands_with_config_have_set(script):
     assert option(script, "--config") is None or option(script, "--set") is not None
 
 
-def test_no_command_is_missing_from_the_folder():
+def test_every_command_file_exists():
     assert all(Path(REPOSITORY / script).is_file() for script in COMMANDS)

@@ -1,4 +1,4 @@
-"""What every registered detector promises. A new model is tested here unasked."""
+"""Contract of every registered model. Models added to the registry are tested automatically."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def built(name):
 
 def skip_if_fitted(name):
     if command := MODELS.get(name).built_class.fitted_by:
-        pytest.skip(f"not trained by gradient steps but fitted by {command}")
+        pytest.skip(f"fitted by {command}, not by gradient descent")
 
 
 def usable_batch(model, seed=0):
@@ -39,7 +39,7 @@ def usable_batch(model, seed=0):
     return batch.select(model.usable(batch))
 
 
-def test_terms_are_finite_columns_that_add_up_to_the_logit(name):
+def test_terms_are_finite_and_sum_to_the_logit(name):
     model = built(name)
     batch = usable_batch(model)
     for training in (True, False):
@@ -71,7 +71,7 @@ def test_every_parameter_gets_a_finite_gradient(name):
     model = built(name).train()
     torch.manual_seed(0)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    # Residual blocks begin as the identity (their last normalisation is zero): one step, then every weight counts.
+    # Residual blocks start as the identity (their last normalisation is zero), so some first gradients are zero.
     for _ in range(2):
         optimizer.zero_grad()
         loss, _ = batch_loss(model, usable_batch(model))
@@ -98,13 +98,13 @@ def test_every_term_changes_the_training_loss(name):
 
     before = loss_of(terms)
     for key in terms:
-        assert terms[key].requires_grad, f"{key} is detached: it would never be trained"
+        assert terms[key].requires_grad, f"{key} is detached from the graph"
         (slope,) = torch.autograd.grad(before, terms[key], retain_graph=True)
         assert slope.abs().min() > 0
         assert loss_of(terms | {key: terms[key] + 1}) != before
 
 
-def test_steps_of_training_lower_the_loss(name):
+def test_training_steps_lower_the_loss(name):
     skip_if_fitted(name)
     model = built(name).train()
     batch = usable_batch(model)
@@ -120,18 +120,18 @@ def test_steps_of_training_lower_the_loss(name):
 
 
 @torch.no_grad()
-def test_a_clips_logit_does_not_depend_on_its_batch_mates(name):
+def test_logit_does_not_depend_on_other_clips_in_the_batch(name):
     model = built(name).train()
-    model(usable_batch(model))  # moves the running statistics of any batch normalisation
+    model(usable_batch(model))  # updates the running statistics of batch normalisation
     model.eval()
     batch = usable_batch(model, seed=1)
     together = model(batch).logit
-    strangers = usable_batch(model, seed=2)
+    others = usable_batch(model, seed=2)
     for row in range(len(batch)):
         alone = torch.arange(len(batch)) == row
         one = batch.select(alone)
         torch.testing.assert_close(model(one).logit, together[alone], rtol=0, atol=1e-5)
-        torch.testing.assert_close(model(joined(strangers, one)).logit[-1:], together[alone], rtol=0, atol=1e-5)
+        torch.testing.assert_close(model(joined(others, one)).logit[-1:], together[alone], rtol=0, atol=1e-5)
 
 
 def joined(first, second):
@@ -153,22 +153,22 @@ def test_evaluation_mode_is_deterministic_and_uses_no_random_numbers(name):
 
 
 @torch.no_grad()
-def test_an_absent_modality_differs_from_silence_and_is_never_read(name):
+def test_absent_input_is_not_read_and_differs_from_zeros(name):
     model = built(name).train()
     model(usable_batch(model))
     model.eval()
-    whole = random_batch([True] * 4, [True] * 4)
+    complete = random_batch([True] * 4, [True] * 4)
     for slot in model.inputs:
-        modality = whole.inputs[slot]
-        absent = with_input(whole, slot, mask=torch.zeros_like(modality.mask))
+        modality = complete.inputs[slot]
+        absent = with_input(complete, slot, mask=torch.zeros_like(modality.mask))
         if not model.usable(absent).all():
             assert not model.usable(absent).any()
             continue
         logit = model(absent).logit
         zeros = torch.zeros_like(modality.values)
         assert torch.equal(model(with_input(absent, slot, values=zeros)).logit, logit)
-        silent = model(with_input(whole, slot, values=zeros)).logit
-        ignores_it = torch.equal(silent, model(whole).logit)
+        silent = model(with_input(complete, slot, values=zeros)).logit
+        ignores_it = torch.equal(silent, model(complete).logit)
         assert ignores_it or (silent - logit).abs().min() > 1e-6
 
 
@@ -201,7 +201,7 @@ def test_scoring_returns_every_row_and_does_not_score_unusable_clips(name, tta):
         return score_batches(model, batches, device=torch.device("cpu"), calibration=calibration, tta=tta)
 
     table = score([(batch, facts)])
-    assert model.training, "scoring gives the model back in the mode it was in"
+    assert model.training, "scoring restores training mode"
     assert table["index"].tolist() == list(range(8))
     usable = model.usable(batch).numpy()
     assert (table["logit"].notna() == usable).all() and (table["score"].notna() == usable).all()
@@ -213,7 +213,7 @@ def test_scoring_returns_every_row_and_does_not_score_unusable_clips(name, tta):
     np.testing.assert_allclose(one_by_one["logit"], table["logit"], atol=1e-5)
 
 
-def test_more_views_are_the_mean_over_flips(name):
+def test_tta_averages_logits_over_flips(name):
     model = built(name).eval()
     batch = usable_batch(model)
     expected = np.mean([score_one(model, batch.flipped(time=t, frequency=f)) for t, f in FLIPS[4]], axis=0)
@@ -240,7 +240,7 @@ def test_a_non_finite_logit_is_unscored_with_a_reason(name):
     assert table["reason"].tolist() == ["too_long+non_finite"] + ["non_finite"] * (len(batch) - 1)
 
 
-def test_the_width_of_the_inputs_comes_from_the_features(name):
+def test_input_sizes_follow_the_feature_config(name):
     batch = random_batch([True], [True])
     assert batch.inputs["mel"].values.shape == (1, 1, SIZE_PX, SIZE_PX)
     assert batch.inputs["covariance"].values.shape == (1, K, K)

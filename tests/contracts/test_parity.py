@@ -1,4 +1,4 @@
-"""One clip, one score: from cached features, on the fly, by inference, in whatever company."""
+"""A clip's score is the same from cached features, on the fly and in inference, and independent of other clips."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FIGURES = ["score", "logit", "evidence_head", "evidence_cosine"]
 
 @pytest.fixture(scope="module")
 def cached(clip_root, tmp_path_factory):
-    """Scores from the features on disk."""
+    """Return the scores computed from features on disk."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("cached"))
         return clip_root.evaluate()
@@ -47,7 +47,7 @@ def test_on_the_fly_equals_cached(clip_root, cached):
     assert video[["status", "reason"]].equals(cached[["status", "reason"]])
 
 
-def test_scores_do_not_depend_on_batch_size_or_processes(clip_root, cached):
+def test_scores_do_not_depend_on_batch_size_or_workers(clip_root, cached):
     one = clip_root.evaluate(eval={"batch_size": 1, "bootstrap": 100})
     many = clip_root.evaluate(eval={"batch_size": 32, "bootstrap": 100}, data={"workers": 2})
     np.testing.assert_allclose(one[FIGURES], cached[FIGURES], atol=ATOL, rtol=0)
@@ -66,7 +66,7 @@ def test_inference_equals_evaluation(clip_root, cached, batch_size):
     assert scores["verdict"].tolist() == verdict
 
 
-def test_a_score_does_not_depend_on_other_files_in_the_folder(clip_root, cached, tmp_path):
+def test_score_does_not_depend_on_other_files_in_the_folder(clip_root, cached, tmp_path):
     folder = tmp_path / "other company"
     shutil.copytree(clip_root.videos / "sub folder", folder)
     shutil.copy(clip_root.videos / "a.mp4", folder)
@@ -81,7 +81,7 @@ def test_a_score_does_not_depend_on_other_files_in_the_folder(clip_root, cached,
 
 
 @pytest.mark.parametrize("tta", [1, 2, 4])
-def test_each_number_of_views_is_deterministic_and_the_same_everywhere(clip_root, cached, tta):
+def test_tta_scores_are_deterministic_and_equal_in_all_paths(clip_root, cached, tta):
     first, second = (clip_root.evaluate(eval={"tta": tta, "bootstrap": 100}) for _ in range(2))
     assert first.equals(second)
     scores = infer(clip_root, [clip_root.videos / name for name in clip_root.names], tta=tta)

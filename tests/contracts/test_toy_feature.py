@@ -1,4 +1,4 @@
-"""Adding a feature takes one class and one registration: this file defines one and takes it from video to a model's logit."""
+"""Adding a feature takes one class and one registration. The toy feature here goes from video to a model's logit."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class BrightnessConfig(Section):
 
 
 class BrightnessFeature(Feature):
-    """Mean brightness of the first frames of a clip; its value is (T,) float32, T <= `levels`."""
+    """Mean brightness of the first frames of a clip: (T,) float32 with T <= `levels`."""
 
     name, key, fed, inputs = "brightness", "brightness", (FRAMES,), ("brightness",)
     folder, suffix = "brightness", ".npy"
@@ -104,7 +104,7 @@ class ToyModel(DetectorModel):
 
 @pytest.fixture(autouse=True)
 def registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    # Worker processes do not know what a test registered.
+    # Worker processes lack features and models that a test registers.
     monkeypatch.setattr("dataset.extraction.run_in_workers", in_this_process)
     REGISTERED.register("brightness", BrightnessConfig)(BrightnessFeature)
     MODELS.register("toy", ToyModelConfig)(ToyModel)
@@ -129,7 +129,7 @@ def batch_from(root: Path, features: FeatureConfig, source: Literal["features", 
     return collate([dataset[row][0] for row in range(len(NAMES))])
 
 
-def test_a_toy_feature_goes_from_video_to_a_batch_cached_and_on_the_fly(root: Path) -> None:
+def test_cached_and_on_the_fly_batches_are_equal(root: Path) -> None:
     features = FeatureConfig.model_validate({**FEATURES, "brightness": {"levels": 5}})
     split = open_split("trainset", root, LabelNames(), VideoDirs(), features)
     extract_split(split, ExtractionConfig(workers=1), quiet=True)
@@ -145,7 +145,7 @@ def test_a_toy_feature_goes_from_video_to_a_batch_cached_and_on_the_fly(root: Pa
     assert 0 < logit[0] != logit[1] and logit[2] == 0
 
 
-def test_its_settings_enter_the_fingerprint_and_are_checked() -> None:
+def test_settings_are_checked_and_change_the_fingerprint() -> None:
     plain = FeatureConfig.model_validate(FEATURES)
     some, more = (FeatureConfig.model_validate({**FEATURES, "brightness": {"levels": levels}}) for levels in (5, 6))
     assert len({plain.fingerprint(), some.fingerprint(), more.fingerprint()}) == 3
@@ -157,12 +157,12 @@ def test_its_settings_enter_the_fingerprint_and_are_checked() -> None:
     assert "did you mean 'brightness'" in describe_problems(raised.value, FeatureConfig)[0]
 
 
-def test_a_run_enables_it_for_its_model(root: Path) -> None:
+def test_run_enables_the_feature_if_its_model_needs_it(root: Path) -> None:
     config = check_run_config(tiny_settings(root, model={"name": "toy"}), where="test", check_model=True)
     assert config.features.setting("brightness") == BrightnessConfig()
 
 
-def test_a_checkpoint_of_the_toy_model_scores_a_clip(root: Path) -> None:
+def test_checkpoint_of_the_toy_model_scores_a_clip(root: Path) -> None:
     features = FeatureConfig.model_validate({**FEATURES, "brightness": {}})
     checkpoint = random_checkpoint(root / "toy.pth", {"name": "toy"}, features=features)
     score = Detector.load(checkpoint, device="cpu").score(root / "trainset" / "a.mp4")

@@ -21,8 +21,8 @@ class Module:
         path: path below the repository root.
         tree: the parsed source.
         text: the source.
-        members: names defined or imported at the top level; members of a class, joined to its name with a dot.
-        names: every identifier that the file binds or reads: locals, parameters, attributes, keyword arguments.
+        members: names defined or imported at the top level, and class members as class name, dot, member.
+        names: every identifier in the file: locals, parameters, attributes, keyword arguments.
     """
 
     path: Path
@@ -45,14 +45,14 @@ class Index:
     Attributes:
         root: the repository root.
         modules: modules by import path.
-        defined: names of functions, classes, methods, fields, constants and attributes, those of tests left out.
-        tests_defined: the same of tests.
-        classes: members by class name, inherited ones included.
+        defined: names of functions, classes, methods, fields, constants and attributes outside tests.
+        tests_defined: the same for tests.
+        classes: members by class name, including inherited ones.
         parameters: parameter names of all functions.
         strings: string constants: config values, CSV columns, reason codes, names of output files.
-        patterns: f-strings that form one word, for example names of columns that end in a name of an expert.
+        patterns: f-strings that form one word, for example column names that end in an expert's name.
         files: tracked files and folders below the root.
-        endings: modules by each end of their import path, for example `config` and `engine.config`.
+        endings: modules by each suffix of their import path, for example `config` and `engine.config`.
     """
 
     root: Path
@@ -83,7 +83,7 @@ def is_import(node: ast.AST) -> bool:
 
 
 def statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
-    """Yield the statements of a body, those in conditional, guarded and context blocks included."""
+    """Yield the statements of a body, including those in conditional, try and with blocks."""
     for node in body:
         yield node
         if isinstance(node, (ast.If, ast.Try, ast.With)):
@@ -96,7 +96,7 @@ def arguments(node: ast.AST) -> set[str]:
 
 
 def used_names(node: ast.AST) -> set[str]:
-    """Return every identifier below a node: variables, attributes, parameters, keyword arguments, definitions."""
+    """Return all identifiers below a node: variables, attributes, parameters, keyword arguments, definitions."""
     names = arguments(node)
     for child in ast.walk(node):
         if isinstance(child, ast.Name):
@@ -131,7 +131,7 @@ def word_pattern(node: ast.JoinedStr) -> re.Pattern[str] | None:
 
 
 def docstrings(tree: ast.AST) -> set[int]:
-    """Return the ids of the constants that are docstrings or other bare strings."""
+    """Return the ids of string constants that are statements, such as docstrings."""
     return {
         id(node.value)
         for node in ast.walk(tree)
@@ -140,7 +140,7 @@ def docstrings(tree: ast.AST) -> set[int]:
 
 
 def add_module(index: Index, module: Module) -> None:
-    """Add a module's names to the index. Definitions and strings of tests are valid in tests only."""
+    """Add a module's names to the index; definitions and strings of tests are stored separately."""
     index.modules[module.dotted] = module
     parts, tested = module.dotted.split("."), module.path.parts[0] == "tests"
     for start in range(len(parts)):
@@ -167,14 +167,14 @@ def add_module(index: Index, module: Module) -> None:
 
 
 def inherit(index: Index) -> None:
-    """Add the members of base classes to the classes derived from them."""
+    """Add the members of base classes to derived classes."""
     bases = {
         node.name: [base for base in (used_names(expression) for expression in node.bases) if base]
         for module in index.modules.values()
         for node in ast.walk(module.tree)
         if isinstance(node, ast.ClassDef)
     }
-    for _ in range(4):  # deeper than any hierarchy here
+    for _ in range(4):  # more than the depth of any class hierarchy here
         for name, parents in bases.items():
             for parent in set().union(*parents) & set(index.classes):
                 index.classes[name] |= index.classes[parent]
@@ -185,7 +185,7 @@ def build_index(root: Path, files: Iterable[str]) -> Index:
 
     Args:
         root: the repository root.
-        files: paths below the root; those that end in ``.py`` are parsed.
+        files: paths below the root; ``.py`` files are parsed.
     """
     index = Index(root)
     for name in files:

@@ -28,10 +28,10 @@ class Command:
     """A command in a document.
 
     Attributes:
-        place: `file:line`.
+        place: location as `file:line`.
         script: path of the script below the root, or `-m` and a module.
-        rest: the text after it.
-        complete: whether it can be run as it stands; commands within a sentence may leave out arguments.
+        rest: the text after the script.
+        complete: whether it can be run as written; commands within a sentence may omit arguments.
     """
 
     place: str
@@ -67,7 +67,7 @@ def blank_fences(text: str) -> str:
 
 
 def document_commands(path: Path) -> Iterator[Command]:
-    """Yield the Python commands of a document, those of fenced blocks first."""
+    """Yield the Python commands of a document; those in fenced blocks come first."""
     text = path.read_text(encoding="utf-8")
     spans = [(match.start(3), match.group(3), True) for match in FENCE.finditer(text)]
     spans += [(match.start(1), match.group(1), False) for match in re.finditer(r"`([^`]+)`", blank_fences(text))]
@@ -87,7 +87,7 @@ def docstring_commands(path: Path, docstring: str) -> Iterator[Command]:
 
 
 def choices(rest: str) -> list[str]:
-    """Return the variants of a synopsis: optional parts are present, of alternatives each is taken once.
+    """Return the variants of a synopsis, with all optional parts and one variant per alternative.
 
     `[--policy a|b]` gives two variants, and so does `(--video F | --folder D)`.
     """
@@ -126,7 +126,7 @@ def default_config(command: Command) -> str:
 
 
 def config_faults(command: Command, parsed: argparse.Namespace) -> list[str]:
-    """Return what is wrong with the config files and the `--set` overrides of a command."""
+    """Return the errors in the config files and `--set` overrides of a command."""
     named = getattr(parsed, "configs", None) or [getattr(parsed, "config", None) or default_config(command)]
     files = (
         [path for name in named for path in sorted(ROOT.glob(name))]
@@ -155,7 +155,7 @@ def config_faults(command: Command, parsed: argparse.Namespace) -> list[str]:
 
 
 def faults_of(command: Command) -> list[str]:
-    """Return what is wrong with a command: its name, options, values, required arguments, configs and overrides."""
+    """Return the errors in a command: name, options, values, required arguments, configs and overrides."""
     if not command.script.startswith("-m") and not (ROOT / command.script).is_file():
         return [f"{command.place}: no command {command.script}"]
     texts = choices(command.rest) if command.is_synopsis else [SEPARATORS.sub("", command.rest)]

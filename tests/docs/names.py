@@ -22,13 +22,13 @@ FENCE = re.compile(r"^( *)```.*?^\1```", re.M | re.S)
 
 @dataclass(frozen=True)
 class Mention:
-    """A text in backticks: its place, and the code around it.
+    """A text in backticks, its location, and the names valid there.
 
     Attributes:
-        place: `file:line`.
-        text: what stands between the backticks.
-        folder: folder of the file, below the root.
-        scope: names that are valid here without further qualification.
+        place: location as `file:line`.
+        text: the text between the backticks.
+        folder: folder of the file, relative to the root.
+        scope: names that are valid without qualification.
     """
 
     place: str
@@ -38,13 +38,13 @@ class Mention:
 
 
 def spans(text: str, first_line: int) -> Iterator[tuple[int, str]]:
-    """Yield (line, content) of each code span; a span may run over a line break."""
+    """Yield (line, content) of each code span; a span may contain a line break."""
     for match in SPAN.finditer(text):
         yield first_line + text.count("\n", 0, match.start()), " ".join(match.group(2).split())
 
 
 def markdown_mentions(index: Index, path: Path) -> Iterator[Mention]:
-    """Yield the code spans of a Markdown document, fenced blocks left out. Any function's parameters are valid in it."""
+    """Yield the code spans of a Markdown document outside fenced blocks; parameters of all functions are valid."""
     text = (index.root / path).read_text(encoding="utf-8")
     text = FENCE.sub(lambda match: re.sub(r"[^\n]", " ", match.group(0)), text)
     for line, content in spans(text, 1):
@@ -52,7 +52,7 @@ def markdown_mentions(index: Index, path: Path) -> Iterator[Mention]:
 
 
 def scope_of(parents: list[ast.AST]) -> set[str]:
-    """Return the names valid inside nested definitions, the innermost last.
+    """Return the names valid inside nested definitions, given from the outermost to the innermost.
 
     A function sees its own names; a class, and each of its methods, sees the members of the class and the parameters
     of its methods.
@@ -66,7 +66,7 @@ def scope_of(parents: list[ast.AST]) -> set[str]:
 
 
 def definitions(node: ast.AST, parents: list[ast.AST]) -> Iterator[tuple[ast.AST, list[ast.AST]]]:
-    """Yield each definition below a node with the chain of definitions that ends in it."""
+    """Yield, for each definition below a node, the chain of definitions that ends in it."""
     for child in ast.iter_child_nodes(node):
         chain = [*parents, child] if isinstance(child, SCOPES) else parents
         if isinstance(child, SCOPES):
@@ -75,7 +75,7 @@ def definitions(node: ast.AST, parents: list[ast.AST]) -> Iterator[tuple[ast.AST
 
 
 def source_mentions(index: Index, module: Module) -> Iterator[Mention]:
-    """Yield the code spans of a module's docstrings and comments. In tests, the names of all tests are valid."""
+    """Yield the code spans of a module's docstrings and comments. In tests, names from all tests are valid."""
     shared = index.tests_defined if module.path.parts[0] == "tests" else set()
     folder, found = module.path.parent, list(definitions(module.tree, []))
     for node, parents in [(module.tree, None), *found]:
@@ -92,7 +92,7 @@ def source_mentions(index: Index, module: Module) -> Iterator[Mention]:
 
 
 def called_names(text: str) -> list[str]:
-    """Return the dotted names that an expression calls; of a method of a call's result, the method's name alone.
+    """Return the dotted names that an expression calls; a method called on a call's result gives its own name only.
 
     `build_index(root).unresolved(text)` gives `["unresolved", "build_index"]`.
     """
@@ -106,12 +106,12 @@ def called_names(text: str) -> list[str]:
 
 
 class Resolver:
-    """Decide whether a text in backticks exists.
+    """Decides whether a name in backticks exists.
 
     Args:
         index: the repository's names.
         config_keys: dotted config keys, and each of their parts.
-        foreign: names of other libraries, formats and shells that documents mention.
+        foreign: names from other libraries, formats and shells.
     """
 
     def __init__(self, index: Index, config_keys: set[str], foreign: set[str]) -> None:
@@ -121,7 +121,7 @@ class Resolver:
         self.base_names = {Path(name).name for name in index.files}
 
     def unresolved(self, mention: Mention) -> list[str]:
-        """Return the names in a mention that do not exist; empty for texts that are not code of this repository."""
+        """Return the names in a mention that do not exist; empty if the text is not code of this repository."""
         text = mention.text
         if text in self.foreign or text in self.index.strings or text in self.config_keys:
             return []
@@ -131,7 +131,7 @@ class Resolver:
         return [name for name in names if not self.is_name(name, mention.scope)]
 
     def is_file(self, mention: Mention) -> bool:
-        """Return whether a path exists, or the code writes a file of that name."""
+        """Return whether a path exists or the code writes a file of that name."""
         path = mention.text.rstrip("/")
         files, strings = self.index.files, self.index.strings
         if path in files or (mention.folder / path).as_posix() in files:
@@ -151,7 +151,7 @@ class Resolver:
         return self.in_module(name) or self.in_class(first, rest) or self.of_variable(first, rest, scope)
 
     def in_module(self, name: str) -> bool:
-        """Return whether a name is a module, by its whole path or the end of it, or a member of one."""
+        """Return whether a name is a module, given by its full path or a suffix of it, or a member of one."""
         parts = name.split(".")
         for cut in range(len(parts), 0, -1):
             prefix, member = ".".join(parts[:cut]), ".".join(parts[cut:])
@@ -160,12 +160,12 @@ class Resolver:
         return False
 
     def in_class(self, first: str, rest: list[str]) -> bool:
-        """Return whether `first` is a class with that member; members of members must be attributes."""
+        """Return whether `first` is a class with that member; further parts must be attributes of any class."""
         members = self.index.classes.get(first)
         return members is not None and rest[0] in members and all(name in self.index.defined for name in rest[1:])
 
     def of_variable(self, first: str, rest: list[str], scope: frozenset[str]) -> bool:
-        """Return whether `first` is a variable here and the rest are attributes of classes of ours."""
+        """Return whether `first` is a variable in scope and the rest are attributes of this repository's classes."""
         if first in self.index.classes or first in PACKAGES:
             return False
         return first in scope and all(name in self.index.defined or name in scope for name in rest)

@@ -1,4 +1,4 @@
-"""Commands of documents and docstrings parse, and the cheap ones run."""
+"""Commands in documents and docstrings parse, and those that need no data set run."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ SCRIPTS = [*ROOT.glob("*.py"), *sorted((ROOT / "utils").glob("*.py")), ROOT / "b
 
 @pytest.fixture(autouse=True)
 def own_path(monkeypatch):
-    """Undo the commands' change of the first entry of `sys.path`."""
+    """Restore `sys.path`, whose first entry is changed when a command is imported."""
     monkeypatch.setattr(sys, "path", [str(REPOSITORY), *sys.path])
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_commands_of_documents_parse(path):
+def test_commands_in_documents_parse(path):
     faults = [fault for command in document_commands(path) for fault in faults_of(command)]
     assert not faults, "\n".join(faults)
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
-def test_commands_of_docstrings_parse(path):
+def test_commands_in_docstrings_parse(path):
     docstring = path.read_text(encoding="utf-8").split('"""')[1]
     faults = [fault for command in docstring_commands(path, docstring) for fault in faults_of(command)]
     assert not faults, "\n".join(faults)
@@ -82,7 +82,7 @@ RUNNABLE = ("utils/make_splits.py", "utils/evaluate_predictions.py", "utils/impo
 
 
 def fill(folder: Path) -> None:
-    """Write the small files that the documents' commands read."""
+    """Write the small files that commands in documents read."""
     (folder / "data").mkdir()
     for name in ("labels.csv", "folds.csv", "data/trainset_label.txt", "data/valset_label.txt"):
         (folder / name).write_text(LABELS)
@@ -94,7 +94,7 @@ def fill(folder: Path) -> None:
 
 
 def runnable() -> list[Command]:
-    """Return the complete commands of documents that need no clips and no data set of others."""
+    """Return the complete commands in documents that need neither clips nor an external data set."""
     found = [command for path in DOCUMENTS for command in document_commands(path) if command.complete]
     return [
         command
@@ -107,7 +107,7 @@ def runnable() -> list[Command]:
 
 
 @pytest.mark.parametrize("command", runnable(), ids=lambda command: command.place)
-def test_cheap_commands_of_documents_run(command, tmp_path):
+def test_cheap_commands_in_documents_run(command, tmp_path):
     fill(tmp_path)
     done = subprocess.run(
         [sys.executable, str(ROOT / command.script), *shlex.split(command.rest)],

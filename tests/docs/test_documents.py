@@ -1,4 +1,4 @@
-"""Documents name targets, files and headings that exist, and their Python blocks run."""
+"""Make targets, files and headings named in documents exist, and Python blocks run."""
 
 import os
 import re
@@ -17,7 +17,7 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
 @pytest.mark.parametrize("path", TESTED, ids=lambda path: path.name)
-def test_make_targets_of_documents_exist(path):
+def test_make_targets_in_documents_exist(path):
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
     text = path.read_text(encoding="utf-8")
     named = re.finditer(r"(?:`|^|&& )make ([a-z]+)", text, re.M)
@@ -30,7 +30,7 @@ def test_make_targets_of_documents_exist(path):
 
 
 def anchors(path: Path) -> set[str]:
-    """Return the anchors that the headings of a Markdown file get on common hosting sites."""
+    """Return the anchors that common hosting sites give to the headings of a Markdown file."""
     headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.M)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -52,7 +52,7 @@ def test_relative_links_point_to_files_and_headings(path):
 
 
 def python_blocks() -> list:
-    """Return (code, run) of the Python blocks of documents. Blocks marked `no-run` are compiled only."""
+    """Return (code, run) for each Python block in documents. Blocks marked `no-run` are only compiled."""
     return [
         pytest.param(match.group(3), "no-run" not in match.group(2), id=f"{path.name}:{line_of(text, match.start())}")
         for path in TESTED
@@ -71,7 +71,7 @@ def test_python_blocks_run(code, run, tmp_path):
     (tmp_path / "clips").mkdir()
     (tmp_path / "clips" / "a.mp4").symlink_to(clip)
     (tmp_path / "checkpoint").symlink_to(ROOT / "checkpoint")
-    # A process of its own keeps what a block registers out of the other tests.
+    # A separate process keeps the features and models that a block registers out of other tests.
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False

@@ -21,7 +21,7 @@ FOREIGN = set((Path(__file__).parent / "foreign_names.txt").read_text(encoding="
 
 
 def repository_files() -> list[str]:
-    """Return tracked and new files below the root, ignored ones left out."""
+    """Return tracked and new files below the root, without ignored ones."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode != 0:
@@ -30,7 +30,7 @@ def repository_files() -> list[str]:
 
 
 def keys_of(section: type[BaseModel], prefix: str = "") -> set[str]:
-    """Return the dotted keys of a config section, nested sections included."""
+    """Return the dotted keys of a config section and its nested sections."""
     keys: set[str] = set()
     for name, field in section.model_fields.items():
         keys.add(prefix + name)
@@ -45,7 +45,7 @@ def index() -> Index:
 
 
 def config_keys() -> set[str]:
-    """Return the dotted keys of a run config, those of all models and experts included."""
+    """Return the dotted keys of a run config, including those of all models and experts."""
     keys = keys_of(RunConfig).union(*(keys_of(MODELS.get(name).config_class, "model.") for name in MODELS))
     for name in EXPERTS:
         keys |= {f"model.experts.{name}", *keys_of(EXPERTS.get(name).config_class, f"model.experts.{name}.")}
@@ -131,14 +131,14 @@ MISSING = [
 
 
 @pytest.mark.parametrize("text", EXISTING)
-def test_checker_accepts_what_exists(made, text):
+def test_checker_accepts_existing_names(made, text):
     assert made(text, text) == []
 
 
 @pytest.mark.parametrize(("text", "name"), MISSING)
-def test_checker_reports_place_and_name_of_what_does_not_exist(made, text, name):
+def test_checker_reports_location_and_name_of_unknown_names(made, text, name):
     assert made(text, f"Title\n\n{text}\n") == [f"engine/report/page.py:14: no {name}", f"README.md:3: no {name}"]
 
 
-def test_checker_ignores_fenced_blocks_of_documents(made):
+def test_checker_ignores_fenced_blocks(made):
     assert made(document="```bash\nmake `facts_of`\n```\n") == []

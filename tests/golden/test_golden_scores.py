@@ -1,7 +1,8 @@
-"""Golden logits. A swapped colour order, another resampler or a renamed feature changes them and fails here.
+"""Golden logits. A swapped colour order or another resampler changes them and fails here.
 
-The clips are rendered by the demo set and stored without loss, so no lossy encoder takes part. When a change of the numbers is
-intended, run ``python -m pytest -s tests/golden``, copy the printed logits here, and justify them in the commit message.
+The clips are rendered by the demo set and stored losslessly, so no lossy encoder affects them. If a change of the
+logits is intended, run ``python -m pytest -s tests/golden``, copy the printed logits here, and justify them in the
+commit message.
 """
 
 from __future__ import annotations
@@ -54,9 +55,10 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def seeded_checkpoint(name: str) -> Checkpoint:
-    """Build a published system from a fixed seed, as a checkpoint.
+    """Save a checkpoint of a published system, initialised from a fixed seed.
 
-    The signal of a deep random network shrinks from layer to layer: a gain on the last layer brings System B's logit near 1.
+    The signal shrinks from layer to layer of a deep random network; a gain on the last layer brings the logit of
+    System B near 1.
     """
     torch.manual_seed(0)
     section = model_config({"name": name, "pretrained": False}).model_dump()
@@ -69,7 +71,7 @@ def seeded_checkpoint(name: str) -> Checkpoint:
 
 
 @pytest.mark.parametrize("name", GOLDEN)
-def test_scores_equal_their_golden_values(name: str, clips: list[Path]):
+def test_scores_equal_golden_values(name: str, clips: list[Path]):
     checkpoint = load_checkpoint(SHIPPED) if name == "default.pth" else seeded_checkpoint(name)
     table = score_table(Detector(checkpoint, device="cpu"), clips, ScoringOptions(workers=1, quiet=True))
     found = {column: tuple(table[column].astype(float)) for column in GOLDEN[name]}

@@ -1,4 +1,4 @@
-"""The fusion of experts: bounds, absent modalities, and what it refuses."""
+"""The fusion of experts: bounds, absent modalities, and invalid settings."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def built(**settings):
     return build_model(tiny_model("av_experts", **settings), WITH_VOICE).eval()
 
 
-def test_a_clip_without_audio_is_not_usable():
+def test_clip_without_audio_is_not_usable():
     assert built().usable(random_batch([True, False], [True, True])).tolist() == [True, False]
 
 
-def test_an_expert_score_is_bounded_on_both_sides():
+def test_expert_score_is_bounded_on_both_sides():
     model = built(bound=1.5)
     model.experts["voice"].calibrate(1e6, 0.0)
     evidence = model(random_batch([True] * 8, [True] * 8)).terms["voice"]
@@ -56,7 +56,7 @@ def test_a_run_enables_the_features_of_its_experts(tmp_path):
     assert build_model(config.model, config.features).inputs == ("voice", "mouth", "speech")
 
 
-def test_gradient_training_names_the_command_that_fits_it(tmp_path):
+def test_gradient_training_is_rejected_with_the_fitting_command(tmp_path):
     settings = tiny_settings(tmp_path, model={"name": "av_experts"}, features={"voice": True})
     config = check_run_config(settings, where="test", check_model=True)
     with pytest.raises(UsageError, match="train_experts"):

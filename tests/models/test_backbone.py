@@ -1,4 +1,4 @@
-"""Backbones: the origin of their weights, and the message if there are none."""
+"""Backbones: where weights are loaded from, and the error if they are missing."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_unavailable_required_weights_are_an_error(no_hub):
         create_backbone(BACKBONE, pretrained=True)
 
 
-def test_without_pretraining_no_weights_are_searched(monkeypatch):
+def test_no_weights_are_searched_without_pretraining(monkeypatch):
     def fail(*_):
         raise AssertionError("looked for weights")
 
@@ -50,7 +50,7 @@ def test_local_weights_are_loaded_and_reported(tmp_path):
     assert torch.equal(loaded.state_dict()["conv1.0.weight"], source.state_dict()["conv1.0.weight"])
 
 
-def test_an_absent_weight_file_and_an_unknown_backbone_are_errors(tmp_path):
+def test_missing_weight_file_and_unknown_backbone_are_errors(tmp_path):
     with pytest.raises(UsageError, match=r"absent\.pth"):
         create_backbone(BACKBONE, pretrained=True, weights=str(tmp_path / "absent.pth"))
     with pytest.raises(UsageError, match="resnet99"):

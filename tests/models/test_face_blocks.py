@@ -29,7 +29,7 @@ def faces(seed: int = 0, count: int = 3) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("name", "size"), [(LITE, 320), (BACKBONE, 4 * (32 + 32 + 48)), ("convnext_atto", 4 * 280)])
-def test_any_backbone_with_stages_gives_statistics(name, size):
+def test_statistics_are_computed_for_any_backbone_with_stages(name, size):
     texture = RegionTexture(name)
     assert texture.size == size
     vector = texture(faces())
@@ -38,7 +38,7 @@ def test_any_backbone_with_stages_gives_statistics(name, size):
     assert not any(weights.requires_grad for weights in texture.parameters())
 
 
-def test_an_unknown_backbone_is_refused():
+def test_unknown_backbone_is_rejected():
     with pytest.raises(UsageError, match="no model"):
         RegionTexture("no_such_net")
 
@@ -47,7 +47,7 @@ def test_the_default_backbone_is_smaller_than_1_mb():
     assert sum(value.numel() * value.element_size() for value in RegionTexture(LITE).state_dict().values()) < 1_000_000
 
 
-def test_weights_cover_the_two_regions_only():
+def test_region_weights_cover_the_two_regions_only():
     weights = region_weights(112, 112)
     np.testing.assert_allclose(weights.sum(axis=0), 1, rtol=1e-5)
     lower, reference = (weights[:, column].reshape(112, 112) for column in (0, 1))
@@ -68,7 +68,7 @@ def test_random_weights_are_the_same_every_time():
 
 @pytest.fixture
 def weight_package(tmp_path, monkeypatch):
-    """An installed package of Lite0's weights under other names than timm's."""
+    """Install a package with the weights of Lite0 under names that differ from timm's."""
     torch.manual_seed(0)
     state = timm.create_model(LITE).state_dict()
     stored = {f"net.{number}": value for number, (key, value) in enumerate(state.items()) if "num_batches" not in key}
@@ -79,7 +79,7 @@ def weight_package(tmp_path, monkeypatch):
     return state, tmp_path / "lite0.pth"
 
 
-def test_package_weights_get_timm_names(weight_package):
+def test_package_weights_are_renamed_to_timm_names(weight_package):
     state, _ = weight_package
     found = packaged_state(LITE)
     assert all(torch.equal(found[key], value) for key, value in state.items() if "num_batches" not in key)
@@ -88,14 +88,14 @@ def test_package_weights_get_timm_names(weight_package):
     assert torch.equal(texture.trunk.conv_stem.weight, state["conv_stem.weight"])
 
 
-def test_a_backbone_with_another_head_loads_the_remaining_package_weights(weight_package):
+def test_backbone_with_another_head_loads_the_other_package_weights(weight_package):
     state, _ = weight_package
     backbone, origin = create_backbone(LITE, pretrained=True, weights="package", num_classes=1)
     assert origin == "imagenet (package)" and backbone.classifier.weight.shape[0] == 1
     assert torch.equal(backbone.blocks[0][0].conv_dw.weight, state["blocks.0.0.conv_dw.weight"])
 
 
-def test_a_package_with_other_weights_is_refused(weight_package):
+def test_package_with_other_weights_is_rejected(weight_package):
     torch.save({"a": torch.zeros(1)}, weight_package[1])
     with pytest.raises(UsageError, match="do not fit"):
         packaged_state(LITE)
@@ -130,7 +130,7 @@ def test_the_direction_discounts_the_variation_of_real_clips(monkeypatch):
     ).float().mean() > 0.95
 
 
-def test_covariance_is_about_group_means():
+def test_covariance_is_computed_within_groups():
     features = np.array([[0.0], [2.0], [100.0], [102.0], [7.0]])
     assert covariance_within(features, np.array(list("aabbc")))[0, 0] == pytest.approx(2.0)
     assert covariance_within(features, np.array(list("abcde")))[0, 0] == pytest.approx(np.var(features, ddof=1))

@@ -29,7 +29,7 @@ def built(features=FEATURE_CONFIG, **settings):
     return build_model(tiny_model("ffdv_cov", **settings), features)
 
 
-def test_the_covariance_branch_matches_the_reports_equation():
+def test_covariance_branch_matches_the_equation_of_the_report():
     branch = CovarianceBranch(K)
     covariance = BOTH.inputs["covariance"].values
     c = covariance.numpy().sum(axis=2)
@@ -39,7 +39,7 @@ def test_the_covariance_branch_matches_the_reports_equation():
 
 
 @torch.no_grad()
-def test_the_logit_is_the_head_plus_alpha_times_the_cosine():
+def test_logit_is_the_head_plus_alpha_times_the_cosine():
     for alpha in (0.5, 5.0):
         model = built(alpha=alpha).eval()
         terms = model(BOTH).terms
@@ -51,7 +51,7 @@ def test_the_logit_is_the_head_plus_alpha_times_the_cosine():
 
 
 @torch.no_grad()
-def test_an_absent_modality_drops_the_cosine_of_its_clip_alone():
+def test_absent_modality_masks_the_cosine_of_that_clip_only():
     batch = random_batch([True, False, True], [True, True, False])
     cosine = built().eval()(batch).terms["cosine"]
     assert cosine[0] != 0
@@ -67,7 +67,7 @@ def test_an_absent_modality_drops_the_cosine_of_its_clip_alone():
         ({"alpha": 2.0}, {"head", "cosine"}, [True, True, True]),
     ],
 )
-def test_each_ablation_builds_runs_and_knows_its_inputs(settings, terms, usable):
+def test_each_ablation_builds_runs_and_declares_its_inputs(settings, terms, usable):
     model = built(**settings)
     batch = random_batch([True, True, False], [True, False, True])
     assert model.usable(batch).tolist() == usable
@@ -77,7 +77,7 @@ def test_each_ablation_builds_runs_and_knows_its_inputs(settings, terms, usable)
     assert all(weights.grad is not None for weights in model.parameters())
 
 
-def test_a_branch_that_is_off_has_no_weights():
+def test_disabled_branch_has_no_weights():
     assert not any("mel" in name for name, _ in built(audio_branch=False).named_parameters())
     assert not any("covariance" in name for name, _ in built(video_branch=False).named_parameters())
 
@@ -93,7 +93,7 @@ def test_k_sets_the_width_of_both_branches(top_k, covariance):
     )
 
 
-def test_both_branches_off_is_a_readable_error(tmp_path, capsys):
+def test_disabling_both_branches_is_an_error(tmp_path, capsys):
     import main
 
     root = write_root(tmp_path, train=2, val=2, test=2)
@@ -102,7 +102,7 @@ def test_both_branches_off_is_a_readable_error(tmp_path, capsys):
     assert "audio_branch and video_branch are both off" in line
 
 
-def test_modality_dropout_masks_its_share_in_training_only():
+def test_modality_dropout_masks_the_given_share_in_training_only():
     model = built(modality_dropout=0.4)
     mask = torch.arange(2001) < 2000
     inputs = {

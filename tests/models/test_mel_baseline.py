@@ -18,6 +18,6 @@ def test_the_model_does_not_use_video_frames():
     assert model.inputs == ("mel",) and torch.equal(model(batch).logit, model(mel_only).logit)
 
 
-def test_without_audio_a_clip_is_not_usable():
+def test_clip_without_audio_is_not_usable():
     model = build_model(tiny_model("mel_baseline"), FEATURE_CONFIG)
     assert model.usable(random_batch([True, False], [True, True])).tolist() == [True, False]

@@ -1,4 +1,4 @@
-"""Names of models."""
+"""The model registry: names, duplicates and suggestions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_both_systems_are_registered_with_config_and_class():
         assert entry.config_class.model_fields["name"].default == name
 
 
-def test_a_name_is_registered_once():
+def test_registering_a_name_twice_is_an_error():
     registry = Registry("model")
     registry.register("one", DetectorConfig)(DetectorModel)
     with pytest.raises(ValueError, match="two models are registered as 'one'"):
@@ -26,7 +26,7 @@ def test_a_name_is_registered_once():
 
 
 @pytest.mark.parametrize("name", ["ffdv_cow", "nothing", 7, ["ffdv_cov"], None])
-def test_an_unknown_name_lists_the_known_ones(name):
+def test_unknown_name_lists_the_known_names(name):
     with pytest.raises(UsageError, match=r"there are: .*ffdv_cov.*mel_baseline"):
         model_config({"name": name})
 
@@ -36,5 +36,5 @@ def test_the_nearest_name_is_suggested():
         model_config({"name": "mel_base_line"})
 
 
-def test_a_section_without_a_name_is_the_default_model():
+def test_section_without_a_name_selects_the_default_model():
     assert model_config({"alpha": 2.0}).name == "ffdv_cov"

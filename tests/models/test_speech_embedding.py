@@ -35,14 +35,14 @@ def scored(expert: SpeechEmbeddingExpert, rows: torch.Tensor, own: torch.Tensor)
     return expert.raw(batch_of(rows, own))
 
 
-def test_scores_are_the_log_odds_of_shifted_normal_rows():
+def test_scores_are_the_log_odds_of_two_shifted_normal_distributions():
     expert = fitted()
     scores = expert.score_windows(torch.from_numpy(np.stack([np.zeros(4), SHIFT * [1, 1, 1, 0.1]])))
-    # Half the squared Mahalanobis distance, 5 / 2, either side of even odds.
+    # The log-odds of the class means are plus and minus half the squared Mahalanobis distance, 5 / 2.
     assert scores.tolist() == pytest.approx([-2.5, 2.5], abs=0.6)
 
 
-def test_a_clips_score_is_the_mean_over_its_own_windows():
+def test_score_is_the_mean_over_the_windows_of_the_clip():
     expert, rows = fitted(), torch.randn(2, 3, 4)
     own = torch.tensor([[True, True, False], [False, False, False]])
     alone = expert.score_windows(rows[0, :2]).mean().float()

@@ -27,7 +27,7 @@ def fitted(features: np.ndarray, is_fake: np.ndarray, ridge: float = 1.0) -> Cov
     return expert
 
 
-def test_profiles_are_row_means_and_variances_of_the_frames() -> None:
+def test_profiles_are_row_means_and_variances() -> None:
     covariance = covariance_of(POINTS, POINTS)
     rows, variances = profiles(covariance[None])[0].split(POINTS)
     np.testing.assert_allclose(rows, covariance.mean(dim=1), atol=1e-6)
@@ -41,13 +41,13 @@ def test_padding_for_a_larger_k_is_ignored() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 200])
-def test_every_size_gives_finite_profiles(size: int) -> None:
+def test_profiles_are_finite_for_every_size(size: int) -> None:
     ones = torch.ones(2, size, size)
     assert torch.equal(profiles(ones), torch.ones(2, PROFILE_SIZE, dtype=torch.float64))
     assert not profiles(torch.zeros(2, size, size)).any()
 
 
-def test_a_shift_between_the_classes_is_found_and_noise_is_not_amplified() -> None:
+def test_class_shift_is_detected_and_noise_is_not_amplified() -> None:
     rng = np.random.default_rng(0)
     is_fake = np.arange(200) % 4 == 0
     features = rng.standard_normal((200, PROFILE_SIZE))
@@ -84,7 +84,7 @@ def test_clips_with_a_covariance_are_scored() -> None:
     assert torch.equal(restored.raw(batch), raw) and not list(expert.parameters())
 
 
-def test_the_covariance_between_bins_is_refused() -> None:
+def test_covariance_between_bins_is_rejected() -> None:
     CovarianceExpert.check_features(FEATURE_CONFIG)
     with pytest.raises(UsageError, match="covariance=frames"):
         CovarianceExpert.check_features(FeatureConfig.model_validate({"video": {"covariance": "bins"}}))

@@ -24,14 +24,14 @@ def test_clips_without_a_face_are_unusable():
     assert model.usable(random_batch([True, True], [True, False])).tolist() == [True, False]
 
 
-def test_settings_are_checked():
+def test_invalid_settings_are_rejected():
     for wrong in ({"weights": "somewhere"}, {"place_nets": 0}, {"nets": 3}):
         with pytest.raises(ValidationError):
             model_config({"name": "av_experts", "experts": {"face": wrong}})
 
 
 @torch.no_grad()
-def test_a_clips_score_is_bit_identical_in_every_batch():
+def test_score_is_bit_identical_in_every_batch():
     expert, batch = built(), random_batch([True] * 4, [True, False, True, True])
     together = expert.raw(batch)
     assert torch.isfinite(together).all() and len(together[batch.inputs["face"].mask].unique()) == 3

@@ -1,4 +1,4 @@
-"""The sync expert: it finds the lag between mouth and speech, and ignores appearance and light."""
+"""The sync expert: it estimates the lag between mouth and speech and is robust to appearance and lighting."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ def expert() -> SyncExpert:
     return expert
 
 
-def test_the_lag_of_unseen_clips_is_found(expert: SyncExpert) -> None:
+def test_lag_of_unseen_clips_is_estimated(expert: SyncExpert) -> None:
     for seed, lag in ((50, 0), (51, 0), (52, 8), (53, -5)):
         curve = expert.curve(*tensors(talking(seed, lag=lag)))
         assert curve.shape == (2 * MAX_LAG + 1,) and curve.abs().max() <= 1
         assert int(curve.argmax()) - MAX_LAG == lag and curve.max() > 0.6
 
 
-def test_swapped_and_shifted_voices_score_higher_than_genuine_ones(expert: SyncExpert) -> None:
+def test_swapped_and_shifted_speech_scores_higher_than_genuine_speech(expert: SyncExpert) -> None:
     own = [float(expert.score(*tensors(talking(seed)))) for seed in range(60, 66)]
     other = [float(expert.score(tensors(talking(seed))[0], tensors(talking(seed + 100))[1])) for seed in range(60, 66)]
     moved = [float(expert.score(*tensors(talking(seed, lag=8)))) for seed in range(60, 66)]
     assert max(own) < min(*other, *moved) and min(own) >= -2
 
 
-def test_appearance_and_light_hardly_change_the_score(expert: SyncExpert) -> None:
+def test_appearance_and_lighting_hardly_change_the_score(expert: SyncExpert) -> None:
     mouth, speech = tensors(talking(70))
     rng = np.random.default_rng(0)
     still = torch.from_numpy(rng.integers(0, 40, (MOUTH_ROWS, MOUTH_COLUMNS), dtype=np.uint8))
@@ -71,7 +71,7 @@ def test_padding_frames_do_not_change_the_score(expert: SyncExpert) -> None:
     assert torch.equal(expert.raw(with_input(batch, "mouth", values=noise)), raw)
 
 
-def test_fitting_is_deterministic_and_maps_are_saved(expert: SyncExpert) -> None:
+def test_fitting_is_deterministic_and_maps_are_in_the_state_dict(expert: SyncExpert) -> None:
     again = EXPERTS.get("sync").built_class(SMALL)
     fit_sync(again, *zip(*[talking(seed) for seed in range(8)], strict=True))
     for name, buffer in expert.state_dict().items():
@@ -83,7 +83,7 @@ def test_fitting_is_deterministic_and_maps_are_saved(expert: SyncExpert) -> None
     assert not list(expert.parameters())
 
 
-def test_too_many_components_are_refused() -> None:
+def test_too_many_components_are_rejected() -> None:
     with pytest.raises(UsageError, match="outnumber"):
         SyncExpert(SyncConfig(mouth_dims=2, speech_dims=3, components=4))
 
