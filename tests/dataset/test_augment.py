@@ -1,4 +1,4 @@
-"""Training augmentation: the two flips and the random covariance, each as often as it should be."""
+"""Training augmentation: the two flips and the random covariance occur with their probabilities."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_noise_is_a_random_covariance_of_the_given_gain() -> None:
 
 
 @pytest.mark.parametrize(("probability", "expected"), [(0.0, 0), (0.5, 500), (1.0, 1000)])
-def test_noise_has_its_probability(probability: float, expected: int) -> None:
+def test_noise_occurs_with_its_probability(probability: float, expected: int) -> None:
     augment = Augment(AugmentConfig(mel_flip=0, covariance_noise=probability))
     changed = sum(
         (augment(sample(), np.random.default_rng(seed)).inputs["covariance"].values != np.eye(6)).any()
@@ -57,7 +57,7 @@ def test_noise_has_its_probability(probability: float, expected: int) -> None:
     assert changed == pytest.approx(expected, abs=60 if 0 < probability < 1 else 0)
 
 
-def test_an_absent_covariance_stays_absent_and_the_original_is_untouched() -> None:
+def test_absent_covariance_stays_absent_and_the_original_is_unchanged() -> None:
     augment = Augment(AugmentConfig(mel_flip=1, covariance_noise=1))
     original = sample(has_covariance=False)
     changed = augment(original, np.random.default_rng(0))
@@ -66,7 +66,7 @@ def test_an_absent_covariance_stays_absent_and_the_original_is_untouched() -> No
     assert mel[0, 0, 0] == 0 and flipped[0, 0, 0] == 63 and flipped.flags.c_contiguous
 
 
-def test_the_same_generator_gives_the_same_change() -> None:
+def test_same_generator_gives_the_same_augmentation() -> None:
     augment = Augment(AugmentConfig())
     first, second = (augment(sample(), np.random.default_rng(9)) for _ in range(2))
     np.testing.assert_array_equal(first.inputs["mel"].values, second.inputs["mel"].values)

@@ -29,7 +29,7 @@ def sample_of(clip: ClipFeatures, index: int = 0, target: float = 1.0):
     return make_sample(index, target, clip, LAYOUT)
 
 
-def test_a_complete_clip_fills_both_modalities() -> None:
+def test_complete_clip_has_both_modalities() -> None:
     inputs = sample_of(features()).inputs
     mel, covariance = inputs["mel"], inputs["covariance"]
     assert mel.mask and covariance.mask
@@ -50,7 +50,7 @@ def test_a_complete_clip_fills_both_modalities() -> None:
     ],
     ids=["failed", "one frame", "silent", "truncated", "other size", "broken image"],
 )
-def test_an_absent_modality_becomes_zeros_with_a_false_mask(clip, has_mel: bool, has_covariance: bool) -> None:
+def test_absent_modality_becomes_zeros_with_a_false_mask(clip, has_mel: bool, has_covariance: bool) -> None:
     inputs = sample_of(clip).inputs
     mel, covariance = inputs["mel"], inputs["covariance"]
     assert (mel.mask, covariance.mask) == (has_mel, has_covariance)
@@ -81,19 +81,19 @@ def test_select_applies_to_every_input(batch: Batch) -> None:
     assert all(len(modality.values) == len(modality.mask) == 2 for modality in chosen.inputs.values())
 
 
-def test_padded_arrays_have_a_mask_over_their_entries() -> None:
+def test_padded_arrays_have_a_mask_per_entry() -> None:
     spec = ArraySpec("voice", (4, 2), np.float32, padded=True)
     filled = spec.fill(np.ones((3, 2), np.float32))
     assert filled.mask.tolist() == [True, True, True, False] and filled.values[:3].all() and not filled.values[3].any()
     assert not spec.fill(None).mask.any() and spec.fill(None).values.shape == (4, 2)
 
 
-def test_an_input_without_its_setting_is_refused() -> None:
+def test_input_without_its_setting_is_rejected() -> None:
     with pytest.raises(UsageError, match="features.speech_encoder"):
         InputLayout(CONFIG, ("speech_embedding",))
 
 
-def test_flips_mirror_only_time_and_frequency(batch: Batch) -> None:
+def test_flips_mirror_time_and_frequency_only(batch: Batch) -> None:
     mel = batch.inputs["mel"].values
     assert torch.equal(batch.flipped(time=True, frequency=False).inputs["mel"].values, mel.flip(3))
     assert torch.equal(batch.flipped(time=False, frequency=True).inputs["mel"].values, mel.flip(2))

@@ -1,4 +1,4 @@
-"""A split as a torch data set: features from disk and on the fly agree, and no labelled clip is lost."""
+"""A split as a torch data set: features from disk equal those computed on the fly, and every labelled clip has a row."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def split_of(root: Path, features: FeatureConfig = FEATURES) -> Split:
 
 @pytest.fixture(scope="module")
 def mixed(pristine_root: Path, media, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An extracted split with clips that lack sound, picture, decodable bytes, or existence."""
+    """Write an extracted split with complete clips, one without audio, one without video, one damaged, one missing."""
     root = tmp_path_factory.mktemp("mixed")
     shutil.copytree(pristine_root / "trainset", root / "trainset")
     media.clip(root / "trainset" / "mute.mp4", waveform=None)
@@ -45,7 +45,7 @@ def dataset_of(root: Path, source: str = "features", **options) -> ClipDataset:
     return ClipDataset(clips, InputLayout(FEATURES, ("mel", "covariance")), **options)
 
 
-def test_disk_and_decoder_give_the_same_batch_and_facts(mixed: Path) -> None:
+def test_stored_and_decoded_features_and_facts_are_equal(mixed: Path) -> None:
     stored, decoded = dataset_of(mixed), dataset_of(mixed, "video")
     assert len(stored) == len(decoded) == len(NAMES)
     for index in range(len(NAMES)):
@@ -80,7 +80,7 @@ def test_rows_without_features_are_not_extracted(mixed: Path, tmp_path: Path) ->
     assert dataset[6][1].reason == dataset[0][1].reason == "not_extracted"
 
 
-def test_features_of_another_config_or_none_are_refused(mixed: Path, tmp_path: Path) -> None:
+def test_features_of_another_config_or_none_are_rejected(mixed: Path, tmp_path: Path) -> None:
     other = split_of(mixed, FeatureConfig.model_validate({"video": {"top_k": 16}}))
     with pytest.raises(UsageError, match=r"video\.top_k: 32 there, 16 here"):
         open_clips(other, DataConfig(), ExtractionConfig(), need_targets=True)
@@ -89,7 +89,7 @@ def test_features_of_another_config_or_none_are_refused(mixed: Path, tmp_path: P
         open_clips(split_of(tmp_path), DataConfig(), ExtractionConfig(), need_targets=True)
 
 
-def test_loader_processes_do_not_change_the_samples(mixed: Path) -> None:
+def test_loader_workers_do_not_change_the_samples(mixed: Path) -> None:
     def epoch(workers: int) -> list[torch.Tensor]:
         dataset = dataset_of(mixed, augment=Augment(AugmentConfig(mel_flip=0.5, covariance_noise=1.0)), seed=3)
         dataset.set_epoch(2)
@@ -103,7 +103,7 @@ def test_loader_processes_do_not_change_the_samples(mixed: Path) -> None:
         assert torch.equal(first, second)
 
 
-def test_augmentation_differs_between_epochs_and_repeats_for_one(mixed: Path) -> None:
+def test_augmentation_differs_between_epochs_and_repeats_within_one(mixed: Path) -> None:
     dataset = dataset_of(mixed, augment=Augment(AugmentConfig(covariance_noise=1.0)), seed=1)
 
     def covariance() -> np.ndarray:
@@ -115,7 +115,7 @@ def test_augmentation_differs_between_epochs_and_repeats_for_one(mixed: Path) ->
     assert not np.array_equal(first, covariance())
 
 
-def test_order_of_an_epoch_depends_on_seed_and_epoch_alone() -> None:
+def test_order_of_an_epoch_depends_on_seed_and_epoch_only() -> None:
     targets = np.array([0.0] * 90 + [1.0] * 10)
     sampler = EpochSampler(targets, balance=False, seed=4)
     first = list(sampler)
@@ -130,7 +130,7 @@ def test_balanced_order_draws_both_classes_equally() -> None:
     assert len(drawn) == 2000 and drawn.mean() == pytest.approx(0.5, abs=0.05)
 
 
-def test_a_stream_of_samples_is_grouped_in_order(mixed: Path) -> None:
+def test_samples_are_batched_in_order(mixed: Path) -> None:
     dataset = dataset_of(mixed)
     groups = list(batches_of((dataset[index] for index in range(6)), 4))
     assert [len(batch) for batch, _ in groups] == [4, 2]

@@ -1,4 +1,4 @@
-"""Stored face features: layout, resuming, damaged files, and the same values as on the fly."""
+"""Stored face features: layout, resuming, damaged files, and equality with features computed on the fly."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from utils.media.writer import write_clip
 
 NAMES = [
     "head.mp4",
-    "sub/late sound.mkv",
+    "sub/late audio.mkv",
     "mute.mp4",
     "silent.mp4",
     "still.mp4",
     "square.mp4",
-    "sound only.mp4",
+    "audio only.mp4",
     "absent.mp4",
 ]
 WITH_ALL = WITH_FACE.model_copy(update={"voice": True})
@@ -44,16 +44,16 @@ def extract(root: Path, features: FeatureConfig = WITH_FACE, **options) -> Extra
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Clips with and without a face and sound, extracted with faces."""
+    """Write clips with and without a face and audio, and extract them with face features."""
     root = tmp_path_factory.mktemp("faces")
     clips = root / "trainset"
     write_head(clips / "head.mp4", 0)
-    write_head(clips / "sub" / "late sound.mkv", 1)
+    write_head(clips / "sub" / "late audio.mkv", 1)
     write_head(clips / "mute.mp4", 2, audio=False, frames=30)
     write_clip(clips / "silent.mp4", head_frames(0, 30), 25, np.zeros(26_460, np.float32), 22_050)
     write_head(clips / "still.mp4", 3, frames=1)
     write_video(clips / "square.mp4", 0)
-    write_video(clips / "sound only.mp4", 1, video=False)
+    write_video(clips / "audio only.mp4", 1, video=False)
     rows = [f"{name},{row % 2}" for row, name in enumerate(NAMES)]
     (root / "trainset_label.txt").write_text("\n".join(["video_name,target", *rows]) + "\n", encoding="utf-8")
     assert extract(root).n_clips == len(NAMES)
@@ -95,7 +95,7 @@ def test_masks_mark_clips_with_a_face_and_speech(root: Path) -> None:
     assert found["square.mp4"]["covariance"].mask and not found["square.mp4"]["face"].values.any()
 
 
-def test_cached_on_the_fly_and_inference_are_equal_to_the_last_bit(root: Path) -> None:
+def test_cached_on_the_fly_and_inference_inputs_are_bit_identical(root: Path) -> None:
     for features in (WITH_FACE, WITH_ALL, FEATURE_CONFIG):
         cached = samples(root, features)
         paths = [root / "trainset" / name for name in NAMES]
@@ -107,12 +107,12 @@ def test_cached_on_the_fly_and_inference_are_equal_to_the_last_bit(root: Path) -
             assert_equal(stored, scored)
 
 
-def test_a_batch_holds_only_the_inputs_of_its_layout(root: Path) -> None:
+def test_batch_has_only_the_inputs_of_its_layout(root: Path) -> None:
     assert collate(samples(root, FEATURE_CONFIG)).inputs.keys() == {"mel", "covariance"}
     assert collate(samples(root, WITH_FACE)).inputs.keys() == {"mel", "covariance", "face", "mouth", "speech"}
 
 
-def test_a_batch_with_faces_has_a_fixed_shape(root: Path) -> None:
+def test_face_inputs_have_a_fixed_shape(root: Path) -> None:
     whole = collate(samples(root, WITH_FACE))
     none = collate([one for one in samples(root, WITH_FACE) if not one.inputs["face"].mask])
     for name, shape in (("face", (16, 2, 112, 112, 3)), ("mouth", (128, 24, 28)), ("speech", (128 + 36, 40))):
@@ -120,12 +120,12 @@ def test_a_batch_with_faces_has_a_fixed_shape(root: Path) -> None:
         assert not none.inputs[name].values.any() and not none.inputs[name].mask.any()
 
 
-def test_the_other_features_are_the_same_with_and_without_faces(root: Path) -> None:
+def test_other_features_are_the_same_with_and_without_faces(root: Path) -> None:
     path = root / "trainset" / "head.mp4"
-    plain, seen = extract_clip(path, FEATURE_CONFIG), extract_clip(path, WITH_FACE)
-    np.testing.assert_array_equal(plain.values["covariance"], seen.values["covariance"])
-    assert (plain.values["mel"], plain.facts) == (seen.values["mel"], seen.facts)
-    assert not {"face", "speech"} & plain.values.keys() and seen.values["face"] is not None
+    plain, with_face = extract_clip(path, FEATURE_CONFIG), extract_clip(path, WITH_FACE)
+    np.testing.assert_array_equal(plain.values["covariance"], with_face.values["covariance"])
+    assert (plain.values["mel"], plain.facts) == (with_face.values["mel"], with_face.facts)
+    assert not {"face", "speech"} & plain.values.keys() and with_face.values["face"] is not None
 
 
 def test_mouth_times_are_relative_to_the_audio_start(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_extraction_resumes(root: Path, tmp_path: Path) -> None:
 
     copy = Path(shutil.copytree(root, tmp_path / "copy"))
     before = {name: face_file(copy, name).read_bytes() for name in NAMES[:6]}
-    assert extract(copy).n_new == 1  # the absent clip is tried again
+    assert extract(copy).n_new == 1  # the missing clip is retried
     face_file(copy, "head.mp4").unlink()
     face_file(copy, "square.mp4").unlink()
     assert extract(copy).n_new == 3
@@ -148,7 +148,7 @@ def test_extraction_resumes(root: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("content", "reason"), [(b"PK and no archive", "unreadable"), (None, "not_extracted")])
-def test_a_damaged_or_absent_face_has_its_reason(
+def test_damaged_or_missing_face_file_has_its_reason(
     root: Path, tmp_path: Path, content: bytes | None, reason: str
 ) -> None:
     import shutil
@@ -160,7 +160,7 @@ def test_a_damaged_or_absent_face_has_its_reason(
     assert CachedFeatures(split_of(copy, FEATURE_CONFIG))("head.mp4").facts.reason == ""
 
 
-def test_a_store_without_faces_is_refused_if_faces_are_required(tmp_path: Path) -> None:
+def test_store_without_faces_is_rejected_if_faces_are_required(tmp_path: Path) -> None:
     write_video(tmp_path / "trainset" / "a.mp4", 0)
     (tmp_path / "trainset_label.txt").write_text("video_name,target\na.mp4,0\n", encoding="utf-8")
     extract(tmp_path, FEATURE_CONFIG)
@@ -173,7 +173,7 @@ def test_a_store_without_faces_is_refused_if_faces_are_required(tmp_path: Path) 
     assert face_file(tmp_path, "a.mp4").is_file()
 
 
-def test_a_store_with_faces_and_a_larger_k_is_accepted(root: Path) -> None:
+def test_store_with_faces_and_a_larger_k_is_accepted(root: Path) -> None:
     smaller = WITH_FACE.video.model_copy(update={"top_k": 8})
     for face in (True, False):
         features = WITH_FACE.model_copy(update={"video": smaller, "face": face})
@@ -191,7 +191,7 @@ def test_missing_weights_are_reported_before_decoding(root: Path, tmp_path: Path
         require_parts(WITH_FACE, ("face",))
 
 
-def test_a_failed_clip_is_a_sample_without_a_face() -> None:
+def test_failed_clip_gives_a_sample_without_a_face() -> None:
     clip = extract_clip(Path("nowhere.mp4"), WITH_FACE)
     face = make_sample(0, 1.0, clip, InputLayout(WITH_FACE, ("face",))).inputs["face"]
     assert not face.mask and face.values.shape[0] == 16 and clip.facts.reason == "missing_file"

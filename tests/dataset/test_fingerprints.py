@@ -1,4 +1,4 @@
-"""Fingerprints survive re-encoding, scaling and trims and tell clips apart; they are cached; the search finds what is there."""
+"""Fingerprints are robust to re-encoding, scaling and trimming, distinguish clips, and are cached."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FAST = {"preset": "ultrafast"}
 
 
 def scene(seed: int) -> list[np.ndarray]:
-    """A blurred random background with a blob that wanders over it."""
+    """Return frames of a blurred random background with a moving blob."""
     rng = np.random.default_rng(seed)
     noise = cv2.GaussianBlur(rng.uniform(0, 255, (SIDE_PX, SIDE_PX, 3)).astype(np.float32), None, 4)
     background = cv2.normalize(noise, None, 0, 220, cv2.NORM_MINMAX).astype(np.uint8)
@@ -32,7 +32,7 @@ def scene(seed: int) -> list[np.ndarray]:
 
 
 def speech(seed: int) -> np.ndarray:
-    """Syllables: noise whose band and loudness change eight times a second."""
+    """Return syllable-like noise whose band and loudness change eight times per second."""
     rng = np.random.default_rng(seed)
     syllables = []
     for _ in range(round(SECONDS * 8)):
@@ -47,7 +47,7 @@ def speech(seed: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def family(tmp_path_factory):
-    """Six unrelated clips `o0` to `o5`, and copies of the first two: `<copy>0` and `<copy>1`."""
+    """Write six unrelated clips `o0` to `o5`, and copies of the first two: `<copy>0` and `<copy>1`."""
     root = tmp_path_factory.mktemp("family")
     cut, sound_cut = round(0.5 * FPS), SOUND_HZ // 2
     for seed in range(6):
@@ -82,22 +82,22 @@ def named(prints, pairs):
 
 def test_only_copies_are_found(prints):
     found = find_near_duplicates(prints)
-    seen, heard = named(prints, found.visual), named(prints, found.audio)
+    visual, audio = named(prints, found.visual), named(prints, found.audio)
     for seed in (0, 1):
         original = f"o{seed}.mp4"
         copies = {f"crf{seed}.mp4", f"half{seed}.mkv", f"start{seed}.mp4", f"end{seed}.mp4"}
         for copy in copies:
-            assert tuple(sorted((original, copy))) in seen & heard
+            assert tuple(sorted((original, copy))) in visual & audio
         for copy in (f"vp9{seed}.webm", f"dubbed{seed}.mp4"):
-            assert tuple(sorted((original, copy))) in seen - heard
-        assert tuple(sorted((original, f"acted{seed}.mp4"))) in heard - seen
-    for first, second in seen | heard:
+            assert tuple(sorted((original, copy))) in visual - audio
+        assert tuple(sorted((original, f"acted{seed}.mp4"))) in audio - visual
+    for first, second in visual | audio:
         assert first.partition(".")[0][-1] == second.partition(".")[0][-1]
     assert (found.visual_share >= 0.5).all() and (found.audio_error <= 0.32).all()
     assert (found.pairs[:, 0] < found.pairs[:, 1]).all()
 
 
-def test_with_sides_only_pairs_across_sides_are_found(prints):
+def test_search_with_sides_finds_only_pairs_across_sides(prints):
     side = np.array([name.startswith("o") for name in prints.names])
     across = find_near_duplicates(prints, side)
     everything = find_near_duplicates(prints)
@@ -106,7 +106,7 @@ def test_with_sides_only_pairs_across_sides_are_found(prints):
     assert len(expected) < len(everything.pairs)
 
 
-def test_the_search_is_repeatable_and_takes_empty_tables(prints):
+def test_search_is_repeatable_and_accepts_empty_tables(prints):
     first, second = find_near_duplicates(prints), find_near_duplicates(prints)
     np.testing.assert_array_equal(first.pairs, second.pairs)
     np.testing.assert_array_equal(first.audio_error, second.audio_error)
@@ -114,7 +114,7 @@ def test_the_search_is_repeatable_and_takes_empty_tables(prints):
     assert len(find_near_duplicates(FingerprintTable.of(["a", "b"], [Fingerprint(), Fingerprint()])).pairs) == 0
 
 
-def test_a_bucket_of_many_equal_clips_stays_connected():
+def test_many_equal_clips_form_one_connected_group():
     rng = np.random.default_rng(3)
     frames = rng.integers(0, 2**63, (2, 4), dtype=np.uint64)
     many = FingerprintTable.of([f"c{index}" for index in range(300)], [Fingerprint(frames=frames)] * 300)
@@ -126,7 +126,7 @@ def test_a_bucket_of_many_equal_clips_stays_connected():
     assert len(pairs) < 300 * 299 / 2
 
 
-def test_frame_hash_has_half_its_bits_and_ignores_scale():
+def test_frame_hash_has_half_its_bits_set_and_ignores_scale():
     frame = scene(5)[0]
     bits = np.unpackbits(frame_hash(frame).view(np.uint8))
     assert len(bits) == HASH_BITS and bits.sum() == HASH_BITS // 2
@@ -145,7 +145,7 @@ def test_blank_frames_have_no_hash():
     assert hashes.array().shape == (0, 4)
 
 
-def test_frames_are_hashed_every_half_second_and_thinned_in_long_clips():
+def test_frames_are_hashed_every_half_second_and_less_often_in_long_clips():
     frame = scene(5)[0]
     for n_frames, fps, expected in ((60, 20.0, 6), (61, 20.0, 7), (1, 0.0, 1), (2000, 2.0, 125)):
         hashes = FrameHashes()
@@ -154,7 +154,7 @@ def test_frames_are_hashed_every_half_second_and_thinned_in_long_clips():
         assert len(hashes.array()) == expected
 
 
-def test_audio_bits_follow_the_samples_and_are_zero_in_silence():
+def test_audio_bits_shift_with_the_samples_and_are_zero_in_silence():
     rng = np.random.default_rng(0)
     noise = rng.normal(0, 0.1, 3 * RATE_HZ).astype(np.float32)
     bits = audio_bits(noise)
@@ -166,12 +166,12 @@ def test_audio_bits_follow_the_samples_and_are_zero_in_silence():
     assert len(audio_bits(noise[: WINDOW - 1])) == 0 and (audio_bits(np.zeros(RATE_HZ, np.float32)) == 0).all()
 
 
-def test_silent_clips_are_no_duplicates():
+def test_silent_clips_are_not_duplicates():
     silence = [Fingerprint(audio=audio_bits(np.zeros(3 * RATE_HZ, np.float32)))] * 2
     assert len(find_near_duplicates(FingerprintTable.of(["a", "b"], silence)).pairs) == 0
 
 
-def test_a_stored_waveform_has_the_fingerprint_of_its_clip(family, tmp_path):
+def test_stored_waveform_matches_the_fingerprint_of_its_clip(family, tmp_path):
     with WavWriter(tmp_path / "o0.wav", 22_050) as wav:
         wav.write(speech(0)[::2])
     pair = FingerprintTable.of(

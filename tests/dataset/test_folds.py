@@ -1,4 +1,4 @@
-"""Groups are connected components; folds keep them whole, even and repeatable."""
+"""Groups are connected components. Folds keep groups together and are balanced and repeatable."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def table(count, **columns):
 
 
 def random_set(seed=0, groups=60):
-    """Groups of one to nine clips: a real one and fakes of four types."""
+    """Return groups of one to nine clips, each with one real clip and fakes of four types."""
     rng = np.random.default_rng(seed)
     rows = []
     for group in range(groups):
@@ -35,18 +35,18 @@ def test_relations_by_columns_and_pairs_are_transitive():
     assert related_groups(labels).tolist() == list(range(7))
 
 
-def test_one_value_in_two_columns_is_two_values():
+def test_equal_values_in_different_columns_are_unrelated():
     labels = table(2, identity=["a", "b"], source=["b", "c"])
     assert related_groups(labels, ["identity", "source"]).tolist() == [0, 1]
 
 
-def test_an_unknown_column_is_named():
+def test_unknown_column_is_reported_by_name():
     with pytest.raises(UsageError, match="no column 'person'"):
         related_groups(table(2), ["person"])
 
 
 @pytest.mark.parametrize("shares", [[1] * 5, [0.7, 0.15, 0.15], [0.5, 0.5]])
-def test_parts_are_disjoint_in_groups_and_even_in_every_stratum(shares):
+def test_parts_share_no_group_and_are_balanced_in_every_stratum(shares):
     labels = random_set()
     groups = related_groups(labels, ["group"])
     parts = assign_groups(labels, groups, shares, seed=1)
@@ -78,7 +78,7 @@ def test_no_part_is_empty_despite_a_giant_group():
     assert "cannot be divided" in GroupFacts.of(related_groups(labels, ["source"])).sentence()
 
 
-def test_leave_one_out_excludes_a_generator_with_its_originals():
+def test_leave_one_out_excludes_a_generator_and_its_originals():
     labels = table(
         10,
         generator=["A", "A", "", "B", "B", "", "C", "", "", ""],
@@ -110,7 +110,7 @@ def test_hold_out_selects_whole_groups():
             hold_out(labels, groups, column, value, (0.85, 0.15))
 
 
-def test_written_splits_have_a_hash_and_read_back(tmp_path):
+def test_written_splits_have_a_hash_and_can_be_read(tmp_path):
     labels = random_set(groups=12).assign(fold="old")
     groups = related_groups(labels, ["group"])
     parts = assign_groups(labels, groups, [1] * 3)

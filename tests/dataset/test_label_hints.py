@@ -1,4 +1,4 @@
-"""Names that match no clip but would in another spelling."""
+"""Hints for label names that match a clip only in another spelling."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def clips(tmp_path: Path) -> Path:
         ("b.mp4", "differ only in upper and lower case", "b.MP4"),
     ],
 )
-def test_the_hint_names_the_difference_and_the_clip(clips: Path, name: str, difference: str, suggestion: str) -> None:
+def test_hint_names_the_difference_and_the_clip(clips: Path, name: str, difference: str, suggestion: str) -> None:
     (hint,) = name_hints(["a.mp4", name], clips)
     assert hint == f"1 of 2 names match no clip because they {difference}: {name!r}, did you mean {suggestion!r}?"
 
@@ -43,11 +43,11 @@ def test_each_kind_of_difference_is_one_line(clips: Path) -> None:
 
 
 @pytest.mark.parametrize("names", [["a.mp4", "sub/c.mkv"], ["unlike.mp4", "sub/unlike", "no\\such"], []])
-def test_without_a_similar_clip_there_is_no_hint(clips: Path, names: list[str]) -> None:
+def test_no_hint_without_a_similar_clip(clips: Path, names: list[str]) -> None:
     assert name_hints(names, clips) == []
 
 
-def test_an_absent_folder_gives_no_hint(tmp_path: Path) -> None:
+def test_missing_folder_gives_no_hint(tmp_path: Path) -> None:
     assert name_hints(["a"], tmp_path / "none") == []
 
 

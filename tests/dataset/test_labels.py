@@ -1,4 +1,4 @@
-"""Label files: the table that is read, and one sentence for each kind of fault."""
+"""Label files: the resulting table, and one sentence for each kind of error."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_names_may_contain_commas_quotes_and_words_like_nan(write) -> None:
     ],
     ids=["no column", "empty", "no cell", "-1", "0.5", "?"],
 )
-def test_missing_and_placeholder_targets_are_unknown_and_refused_if_required(write, content: str) -> None:
+def test_missing_and_placeholder_targets_are_unknown_and_rejected_if_required(write, content: str) -> None:
     path = write(content)
     assert np.isnan(read_labels(path)["target"]).all()
     assert "'a.mp4' has none" in refusal(path, need_targets=True)
@@ -84,7 +84,7 @@ def test_some_targets_may_be_missing_if_none_are_required(write) -> None:
 
 
 @pytest.mark.parametrize("target", ["2", "-1", "0.5", "fake", "nan", "inf", "1e0x"])
-def test_targets_beyond_0_and_1_are_refused_with_their_row(write, target: str) -> None:
+def test_targets_other_than_0_and_1_are_rejected_with_their_row(write, target: str) -> None:
     message = refusal(write(f"video_name,target\na.mp4,1\nb.mp4,{target}\n"))
     assert f"row 3: target {target!r} of 'b.mp4' is neither 0 nor 1" in message
 
@@ -108,7 +108,7 @@ def test_targets_beyond_0_and_1_are_refused_with_their_row(write, target: str) -
     ],
     ids=lambda value: None if isinstance(value, (str, bytes)) and len(value) < 40 else "case",
 )
-def test_files_that_are_not_label_files_are_refused(write, content: str | bytes, expected: str) -> None:
+def test_files_that_are_not_label_files_are_rejected(write, content: str | bytes, expected: str) -> None:
     if not expected:
         assert read_labels(write(content))["video_name"].tolist() == ["a"]
     else:
@@ -130,21 +130,21 @@ def test_files_that_are_not_label_files_are_refused(write, content: str | bytes,
         '""',
     ],
 )
-def test_names_that_leave_the_data_root_are_refused_with_their_row(write, name: str) -> None:
+def test_names_outside_the_data_root_are_rejected_with_their_row(write, name: str) -> None:
     message = refusal(write(f"video_name,target\na.mp4,1\n{name},0\n"))
     assert "row 3: the name" in message and "is refused: it" in message
 
 
-def test_an_absent_file_and_a_folder_are_refused(tmp_path: Path) -> None:
+def test_missing_file_and_folder_are_rejected(tmp_path: Path) -> None:
     assert "does not exist" in refusal(tmp_path / "labels.txt")
     assert "is a folder" in refusal(tmp_path)
 
 
-def test_binary_file_is_refused(write) -> None:
+def test_binary_file_is_rejected(write) -> None:
     refusal(write(np.random.default_rng(0).bytes(3000)))
 
 
-def test_txt_and_csv_replace_each_other(tmp_path: Path) -> None:
+def test_txt_and_csv_suffixes_are_interchangeable(tmp_path: Path) -> None:
     assert label_path(tmp_path, "a.txt") == tmp_path / "a.txt"
     (tmp_path / "a.csv").touch()
     assert label_path(tmp_path, "a.txt") == tmp_path / "a.csv"

@@ -1,4 +1,4 @@
-"""`extraction.csv` and its journal: columns, merging, and lines that a kill cut short."""
+"""`extraction.csv` and its journal: columns, merging, and lines truncated by a kill."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROW = Row(ClipFacts("partial", "no_audio+truncated", 3.0, 90, 29.97, False), 0.1
 ODD_NAMES = ["a.mp4", "a, b.mp4", 'say "hi".mp4', "ü 映.mp4", "sub/a.mp4", "nan", "video_name"]
 
 
-def test_header_and_cells_are_those_of_the_contract(tmp_path: Path) -> None:
+def test_header_and_cells_have_the_documented_format(tmp_path: Path) -> None:
     path = tmp_path / "extraction.csv"
     write_manifest(path, ["a.mp4", "b.mp4"], {"a.mp4": ROW})
     assert path.read_text() == (
@@ -33,7 +33,7 @@ def test_header_and_cells_are_those_of_the_contract(tmp_path: Path) -> None:
     )
 
 
-def test_rows_of_any_name_are_read_back(tmp_path: Path) -> None:
+def test_rows_with_any_name_can_be_read(tmp_path: Path) -> None:
     write_manifest(tmp_path / "extraction.csv", ODD_NAMES, dict.fromkeys(ODD_NAMES, ROW))
     for name in ODD_NAMES:
         append_to_journal(tmp_path / "extraction.journal", name, ROW)
@@ -42,7 +42,7 @@ def test_rows_of_any_name_are_read_back(tmp_path: Path) -> None:
     assert read_manifest(tmp_path / "extraction.journal") == expected
 
 
-def test_a_truncated_journal_gives_its_complete_lines(tmp_path: Path) -> None:
+def test_complete_lines_of_a_truncated_journal_are_read(tmp_path: Path) -> None:
     path = tmp_path / "extraction.journal"
     for name in ("a.mp4", "b.mp4"):
         append_to_journal(path, name, ROW)
@@ -53,7 +53,7 @@ def test_a_truncated_journal_gives_its_complete_lines(tmp_path: Path) -> None:
         assert read_manifest(path) == {"a.mp4": ROW}, content[:end]
 
 
-def test_finished_rows_replace_pending_ones_and_the_journal_wins(tmp_path: Path) -> None:
+def test_finished_rows_replace_pending_ones_and_the_journal_takes_precedence(tmp_path: Path) -> None:
     newer = Row(ClipFacts("ok", "", 1.0, 25, 25.0, True), 0.2)
     write_manifest(tmp_path / "extraction.csv", ["a", "b", "c"], {"a": ROW})
     write_manifest(tmp_path / "extraction.1-of-2.csv", ["a", "c"], {"c": newer})

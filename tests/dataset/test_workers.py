@@ -1,4 +1,4 @@
-"""Tasks in worker processes: a task that fails in any way does not affect the others."""
+"""Tasks in worker processes: a failing task does not affect the others."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def behave(task: tuple[str, float]) -> str:
         raise ValueError("a fault in one task")
     if name == "memory":
         raise MemoryError
-    if name == "deaf":
+    if name == "ignore_signals":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGALRM})
-    if name in ("deaf", "sleep"):
+    if name in ("ignore_signals", "sleep"):
         time.sleep(value)
     return name
 
 
-def test_a_crash_affects_only_its_task_and_order_is_preserved() -> None:
+def test_crash_affects_only_its_task_and_order_is_preserved() -> None:
     names = ["one", "exit", "two", "kill", "raise", "three", "memory", "four"]
     tasks = [(name, 3.0) for name in names]
     results = list(run_in_workers(behave, tasks, workers=2, timeout_s=60))
@@ -44,8 +44,8 @@ def test_a_crash_affects_only_its_task_and_order_is_preserved() -> None:
         assert (result, reason) == ((None, "crashed") if name in fatal else (name, ""))
 
 
-@pytest.mark.parametrize("kind", ["sleep", "deaf"])
-def test_a_hanging_task_is_stopped_after_the_timeout(kind: str) -> None:
+@pytest.mark.parametrize("kind", ["sleep", "ignore_signals"])
+def test_hanging_task_is_stopped_after_the_timeout(kind: str) -> None:
     list(run_in_workers(behave, [("warm", 0.0)], workers=1, timeout_s=60))
     started = time.monotonic()
     results = list(run_in_workers(behave, [("one", 0), (kind, 300.0), ("two", 0)], workers=1, timeout_s=1.0))
@@ -57,7 +57,7 @@ def test_unordered_results_do_not_wait_for_a_slow_one() -> None:
     tasks = [("sleep", 4.0), *[(f"quick {index}", 0.0) for index in range(20)]]
     names = [result for _, result, _ in run_in_workers(behave, tasks, workers=2, timeout_s=60, ordered=False)]
     assert sorted(names) == sorted(name for name, _ in tasks)
-    assert names.index("sleep") >= 12, "more than the tasks in flight were done beside it"
+    assert names.index("sleep") >= 12, "more tasks than fit in flight were done in the meantime"
 
 
 def test_tasks_are_consumed_lazily_and_an_early_exit_stops_the_workers() -> None:
@@ -74,7 +74,7 @@ def test_tasks_are_consumed_lazily_and_an_early_exit_stops_the_workers() -> None
     assert len(taken) < 50
 
 
-def test_no_task_and_default_number_of_workers() -> None:
+def test_empty_task_list_and_default_worker_count() -> None:
     assert list(run_in_workers(behave, [], workers=2, timeout_s=60)) == []
     assert default_workers() >= 1
 
@@ -92,7 +92,7 @@ def test_damaged_files_never_crash_a_worker(media, tmp_path: Path) -> None:
         whole = media.clip(tmp_path / f"whole.{suffix}", 0.5, **options).read_bytes()
         for number in range(15):
             damaged = bytearray(whole)
-            # Half of the copies are hurt in their head, where the structure is.
+            # Half of the copies are damaged at the start, which contains the structure.
             end = len(damaged) if number % 2 else min(len(damaged), 1500)
             for position in rng.integers(0, end, int(rng.choice([2, 10, 80]))):
                 damaged[position] = rng.integers(256)
@@ -108,4 +108,4 @@ def test_damaged_files_never_crash_a_worker(media, tmp_path: Path) -> None:
         assert (facts.status == "ok") == (facts.reason == "") and facts.duration_s < 4 * 3600
         if features.values.get("covariance") is not None:
             assert np.isfinite(features.values["covariance"]).all()
-    assert {"ok", "partial", "failed"} == set(statuses), "the damage should be of every degree"
+    assert {"ok", "partial", "failed"} == set(statuses), "the damage should cover every degree"

@@ -1,4 +1,4 @@
-"""A clip with texture, colour, motion and speech-like sound, in two containers, and a way to read files back."""
+"""A clip with texture, colour, motion and speech-like audio in two containers, and a function to decode files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FPS, SECONDS, RATE_HZ = 30, 1.5, 44_100
 
 @dataclass(frozen=True)
 class Decoded:
-    """What a decoder makes of a file: (T, H, W, 3) uint8 frames, (S,) float32 samples, and facts."""
+    """The decoded content of a file: (T, H, W, 3) uint8 frames, (S,) float32 samples, and rates."""
 
     frames: np.ndarray
     waveform: np.ndarray
@@ -38,7 +38,7 @@ def decode(path: Path) -> Decoded:
 
 
 def packets(path: Path, kind: str) -> list[bytes]:
-    """The bytes of every packet of the first stream of a kind."""
+    """Return the bytes of every packet of the first stream of a kind."""
     with av.open(str(path)) as container:
         return [bytes(packet) for packet in container.demux(**{kind: 0}) if packet.size]
 
@@ -48,7 +48,7 @@ def degrade(source: Path, folder: Path, family: str, severity: int, seed: int = 
 
 
 def pictures(count: int, height: int = 96, width: int = 128) -> list[np.ndarray]:
-    """A coloured texture at several scales that drifts over the screen; levels stay well inside 0..255."""
+    """Return frames of a drifting coloured texture with several scales; levels stay well inside 0..255."""
     rng = np.random.default_rng(3)
     field = np.zeros((2 * height, 2 * width, 3), np.float32)
     for scale, weight in ((1, 8), (2, 12), (8, 40), (32, 60)):
@@ -59,7 +59,7 @@ def pictures(count: int, height: int = 96, width: int = 128) -> list[np.ndarray]
 
 
 def voice(seconds: float, rate_hz: int) -> np.ndarray:
-    """Harmonics of 150 Hz up to 12 kHz with a syllable rhythm, and breath; (S,) float32 below 0.5."""
+    """Return harmonics of 150 Hz up to 12 kHz with a syllable rhythm, plus noise; (S,) float32 below 0.5."""
     time_s = np.arange(round(seconds * rate_hz)) / rate_hz
     harmonics = sum(np.sin(2 * np.pi * 150 * k * time_s + k * k) / k**0.7 for k in range(1, 80))
     rhythm = 0.55 + 0.45 * np.sin(2 * np.pi * 4.1 * time_s)
@@ -70,7 +70,7 @@ def voice(seconds: float, rate_hz: int) -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory) -> Path:
-    """H.264 and AAC in MP4."""
+    """Write the clip as H.264 and AAC in MP4."""
     path = tmp_path_factory.mktemp("source") / "clip.mp4"
     frames = pictures(round(FPS * SECONDS))
     write_clip(path, frames, FPS, voice(SECONDS, RATE_HZ), RATE_HZ, video_options={"crf": "8"}, audio_bit_rate=160_000)
@@ -79,7 +79,7 @@ def clip(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def webm(tmp_path_factory) -> Path:
-    """VP9 and Opus in WebM, two channels."""
+    """Write the clip as VP9 and two-channel Opus in WebM."""
     path = tmp_path_factory.mktemp("source") / "clip.webm"
     sound = np.stack([voice(1.0, 48_000)] * 2, axis=1)
     options = {"crf": "20", "b": "0", "deadline": "realtime", "cpu-used": "8"}
@@ -91,13 +91,13 @@ def webm(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def source(clip) -> Decoded:
-    """What is in the MP4 clip."""
+    """Return the decoded MP4 clip."""
     return decode(clip)
 
 
 @pytest.fixture(scope="session")
 def degraded(clip, tmp_path_factory):
-    """Degrade the MP4 clip; each cell is made once: (family, severity) -> path."""
+    """Return a function (family, severity) -> path that degrades the MP4 clip; results are cached."""
     folder = tmp_path_factory.mktemp("degraded")
     made: dict[tuple[str, int], Path] = {}
 

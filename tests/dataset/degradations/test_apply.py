@@ -1,4 +1,4 @@
-"""Degraded files, decoded again: the changed stream shows the parameter, the other one is as it was."""
+"""Degraded files, decoded: the degraded stream shows the parameter and the other stream is unchanged."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def psnr_db(found: np.ndarray, expected: np.ndarray) -> float:
 
 
 def lag_samples(late: np.ndarray, early: np.ndarray) -> int:
-    """By how many samples `late` lags behind `early`, from the peak of their cross-correlation."""
+    """Return the lag of `late` behind `early` in samples, from the peak of their cross-correlation."""
     size = 1 << 18
     product = np.fft.irfft(np.fft.rfft(late, size) * np.conj(np.fft.rfft(early, size)))
     peak = int(np.argmax(product))
@@ -42,7 +42,7 @@ def luma(pixels: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("family", VIDEO)
-def test_a_video_degradation_copies_the_sound(family, clip, source, degraded):
+def test_video_degradation_copies_the_audio(family, clip, source, degraded):
     path = degraded(family, worst(family))
     assert packets(path, "audio") == packets(clip, "audio")
     found = decode(path)
@@ -52,7 +52,7 @@ def test_a_video_degradation_copies_the_sound(family, clip, source, degraded):
 
 
 @pytest.mark.parametrize("family", AUDIO)
-def test_an_audio_degradation_copies_the_pictures(family, clip, source, degraded):
+def test_audio_degradation_copies_the_video(family, clip, source, degraded):
     path = degraded(family, worst(family))
     assert packets(path, "video") == packets(clip, "video")
     found = decode(path)
@@ -62,7 +62,7 @@ def test_an_audio_degradation_copies_the_pictures(family, clip, source, degraded
 
 
 @pytest.mark.parametrize("family", ["h264", "av1", "blur", "mp3", "aac", "telephone"])
-def test_the_other_stream_of_a_webm_is_copied_too(family, webm, tmp_path):
+def test_other_stream_of_a_webm_is_copied(family, webm, tmp_path):
     before, after = decode(webm), decode(degrade(webm, tmp_path, family, worst(family)))
     kept = "waveform" if family in VIDEO else "frames"
     assert np.array_equal(getattr(after, kept), getattr(before, kept))
@@ -74,23 +74,23 @@ def test_quality_and_size_fall_with_the_crf(family, codec, source, degraded):
     quality_db = [psnr_db(decode(path).frames, source.frames) for path in paths]
     sizes = [sum(map(len, packets(path, "video"))) for path in paths]
     assert all(np.diff(quality_db) < 0), quality_db
-    # Beyond CRF 36 a clip this small is mostly headers.
+    # Above CRF 36, headers dominate the size of a clip this small.
     assert sizes[0] > 1.2 * sizes[2], sizes
     assert quality_db[0] > 30 and quality_db[0] - quality_db[-1] > 5
     with av.open(str(paths[0])) as container:
         assert codec in container.streams.video[0].codec_context.codec.canonical_name
 
 
-def test_the_intermediate_encoding_is_visually_lossless(source, degraded):
+def test_intermediate_encoding_is_visually_lossless(source, degraded):
     found = decode(degraded("reencode_video", 0))
     assert psnr_db(luma(found.frames), luma(source.frames)) > 42
-    # No grey level is lost on the way: frame features are made of histograms, which would shift.
+    # Frame features are computed from histograms, so a change of the mean grey level would change them.
     assert np.abs((luma(found.frames) - luma(source.frames)).mean()) < 0.25
     assert np.array_equal(decode(degraded("reencode_audio", 0)).waveform, np.round(source.waveform * 32768) / 32768)
 
 
 @pytest.mark.parametrize("family", ["down_up", "blur", "brightness", "contrast", "saturation", "crop"])
-def test_the_file_shows_what_the_filter_made(family, source, degraded):
+def test_file_contains_the_filtered_frames(family, source, degraded):
     filter_frame = getattr(frame_filters, family)
     for severity in (1, 5):
         expected = np.array([filter_frame(frame, FAMILIES[family].levels[severity - 1]) for frame in source.frames])
@@ -99,7 +99,7 @@ def test_the_file_shows_what_the_filter_made(family, source, degraded):
         assert psnr_db(luma(found), luma(expected)) > 40
 
 
-def test_pixels_say_brightness_contrast_saturation_and_noise(source, degraded):
+def test_brightness_contrast_saturation_and_noise_match_their_parameters(source, degraded):
     before = luma(source.frames)
     brighter = luma(decode(degraded("brightness", 3)).frames)
     assert (brighter - before).mean() == pytest.approx(48, abs=1)
@@ -112,14 +112,14 @@ def test_pixels_say_brightness_contrast_saturation_and_noise(source, degraded):
     assert (noisy - before).std() == pytest.approx(expected, rel=0.15)
 
 
-def test_lost_blocks_are_in_the_file(source, degraded):
+def test_file_contains_the_dropped_blocks(source, degraded):
     change = np.abs(luma(decode(degraded("block_drop", 4)).frames) - luma(source.frames))
     grey_already = (np.abs(luma(source.frames) - frame_filters.MID_GREY) < 8).mean()
     assert (change > 8).mean() == pytest.approx(0.2 * (1 - grey_already), abs=0.04)
 
 
 @pytest.mark.parametrize("severity", [1, 2, 3, 4, 5])
-def test_frame_rate_changes_and_duration_stays(severity, source, degraded):
+def test_frame_rate_changes_and_duration_does_not(severity, source, degraded):
     factor = FAMILIES["frame_rate"].levels[severity - 1]
     found = decode(degraded("frame_rate", severity))
     assert found.fps == pytest.approx(FPS * factor, rel=1e-3)
@@ -135,16 +135,16 @@ def test_remux_keeps_every_frame_and_sample(severity, clip, source, degraded):
     assert path.suffix != ".mp4" or b"moof" in path.read_bytes()
     found = decode(path)
     assert np.array_equal(found.frames, source.frames)
-    # Containers without an edit list also play the encoder's run-in that the MP4 hides.
-    run_in = len(found.waveform) - len(source.waveform)
-    assert run_in in (0, PRIMING_SAMPLES)
-    assert np.array_equal(found.waveform[run_in:], source.waveform)
+    # Containers without an edit list also play the encoder's priming samples, which the MP4 skips.
+    priming = len(found.waveform) - len(source.waveform)
+    assert priming in (0, PRIMING_SAMPLES)
+    assert np.array_equal(found.waveform[priming:], source.waveform)
     assert [len(packet) for packet in packets(path, "audio")][1:-1] == [
         len(packet) + (7 if path.suffix == ".ts" else 0) for packet in packets(clip, "audio")
     ][1:-1]
 
 
-def test_remux_of_codecs_that_a_container_lacks_takes_matroska(webm, tmp_path):
+def test_remux_uses_matroska_if_the_container_lacks_the_codec(webm, tmp_path):
     before = decode(webm)
     for severity in (1, 4, 5):
         path = degrade(webm, tmp_path, "remux", severity)
@@ -154,7 +154,7 @@ def test_remux_of_codecs_that_a_container_lacks_takes_matroska(webm, tmp_path):
 
 
 @pytest.mark.parametrize(("family", "codec"), [("mp3", "mp3"), ("aac", "aac"), ("opus", "opus")])
-def test_bit_rates_are_as_stated_and_the_sound_stays_in_time(family, codec, source, degraded):
+def test_bit_rates_are_as_stated_and_audio_stays_in_sync(family, codec, source, degraded):
     nominal = FAMILIES[family].levels
     for severity in (1, 3, 5):
         path = degraded(family, severity)
@@ -170,7 +170,7 @@ def test_bit_rates_are_as_stated_and_the_sound_stays_in_time(family, codec, sour
 
 
 @pytest.mark.parametrize("severity", [1, 2, 3, 4, 5])
-def test_the_files_snr_is_as_stated(severity, source, degraded):
+def test_snr_of_the_file_is_as_stated(severity, source, degraded):
     noisy = decode(degraded("audio_noise", severity)).waveform
     gain = float(noisy @ source.waveform / (source.waveform @ source.waveform))
     found_db = level_db(gain * source.waveform) - level_db(noisy - gain * source.waveform)
@@ -178,14 +178,14 @@ def test_the_files_snr_is_as_stated(severity, source, degraded):
 
 
 @pytest.mark.parametrize("severity", [1, 2, 3, 4, 5])
-def test_the_sound_comes_late_by_the_stated_time(severity, source, degraded):
+def test_audio_is_delayed_by_the_stated_time(severity, source, degraded):
     found = decode(degraded("offset", severity)).waveform
     late_ms = 1000 * lag_samples(found, source.waveform) / RATE_HZ
     assert late_ms == pytest.approx(FAMILIES["offset"].levels[severity - 1], abs=0.1)
     assert len(found) == len(source.waveform)
 
 
-def test_volume_telephone_and_pitch_are_in_the_file(source, degraded):
+def test_volume_and_telephone_match_their_parameters(source, degraded):
     quiet = decode(degraded("volume", 3)).waveform
     assert level_db(quiet) - level_db(source.waveform) == pytest.approx(-18, abs=0.05)
     line = decode(degraded("telephone", 3)).waveform
@@ -194,7 +194,7 @@ def test_volume_telephone_and_pitch_are_in_the_file(source, degraded):
         assert wanted[0] <= change <= wanted[1]
 
 
-def test_pitch_of_a_tone_in_a_file(tmp_path):
+def test_pitch_of_a_tone_is_raised_as_stated(tmp_path):
     time_s = np.arange(RATE_HZ) / RATE_HZ
     tone = (0.3 * np.sin(2 * np.pi * 500 * time_s)).astype(np.float32)
     write_clip(tmp_path / "tone.mp4", pictures(10), 10, tone, RATE_HZ)
@@ -211,7 +211,7 @@ def test_reverberation_fills_the_pauses_and_keeps_the_level(source, degraded):
     assert envelope[1][pauses].mean() > 1.5 * envelope[0][pauses].mean()
 
 
-def test_a_seed_decides_the_random_numbers(clip, tmp_path):
+def test_random_degradations_depend_on_the_seed(clip, tmp_path):
     for family in ("audio_noise", "block_drop"):
         files = []
         for number, seed in enumerate((1, 1, 2)):
@@ -221,7 +221,7 @@ def test_a_seed_decides_the_random_numbers(clip, tmp_path):
 
 
 @pytest.mark.parametrize("family", ["none", "blur", "mp3", "remux", "offset", "frame_rate"])
-def test_a_clip_with_one_stream_keeps_to_it(family, tmp_path):
+def test_clip_with_one_stream_gains_no_other(family, tmp_path):
     write_clip(tmp_path / "mute.mp4", pictures(8), FPS)
     write_clip(tmp_path / "blind.mp4", None, waveform=voice(0.5, 16_000), sample_rate_hz=16_000)
     mute = decode(degrade(tmp_path / "mute.mp4", tmp_path, family, worst(family)))
@@ -239,7 +239,7 @@ def test_odd_sides_are_kept(family, tmp_path):
 
 @pytest.mark.parametrize("rate_hz", [8000, 11_025, 37_800, 96_000])
 @pytest.mark.parametrize("family", ["mp3", "aac", "opus", "telephone", "reencode_audio"])
-def test_unusual_sample_rates_find_an_encoder(rate_hz, family, tmp_path):
+def test_unusual_sample_rates_can_be_encoded(rate_hz, family, tmp_path):
     tone = (0.3 * np.sin(2 * np.pi * 500 * np.arange(rate_hz // 2) / rate_hz)).astype(np.float32)
     write_clip(tmp_path / "clip.mkv", None, waveform=tone, sample_rate_hz=rate_hz, audio_codec="pcm_s16le")
     found = decode(degrade(tmp_path / "clip.mkv", tmp_path, family, worst(family)))
@@ -248,7 +248,7 @@ def test_unusual_sample_rates_find_an_encoder(rate_hz, family, tmp_path):
     assert np.argmax(spectrum) * found.rate_hz / len(found.waveform) == pytest.approx(500, abs=15)
 
 
-def test_a_stream_that_begins_late_still_does(clip, tmp_path):
+def test_late_start_of_a_stream_is_preserved(clip, tmp_path):
     multiplex(tmp_path / "late.mkv", [Track(clip, "video", 0.4), Track(clip, "audio")], Container(".mkv"))
     assert start_s(tmp_path / "late.mkv", "video") == pytest.approx(0.4, abs=0.05)
     for family in ("h264", "offset"):
@@ -257,7 +257,7 @@ def test_a_stream_that_begins_late_still_does(clip, tmp_path):
             assert start_s(path, kind) == pytest.approx(start_s(tmp_path / "late.mkv", kind), abs=0.03)
 
 
-def test_a_cut_clip_is_degraded_as_far_as_it_goes(clip, tmp_path):
+def test_decodable_part_of_a_truncated_clip_is_degraded(clip, tmp_path):
     path = degrade(clip, tmp_path, "remux", 5)
     (tmp_path / "cut.ts").write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     before = decode(tmp_path / "cut.ts")
@@ -266,7 +266,7 @@ def test_a_cut_clip_is_degraded_as_far_as_it_goes(clip, tmp_path):
     assert len(after.frames) == len(before.frames)
 
 
-def test_clips_that_cannot_be_read_say_why(tmp_path):
+def test_unreadable_clips_raise_their_reason(tmp_path):
     (tmp_path / "text.mp4").write_text("no clip")
     for name, reason in (("absent.mp4", "missing_file"), ("text.mp4", "unreadable")):
         for family in ("none", "blur", "mp3", "remux"):
@@ -275,7 +275,7 @@ def test_clips_that_cannot_be_read_say_why(tmp_path):
             assert caught.value.reason == reason
 
 
-def test_a_refusing_encoder_is_a_reason_and_a_full_disk_is_not(clip, tmp_path, monkeypatch):
+def test_encoder_error_gives_a_reason_and_a_full_disk_an_error(clip, tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise ValueError("not these frames")
 
@@ -293,6 +293,6 @@ def test_a_refusing_encoder_is_a_reason_and_a_full_disk_is_not(clip, tmp_path, m
     assert not list(tmp_path.iterdir())
 
 
-def test_nothing_but_the_file_is_left(clip, tmp_path):
+def test_no_temporary_file_is_left(clip, tmp_path):
     written = [degrade(clip, tmp_path, family, worst(family)) for family in ("blur", "mp3", "none")]
     assert sorted(tmp_path.iterdir()) == sorted(written)

@@ -30,7 +30,7 @@ def level_db(waveform: np.ndarray) -> float:
 
 
 def band_db(waveform: np.ndarray, rate_hz: int, low_hz: float, high_hz: float) -> float:
-    """Power between two frequencies in dB."""
+    """Return the power between two frequencies in dB."""
     frequency, density = scipy.signal.welch(waveform, rate_hz, nperseg=4096)
     return float(10 * np.log10(density[(frequency >= low_hz) & (frequency < high_hz)].sum() + 1e-20))
 
@@ -48,7 +48,7 @@ def test_filters_are_pure_and_keep_length_and_type(speech, function, level):
 
 @pytest.mark.parametrize(("function", "level"), FILTERS)
 @pytest.mark.parametrize("length", [0, 1, 300])
-def test_short_and_silent_waveforms_pass(function, level, length):
+def test_short_and_silent_waveforms_are_accepted(function, level, length):
     out = function(np.zeros(length, np.float32), RATE_HZ, level, np.random.default_rng(0))
     assert out.shape == (length,)
     assert not out.any() or np.isfinite(out).all()
@@ -56,13 +56,13 @@ def test_short_and_silent_waveforms_pass(function, level, length):
 
 @pytest.mark.parametrize("snr_db", [30, 20, 10, 5, 0])
 @pytest.mark.parametrize("gain", [1.0, 0.01])
-def test_noise_is_at_the_stated_decibels_of_the_clips_own_power(speech, snr_db, gain):
+def test_noise_has_the_stated_level_relative_to_the_clip(speech, snr_db, gain):
     clean = speech * np.float32(gain)
     noisy = audio_filters.add_noise(clean, RATE_HZ, snr_db, np.random.default_rng(0))
     assert level_db(clean) - level_db(noisy - clean) == pytest.approx(snr_db, abs=0.05)
 
 
-def test_loud_noise_is_scaled_not_clipped():
+def test_loud_noise_is_scaled_instead_of_clipped():
     loud = np.sign(voice(0.5, RATE_HZ)).astype(np.float32)
     noisy = audio_filters.add_noise(loud, RATE_HZ, 0, np.random.default_rng(0))
     gain = float(noisy @ loud / (loud @ loud))
@@ -90,7 +90,7 @@ def test_reverb_decays_in_the_stated_time(rt60_s):
 
 
 @pytest.mark.parametrize("semitones", [0.5, 2, 5])
-def test_pitch_ratio_and_tempo(semitones):
+def test_pitch_changes_by_the_stated_ratio_and_tempo_does_not(semitones):
     time_s = np.arange(RATE_HZ) / RATE_HZ
     tone = (0.3 * np.sin(2 * np.pi * 440 * time_s)).astype(np.float32)
     shifted = audio_filters.pitch(tone, RATE_HZ, semitones)
@@ -105,7 +105,7 @@ def test_volume_changes_the_level_by_the_stated_decibels(speech):
 
 
 @pytest.mark.parametrize("rate_hz", [8000, 16_000, 44_100])
-def test_telephone_keeps_its_band_only(rate_hz):
+def test_telephone_keeps_only_its_band(rate_hz):
     noise = (0.1 * np.random.default_rng(0).standard_normal(2 * rate_hz)).astype(np.float32)
     line = audio_filters.telephone(noise, rate_hz, (300, 3400))
     change = {band: band_db(line, rate_hz, *band) - band_db(noise, rate_hz, *band) for band in ((600, 2800), (20, 120))}
@@ -115,7 +115,7 @@ def test_telephone_keeps_its_band_only(rate_hz):
         assert band_db(line, rate_hz, 4300, rate_hz / 2) - band_db(noise, rate_hz, 4300, rate_hz / 2) < -40
 
 
-def test_mu_law_is_eight_bits_and_fine_for_quiet_sound():
+def test_mu_law_quantises_to_8_bits_with_fine_steps_for_quiet_audio():
     ramp = np.linspace(-1, 1, 100_001, dtype=np.float32)
     coded = audio_filters._mu_law(ramp)
     assert len(np.unique(coded)) == 255
@@ -125,7 +125,7 @@ def test_mu_law_is_eight_bits_and_fine_for_quiet_sound():
 
 
 @pytest.mark.parametrize("late_ms", [40, -40])
-def test_delay_moves_the_sound_and_leaves_no_silence(speech, late_ms):
+def test_delay_shifts_the_audio_and_inserts_no_silence(speech, late_ms):
     shift = round(late_ms * RATE_HZ / 1000)
     late = audio_filters.delay(speech, RATE_HZ, late_ms)
     kept, source = (late[shift:], speech[:-shift]) if shift > 0 else (late[:shift], speech[-shift:])

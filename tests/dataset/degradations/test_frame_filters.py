@@ -37,7 +37,7 @@ def test_filters_are_pure_and_repeatable(frame, function, level):
     assert not np.array_equal(first, frame)
 
 
-def test_a_gradient_survives_down_up_and_detail_does_not():
+def test_down_up_keeps_gradients_and_removes_detail():
     ramp = np.repeat(np.linspace(40, 200, 96).astype(np.uint8)[:, None, None], 120, axis=1).repeat(3, axis=2)
     assert np.abs(filters.down_up(ramp, 3).astype(int) - ramp)[4:-4].max() <= 2
     stripes = np.zeros((96, 120, 3), np.uint8)
@@ -53,7 +53,7 @@ def test_blur_has_the_stated_width():
     assert np.sqrt((row * at**2).sum() / row.sum()) == pytest.approx(4.0, rel=0.1)
 
 
-def test_noise_has_the_stated_deviation(frame):
+def test_noise_has_the_stated_standard_deviation(frame):
     grey = np.full_like(frame, 128)
     found = filters.noise(grey, 10, np.random.default_rng(0)).astype(float) - 128
     assert found.std() == pytest.approx(10, rel=0.02)
@@ -61,14 +61,14 @@ def test_noise_has_the_stated_deviation(frame):
     assert abs(np.corrcoef(found[..., 0].ravel(), found[..., 1].ravel())[0, 1]) < 0.03
 
 
-def test_brightness_and_contrast_are_what_they_say_and_clip(frame):
+def test_brightness_and_contrast_are_as_stated_and_clip(frame):
     assert np.array_equal(filters.brightness(frame, 32), frame + 32)
     assert filters.brightness(frame, 100).max() == 255
     assert filters.contrast(frame, 0.5).std() == pytest.approx(frame.std() / 2, rel=0.01)
     assert np.array_equal(filters.contrast(np.full_like(frame, 128), 0.3), np.full_like(frame, 128))
 
 
-def test_saturation_zero_is_grey_and_luma_stays(frame):
+def test_zero_saturation_is_grey_and_keeps_luma(frame):
     grey = filters.saturation(frame, 0.0)
     assert np.ptp(grey.astype(int), axis=2).max() == 0
     luma = frame @ filters.REC_601_LUMA
@@ -77,7 +77,7 @@ def test_saturation_zero_is_grey_and_luma_stays(frame):
 
 
 @pytest.mark.parametrize("share", [0.05, 0.4])
-def test_block_drop_loses_the_stated_share_elsewhere_each_time(share):
+def test_block_drop_removes_the_stated_share_at_varying_positions(share):
     white = np.full((96, 120, 3), 255, np.uint8)
     rng = np.random.default_rng(0)
     lost = [(filters.block_drop(white, share, rng) == 128).all(axis=2) for _ in range(2)]

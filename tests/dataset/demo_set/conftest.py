@@ -1,4 +1,4 @@
-"""One small demo set for all tests of this folder: short clips of few pixels, but enough of them for statistics."""
+"""A demo set shared by the tests in this folder: short clips of few pixels, and enough of them for statistics."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ TINY = DemoSettings(clips=24, seed=3, duration_s=(0.6, 0.9), sizes_px=(48,))
 
 @pytest.fixture(scope="session")
 def small_settings() -> DemoSettings:
-    """Settings of the small set."""
+    """Return the settings of the small set."""
     return SMALL
 
 
 @pytest.fixture(scope="session")
 def small_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small set's data root: 240 clips, 80 groups."""
+    """Build the small set of 240 clips in 80 groups and return its data root."""
     root = tmp_path_factory.mktemp("demo_set") / "data"
     assert build_demo_set(root, SMALL, workers=2, progress=False)
     return root
@@ -29,5 +29,5 @@ def small_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_settings() -> DemoSettings:
-    """Settings of a set of 24 clips."""
+    """Return the settings of a set of 24 clips."""
     return TINY

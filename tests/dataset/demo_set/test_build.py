@@ -1,4 +1,4 @@
-"""A demo set on disk: labels, repeatability, resuming, and what is refused."""
+"""Building a demo set: labels, repeatability, resuming, and errors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _bytes(root):
     return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
 
 
-def test_labels_and_files_agree(small_set, small_settings):
+def test_labels_match_the_files(small_set, small_settings):
     total = 0
     for split in LABEL_FILES:
         rows = _labels(small_set, split)
@@ -62,7 +62,7 @@ def test_same_settings_give_the_same_bytes_with_any_number_of_workers(tmp_path, 
     assert _bytes(tmp_path / "one") == _bytes(tmp_path / "two")
 
 
-def test_an_interrupted_run_is_completed_and_a_complete_one_kept(tmp_path, tiny_settings):
+def test_interrupted_build_is_completed_and_a_complete_one_is_kept(tmp_path, tiny_settings):
     root = tmp_path / "data"
     build_demo_set(root, tiny_settings, progress=False)
     whole = _bytes(root)
@@ -80,14 +80,14 @@ def test_an_interrupted_run_is_completed_and_a_complete_one_kept(tmp_path, tiny_
     assert not build_demo_set(root, tiny_settings, progress=False)
 
 
-def test_features_extracted_into_a_finished_set_do_not_matter(tmp_path, tiny_settings):
+def test_features_extracted_into_a_finished_set_are_ignored(tmp_path, tiny_settings):
     root = tmp_path / "data"
     build_demo_set(root, tiny_settings, progress=False)
     (root / "trainset_raw").mkdir()
     assert not build_demo_set(root, tiny_settings, progress=False)
 
 
-def test_foreign_files_and_other_settings_are_refused(tmp_path):
+def test_unknown_files_and_other_settings_are_rejected(tmp_path):
     (tmp_path / "holiday.mp4").write_bytes(b"mine")
     with pytest.raises(UsageError, match=r"holiday\.mp4"):
         build_demo_set(tmp_path, DemoSettings(clips=24), progress=False)

@@ -27,7 +27,7 @@ CLASSIFIERS = {
 
 
 def container_facts(path) -> dict[str, float]:
-    """All container facts of a clip."""
+    """Return all container facts of a clip."""
     with av.open(str(path)) as container:
         video, audio = container.streams.video[0], container.streams.audio[0]
         profile = video.codec_context.profile
@@ -77,7 +77,7 @@ def container_facts(path) -> dict[str, float]:
 
 @pytest.fixture(scope="module")
 def table(small_set):
-    """(names, facts (N, F), target (N,), group (N,)) of all clips."""
+    """Return (names, facts (N, F), target (N,), group (N,)) of all clips."""
     facts, target, group = [], [], []
     for split, file in LABEL_FILES.items():
         with open(small_set / file, encoding="utf-8", newline="") as stream:
@@ -90,7 +90,7 @@ def table(small_set):
 
 
 def _null_sd(target: np.ndarray) -> float:
-    """Standard deviation of the AUC of an uninformative score (Mann-Whitney's U under the null)."""
+    """Return the standard deviation of the AUC of an uninformative score (Mann-Whitney's U under the null)."""
     fakes, reals = target.sum(), (1 - target).sum()
     return float(np.sqrt((fakes + reals + 1) / (12 * fakes * reals)))
 
@@ -101,7 +101,7 @@ def _auc(classifier, facts, target, group) -> float:
     return roc_auc_score(target, score)
 
 
-def test_the_set_is_large_enough_to_see_a_leak(table):
+def test_set_is_large_enough_to_detect_a_leak(table):
     _, facts, target, group = table
     assert len(facts) >= 200 and len(set(group)) >= 60
     assert _null_sd(target) < 0.045
@@ -110,7 +110,7 @@ def test_the_set_is_large_enough_to_see_a_leak(table):
 @pytest.mark.parametrize("kind", CLASSIFIERS)
 def test_classifiers_on_container_facts_stay_at_chance(table, kind):
     _, facts, target, group = table
-    # Held-out AUC beyond 3 standard deviations of the null happens by chance once in 740 seeds, and the seed is fixed.
+    # By chance, the held-out AUC exceeds 3 standard deviations of the null for one seed in 740. The seed is fixed.
     assert _auc(CLASSIFIERS[kind](), facts, target, group) < 0.5 + 3 * _null_sd(target)
 
 
@@ -123,7 +123,7 @@ def test_no_single_fact_separates_the_classes(table):
 
 
 @pytest.mark.parametrize("kind", CLASSIFIERS)
-def test_the_probe_sees_a_leak_when_there_is_one(table, kind):
+def test_classifiers_detect_a_planted_leak(table, kind):
     names, facts, target, group = table
     leaky = facts.copy()
     leaky[:, names.index("audio_minus_video_s")] += 0.02 * target + np.random.default_rng(0).normal(

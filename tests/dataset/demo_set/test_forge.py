@@ -1,4 +1,4 @@
-"""Every forgery touches the streams it claims, where it claims, and nothing else."""
+"""Every forgery changes only its declared streams, regions and spans."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dataset.demo_set.speech import SAMPLE_RATE_HZ
 
 @pytest.fixture(scope="module")
 def filmed():
-    """(settings, group, clip, its footage, the real clip's footage) for every fake of a small plan."""
+    """Return (settings, group, clip, its footage, footage of the real clip) for every fake of a small plan."""
     settings = DemoSettings(clips=36, seed=3, duration_s=(0.6, 0.9), sizes_px=(64,))
     rows = []
     for group in plan_demo_set(settings):
@@ -34,13 +34,13 @@ def _frame_differences(fake, real):
     return np.array([np.abs(a.astype(int) - b.astype(int)).mean() for a, b in pairs])
 
 
-def test_forgeries_and_their_streams_are_named():
+def test_every_forgery_declares_its_streams():
     assert set(FORGERS) == set(FORGED_STREAMS)
     assert {"face_swap", "lip_sync", "voice_resynthesis", "audio_swap", "splice"} <= set(FORGERS)
 
 
 @pytest.mark.parametrize("kind", FORGERS)
-def test_length_and_format_stay(filmed, kind):
+def test_length_and_format_are_unchanged(filmed, kind):
     for _, group, _, fake, real in _of(filmed, kind):
         assert len(fake.frames) == len(real.frames) == group.n_frames
         assert fake.samples.shape == real.samples.shape
@@ -49,7 +49,7 @@ def test_length_and_format_stay(filmed, kind):
 
 
 @pytest.mark.parametrize("kind", FORGERS)
-def test_only_the_claimed_streams_differ(filmed, kind):
+def test_only_the_declared_streams_differ(filmed, kind):
     for _, _, _, fake, real in _of(filmed, kind):
         video = _frame_differences(fake, real).max() > 0
         audio = not np.array_equal(fake.samples, real.samples)
@@ -64,14 +64,14 @@ def test_face_forgeries_change_every_frame_but_not_the_corners(filmed, kind):
             assert np.array_equal(forged[:6], original[:6]) and np.array_equal(forged[-6:], original[-6:])
 
 
-def test_lip_sync_redraws_the_lower_half_alone(filmed):
+def test_lip_sync_changes_the_lower_half_only(filmed):
     for _, _, _, fake, real in _of(filmed, "lip_sync"):
         for forged, original in zip(fake.frames, real.frames, strict=True):
             assert np.array_equal(forged[:28], original[:28])
         assert _frame_differences(fake, real).max() > 0.1
 
 
-def test_splice_lies_in_its_recorded_span(filmed):
+def test_splice_changes_its_recorded_span_only(filmed):
     for settings, group, clip, fake, real in _of(filmed, "splice"):
         start_s, end_s = forged_span(settings, group, clip)
         assert 0 < start_s < end_s < group.n_frames / group.fps

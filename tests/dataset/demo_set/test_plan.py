@@ -1,4 +1,4 @@
-"""The plan of a demo set: sizes, balance, disjoint splits, names without a label."""
+"""The plan of a demo set: sizes, balance, disjoint splits, and names that do not reveal the class."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_every_clip_is_planned_once(clips):
     assert [clip.index for group in groups for clip in group.clips] == list(range(clips))
 
 
-def test_default_set_keeps_the_shares_in_every_split():
+def test_every_split_of_the_default_set_has_the_planned_class_shares():
     groups = plan_demo_set(DemoSettings())
     for split, size in zip(SPLITS, (240, 120, 120), strict=True):
         counts = _types(groups, split)
@@ -42,7 +42,7 @@ def test_each_group_has_its_real_clip_and_different_fakes():
         assert len(set(types)) == len(types)
 
 
-def test_splits_share_no_identity_not_even_as_donor():
+def test_splits_share_neither_identities_nor_donors():
     groups = plan_demo_set(DemoSettings(clips=200, seed=2))
     people = {split: {i for g in groups if g.split == split for i in (g.identity, g.donor)} for split in SPLITS}
     assert len({g.identity for g in groups}) == len(groups)
@@ -52,16 +52,16 @@ def test_splits_share_no_identity_not_even_as_donor():
     assert not people["valset"] & people["testset"]
 
 
-def test_plan_is_a_function_of_its_settings():
+def test_plan_depends_on_its_settings_only():
     assert plan_demo_set(DemoSettings(seed=4)) == plan_demo_set(DemoSettings(seed=4))
     assert plan_demo_set(DemoSettings(seed=4)) != plan_demo_set(DemoSettings(seed=5))
 
 
-def test_order_of_names_knows_nothing_of_the_class():
+def test_order_of_names_is_independent_of_the_class():
     clips = [clip for group in plan_demo_set(DemoSettings(clips=3000)) for clip in group.clips]
     ranks = [clip.target for clip in sorted(clips, key=lambda clip: clip.name)]
     first_half = sum(ranks[:1500])
-    # Hypergeometric: 2000 fakes of 3000, standard deviation of the first half's count is 12.9.
+    # Hypergeometric: 2000 fakes among 3000; the standard deviation of the number in the first half is 12.9.
     assert abs(first_half - 1000) < 4 * 12.9
 
 

@@ -1,4 +1,4 @@
-"""The synthesiser: pitch, vocal tract, lips, windows."""
+"""The speech synthesiser: pitch, vocal tract, lips, and pauses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _voice(f0_hz=120.0):
 
 
 def _f0_hz(samples):
-    """Pitch of a voiced stretch from the peak of its autocorrelation."""
+    """Return the pitch of a voiced segment, from the peak of its autocorrelation."""
     spectrum = np.fft.rfft(samples - samples.mean(), 2 * len(samples))
     correlation = np.fft.irfft(np.abs(spectrum) ** 2)
     low, high = SAMPLE_RATE_HZ // 400, SAMPLE_RATE_HZ // 60
@@ -38,7 +38,7 @@ def test_pitch_follows_the_plan(f0_hz):
     assert np.median(ratios) == pytest.approx(1.0, abs=0.05)
 
 
-def test_a_shorter_vocal_tract_raises_the_formants():
+def test_shorter_vocal_tract_raises_the_formants():
     voice = _voice()
     plan = plan_speech(voice, 3.0, np.random.default_rng(2))
     centroids = []
@@ -49,7 +49,7 @@ def test_a_shorter_vocal_tract_raises_the_formants():
     assert centroids[1] > 1.1 * centroids[0]
 
 
-def test_the_mouth_moves_with_the_sound():
+def test_mouth_moves_with_the_audio():
     voice = _voice()
     plan = plan_speech(voice, 6.0, np.random.default_rng(3))
     samples = synthesise(voice, plan, 0.0, 6.0)
@@ -60,7 +60,7 @@ def test_the_mouth_moves_with_the_sound():
     assert opening.min() >= 0 and opening.max() <= 1 and np.abs(spread).max() <= 1
 
 
-def test_pauses_are_silent_and_samples_finite():
+def test_pauses_are_silent_and_samples_are_finite():
     voice = _voice()
     plan = plan_speech(voice, 5.0, np.random.default_rng(4))
     samples = synthesise(voice, plan, 1.0, 3.0)

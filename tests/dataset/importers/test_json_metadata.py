@@ -53,13 +53,13 @@ def av1m_entry(file, kind, **more):
     }  # fmt: skip
 
 
-def test_av_deepfake1m_accepts_both_spellings_and_imports_no_lengths(tmp_path):
+def test_av_deepfake1m_accepts_both_spellings_and_ignores_lengths(tmp_path):
     folder = "id06744/_c3CCbnZEbU/00011"
     entries = [
         av1m_entry(f"{folder}/real.mp4", "real"),
         av1m_entry(f"{folder}/fake_video_fake_audio.mp4", "both_modified", audio_model="vits", fake_segments=[[3.28, 3.46]]),
         av1m_entry(rf"{folder}\fake_video_fake_audio_p1.mp4".replace("/", "\\"), "both-modified", fake_segments=[[0, 1]]),
-        # The list of the stream that was not forged repeats the part: it is not believed.
+        # The list of the genuine stream repeats the forged segment and must be ignored.
         av1m_entry(f"{folder}/real_video_fake_audio.mp4", "audio_modified", audio_model="yourtts", fake_segments=[[1.0, 1.5]],
                    visual_fake_segments=[[1.0, 1.5]]),
         av1m_entry(f"{folder}/fake_video_real_audio.mp4", "visual_modified", audio_model="vits", fake_segments=[[2, 3]]),

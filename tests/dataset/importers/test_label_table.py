@@ -16,7 +16,7 @@ FAKE = ImportedClip("a/x.mp4", 1, type="swap", source="s", identity="p", spans=(
 REAL = ImportedClip("a/y.mp4", 0, type="real", source="s", identity="p", spans=(), split="val")
 
 
-def test_written_table_reads_back_as_label_file(tmp_path):
+def test_written_table_is_a_valid_label_file(tmp_path):
     table = import_labels(Imported([FAKE, REAL, ImportedClip("z.mp4", None)]))
     assert list(table) == ["video_name", "target", "type", "source", "identity", "spans", "split"]
     write_labels(tmp_path / "labels.csv", table)

@@ -1,4 +1,4 @@
-"""Sets of pseudo-fakes on disk: spans, groups, workers, and continued builds."""
+"""Building sets of pseudo-fakes: spans, groups, workers, and errors."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ def test_faces_are_forged_in_their_span_and_audio_is_copied(clips, tmp_path):
             inside = np.zeros(FRAMES, bool)
             inside[round(row.start_s * 25) : round(row.end_s * 25)] = True
             assert changed[inside].mean() > 0
-            # Not the frames after it: the encoder predicts them from forged ones.
+            # Frames after the span are not compared, because the encoder predicts them from forged frames.
             before = changed[: round(row.start_s * 25)]
             assert before.size == 0 or changed[inside].mean() > before.mean()
             np.testing.assert_array_equal(audio_of(path), audio)
 
 
-def test_the_set_does_not_depend_on_the_number_of_workers(clips, tmp_path):
+def test_set_does_not_depend_on_the_number_of_workers(clips, tmp_path):
     settings = SetSettings(seed=1, modality="video")
     first, second = (build_pseudo_fakes(clips, tmp_path / name, settings, workers=n) for name, n in FOLDERS.items())
     assert first.equals(second)
@@ -70,7 +70,7 @@ def test_the_set_does_not_depend_on_the_number_of_workers(clips, tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
-def test_both_forges_one_track_and_processes_both(clips, tmp_path):
+def test_modality_both_forges_one_track_and_post_processes_both(clips, tmp_path):
     table = build_pseudo_fakes(clips, tmp_path, SetSettings(0, 2, "both"))
     assert table["type"].tolist()[:3] == ["", AUDIO_TYPES[0], FACE_TYPES[0]]
     real, forged_audio, face = (tmp_path / CLIPS / name for name in table["video_name"][:3])
@@ -80,17 +80,17 @@ def test_both_forges_one_track_and_processes_both(clips, tmp_path):
     assert not np.array_equal(audio_of(real), audio_of(clips[0]))
 
 
-def test_every_type_is_used():
+def test_every_fake_type_is_used():
     assert SetSettings(modality="audio").types() == AUDIO_TYPES and SetSettings(modality="video").types() == FACE_TYPES
     assert sorted(SetSettings(modality="both").types()) == sorted(AUDIO_TYPES + FACE_TYPES)
 
 
-def test_clips_without_a_face_are_too_few(clips, tmp_path):
+def test_clips_without_a_face_are_an_error(clips, tmp_path):
     with pytest.raises(WorkError, match="1 of 2 clips have a face"):
         build_pseudo_fakes(clips[1:], tmp_path, SetSettings(modality="video"))
 
 
-def test_a_part_is_long_enough_and_inside():
+def test_span_is_long_enough_and_within_the_clip():
     parts = [random_part(60, np.random.default_rng(seed)) for seed in range(100)]
     chosen = [part for part in parts if part is not None]
     assert 10 < len(chosen) < 60

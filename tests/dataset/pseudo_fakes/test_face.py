@@ -21,14 +21,14 @@ FRAMES = 20
 
 @pytest.fixture(scope="module")
 def crops(tmp_path_factory) -> np.ndarray:
-    """Return aligned crops of a drawn talking head."""
+    """Return aligned crops of a rendered talking head."""
     face = clip_faces(write_head(tmp_path_factory.mktemp("head") / "head.mp4", frames=FRAMES))
     return face.crops
 
 
 @pytest.fixture(scope="module")
 def families(crops):
-    """Return all families, with barely trained autoencoders."""
+    """Return all families, with autoencoders trained for a few steps."""
     faces = np.stack([halved(crop) for crop in crops])
     return face_families(FaceAutoencoders.fit(faces, seed=1, steps=2))
 
@@ -43,7 +43,7 @@ def detail(crops: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("family", [*FACE_FAKES, AUTOENCODER])
-def test_a_family_changes_the_masked_area_and_depends_on_its_seed_only(family, crops, families):
+def test_family_changes_the_masked_region_and_depends_on_its_seed_only(family, crops, families):
     before = crops.copy()
     first = forge_face(crops, rng(3), family, families=families)
     assert first.crops.shape == crops.shape and first.crops.dtype == np.uint8
@@ -67,7 +67,7 @@ def test_only_the_span_is_forged(family, crops):
 
 
 @pytest.mark.parametrize("family", ["low_resolution", "denoised", "moved", "self_blended", "mouth_stretched"])
-def test_a_lower_strength_changes_less(family, crops):
+def test_lower_strength_changes_less(family, crops):
     def change(strength: float) -> float:
         forged = [forge_face(crops, rng(seed), family, strength=strength).crops for seed in range(3)]
         return float(np.mean([np.abs(one.astype(int) - crops).mean() for one in forged]))
@@ -89,7 +89,7 @@ def test_families_have_their_documented_effects(crops):
     assert not np.array_equal(aside[0], crops[0])
 
 
-def test_a_mouth_from_elsewhere_is_taken_from_another_time():
+def test_displaced_mouth_is_taken_from_another_time():
     numbered = np.broadcast_to(np.arange(24, dtype=np.uint8)[:, None, None, None], (24, 224, 224, 3)).copy()
     for seed in range(5):
         taken = FACE_FAKES["mouth_from_elsewhere"].render(numbered, rng(seed))[:, 112, 112, 0].astype(int)
@@ -97,7 +97,7 @@ def test_a_mouth_from_elsewhere_is_taken_from_another_time():
         assert (np.minimum(away, 24 - away) >= 4).mean() > 0.7
 
 
-def test_a_splice_shows_genuine_frames_of_another_time_in_its_span(crops):
+def test_splice_shows_genuine_frames_of_another_time_in_its_span(crops):
     for seed in range(10):
         order, (start, end) = splice_order(40, rng(seed))
         inside = np.zeros(40, bool)
@@ -112,14 +112,14 @@ def test_a_splice_shows_genuine_frames_of_another_time_in_its_span(crops):
     assert not np.array_equal(spliced.crops, crops)
 
 
-def test_a_face_that_is_too_short_is_refused(crops):
+def test_too_few_frames_are_rejected(crops):
     with pytest.raises(ValueError, match="4 frames"):
         forge_face(crops[:3], rng(), "moved")
     assert forge_face(crops[:4], rng(), TEMPORAL_SPLICE).crops.shape == (4, 224, 224, 3)
 
 
 @pytest.mark.parametrize("name", list(FACE_MASKS))
-def test_a_mask_is_soft_and_covers_the_face(name):
+def test_mask_is_soft_and_covers_the_face(name):
     for seed in range(8):
         mask = FACE_MASKS[name](rng(seed))
         assert mask.shape == (224, 224, 1) and mask.dtype == np.float32
@@ -129,7 +129,7 @@ def test_a_mask_is_soft_and_covers_the_face(name):
         assert mask[150, 112] > 0.2 and mask[0].max() == 0
 
 
-def test_one_draw_gives_the_same_post_processing_every_time(crops):
+def test_same_draw_gives_the_same_post_processing(crops):
     draws = [FacePostProcess.draw(rng(seed)) for seed in range(30)]
     assert {draw.mirrored for draw in draws} == {True, False}
     for draw in draws[:6]:
@@ -148,7 +148,7 @@ def test_encoding_loses_more_at_a_higher_crf(crops):
     assert fine < coarse < 20
 
 
-def test_saved_autoencoders_render_the_same(crops, families, tmp_path):
+def test_saved_autoencoders_give_the_same_output(crops, families, tmp_path):
     faces = np.stack([halved(crop) for crop in crops])
     first = FaceAutoencoders.fit(faces, seed=1, steps=2)
     first.save(tmp_path / "ae.pt")
@@ -157,12 +157,12 @@ def test_saved_autoencoders_render_the_same(crops, families, tmp_path):
     assert len(loaded.nets) == len(UPSAMPLINGS)
 
 
-def test_training_faces_are_spread_over_clips_and_frames():
+def test_training_faces_are_sampled_across_clips_and_frames():
     assert len(chosen_clips(range(1200))) <= 500 and chosen_clips(range(3)) == range(3)
     assert chosen_frames(16).tolist() == [0, 5, 10, 15]
 
 
-def test_an_autoencoder_learns():
+def test_training_reduces_the_autoencoder_loss():
     faces = np.full((8, 112, 112, 3), 200, np.uint8)
     early, late = (FaceAutoencoders.fit(faces, seed=0, steps=steps) for steps in (1, 15))
     large = np.full((4, 224, 224, 3), 200, np.uint8)

@@ -18,7 +18,7 @@ from utils.features.face.crops import TEMPLATE
 from utils.media.decode import ClipStream
 
 
-def test_a_face_is_followed_to_the_last_frame(tmp_path):
+def test_face_is_tracked_to_the_last_frame(tmp_path):
     path = write_head(tmp_path / "head.mp4", frames=33)
     track = track_face(path)
     assert (track.first, track.end, track.n_frames) == (0, 33, 33)
@@ -27,13 +27,13 @@ def test_a_face_is_followed_to_the_last_frame(tmp_path):
     assert track_face(write_video(tmp_path / "noise.mp4", 0)) is None
 
 
-def test_a_long_track_is_cut_to_its_middle(tmp_path, monkeypatch):
+def test_long_track_is_trimmed_to_its_middle(tmp_path, monkeypatch):
     monkeypatch.setattr(face_track, "LONGEST_TRACK", 20)
     track = track_face(write_head(tmp_path / "head.mp4", frames=40))
     assert (track.first, track.end) == (10, 30)
 
 
-def test_a_track_ends_when_the_face_disappears(tmp_path):
+def test_track_ends_when_the_face_disappears(tmp_path):
     heads = head_frames(0, 40)
     pictures = np.concatenate([heads[:26], np.zeros_like(heads[:30])])
     track = track_face(write_head(tmp_path / "goes.mp4", pictures=pictures))
@@ -41,7 +41,7 @@ def test_a_track_ends_when_the_face_disappears(tmp_path):
 
 
 @pytest.mark.parametrize("scale", [0.35, 0.8, 2.0])
-def test_a_crop_is_pasted_where_it_was_cut(scale):
+def test_crop_is_pasted_at_its_original_position(scale):
     rng = np.random.default_rng(0)
     side = round(260 * scale)
     frame = np.full((side, side, 3), 60, np.uint8)
@@ -76,12 +76,12 @@ def test_pasting_an_unchanged_crop_hardly_changes_the_frame(tmp_path):
         assert np.abs(pasted.astype(int) - frame).mean() < 1.0
 
 
-def test_the_edge_window_falls_to_zero():
+def test_edge_window_falls_to_zero():
     window = edge_window()
     assert window[0].max() == 0 and window[:, -1].max() == 0 and window[112, 112] == 1
 
 
-def test_frames_are_upright_with_even_sides(tmp_path):
+def test_frames_are_rotated_upright_and_have_even_sides(tmp_path):
     pictures = head_frames(0, 6)[:, :, :101]
     path = write_head(tmp_path / "odd.mkv", pictures=pictures, pix_fmt="yuv444p")
     assert {frame.shape for frame in upright_frames(ClipStream(path, audio=False))} == {(128, 100, 3)}

@@ -23,7 +23,7 @@ def spectrum(waveform: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("family", list(VOICE_FAKES))
-def test_a_family_keeps_length_and_level_and_depends_on_its_seed_alone(family):
+def test_family_keeps_length_and_level_and_depends_on_its_seed_only(family):
     forge, waveform = VOICE_FAKES[family], voice()
     before = waveform.copy()
     first = forge(waveform, np.random.default_rng(3))
@@ -46,7 +46,7 @@ def test_phase_edits_change_the_spectrum_less_than_resynthesis():
 
 
 @pytest.mark.parametrize("codec", list(CODECS))
-def test_recoding_keeps_length_and_most_of_the_spectrum(codec):
+def test_re_encoding_keeps_length_and_most_of_the_spectrum(codec):
     waveform = voice()
     coded = recode(waveform, codec, 64, 48_000)
     assert coded.shape == waveform.shape
@@ -61,20 +61,20 @@ def test_post_processing_is_seeded_and_keeps_the_length():
         np.testing.assert_array_equal(post_process(waveform, np.random.default_rng(seed)), first)
 
 
-def test_a_swap_is_the_other_audio_at_this_clips_level():
+def test_swap_is_the_audio_of_another_clip_at_the_level_of_this_one():
     mine, other = voice(0), 0.3 * voice(1, 0.9)
     swapped = swap(mine, other)
     assert swapped.shape == mine.shape and (swapped**2).mean() == pytest.approx((mine**2).mean(), rel=1e-3)
     assert np.corrcoef(swapped[: len(other)], other)[0, 1] > 0.999
 
 
-def test_a_shift_is_the_same_sound_moved():
+def test_shift_is_the_same_audio_delayed_or_advanced():
     moved, seconds = shift(voice(), np.random.default_rng(0))
     assert SHIFT_S[0] <= abs(seconds) <= SHIFT_S[1]
     np.testing.assert_array_equal(np.roll(moved, -round(seconds * VOICE_RATE_HZ)), voice())
 
 
-def test_a_splice_changes_its_span_only():
+def test_splice_changes_its_span_only():
     mine = voice(0)
     spliced, (start_s, end_s) = splice(mine, voice(1), np.random.default_rng(0))
     start, end = round(start_s * VOICE_RATE_HZ), round(end_s * VOICE_RATE_HZ)
