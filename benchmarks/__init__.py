@@ -1,4 +1,4 @@
-"""How fast each part of multi-ffdv is, against the floor of decoding alone and against the steps of the published code.
+"""Benchmarks of multi-ffdv. Each figure is compared with decoding alone and with the steps of the published code.
 
-One module per question, each a function from a `Setting` to rows; `run.py` runs them and prints one table.
+Each module answers one question: its `run` maps a `Setting` to rows. `run.py` runs them all and prints one table.
 """

@@ -1,4 +1,4 @@
-"""Does the cost of a clip depend on how many there are?"""
+"""Does the cost per clip depend on the number of clips?"""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WORKERS = 2
 
 
 def run(setting: Setting) -> list[Row]:
-    """Time the extraction of splits of links to the same clips, then a second call with nothing left to extract."""
+    """Time the extraction of splits that link to the same clips, then a second call that finds nothing to extract."""
     rows = []
     for count in setting.clip_counts:
         split = link_split(setting.scratch / f"count{count}", setting.clips, count)

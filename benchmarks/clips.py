@@ -1,4 +1,4 @@
-"""The clips that are measured: the user's own, made-up ones, links to either, and long ones made by concatenation."""
+"""Clips for the benchmarks: the user's own, synthetic clips, links to either, and long clips made by concatenation."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ LIKE_THE_CHALLENGE = Delivery(
     preset="medium",
     key_frame_interval=250,
 )
-"""With these, a frame takes about as long to decode as one of the MultiFFDV challenge."""
+"""A frame encoded with these settings takes about as long to decode as a frame of the MultiFFDV challenge."""
 
 
 def make_clips(folder: Path, count: int = 6, *, size_px: int = 384, duration_s: float = 6.0) -> list[Path]:
-    """Make clips of talking heads at 25 or 30 fps: H.264 with stereo MP3 at 44.1 kHz, as in the MultiFFDV challenge."""
+    """Render talking heads at 25 or 30 fps as H.264 with stereo MP3 at 44.1 kHz, as in the MultiFFDV challenge."""
     settings = DemoSettings(clips=max(24, 3 * count), duration_s=(duration_s, duration_s), sizes_px=(size_px,))
-    how = LIKE_THE_CHALLENGE
+    delivery = LIKE_THE_CHALLENGE
     paths = []
     for index, group in enumerate(plan_demo_set(settings)[:count]):
         _, footage = next(film_group(settings, group, group.clips[:1]))
@@ -53,13 +53,13 @@ def make_clips(folder: Path, count: int = 6, *, size_px: int = 384, duration_s: 
         paths.append(folder / f"clip{index}.mp4")
         write_clip(
             paths[-1],
-            record_frames(footage.frames, how, rng),
+            record_frames(footage.frames, delivery, rng),
             group.fps,
-            record_sound(footage.samples, len(footage.frames) / group.fps, how, rng),
-            how.sample_rate_hz,
+            record_sound(footage.samples, len(footage.frames) / group.fps, delivery, rng),
+            delivery.sample_rate_hz,
             audio_codec="libmp3lame",
-            video_bit_rate=round(how.bits_per_pixel * size_px**2 * group.fps),
-            audio_bit_rate=how.audio_bit_rate,
+            video_bit_rate=round(delivery.bits_per_pixel * size_px**2 * group.fps),
+            audio_bit_rate=delivery.audio_bit_rate,
         )
     return paths
 
@@ -71,7 +71,7 @@ def whole_clips(paths: list[Path], limit: int) -> list[Path]:
 
 
 def link_split(root: Path, clips: list[Path], count: int) -> Split:
-    """Make a data root whose training split consists of `count` links to the clips, with alternating targets."""
+    """Create a data root. Its training split holds `count` links to the clips, with alternating targets."""
     videos = root / SPLIT
     videos.mkdir(parents=True)
     rows = ["video_name,target"]
@@ -85,7 +85,7 @@ def link_split(root: Path, clips: list[Path], count: int) -> Split:
 
 
 def make_segment(path: Path, frame_px: tuple[int, int]) -> Path:
-    """Make ten seconds of slow motion with a tone, H.264 and AAC. Long videos repeat this segment."""
+    """Write ten seconds of slow motion with a tone as H.264 and AAC. Long videos repeat this segment."""
     width, height = frame_px
     time_s = np.arange(int(SEGMENT_S * 44_100)) / 44_100
     tone = 0.3 * np.sin(2 * np.pi * (300 + 40 * time_s) * time_s).astype(np.float32)
@@ -109,16 +109,16 @@ def _drift(width: int, height: int, count: int) -> Iterator[np.ndarray]:
 
 
 def repeat_clip(source: Path, target: Path, seconds: float) -> Path:
-    """Write a clip of `seconds` that repeats `source`. Packets are copied, not encoded again."""
+    """Repeat `source` until the clip lasts `seconds`. Packets are copied, not re-encoded."""
     with av.open(str(source)) as template, av.open(str(target), "w") as container:
         copies = {stream.index: container.add_stream_from_template(stream) for stream in template.streams}
-        turns = math.ceil(seconds / (template.duration / av.time_base))
+        rounds = math.ceil(seconds / (template.duration / av.time_base))
         starts: dict[int, int] = {}
         ends: dict[int, int] = {}
-        for _ in range(turns):
+        for _ in range(rounds):
             shifts = {index: end - starts[index] for index, end in ends.items()}
-            with av.open(str(source)) as again:
-                for packet in again.demux():
+            with av.open(str(source)) as reopened:
+                for packet in reopened.demux():
                     if packet.dts is None:
                         continue
                     index = packet.stream.index

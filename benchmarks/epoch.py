@@ -1,4 +1,4 @@
-"""How much does loading add to an epoch?"""
+"""How much time does data loading add to an epoch?"""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def run(setting: Setting) -> list[Row]:
     }
     costs = compare(tasks, [None], setting.few_repetitions)
     floor = costs["steps"].wall_s
-    what = f"{len(clips.names)} clips, {setting.backbone} on {device.type}, clock"
+    conditions = f"{len(clips.names)} clips, {setting.backbone} on {device.type}, clock"
     return [
-        row("epoch", f"steps on resident batches: {what}", floor, "s", floor=floor),
+        row("epoch", f"steps on resident batches: {conditions}", floor, "s", floor=floor),
         row(
             "epoch",
-            f"epoch with {config.data.workers} loader processes: {what}",
+            f"epoch with {config.data.workers} loader processes: {conditions}",
             costs["epoch"].wall_s,
             "s",
             floor=floor,

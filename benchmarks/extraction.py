@@ -1,4 +1,4 @@
-"""What does the extraction of a clip cost in one process?"""
+"""How long does the extraction of a clip take in one process?"""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from utils.features.store import FeatureStore
 
 
 def extract_into(folder: Path) -> Callable[[Path], ClipRow]:
-    """Return a function that extracts a clip as a worker does, with all files and the journal, below `folder`."""
+    """Return a function that extracts a clip as a worker does. All files and the journal are written below `folder`."""
     scratch, store = folder / "scratch", FeatureStore(folder, FeatureConfig())
     scratch.mkdir(parents=True, exist_ok=True)
 
@@ -24,14 +24,14 @@ def extract_into(folder: Path) -> Callable[[Path], ClipRow]:
         outputs = {feature.name: store.path(feature.name, clip.name) for feature in store.stored_features()}
         done = extract_to_store(ExtractionTask(clip.name, clip, outputs, scratch, folder / "journal", store, None))
         if done.facts.status == "failed":
-            raise RuntimeError(f"{clip} cannot be measured on: {done.facts.reason}")
+            raise RuntimeError(f"{clip} cannot be extracted: {done.facts.reason}")
         return done
 
     return extract
 
 
 def run(setting: Setting) -> list[Row]:
-    """Measure the whole extraction, files and journal included, against decoding alone and the published steps."""
+    """Compare the whole extraction, files and journal included, with decoding alone and with the published steps."""
     folder = setting.scratch / "extraction"
     tasks = {
         "decoding alone": decode_only,

@@ -1,4 +1,4 @@
-"""The floor: decode every frame and every sample of a clip, and do nothing with them."""
+"""Floor of all comparisons: decode every frame and every sample of a clip and discard them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from utils.media.streams import audio_stream, open_clip, video_stream
 
 
 def decode_only(path: Path, *, video: bool = True, audio: bool = True) -> int:
-    """Decode a clip's main streams in this thread; returns the number of decoded frames of both kinds."""
+    """Decode the main streams of a clip in this thread and return the number of video and audio frames."""
     with open_clip(path) as container:
         wanted = [video_stream(container) if video else None, audio_stream(container) if audio else None]
         streams = [stream for stream in wanted if stream is not None]

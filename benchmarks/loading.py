@@ -1,4 +1,4 @@
-"""Cost of loading a training sample with stored features."""
+"""How long does it take to load a training sample from stored features?"""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ PUBLISHED_TRANSFORM = transforms.Compose(
 )
 
 
-def load_as_published(matrix: Path, picture: Path) -> tuple[torch.Tensor, torch.Tensor]:
+def load_as_published(matrix: Path, image: Path) -> tuple[torch.Tensor, torch.Tensor]:
     """Load a sample as the published loader does: the image as three normalised channels, the matrix from float64."""
-    image = PUBLISHED_TRANSFORM(Image.open(picture).convert("RGB"))
-    return image, torch.from_numpy(np.load(matrix)).float()
+    pixels = PUBLISHED_TRANSFORM(Image.open(image).convert("RGB"))
+    return pixels, torch.from_numpy(np.load(matrix)).float()
 
 
 def run(setting: Setting) -> list[Row]:
-    """Measure the loading of one sample in this process. The floor reads the bytes of its two files."""
+    """Time the loading of one sample in this process. The floor only reads the bytes of its two files."""
     folder = setting.scratch / "loading"
     split = link_split(folder, setting.clips, len(setting.clips))
     extract_split(split, ExtractionConfig(workers=1), quiet=True)

@@ -1,4 +1,4 @@
-"""Fair timing on a machine that others use: everything compared takes turns, and of each thing the minimum counts."""
+"""Timing on a shared machine: compared tasks are interleaved, and the minimum over the repetitions is reported."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SubjectT = TypeVar("SubjectT")
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of processor time, children that have ended included, and seconds on the clock."""
+    """Processor time (including child processes that have ended) and wall-clock time, in seconds."""
 
     cpu_s: float
     wall_s: float
@@ -27,7 +27,7 @@ NEVER = Cost(math.inf, math.inf)
 
 
 def cpu_seconds() -> float:
-    """Return the processor time of this process and of its ended children."""
+    """Return the processor time of this process and of its children that have ended."""
     usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
@@ -48,14 +48,15 @@ def compare(
 ) -> dict[str, Cost]:
     """Measure the mean cost of each task over the subjects.
 
-    For each subject the tasks run in turn, so that what slows the machine down meets all of them; of each pair of task and
-    subject the smallest processor time and the smallest time on the clock count.
+    For each subject, the tasks run one after the other. Load from other processes therefore affects all tasks alike.
+    For each pair of task and subject, the smallest processor time and the smallest wall-clock time are used.
 
     Args:
         tasks: functions of a subject, by name.
-        subjects: clips, or whatever the tasks work on.
-        repetitions: rounds over all subjects.
-        warm_up: let an uncounted call of each task pay for lazy imports and compilation; whole commands need none.
+        subjects: inputs of the tasks, for example clips.
+        repetitions: number of rounds over all subjects.
+        warm_up: call each task once without timing it, to exclude lazy imports and compilation. Not needed for whole
+            commands.
     """
     for task in tasks.values() if warm_up else ():
         task(subjects[0])
@@ -74,7 +75,7 @@ def compare(
 
 
 def cost_rows(benchmark: str, costs: Mapping[str, Cost], unit: str, *, floor: str, reference: str = "") -> list[Row]:
-    """Return two rows per task, processor and wall-clock time in ms, with ratios to the tasks `floor` and `reference`."""
+    """Return the processor and wall-clock time of each task in ms, with ratios to the tasks `floor` and `reference`."""
     rows = []
     for kind, seconds in (("processor", "cpu_s"), ("clock", "wall_s")):
         ms = {name: 1e3 * getattr(cost, seconds) for name, cost in costs.items()}
@@ -87,7 +88,7 @@ def cost_rows(benchmark: str, costs: Mapping[str, Cost], unit: str, *, floor: st
 
 @contextlib.contextmanager
 def one_core() -> Iterator[None]:
-    """Keep OpenCV and the numeric libraries to one thread, as in a worker."""
+    """Limit OpenCV and the numeric libraries to one thread, as in a worker."""
     import cv2
     from threadpoolctl import threadpool_limits
 

@@ -1,4 +1,4 @@
-"""Prints the peak resident memory, in bytes, of a process that has handled one clip and nothing else.
+"""Print the peak resident memory, in bytes, of a process that handles one clip.
 
 python -m benchmarks.peak_memory {nothing,floor,extraction,reference} CLIP FOLDER
 """
@@ -10,31 +10,37 @@ import sys
 from pathlib import Path
 
 
-def handle(what: str, clip: Path, folder: Path) -> None:
-    """Load what a worker loads, then decode the clip (`floor`), extract it as a worker does, or do the published steps."""
+def handle(task: str, clip: Path, folder: Path) -> None:
+    """Prepare the process as a worker and run one task on the clip.
+
+    Args:
+        task: `nothing`, `floor` (decode only), `extraction` (as a worker does it) or `reference` (the published steps).
+        clip: the clip.
+        folder: where features are written.
+    """
     from dataset.workers import prepare_worker
 
     prepare_worker()
-    if what == "reference":
+    if task == "reference":
         from benchmarks.reference_implementation import extract
 
         extract(clip, folder)
         return
-    import dataset.worker_preload  # noqa: F401  (loads what every worker holds)
+    import dataset.worker_preload  # noqa: F401  (imports the modules that every worker imports)
     from benchmarks.extraction import extract_into
     from benchmarks.floor import decode_only
 
-    if what == "floor":
+    if task == "floor":
         decode_only(clip)
-    elif what == "extraction":
+    elif task == "extraction":
         extract_into(folder)(clip)
 
 
 def own_peak_bytes() -> int:
     """Return the peak resident memory of this process.
 
-    On Linux the process's own high-water mark: `ru_maxrss` outlives `exec`, so a child of a large process would report its
-    parent's size.
+    On Linux this is the process's own high-water mark from `/proc`. `ru_maxrss` survives `exec`: the child of a large
+    process would report the size of its parent.
     """
     status = Path("/proc/self/status")
     if status.is_file():

@@ -1,8 +1,8 @@
-"""The published code's steps from a clip to its features, written anew for comparison: one clip after the other.
+"""Reimplementation of the published feature extraction, for comparison. Clips are processed one after the other.
 
-Every frame is read with OpenCV, turned to RGB and counted channel by channel; the covariance between histogram bins is
-sorted, cropped, scaled and stored as float64. The sound is decoded a second time by moviepy into a wav, read back with
-librosa, and its mel-spectrogram stored as a JPG.
+OpenCV reads every frame, converts it to RGB and computes a histogram per channel. The covariance between histogram bins
+is sorted, cropped, scaled and stored as float64. moviepy decodes the audio separately into a WAV file. librosa reads
+that file, and its mel-spectrogram is stored as a JPG.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ N_MELS = 128
 
 
 def video_feature(path: Path, target: Path) -> None:
-    """Compute the histograms of all frames and their covariance as published, and store it at `target` (.npy)."""
+    """Compute the covariance of all frame histograms as published and write it to `target` (.npy)."""
     capture = cv2.VideoCapture(str(path))
     histograms = []
     while True:
@@ -38,7 +38,7 @@ def video_feature(path: Path, target: Path) -> None:
 
 
 def audio_feature(path: Path, wav: Path, target: Path) -> None:
-    """Extract the clip's audio to `wav` and store its mel-spectrogram image at `target` (.jpg)."""
+    """Extract the clip's audio to `wav` and write its mel-spectrogram image to `target` (.jpg)."""
     with VideoFileClip(str(path)) as clip:
         clip.audio.write_audiofile(str(wav), logger=None)
     samples, rate_hz = librosa.load(str(wav))
@@ -50,7 +50,7 @@ def audio_feature(path: Path, wav: Path, target: Path) -> None:
 
 def extract(path: Path, folder: Path) -> tuple[Path, Path]:
     """Extract both features of a clip and return the paths of the matrix and of the image."""
-    matrix, picture = folder / f"{path.name}.npy", folder / f"{path.name}.jpg"
+    matrix, image = folder / f"{path.name}.npy", folder / f"{path.name}.jpg"
     video_feature(path, matrix)
-    audio_feature(path, folder / "extracted_audio.wav", picture)
-    return matrix, picture
+    audio_feature(path, folder / "extracted_audio.wav", image)
+    return matrix, image

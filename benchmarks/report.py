@@ -1,4 +1,4 @@
-"""The machine, and the rows as a table for the terminal, as Markdown and as JSON."""
+"""Description of the machine, and tables of the rows for the terminal and as Markdown."""
 
 from __future__ import annotations
 
@@ -52,5 +52,5 @@ def markdown_table(rows: Sequence[Row]) -> str:
 
 
 def markdown(rows: Sequence[Row], facts: dict[str, str]) -> str:
-    """Format one line about the machine, then the table."""
+    """Format one line that describes the machine, then the table."""
     return "; ".join(f"{name} {value}" for name, value in facts.items()) + ".\n\n" + markdown_table(rows)

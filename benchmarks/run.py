@@ -1,7 +1,7 @@
-"""Measure how fast multi-ffdv is on this machine: every figure is compared with decoding alone and with the published steps.
+"""Measure the speed of multi-ffdv on this machine, compared with decoding alone and with the published steps.
 
-python -m benchmarks.run                       # makes its own clips: 384x384, 6 s, H.264 and MP3
-python -m benchmarks.run --clips folder        # takes yours
+python -m benchmarks.run                       # on synthetic clips: 384x384, 6 s, H.264 and MP3
+python -m benchmarks.run --clips folder        # on your own clips
 python -m benchmarks.run --only extraction stages --output speed.json --markdown speed.md
 """
 
@@ -28,13 +28,18 @@ AN_HOUR_S = 3600.0
 def build_parser() -> OneLineParser:
     """Build the argument parser."""
     parser = command_parser(__doc__)
-    parser.add_argument("--clips", type=Path, help="folder of clips with picture and sound (default: made-up ones)")
-    parser.add_argument("--limit", type=int, default=10, help="clips taken of the folder (default: %(default)s)")
-    parser.add_argument("--only", nargs="+", choices=BENCHMARKS, default=list(BENCHMARKS), help="questions to answer")
+    parser.add_argument("--clips", type=Path, help="folder of clips with video and audio (default: synthetic clips)")
+    parser.add_argument("--limit", type=int, default=10, help="maximum number of clips (default: %(default)s)")
+    parser.add_argument("--only", nargs="+", choices=BENCHMARKS, default=list(BENCHMARKS), help="benchmarks to run")
     parser.add_argument(
-        "--repetitions", type=int, default=5, help="the minimum of so many counts (default: %(default)s)"
+        "--repetitions",
+        type=int,
+        default=5,
+        help="repeat each measurement this often and report the minimum (default: %(default)s)",
     )
-    parser.add_argument("--long", action="store_true", help="peak memory on an hour of 1080p too: half an hour more")
+    parser.add_argument(
+        "--long", action="store_true", help="also measure peak memory on an hour of 1080p video (takes half an hour)"
+    )
     add_output(parser, "write the rows as JSON", type=Path, metavar="FILE")
     parser.add_argument("--markdown", type=Path, help="write the table as Markdown")
     return parser
@@ -44,7 +49,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Parse and check the command line."""
     arguments = build_parser().parse_args(argv)
     if arguments.repetitions < 1 or arguments.limit < 1:
-        raise UsageError("--repetitions and --limit are 1 or more")
+        raise UsageError("--repetitions and --limit must be at least 1")
     return arguments
 
 
@@ -76,10 +81,10 @@ def main(argv: Sequence[str]) -> int:
 
 
 def prepare(arguments: argparse.Namespace, scratch: Path) -> Setting:
-    """Find or make the clips.
+    """Find or make the clips and return the setting.
 
     Raises:
-        UsageError: the folder holds no clip with picture and sound.
+        UsageError: the folder holds no clip with video and audio.
     """
     from benchmarks.clips import make_clips, whole_clips
     from benchmarks.setting import Setting
@@ -91,7 +96,7 @@ def prepare(arguments: argparse.Namespace, scratch: Path) -> Setting:
     else:
         clips = whole_clips(find_videos(arguments.clips), arguments.limit)
         if not clips:
-            raise UsageError(f"--clips {arguments.clips}: no clip with picture and sound in it")
+            raise UsageError(f"--clips {arguments.clips}: the folder holds no clip with video and audio")
     lengths_s = Setting.lengths_s + ((AN_HOUR_S,) if arguments.long else ())
     return Setting(clips, scratch, repetitions=arguments.repetitions, lengths_s=lengths_s)
 

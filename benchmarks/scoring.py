@@ -1,4 +1,4 @@
-"""What does scoring a folder cost from end to end, decoding included?"""
+"""How long does it take to score a folder from end to end, decoding included?"""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ REFERENCE_FEATURES = FeatureConfig.model_validate(
 
 
 def fresh_checkpoint(backbone: str) -> Checkpoint:
-    """Build a detector with random weights. The cost of a score does not depend on the weights."""
+    """Build a checkpoint with random weights. The time to compute a score does not depend on the weights."""
     section = {"name": "ffdv_cov", "backbone": backbone, "pretrained": False}
     features = FeatureConfig()
     return Checkpoint(model=section, features=features, weights=build_model(section, features).state_dict())
@@ -40,9 +40,9 @@ def fresh_checkpoint(backbone: str) -> Checkpoint:
 
 @torch.inference_mode()
 def score_as_published(clip: Path, folder: Path, model: DetectorModel) -> float:
-    """Extract one clip by the published steps and score it with the same model."""
-    matrix, picture = reference_implementation.extract(clip, folder)
-    values = {"covariance": np.load(matrix).astype(np.float32), "mel": picture.read_bytes()}
+    """Extract one clip with the published steps and score it with the same model."""
+    matrix, image = reference_implementation.extract(clip, folder)
+    values = {"covariance": np.load(matrix).astype(np.float32), "mel": image.read_bytes()}
     layout = InputLayout(REFERENCE_FEATURES, model.inputs)
     sample = make_sample(0, 0.0, ClipFeatures(ClipFacts("ok"), values), layout)
     return float(model(collate([sample])).logit)

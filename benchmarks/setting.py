@@ -1,4 +1,4 @@
-"""What the benchmarks run on and how often, and the rows that they give."""
+"""Settings shared by the benchmarks, and the rows of their results."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Setting:
-    """What all benchmarks share.
+    """Settings shared by all benchmarks.
 
     Attributes:
         clips: the clips to measure on.
-        scratch: an empty folder for everything that is made on the way.
-        repetitions: how often each thing is measured; the minimum counts.
-        clip_counts: numbers of clips over which the cost of a whole extraction is followed.
-        label_rows: rows of the label file that start-up is measured on.
-        lengths_s: lengths of the videos that peak memory is measured on; the published steps run up to `reference_length_s`.
-        reference_length_s: longest video on which the memory of the published steps is measured.
+        scratch: an empty folder for temporary files.
+        repetitions: how often each measurement is repeated; the minimum is reported.
+        clip_counts: numbers of clips for which the cost per clip of a whole extraction is measured.
+        label_rows: number of rows in the label file of the start-up benchmark.
+        lengths_s: lengths of the videos for which peak memory is measured.
+        reference_length_s: length of the longest video for which the memory of the published steps is measured.
         long_frame_px: width and height of those videos.
-        epoch_clips: clips of the measured epoch.
+        epoch_clips: number of clips in the measured epoch.
         batch_size: clips per training step.
-        backbone: timm name of the mel branch of the model that trains and scores.
+        backbone: timm name of the mel branch of the model for training and scoring.
     """
 
     clips: list[Path]
@@ -39,7 +39,7 @@ class Setting:
 
     @property
     def few_repetitions(self) -> int:
-        """How often what goes over many clips at once is measured."""
+        """Number of repetitions for measurements over many clips at once."""
         return (self.repetitions + 1) // 2
 
 
@@ -48,13 +48,13 @@ class Row:
     """One measured figure.
 
     Attributes:
-        benchmark: the question that it answers.
-        name: what was measured.
-        value: in `unit`.
+        benchmark: title of the benchmark.
+        name: title of the measurement.
+        value: the figure, in `unit`.
         unit: `ms/clip`, `s`, `MB`, ...
-        to_floor: value over that of the benchmark's floor, in the same run; `None` where there is no floor.
-        to_reference: the published steps' value over this one, in the same run: how many times less it takes; `None` where the
-            published code has nothing to compare with.
+        to_floor: ratio of `value` to the floor of the same run; `None` if there is no floor.
+        to_reference: ratio of the figure of the published steps to `value`, in the same run; `None` if the published
+            code has no counterpart.
     """
 
     benchmark: str
@@ -69,7 +69,7 @@ Benchmark = Callable[[Setting], list[Row]]
 
 
 def row(benchmark: str, name: str, value: float, unit: str, *, floor: float = 0.0, reference: float = 0.0) -> Row:
-    """Build a row with its ratios. A floor or reference of 0 means that there is none."""
+    """Build a row with its ratios. Pass 0 if there is no floor or no reference."""
     return Row(
         benchmark,
         name,

@@ -1,4 +1,4 @@
-"""Where does the time of an extraction go, stage by stage, in one process?"""
+"""How is the time of an extraction distributed over its stages, in one process?"""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CONFIG = FeatureConfig()
 
 @dataclass(frozen=True)
 class Prepared:
-    """What the later stages work on."""
+    """Intermediate results of a clip: inputs of the later stages."""
 
     histograms: np.ndarray
     waveform: list[np.ndarray]
@@ -36,7 +36,7 @@ class Prepared:
 
 
 def prepare(clip: Path) -> Prepared:
-    """Make a clip's intermediate results once, outside of what is measured."""
+    """Compute the intermediate results of a clip once, outside the timed code."""
     return Prepared(frame_histograms(clip), resampled(clip), extract_clip(clip, CONFIG))
 
 
@@ -46,7 +46,7 @@ def converted(clip: Path) -> None:
 
 
 def resampled(clip: Path) -> list[np.ndarray]:
-    """Decode the audio and resample it; the blocks of the waveform."""
+    """Decode and resample the audio. Return the blocks of the waveform."""
     stream = ClipStream(clip, video=False)
     resampler = MonoResampler(CONFIG.audio.sample_rate_hz, stream.facts, match_clip=False)
     blocks = [samples for block in stream for samples in resampler.feed(block)]
@@ -62,7 +62,7 @@ def mel_jpeg(waveform: list[np.ndarray]) -> bytes:
 
 
 def write(prepared: Prepared, paths: dict[str, Path]) -> None:
-    """Write a clip's three files."""
+    """Write the three files of a clip."""
     with WavWriter(paths["waveform"], CONFIG.audio.sample_rate_hz) as wav:
         for samples in prepared.waveform:
             wav.write(samples)
@@ -70,7 +70,7 @@ def write(prepared: Prepared, paths: dict[str, Path]) -> None:
 
 
 def run(setting: Setting) -> list[Row]:
-    """Measure the processor time of each stage. Two stages are differences between runs with and without them."""
+    """Measure the processor time of each stage. For two stages, subtract a run without the stage from one with it."""
     folder = setting.scratch / "stages"
     folder.mkdir()
     paths = {"waveform": folder / "a.wav", "mel": folder / "a.jpg", "covariance": folder / "a.npy"}
@@ -81,11 +81,11 @@ def run(setting: Setting) -> list[Row]:
         "converted": converted,
         "counted": frame_histograms,
         "decode and resample audio": resampled,
-        "mel picture": lambda clip: mel_jpeg(prepared[clip].waveform),
+        "mel-spectrogram image": lambda clip: mel_jpeg(prepared[clip].waveform),
         "covariance": lambda clip: frame_covariance(prepared[clip].histograms, CONFIG.video.top_k),
         "write files": lambda clip: write(prepared[clip], paths),
         "published steps: frames": lambda clip: reference_implementation.video_feature(clip, paths["covariance"]),
-        "published steps: sound": lambda clip: reference_implementation.audio_feature(
+        "published steps: audio": lambda clip: reference_implementation.audio_feature(
             clip, paths["waveform"], paths["mel"]
         ),
     }
@@ -95,20 +95,20 @@ def run(setting: Setting) -> list[Row]:
 
 
 def stage_rows(costs: dict[str, Cost]) -> list[Row]:
-    """Return one row per stage with its share of the floor, then the totals of our code and of the published code."""
+    """Return one row per stage with its ratio to the floor, then totals of this code and of the published steps."""
     ms = {name: 1e3 * cost.cpu_s for name, cost in costs.items()}
     floor = ms["decoding alone"]
-    sound = ("decode and resample audio", "mel picture")
+    audio = ("decode and resample audio", "mel-spectrogram image")
     stages = {
         "decode video": ms["decode video"],
         "convert to RGB": ms["converted"] - ms["decode video"],
         "count levels": ms["counted"] - ms["converted"],
-        **{name: ms[name] for name in (*sound, "covariance", "write files")},
+        **{name: ms[name] for name in (*audio, "covariance", "write files")},
     }
     rows = [row("stages", name, value, "ms/clip", floor=floor) for name, value in stages.items()]
     halves = {
         "frames to covariance": (ms["counted"] + ms["covariance"], ms["published steps: frames"]),
-        "sound to mel picture": (sum(ms[name] for name in sound), ms["published steps: sound"]),
+        "audio to mel-spectrogram image": (sum(ms[name] for name in audio), ms["published steps: audio"]),
     }
     for name, (ours, reference) in halves.items():
         rows.append(row("stages", name, ours, "ms/clip", floor=floor, reference=reference))

@@ -1,4 +1,4 @@
-"""How long does a command take before it does anything?"""
+"""How long does a command take to start?"""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ for folder in sys.argv[3:]:
 
 
 def python(*arguments: str | Path) -> None:
-    """Run this Python with the given arguments in a new process."""
+    """Run this Python interpreter with the given arguments in a new process."""
     subprocess.run([sys.executable, *map(str, arguments)], cwd=REPOSITORY, check=True, capture_output=True)
 
 
 def extracted_split(root: Path, count: int) -> Split:
-    """Make a split of `count` clips with a complete manifest and empty feature files."""
+    """Create a split of `count` clips with a complete manifest and empty feature files."""
     split = open_split(SPLIT, root, LabelNames(), VideoDirs(), FeatureConfig())
     names = [f"{index:032x}.mp4" for index in range(count)]
     split.store.root.mkdir(parents=True)
@@ -50,7 +50,10 @@ def extracted_split(root: Path, count: int) -> Split:
 
 
 def run(setting: Setting) -> list[Row]:
-    """Time `--help` against importing numpy and pandas, and an extracted split against reading its tables."""
+    """Time `--help` and the extraction command on a split that is already extracted.
+
+    The floors are the import of numpy and pandas, and reading the tables and listing the folders of the split.
+    """
     split = extracted_split(setting.scratch / "startup", setting.label_rows)
     tables = [split.labels, split.store.root / "extraction.csv"]
     folders = [path for path in split.store.root.iterdir() if path.is_dir()]
@@ -67,14 +70,14 @@ def run(setting: Setting) -> list[Row]:
 
 
 def startup_rows(costs: dict[str, Cost], label_rows: int) -> list[Row]:
-    """Return the wall-clock seconds, each group with its own floor."""
+    """Return rows of wall-clock seconds. Each group has its own floor."""
     seconds = {name: cost.wall_s for name, cost in costs.items()}
     imports, listing = seconds["import numpy and pandas"], seconds["read and list"]
     groups = {
         "import numpy and pandas": ("import numpy and pandas", imports),
         "inference.py --help": ("inference.py --help", imports),
         "main.py --help": ("main.py --help", imports),
-        "read and list": (f"pandas reads the tables of {label_rows} extracted clips, folders are listed", listing),
-        "extract_ffdv.py": (f"extract_ffdv.py finds {label_rows} clips extracted", listing),
+        "read and list": (f"read the tables of {label_rows} extracted clips with pandas, list the folders", listing),
+        "extract_ffdv.py": (f"extract_ffdv.py, {label_rows} clips already extracted", listing),
     }
     return [row("start-up", title, seconds[name], "s", floor=floor) for name, (title, floor) in groups.items()]

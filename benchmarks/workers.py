@@ -1,4 +1,4 @@
-"""What do worker processes bring, and what does starting them cost?"""
+"""How much faster are worker processes, and how long does it take to start them?"""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ TIMEOUT_S = 3600.0
 
 
 def extract_anew(split: Split, workers: int) -> None:
-    """Extract a split as the command does, in a pool whose fork server is already there after the first time."""
+    """Extract a split as the command does, in a new pool. The fork server is running after the first call."""
     shutil.rmtree(split.store.root, ignore_errors=True)
     summary = extract_split(split, ExtractionConfig(workers=workers), quiet=True)
     if summary.coverage < 1.0:
-        raise RuntimeError(f"clips cannot be measured on: {dict(summary.reasons)}")
+        raise RuntimeError(f"clips cannot be extracted: {dict(summary.reasons)}")
 
 
 def extract_by_command(split: Split, workers: int) -> None:
-    """Extract a split from the shell, which includes the start of Python, imports and the fork server."""
+    """Extract a split with the command. The time includes the start of Python, imports and the fork server."""
     shutil.rmtree(split.store.root, ignore_errors=True)
     command = [sys.executable, REPOSITORY / "utils" / "extract_ffdv.py", "--data_root", split.labels.parent, "--quiet"]
     options = ["--splits", SPLIT, "--workers", workers]
@@ -39,13 +39,13 @@ def extract_by_command(split: Split, workers: int) -> None:
 
 
 def decode_in_workers(clips: list[Path], workers: int) -> None:
-    """Decode all clips and do nothing with them, in the same pool."""
+    """Decode all clips in the same kind of pool and discard the frames."""
     for _ in run_in_workers(decode_only, clips, workers=workers, timeout_s=TIMEOUT_S, ordered=False):
         pass
 
 
 def run(setting: Setting) -> list[Row]:
-    """Time the extraction of a split with three links to each clip, with one worker and with two."""
+    """Time the extraction of a split with three links to each clip, with one worker and with two workers."""
     folder = setting.scratch / "workers"
     split = link_split(folder, setting.clips, 3 * len(setting.clips))
     clips = sorted(split.videos.iterdir())
@@ -64,7 +64,7 @@ def run(setting: Setting) -> list[Row]:
 
 
 def worker_rows(costs: dict[str, Cost], n_clips: int) -> list[Row]:
-    """Return times per clip against decoding with as many workers and against the published steps in one process."""
+    """Return times per clip, compared with decoding in as many workers and with the published steps in one process."""
     ms = {name: 1e3 * cost.wall_s / n_clips for name, cost in costs.items()}
     rows = []
     for workers in WORKERS:

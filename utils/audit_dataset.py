@@ -1,4 +1,4 @@
-"""Audit a labelled set of clips: how well can it be classified without looking at the forgery?
+"""Audit a labelled set of clips: measure how well it can be classified without detecting the forgery.
 
 python utils/audit_dataset.py --labels FILE --video_dir DIR [--group COL] [--remedy NAME ...] [--output audit.json]
 """
@@ -60,20 +60,26 @@ def build_parser() -> OneLineParser:
     """Build the argument parser."""
     parser = command_parser(__doc__)
     add = parser.add_argument
-    add("--labels", type=Path, required=True, metavar="FILE", help="video_name,target and further columns")
-    add("--video_dir", type=Path, required=True, metavar="DIR", help="folder that the names are relative to")
-    add("--group", metavar="COL", help="clips that belong together (default: the column group or source, if any)")
+    add("--labels", type=Path, required=True, metavar="FILE", help="label file: video_name,target and further columns")
+    add("--video_dir", type=Path, required=True, metavar="DIR", help="folder of the clips")
+    add("--group", metavar="COL", help="column that groups related clips (default: group or source, if present)")
     add(
         "--remedy",
         nargs="+",
         default=[],
         metavar="NAME",
-        help="apply these to all clips and ask again; see docs/AUDIT.md",
+        help="apply these mitigations to all clips and repeat the audit; see docs/AUDIT.md",
     )
     add_output(parser, "write the rows as JSON", type=Path, metavar="FILE")
     add_workers(parser)
-    add("--seed", type=at_least(0), default=0, metavar="N", help="same seed, same rows (default: %(default)s)")
-    add("--max_clips", type=at_least(1), default=2000, metavar="N", help="draw that many (default: %(default)s)")
+    add("--seed", type=at_least(0), default=0, metavar="N", help="random seed (default: %(default)s)")
+    add(
+        "--max_clips",
+        type=at_least(1),
+        default=2000,
+        metavar="N",
+        help="audit a random sample of a larger set (default: %(default)s clips)",
+    )
     add_quiet(parser)
     return parser
 

@@ -1,7 +1,7 @@
-"""A cache on disk that is keyed by content and computes only what is missing.
+"""Content-keyed cache on disk. Only missing entries are computed.
 
-An entry is named by a hash of the clip's bytes and of the recipe that it was made with. A changed clip or a changed
-setting therefore gives another entry, and a stale one is never read.
+The name of an entry is a hash of the clip's bytes and of all settings that determine its content. If the clip or a
+setting changes, the name changes too, and a stale entry is never read.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ class CacheEntry(Protocol):
 
     @property
     def name(self) -> str:
-        """The name in log lines and error messages."""
+        """Name for log lines and error messages."""
 
     @property
     def cache_path(self) -> Path:
-        """The file of the entry, named with `entry_key`."""
+        """File of the entry. Its name contains the `entry_key`."""
 
 
 EntryT = TypeVar("EntryT", bound=CacheEntry)
 
 Runner = Callable[[Callable[[Any], str | None], Sequence[Any]], Iterable[tuple[Any, str | None, str]]]
-"""Runs a function on tasks, usually in worker processes, and yields (task, result, reason code of a crash)."""
+"""Runs a function on tasks, usually in worker processes, and yields (task, result, reason code of a crash or "")."""
 
 
 def content_key(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes as hex digits, or `MISSING_FILE`.
+    """Return the SHA-256 of a file as hex digits, or `MISSING_FILE`.
 
-    Each file is read once per process, unless its size or modification time changes.
+    A process reads each file once, and again only if its size or modification time changes.
     """
     try:
         facts = path.stat()
@@ -56,22 +56,23 @@ def content_key(path: Path) -> str:
 
 @cache
 def _sha256_of(path: Path, size: int, mtime_ns: int) -> str:
-    del size, mtime_ns  # part of the memo's key only
+    del size, mtime_ns  # only part of the memoisation key
     return file_sha256(path)
 
 
 def entry_key(*recipe: Any) -> str:
-    """Return 24 hex digits that differ whenever the recipe does.
+    """Return a hash of the recipe, 24 hex digits.
 
     Args:
-        recipe: everything that decides the entry's content, as JSON types: content keys, versions, settings, seeds.
+        recipe: everything that determines the content of the entry, as JSON types: content keys, versions, settings,
+            seeds.
     """
     text = json.dumps(recipe, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:KEY_DIGITS]
 
 
 def is_intact_archive(path: Path) -> bool:
-    """Return whether a file is an undamaged `.npz` or `.pth` archive: its checksums are verified."""
+    """Return whether a file is an undamaged `.npz` or `.pth` archive. Verifies the checksums."""
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None
@@ -89,17 +90,17 @@ def compute_missing(
 ) -> dict[Path, str]:
     """Compute the entries that are missing or damaged, and log progress and failures.
 
-    Finished entries stay on disk when the run is interrupted, and the next run continues with the others.
+    If the run is interrupted, finished entries stay on disk. The next run computes the remaining ones.
 
     Args:
-        entries: the entries needed; several with the same `cache_path` are computed once.
-        compute: a module-level function that writes `entry.cache_path` atomically. It returns a reason, if it failed.
+        entries: the required entries. Entries with the same `cache_path` are computed once.
+        compute: module-level function that writes `entry.cache_path` atomically. Returns a reason code if it fails.
         run: see `Runner`.
-        step: what is computed, for the log ("clip features").
+        step: name of the step for the log, for example "clip features".
         is_intact: checks an existing entry.
 
     Returns:
-        The failed entries: cache path -> reason. All other entries exist and are intact.
+        Cache path -> reason code of each failed entry. All other entries exist and are intact.
     """
     unique = {entry.cache_path: entry for entry in entries}
     missing = [entry for path, entry in unique.items() if not is_intact(path)]

@@ -1,4 +1,4 @@
-"""Shared parts of every command: argument parsers, exit codes, one-sentence errors and interruption."""
+"""Shared parts of all commands: common options, exit codes, one-sentence errors, and handling of interruption."""
 
 from __future__ import annotations
 
@@ -19,46 +19,46 @@ EXIT_INTERRUPTED, EXIT_TERMINATED = 130, 143
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """An `argparse` parser whose errors are one sentence on standard error with exit code 2."""
+    """Argument parser that reports an error as one sentence on standard error and exits with code 2."""
 
     def error(self, message: str) -> NoReturn:
-        """Print `message` with a reference to the help, and exit with code 2."""
+        """Print `message` with a pointer to `--help` and exit with code 2."""
         print(f"error: {message} (see {self.prog} --help)", file=sys.stderr)
         raise SystemExit(2)
 
 
 def command_parser(description: str | None) -> OneLineParser:
-    """Return an empty parser with the project's error style; `description` is the command's docstring.
+    """Return a parser without options; `description` is the docstring of the command.
 
-    Options that several commands have are added by the functions below, so that they mean the same everywhere.
+    The functions below add the options that several commands share, with the same meaning in each command.
     """
     return OneLineParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
 def add_config(parser: argparse.ArgumentParser, default: str = "cfg/cfg.yml") -> None:
-    """Add `--config FILE`; the value is `None` if it is not given. `default` is shown in the help."""
+    """Add `--config FILE`. The value is `None` if the option is absent; `default` is only shown in the help."""
     parser.add_argument("--config", metavar="FILE", help=f"YAML config (default: {default})")
 
 
 def add_set(parser: argparse.ArgumentParser, metavar: str = "A.B=C", more: str = "") -> None:
-    """Add `--set A.B=C ...`, which accepts several values and may be repeated; `more` is appended to the help."""
+    """Add `--set A.B=C ...`, which takes several values and is repeatable. `more` is appended to the help."""
     parser.add_argument(
         "--set",
         nargs="+",
         action="extend",
         default=[],
         metavar=metavar,
-        help=f"override config values; takes several, repeatable{more}",
+        help=f"override config values; takes several values, repeatable{more}",
     )
 
 
 def add_workers(parser: argparse.ArgumentParser, default: int | None = 0, otherwise: str = "one per core") -> None:
-    """Add `--workers N`, the number of worker processes. 0 stands for one per core.
+    """Add `--workers N`, the number of worker processes. 0 means one per core.
 
     Args:
         parser: the parser.
-        default: the value if it is not given.
-        otherwise: description of the default.
+        default: value if the option is absent.
+        otherwise: description of the default, for the help.
     """
     parser.add_argument(
         "--workers",
@@ -86,46 +86,46 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 
 
 def add_quiet(parser: argparse.ArgumentParser) -> None:
-    """Add `--quiet`, which hides progress bars; results and errors are still printed."""
-    parser.add_argument("--quiet", action="store_true", help="show no progress bar")
+    """Add `--quiet`, which hides progress bars. Results and errors are still printed."""
+    parser.add_argument("--quiet", action="store_true", help="hide progress bars")
 
 
 def add_output(parser: argparse.ArgumentParser, description: str, **options: object) -> None:
-    """Add `--output`, the file or folder that receives the command's results.
+    """Add `--output`, the file or folder for the results of the command.
 
     Args:
         parser: the parser.
-        description: what is written there.
+        description: help text.
         options: further arguments of `add_argument`, such as `metavar`, `default`, `required` and `type`.
     """
     parser.add_argument("--output", help=description, **options)  # type: ignore[arg-type]
 
 
 def hide_progress_bars() -> None:
-    """Hide the progress bars of this process and its children; call it before the modules that show them are imported."""
+    """Hide the progress bars of this process and its children. Call this before importing modules that use `tqdm`."""
     os.environ["TQDM_DISABLE"] = "1"
 
 
 def at_least(lowest: int) -> Callable[[str], int]:
-    """Return an argument type: a whole number from `lowest` on."""
+    """Return an argument type for integers of at least `lowest`."""
 
     def whole_number(text: str) -> int:
         number = int(text)
         if number < lowest:
-            raise argparse.ArgumentTypeError(f"{number} is too small; it is {lowest} or more")
+            raise argparse.ArgumentTypeError(f"must be at least {lowest}, not {number}")
         return number
 
-    whole_number.__name__ = "int"  # argparse names the type in its errors
+    whole_number.__name__ = "int"  # argparse shows this name in error messages
     return whole_number
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, as sent by schedulers. It is handled like Ctrl-C: workers are stopped and results are kept."""
+    """Raised on SIGTERM, which schedulers send. Handled like Ctrl-C: workers are stopped and results are kept."""
 
 
 @contextlib.contextmanager
 def sigterm_raises() -> Iterator[None]:
-    """Raise `Terminated` at SIGTERM within the block; a second SIGTERM ends the process immediately."""
+    """Raise `Terminated` on SIGTERM within the block. A second SIGTERM ends the process immediately."""
 
     def handle(number: int, frame: object) -> NoReturn:
         signal.signal(number, signal.SIG_DFL)
@@ -142,7 +142,7 @@ def sigterm_raises() -> Iterator[None]:
 
 
 def say(text: str) -> None:
-    """Print a line and flush it; a closed pipe (`head`, a pager) affects neither the work nor the exit code."""
+    """Print a line and flush it. Ignore a closed pipe (`head`, a pager), so that the command continues."""
     with contextlib.suppress(BrokenPipeError):
         print(text, flush=True)
 
@@ -150,24 +150,24 @@ def say(text: str) -> None:
 def run_command(
     main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None = None, *, skip_teardown: bool = False
 ) -> int:
-    """Run a command's `main` and return the exit code for the way it ended.
+    """Run the `main` function of a command and return its exit code.
 
     Args:
-        main: receives the argument list and returns an exit code (`None` counts as 0).
-        argv: the arguments; `None` for those of the process.
-        skip_teardown: whether the process, when it exits, skips the interpreter's teardown, which takes a second with torch
-            loaded. For processes that do nothing afterwards; exit handlers still run.
+        main: receives the argument list and returns an exit code. `None` means 0.
+        argv: the arguments; `None` for the arguments of the process.
+        skip_teardown: skip the interpreter's teardown when the process exits, which takes a second if torch is loaded.
+            Exit handlers still run. Use it only in processes that exit after the command.
 
     Returns:
-        0 success, 1 the work could not be done, 2 wrong usage or configuration, 130 interrupted, 143 terminated.
+        0: success; 1: the work failed; 2: wrong usage or configuration; 130: interrupted; 143: terminated.
     """
     for stream in (sys.stdout, sys.stderr):
-        # File names may contain bytes that are not text in this locale: print them escaped.
+        # File names may contain bytes that cannot be decoded in this locale. Print them escaped.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     finished: list[int] = []
     if skip_teardown:
-        # Exit handlers run in reverse order. Registered before `main` imports anything, this one runs after theirs.
+        # Exit handlers run in reverse order. This one is registered before `main` imports anything, so it runs last.
         atexit.register(exit_now, finished)
     with sigterm_raises():
         finished.append(exit_code_of(main, sys.argv[1:] if argv is None else argv))
@@ -175,7 +175,7 @@ def run_command(
 
 
 def exit_now(finished: Sequence[int]) -> None:
-    """Flush the standard streams and end the process with the command's exit code, if the command has finished."""
+    """If the command has finished, flush the standard streams and end the process with its exit code."""
     if finished:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError):
@@ -184,18 +184,18 @@ def exit_now(finished: Sequence[int]) -> None:
 
 
 def exit_code_of(main: Callable[[Sequence[str]], int | None], arguments: Sequence[str]) -> int:
-    """Run a command's `main`; print one sentence if it fails, and return its exit code."""
+    """Run the `main` function of a command and return its exit code. Print one sentence if it fails."""
     try:
         return main(arguments) or 0
     except FFDVError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
-        # The reader (`head`, a pager) has closed the pipe. Redirect stdout so that the final flush does not fail.
+        # The reader (`head`, a pager) has closed the pipe. Redirect stdout to prevent an error in the final flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        # Disk full, no permission, drive removed: the system's message is the clearest.
+        # Disk full, no permission, drive removed: print the message of the operating system.
         print(f"error: {error}", file=sys.stderr)
         return 1
     except Terminated:

@@ -1,4 +1,4 @@
-"""The base of every config section: frozen, typed, and closed to keys that it does not know."""
+"""Base class of all config sections: typed, frozen, and strict about unknown keys."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 
 class Section(BaseModel):
-    """A config section. A misspelt key is an error, never silently ignored; a checked section never changes."""
+    """A config section. Unknown keys are errors, and a validated section is immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
@@ -20,7 +20,7 @@ class Section(BaseModel):
 
 
 def section_at(section: type[Section], path: tuple[str | int, ...]) -> type[Section] | None:
-    """Follow the keys of `path` from `section` and return the section class found there, or `None`."""
+    """Return the section class at `path`, relative to `section`, or `None` if there is none."""
     for key in path:
         field = section.model_fields.get(str(key))
         annotation = field.annotation if field else None
@@ -31,12 +31,12 @@ def section_at(section: type[Section], path: tuple[str | int, ...]) -> type[Sect
 
 
 def describe_problems(error: ValidationError, section: type[Section], prefix: str = "") -> list[str]:
-    """Return one line per problem of pydantic: dotted path, value, what was expected, and the nearest valid key.
+    """Return one line per validation problem: dotted path, value, expected value, and the nearest valid key.
 
     Args:
-        error: what validation raised.
-        section: the section class that was validated, to look valid keys up in.
-        prefix: dotted path of that section in the whole config ("model.", say).
+        error: the validation error.
+        section: the validated section class, which defines the valid keys.
+        prefix: dotted path of the section within the whole config, for example "model.".
     """
     lines = []
     for problem in error.errors():
@@ -56,6 +56,6 @@ def describe_problems(error: ValidationError, section: type[Section], prefix: st
 
 
 def shorten(value: Any, limit: int = 60) -> str:
-    """Return `repr(value)`, cut to `limit` characters."""
+    """Return `repr(value)`, truncated to `limit` characters."""
     text = repr(value)
     return text if len(text) <= limit else text[: limit - 3] + "..."

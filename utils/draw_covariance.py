@@ -1,4 +1,4 @@
-"""Draw the frame covariances of clips side by side, with the frames that the video feature selects."""
+"""Draw the frame covariances of clips side by side and mark the frames that the video feature selects."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def build_parser() -> OneLineParser:
     """Build the argument parser."""
     parser = command_parser(__doc__)
     parser.add_argument(
-        "--video_path", nargs="+", required=True, metavar="F", help="clips to draw, e.g. a real and a fake"
+        "--video_path", nargs="+", required=True, metavar="F", help="clips to draw, for example a real one and a fake"
     )
     add_output(parser, "image to write", required=True, metavar="FILE.png")
-    parser.add_argument("--top_k", type=int, default=128, metavar="K", help="frames the feature keeps (default 128)")
+    parser.add_argument("--top_k", type=int, default=128, metavar="K", help="frames to select (default: %(default)s)")
     parser.add_argument(
         "--max_frames", type=int, default=None, metavar="N", help="read only the first N frames of each clip"
     )
@@ -36,12 +36,12 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Decode each clip once and draw."""
+    """Decode each clip once and draw the figure."""
     arguments = parse_arguments(argv)
     paths = [existing_file(path, "the clip") for path in arguments.video_path]
     output = Path(arguments.output)
     if output.suffix.lower() != ".png":
-        raise UsageError(f"the image is written as PNG; --output must end in .png, not {output.name!r}")
+        raise UsageError(f"--output must end in .png, not {output.name!r}")
     if len(paths) > MAX_CLIPS:
         raise UsageError(f"an image shows at most {MAX_CLIPS} clips, not {len(paths)}")
     for name in ("top_k", "max_frames"):

@@ -1,29 +1,28 @@
-"""The two expected errors of a command.
+"""Expected errors of the commands.
 
-The message of each is one sentence. `utils.command.run_command` prints it and returns the exit code. Users see no
-traceback for a problem that they can solve.
+Each message is one sentence. `utils.command.run_command` prints it without a traceback and returns the exit code.
 """
 
 from __future__ import annotations
 
 
 class FFDVError(Exception):
-    """Base of the project's own errors; `exit_code` is what a command returns for it."""
+    """Base class of the project's errors. `exit_code` is the exit code of the command."""
 
     exit_code = 1
 
 
 class UsageError(FFDVError):
-    """Wrong usage or configuration: a bad flag, a missing path, a file that is not what it should be (exit code 2)."""
+    """Wrong usage or configuration: an invalid option, a missing path, an invalid file (exit code 2)."""
 
     exit_code = 2
 
 
 class WorkError(FFDVError):
-    """The work itself could not be done: too little coverage, no clip that could be scored (exit code 1)."""
+    """The work failed: coverage too low, no clip could be scored (exit code 1)."""
 
     exit_code = 1
 
 
 class WriteError(WorkError, OSError):
-    """A result could not be written: disk full, quota used up, no permission (exit code 1)."""
+    """A result could not be written: disk full, quota exceeded, no permission (exit code 1)."""

@@ -1,4 +1,4 @@
-"""Compute every metric of one predictions file, ours or another system's, or compare two.
+"""Compute all metrics of a predictions file, and compare it with a second one if given.
 
 python utils/evaluate_predictions.py A.csv [B.csv] [--labels FILE] [--output metrics.json]
 """
@@ -67,12 +67,12 @@ def build_parser() -> OneLineParser:
     parser = command_parser(__doc__)
     add = parser.add_argument
     add("predictions", type=Path, metavar="A.csv", help="video_name,target,score or y_pred [,logit,type,source,group]")
-    add("other", type=Path, nargs="?", metavar="B.csv", help="a second system, compared by DeLong's test")
-    add("--labels", type=Path, metavar="FILE", help="targets and further columns, joined by name")
+    add("other", type=Path, nargs="?", metavar="B.csv", help="predictions of a second system; DeLong's test is applied")
+    add("--labels", type=Path, metavar="FILE", help="file with targets and further columns, joined by video_name")
     add_output(parser, "write the metrics as JSON", type=Path, metavar="FILE")
-    add("--split", metavar="NAME", help="name of the split (default: the file's name)")
-    add("--policy", choices=POLICIES, default="exclude", help="how unscored clips count (default: %(default)s)")
-    add("--threshold", type=finite_number, metavar="X", help="score from which a clip is called fake (default: 0.5)")
+    add("--split", metavar="NAME", help="name of the split (default: the file name)")
+    add("--policy", choices=POLICIES, default="exclude", help="treatment of unscored clips (default: %(default)s)")
+    add("--threshold", type=finite_number, metavar="X", help="lowest score predicted as fake (default: 0.5)")
     add("--bootstrap", type=at_least(0), default=2000, metavar="N", help="resamples; 0: none (default: %(default)s)")
     add("--seed", type=at_least(0), default=0, metavar="N", help="seed of the resampling (default: %(default)s)")
     return parser
@@ -84,7 +84,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def finite_number(text: str) -> float:
-    """Read a number that is neither infinite nor NaN."""
+    """Parse a finite number."""
     number = float(text)
     if not math.isfinite(number):
         raise ValueError

@@ -1,6 +1,6 @@
-"""Extract the features of every labelled clip: mel-spectrogram images, frame covariances, waveforms and more.
+"""Extract the features of all labelled clips: mel-spectrogram images, frame covariances, waveforms and others.
 
-Writes `<data root>/<split>_raw/`; see docs/CONTRACT.md. A later run extracts only what is missing.
+Writes `<data root>/<split>_raw/`; see docs/CONTRACT.md. A later run extracts only the missing features.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ def build_parser() -> OneLineParser:
     parser = command_parser(__doc__)
     add_config(parser)
     parser.add_argument("--data_root", metavar="DIR", help="data root (default: extract_path of the config)")
-    parser.add_argument("--splits", nargs="+", help="splits to extract (default: those whose label file exists)")
+    parser.add_argument("--splits", nargs="+", help="splits to extract (default: all with a label file)")
     add_workers(parser, None, "extraction.workers of the config")
-    parser.add_argument("--shard", help="I/N: only part I of N (1 <= I <= N), for job arrays")
-    parser.add_argument("--overwrite", action="store_true", help="extract everything again")
+    parser.add_argument("--shard", help="I/N: extract only part I of N (1 <= I <= N), for job arrays")
+    parser.add_argument("--overwrite", action="store_true", help="extract all clips again")
     parser.add_argument(
-        "--min_coverage", type=float, default=0.0, help="exit 1 when a smaller share of clips has features"
+        "--min_coverage", type=float, default=0.0, help="exit with code 1 if a smaller share of clips has features"
     )
     add_set(parser)
     add_quiet(parser)
@@ -68,12 +68,12 @@ def main(argv: Sequence[str]) -> int:
 
     overrides = list(arguments.set)
     if arguments.data_root is not None:
-        # JSON quotes the path, which YAML would otherwise interpret.
+        # Quote the path as JSON. Unquoted, YAML could parse it as another type.
         overrides.append(f"extract_path={json.dumps(arguments.data_root)}")
     overrides += worker_settings(arguments.workers)
     config = load_run_config(arguments.config, overrides)
     if config.model.get("name") != RunConfig().model["name"]:
-        # Other models may need further features. The default one does not, and checking a model imports torch.
+        # Other models may need further features. The default model does not, so skip its check, which imports torch.
         config = load_run_config(arguments.config, overrides, check_model=True)
     shard = parse_shard(arguments.shard)
     if not 0.0 <= arguments.min_coverage <= 1.0:
@@ -91,19 +91,19 @@ def main(argv: Sequence[str]) -> int:
         raise WorkError(f"coverage below --min_coverage {arguments.min_coverage}: {', '.join(short)}")
     if n_clips and not n_done:
         raise WorkError(
-            f"not one of {n_clips} clips could be extracted; the reasons are in each split's extraction.csv"
+            f"none of the {n_clips} clips could be extracted; the reasons are in the extraction.csv of each split"
         )
     return 0
 
 
 def chosen_splits(config: RunConfig, names: list[str] | None) -> list[Split]:
-    """Return the named splits, or all splits with a label file if there are no names."""
+    """Return the named splits, or all splits with a label file if `names` is empty."""
     from dataset.splits import SPLITS, open_split
     from engine.config import EMPTY_DATA_HINT, nearest
 
     for name in names or []:
         if name not in SPLITS:
-            raise UsageError(f"--splits {name}: there are {', '.join(SPLITS)}{nearest(name, SPLITS)}")
+            raise UsageError(f"--splits {name}: expected one of {', '.join(SPLITS)}{nearest(name, SPLITS)}")
     root, data = config.data_root, config.data
     splits = [
         open_split(name, root, config.label_name, data.video_dir, config.features, data.raw_suffix)
@@ -118,7 +118,7 @@ def chosen_splits(config: RunConfig, names: list[str] | None) -> list[Split]:
 
 
 def parse_shard(text: str | None) -> Shard:
-    """Parse `I/N`; `None` stands for all clips."""
+    """Parse `I/N`. `None` selects all clips."""
     from dataset.manifest import Shard
 
     if text is None:

@@ -1,4 +1,4 @@
-"""Files: atomic writes, names that stay below their root, hashes."""
+"""File helpers: atomic writes, checks of file names, hashes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import hashlib
 import os
 import re
 import tempfile
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -18,28 +17,28 @@ HASH_BLOCK_BYTES = 1 << 20
 UNFINISHED_PREFIX = ".writing-"
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 CANNOT_WRITE = DISK_FULL | {errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
-"""Error numbers that concern the place written to, not the data."""
+"""Error numbers of failed writes that are caused by the file system, not by the data."""
 
 
 def short_path(path: str | Path) -> Path:
-    """Return a path below the working directory relative to it, for messages; any other path unchanged."""
+    """Return `path` relative to the working directory if it is below it, else unchanged. For messages."""
     path, here = Path(path), Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Name the file in errors of the block that come from a full disk, a quota or missing permission.
+    """Raise a `WriteError` that names the file if the block fails due to a full disk, a quota or missing permission.
 
     Raises:
-        WriteError: one sentence with `path` and the reason. Other errors pass unchanged.
+        WriteError: one sentence with `path` and the reason. Other errors propagate unchanged.
     """
     try:
         yield
     except WriteError:
         raise
     except (OSError, RuntimeError) as error:
-        # torch.save may report a failed write as a RuntimeError raised while the OSError was handled.
+        # torch.save may raise a RuntimeError while it handles the OSError of a failed write.
         cause = error if isinstance(error, OSError) else error.__context__
         if not isinstance(cause, OSError) or cause.errno not in CANNOT_WRITE:
             raise
@@ -50,11 +49,11 @@ def writing(path: Path) -> Iterator[None]:
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`. It replaces `path` if the block succeeds, else it is removed.
 
-    Readers therefore see either the old file or the whole new one. The suffix is kept, since some writers choose their
-    format by it.
+    Readers therefore see either the old file or the complete new file. The temporary path has the suffix of `path`,
+    because some writers choose the format from it.
 
     Raises:
-        WriteError: the disk is full, a quota is used up, or the folder may not be written to.
+        WriteError: the disk is full, a quota is exceeded, or the folder is not writable.
     """
     path = Path(path)
     with writing(path):
@@ -64,7 +63,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary = Path(name)
         try:
             yield temporary
-            # mkstemp makes files that only the owner can read; results should follow the user's umask instead.
+            # Files made by mkstemp are readable only by their owner. Apply the user's umask instead.
             os.chmod(temporary, 0o666 & ~current_umask())
             os.replace(temporary, path)
         finally:
@@ -72,47 +71,46 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def current_umask() -> int:
-    """Return the process's umask. It can only be read by setting it."""
+    """Return the umask of the process. Reading it requires setting it."""
     mask = os.umask(0o022)
     os.umask(mask)
     return mask
 
 
 def write_text_atomic(path: Path, text: str) -> Path:
-    """Write UTF-8 `text` to `path` atomically and return the path; bytes of file names that are no UTF-8 are escaped."""
+    """Write `text` to `path` atomically as UTF-8 and return the path. Undecodable bytes of file names are escaped."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
     return Path(path)
 
 
-def is_whole_archive(path: Path) -> bool:
-    """Return whether a ZIP archive of numpy or torch (`.npz`, `.pth`) exists and is complete."""
-    return path.is_file() and zipfile.is_zipfile(path)
-
-
 def unsafe_name(name: str) -> str | None:
-    """Return why `name` may not be used below a data root, or `None` if it may.
+    """Return the reason why `name` must not be used as a path below a data root, or `None` if it is safe.
 
-    The check is of the text alone: symbolic links that the user put under the root are the user's decision.
+    Only the text is checked. Symbolic links below the root are allowed, since the user has created them.
     """
     portable = name.replace("\\", "/")
     if not portable.strip():
         return "it is empty"
     if "\0" in portable:
-        return "it holds a NUL character"
+        return "it contains a NUL character"
     if portable.startswith("/"):
         return "it is an absolute path"
     if re.match(r"^[A-Za-z]:", portable):
-        return "it names a drive"
+        return "it contains a drive letter"
     if ".." in PurePosixPath(portable).parts:
         return "it has a '..' part"
     if not PurePosixPath(portable).name:
-        return "it names no file"
+        return "it does not name a file"
     return None
 
 
 def existing_file(path: str | Path, what: str) -> Path:
-    """Return `path` if it is a file; otherwise raise a `UsageError` that names `what` was looked for."""
+    """Return `path` if it is a file.
+
+    Raises:
+        UsageError: `path` is a folder or does not exist. The message starts with `what`, for example "the label file".
+    """
     path = Path(path)
     if path.is_dir():
         raise UsageError(f"{what} is a folder, not a file: {path}")

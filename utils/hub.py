@@ -1,4 +1,4 @@
-"""Whether the hub of pretrained models can be asked at all."""
+"""Check of the connection to the hub of pretrained models."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ HUB = ("huggingface.co", 443)
 HUB_TIMEOUT_S = 3.0
 
 
-def hub_answers() -> bool:
-    """Return whether the hub accepts a connection immediately. Its own client would retry for minutes."""
+def hub_is_reachable() -> bool:
+    """Return whether the hub accepts a connection within seconds. The hub's own client would retry for minutes."""
     if os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0"):
         return False
     if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "HF_ENDPOINT")):

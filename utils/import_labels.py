@@ -1,8 +1,8 @@
-"""Turn a data set's official metadata into a label file: video_name,target,type,source,identity,spans.
+"""Convert the official metadata of a data set to a label file: video_name,target,type,source,identity,spans.
 
 python utils/import_labels.py --dataset FakeAVCeleb --metadata meta_data.csv --output data/trainset_label.csv
 python utils/import_labels.py --dataset LAV-DF --metadata metadata.json --split train --output data/trainset_label.csv
-docs/DATASETS.md lists the data sets, what each one's metadata says, and the traps in it.
+docs/DATASETS.md lists the data sets, the meaning of their metadata, and its pitfalls.
 """
 
 from __future__ import annotations
@@ -23,12 +23,10 @@ def build_parser() -> OneLineParser:
     parser = command_parser(__doc__)
     parser.add_argument("--dataset", required=True, metavar="NAME", help="MultiFFDV, FakeAVCeleb, LAV-DF, AV-Deepfake1M, "
                         "AV-Deepfake1M++, DFDC, IDForge, KoDF or folders (real/ and fake/)")  # fmt: skip
-    parser.add_argument(
-        "--metadata", required=True, metavar="FILE", help="the official file, or the folder that holds it"
-    )
-    add_output(parser, "the label file", required=True, metavar="FILE")
-    parser.add_argument("--split", choices=("train", "val", "test"), help="only this official split")
-    parser.add_argument("--video_dir", metavar="DIR", help="find clips in sub-folders of this folder")
+    parser.add_argument("--metadata", required=True, metavar="FILE", help="the official metadata file, or its folder")
+    add_output(parser, "label file to write", required=True, metavar="FILE")
+    parser.add_argument("--split", choices=("train", "val", "test"), help="import only this official split")
+    parser.add_argument("--video_dir", metavar="DIR", help="search for the clips in sub-folders of this folder")
     return parser
 
 

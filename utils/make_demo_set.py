@@ -1,4 +1,4 @@
-"""Make the embedded demo set: a data root with splits and label files, generated from a seed."""
+"""Generate the built-in demo set from a seed: a data root with splits and label files."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def build_parser() -> OneLineParser:
     """Build the argument parser."""
     parser = command_parser(__doc__)
     add_output(parser, "data root to create; an unfinished one is completed", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--clips", type=int, default=480, help="clips in all splits together (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="same seed, same set (default: %(default)s)")
+    parser.add_argument("--clips", type=int, default=480, help="total number of clips (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="random seed (default: %(default)s)")
     add_workers(parser, 2, "2")
     add_quiet(parser)
     return parser
@@ -29,7 +29,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Make the set, unless it exists."""
+    """Generate the set unless it already exists."""
     arguments = parse_arguments(argv)
     from dataset.demo_set.build import build_demo_set
     from dataset.demo_set.plan import DemoSettings
@@ -38,7 +38,7 @@ def main(argv: Sequence[str]) -> int:
     settings = DemoSettings(clips=arguments.clips, seed=arguments.seed)
     workers = arguments.workers or default_workers()
     made = build_demo_set(arguments.output, settings, workers, progress=not arguments.quiet)
-    print(f"{arguments.output}: {arguments.clips} clips {'made' if made else 'exist already, nothing to do'}")
+    print(f"{arguments.output}: {arguments.clips} clips {'made' if made else 'already exist, nothing to do'}")
     return 0
 
 

@@ -1,7 +1,7 @@
-"""Make a labelled training set from real clips: each clip unchanged, and with its voice or its face forged.
+"""Make a labelled training set from real clips: each clip unforged, and copies with a forged voice or face.
 
-Tracks that are not forged are copied; forged ones get the same random processing in real and forged copies. An interrupted
-run keeps its finished clips; the same command continues it.
+Tracks that are never forged are copied. Tracks to be forged get the same random processing in the real and the forged
+copies. To continue an interrupted run, repeat the command; finished clips are kept.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from utils.errors import UsageError
 def build_parser() -> OneLineParser:
     """Build the argument parser."""
     parser = command_parser(__doc__)
-    parser.add_argument("--video_dir", type=Path, required=True, help="real clips, searched with its sub-folders")
+    parser.add_argument("--video_dir", type=Path, required=True, help="folder of real clips, searched recursively")
     add_output(parser, "folder for trainset/ and trainset_label.txt", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--seed", type=int, default=0, help="same clips and seed, same set (default: %(default)s)")
-    parser.add_argument("--fakes_per_clip", type=int, default=1, help="forged copies of a clip (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="random seed (default: %(default)s)")
+    parser.add_argument("--fakes_per_clip", type=int, default=1, help="forged copies per clip (default: %(default)s)")
     parser.add_argument(
-        "--modality", choices=("audio", "video", "both"), default="audio", help="what is forged (default: %(default)s)"
+        "--modality", choices=("audio", "video", "both"), default="audio", help="track to forge (default: %(default)s)"
     )
     add_workers(parser)
     add_quiet(parser)
@@ -44,12 +44,12 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Parse and check the command line."""
     arguments = build_parser().parse_args(argv)
     if arguments.fakes_per_clip < 1 or arguments.seed < 0:
-        raise UsageError("--fakes_per_clip is 1 or more, --seed is 0 or more")
+        raise UsageError("--fakes_per_clip must be at least 1 and --seed at least 0")
     return arguments
 
 
 def main(argv: Sequence[str]) -> int:
-    """Make the set."""
+    """Make the training set and print the number of clips."""
     arguments = parse_arguments(argv)
     if arguments.quiet:
         hide_progress_bars()

@@ -1,4 +1,4 @@
-"""Divide a labelled set into folds or splits that keep related clips together.
+"""Divide a labelled set into folds or splits. Related clips are kept together.
 
 python utils/make_splits.py --labels FILE --by identity source --folds 5 --output folds.csv
 python utils/make_splits.py --labels FILE --video_dir DIR --near_duplicates --split 0.7 0.15 0.15 --output splits.csv
@@ -30,17 +30,17 @@ def build_parser() -> OneLineParser:
     parser = command_parser(__doc__)
     parser.add_argument("--labels", required=True, help="label file: video_name,target and further columns")
     parser.add_argument("--video_dir", help="folder of the clips, for --near_duplicates")
-    parser.add_argument("--by", nargs="+", default=[], metavar="COL", help="clips that share a value stay together")
-    parser.add_argument("--near_duplicates", action="store_true", help="clips that share frames or sound stay together")
+    parser.add_argument("--by", nargs="+", default=[], metavar="COL", help="keep clips with equal values together")
+    parser.add_argument("--near_duplicates", action="store_true", help="keep clips that share frames or audio together")
     kind = parser.add_mutually_exclusive_group()
-    kind.add_argument("--folds", type=int, metavar="K", help="K folds (default: 5)")
+    kind.add_argument("--folds", type=int, metavar="K", help="number of folds (default: 5)")
     kind.add_argument("--split", nargs="+", type=float, metavar="SHARE", help="shares of train, val and test")
-    kind.add_argument("--leave_out", metavar="COL", help="one fold per value of a column, such as generator")
-    kind.add_argument("--hold_out", metavar="COL=VALUE", help="test on one value of a column, a cluster or a generator")
-    parser.add_argument("--seed", type=int, default=0, help="same seed, same split (default: %(default)s)")
+    kind.add_argument("--leave_out", metavar="COL", help="one fold per value of a column, for example generator")
+    kind.add_argument("--hold_out", metavar="COL=VALUE", help="use the clips with this value as the test split")
+    parser.add_argument("--seed", type=int, default=0, help="random seed (default: %(default)s)")
     add_workers(parser)
     parser.add_argument("--cache", help="fingerprint cache (default: OUTPUT.fingerprints.npz)")
-    add_output(parser, "the labels with the columns group and fold or split", required=True, metavar="FILE")
+    add_output(parser, "label file to write, with the columns group and fold or split", required=True, metavar="FILE")
     add_quiet(parser)
     return parser
 
@@ -53,26 +53,26 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def check_arguments(arguments: argparse.Namespace) -> None:
-    """Raise a UsageError for arguments that do not fit together."""
+    """Raise a `UsageError` for invalid or contradictory arguments."""
     if not arguments.by and not arguments.near_duplicates and not arguments.leave_out and not arguments.hold_out:
-        raise UsageError("say what keeps clips together: --by COL ... or --near_duplicates (or both)")
+        raise UsageError("no rule keeps clips together; set --by COL ... or --near_duplicates (or both)")
     if arguments.near_duplicates and not arguments.video_dir:
-        raise UsageError("--near_duplicates looks at the clips: give their folder with --video_dir")
+        raise UsageError("--near_duplicates needs --video_dir, the folder of the clips")
     if arguments.video_dir and not Path(arguments.video_dir).is_dir():
         raise UsageError(f"--video_dir: no such folder: {arguments.video_dir}")
     if arguments.folds is not None and arguments.folds < 2:
         raise UsageError(f"--folds {arguments.folds}: expected at least 2")
     shares = arguments.split
     if shares is not None and (len(shares) not in (2, 3) or min(shares) <= 0 or abs(sum(shares) - 1) > 0.01):
-        raise UsageError(f"--split {shares}: expected two or three positive shares that sum to 1, as 0.7 0.15 0.15")
+        raise UsageError(f"--split {shares}: expected two or three positive shares that sum to 1, like 0.7 0.15 0.15")
     if arguments.hold_out is not None and not all(arguments.hold_out.partition("=")):
         raise UsageError(f"--hold_out {arguments.hold_out!r}: expected COL=VALUE")
     if arguments.seed < 0:
-        raise UsageError(f"--seed {arguments.seed}: expected a whole number from 0 on")
+        raise UsageError(f"--seed {arguments.seed}: expected an integer of at least 0")
 
 
 def main(argv: Sequence[str]) -> int:
-    """Group and divide the clips, write the split and print its balance."""
+    """Group the clips, divide the groups, write the label file and print the balance of the parts."""
     arguments = parse_arguments(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     from dataset.folds import GroupFacts, related_groups
@@ -91,7 +91,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def near_duplicate_rows(arguments: argparse.Namespace, labels: pd.DataFrame) -> np.ndarray:
-    """Return pairs of rows of clips that share frames or audio. Unreadable clips are reported and form no pair."""
+    """Return the row pairs of clips that share frames or audio. Unreadable clips are logged and belong to no pair."""
     from dataset.fingerprints import find_near_duplicates, fingerprint_clips
 
     folder = Path(arguments.video_dir)
@@ -105,17 +105,17 @@ def near_duplicate_rows(arguments: argparse.Namespace, labels: pd.DataFrame) -> 
     for name, reason in unread[:10]:
         logging.warning("%s: %s, no fingerprint", name, reason)
     if len(unread) == len(prints):
-        raise WorkError(f"none of the {len(unread)} clips could be read in {folder}")
+        raise WorkError(f"none of the {len(unread)} clips in {folder} could be read")
     found = find_near_duplicates(prints)
     print(
-        f"near-duplicates: {len(found.visual)} pairs share frames, {len(found.audio)} share sound, "
-        f"{len(found.pairs)} in all; {len(unread)} clips without a fingerprint"
+        f"near-duplicates: {len(found.visual)} pairs share frames, {len(found.audio)} share audio, "
+        f"{len(found.pairs)} in total; {len(unread)} clips without a fingerprint"
     )
     return found.pairs
 
 
 def divide(arguments: argparse.Namespace, labels: pd.DataFrame, groups: np.ndarray) -> tuple[str, np.ndarray]:
-    """Return the column to write and each clip's part in it."""
+    """Return the name of the column to write and its values, the part of each clip."""
     import numpy as np
 
     from dataset.folds import assign_groups, hold_out, leave_one_out

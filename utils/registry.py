@@ -1,4 +1,4 @@
-"""A registry maps a name from a config file to the class that it stands for and to that class's config section."""
+"""Registry that maps the names used in config files to classes and their config sections."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ClassT = TypeVar("ClassT")
 
 @dataclass(frozen=True)
 class Entry(Generic[ConfigT, ClassT]):
-    """What a name stands for: the typed config section and the class built from it."""
+    """A registered class and its typed config section."""
 
     config_class: type[ConfigT]
     built_class: type[ClassT]
@@ -25,7 +25,7 @@ class Registry(Generic[ConfigT, ClassT]):
     """Name -> `Entry`. A class registers its name in the file that defines it."""
 
     def __init__(self, kind: str) -> None:
-        """Start empty. Error messages use `kind`, for example "model"."""
+        """Create an empty registry. `kind` is used in error messages, for example "model"."""
         self.kind = kind
         self._entries: dict[str, Entry[ConfigT, ClassT]] = {}
 
@@ -33,7 +33,7 @@ class Registry(Generic[ConfigT, ClassT]):
         """Register the decorated class under `name`.
 
         Raises:
-            ValueError: when the name is taken.
+            ValueError: the name is already registered.
         """
 
         def decorate(built_class: type[ClassT]) -> type[ClassT]:
@@ -48,20 +48,20 @@ class Registry(Generic[ConfigT, ClassT]):
         """Remove a name, for example in a test that registered it.
 
         Raises:
-            KeyError: when the name is not registered.
+            KeyError: the name is not registered.
         """
         del self._entries[name]
 
     def get(self, name: str) -> Entry[ConfigT, ClassT]:
-        """Look `name` up.
+        """Return the entry of `name`.
 
         Raises:
-            UsageError: for an unknown name; it offers the nearest one and lists all.
+            UsageError: unknown name. The message suggests the nearest name and lists all names.
         """
         if not isinstance(name, str) or name not in self._entries:
             near = difflib.get_close_matches(str(name), self._entries, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise UsageError(f"unknown {self.kind} {name!r}{hint} (there are: {', '.join(sorted(self._entries))})")
+            raise UsageError(f"unknown {self.kind} {name!r}{hint} (registered: {', '.join(sorted(self._entries))})")
         return self._entries[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -1,10 +1,10 @@
-"""Measure how well a detector scores clips that are re-encoded, filtered and re-muxed.
+"""Measure the AUC of a detector on clips that are re-encoded, filtered and re-muxed.
 
     python utils/robustness.py --checkpoint CKPT --labels FILE --video_dir DIR [--output DIR]
 
-Degrades every labelled clip with each family at five severities, scores it, and writes robustness.csv (AUC, interval and
-coverage per cell), robustness.json (mean drops), heat_map.png and scores/<family>-<severity>.csv. An interrupted run
-resumes if it is started again. docs/ROBUSTNESS.md lists the families.
+Degrades every labelled clip with each family at five severities and scores it. Writes robustness.csv (AUC, interval and
+coverage per cell), robustness.json (mean drops), heat_map.png and scores/<family>-<severity>.csv. To resume an
+interrupted run, repeat the command. docs/ROBUSTNESS.md lists the families.
 """
 
 from __future__ import annotations
@@ -33,13 +33,20 @@ def build_parser() -> OneLineParser:
     """Build the argument parser."""
     parser = command_parser(__doc__)
     add = parser.add_argument
-    add("--checkpoint", required=True, type=Path, help="the detector")
-    add("--labels", required=True, type=Path, help="video_name,target of the clips")
+    add("--checkpoint", required=True, type=Path, help="checkpoint of the detector")
+    add("--labels", required=True, type=Path, help="label file: video_name,target")
     add("--video_dir", required=True, type=Path, help="folder of the clips")
-    add_output(parser, "default: robustness/ beside the checkpoint", type=Path, metavar="DIR")
-    add("--families", nargs="+", metavar="NAME", help="default: all; their baselines are always run")
-    add("--severities", nargs="+", type=int, default=[1, 2, 3, 4, 5], metavar="N", help="default: 1 2 3 4 5")
-    add("--limit", type=int, metavar="N", help="only N clips, drawn evenly from reals and fakes")
+    add_output(parser, "folder for the results (default: robustness/ next to the checkpoint)", type=Path, metavar="DIR")
+    add("--families", nargs="+", metavar="NAME", help="degradations (default: all); their baselines are always run")
+    add(
+        "--severities",
+        nargs="+",
+        type=int,
+        default=[1, 2, 3, 4, 5],
+        metavar="N",
+        help="severities of the degradations (default: 1 2 3 4 5)",
+    )
+    add("--limit", type=int, metavar="N", help="use only N clips, half of them real if possible")
     add_workers(parser)
     add_batch_size(parser, 32)
     add_device(parser)

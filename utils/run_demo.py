@@ -1,6 +1,6 @@
-"""Run every step on the embedded demo set: make it, extract, train both systems, evaluate, score a folder.
+"""Run every step on the built-in demo set: generate it, extract features, train two models, evaluate, score a folder.
 
-Each step is one of the project's own commands and is printed before it runs. Finished steps of an earlier run are reused.
+Each step is a command of the project and is printed before it runs. Finished steps of an earlier run are reused.
 """
 
 from __future__ import annotations
@@ -23,16 +23,20 @@ from utils.errors import WorkError
 
 RECIPES = {"ffdv_cov": "cfg/demo.yml", "mel_baseline": "cfg/demo_mel.yml"}
 INPUTS = {
-    "ffdv_cov": "histogram covariance and mel-spectrogram: no positions within a frame, no match of lips and voice",
-    "mel_baseline": "mel-spectrogram only: nothing of the video",
+    "ffdv_cov": "the histogram covariance and the mel-spectrogram, but no spatial layout and no lip synchronisation",
+    "mel_baseline": "only the mel-spectrogram, not the video",
 }
 
 
 def build_parser() -> OneLineParser:
     """Build the argument parser."""
     parser = command_parser(__doc__)
-    parser.add_argument("--data_root", type=Path, default=ROOT / "data" / "demo", help="default: %(default)s")
-    parser.add_argument("--output_dir", type=Path, default=ROOT / "checkpoint", help="default: %(default)s")
+    parser.add_argument(
+        "--data_root", type=Path, default=ROOT / "data" / "demo", help="folder of the demo set (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--output_dir", type=Path, default=ROOT / "checkpoint", help="folder of the runs (default: %(default)s)"
+    )
     parser.add_argument("--clips", type=int, default=480, help="size of the demo set (default: %(default)s)")
     add_set(parser, more="; applies to both recipes")
     add_workers(parser, None, "the default of each step")
@@ -46,7 +50,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the steps, then print the table."""
+    """Run all steps and print the table of results."""
     arguments = parse_arguments(argv)
     started = time.monotonic()
     root, output_dir = arguments.data_root.resolve(), arguments.output_dir.resolve()
@@ -61,7 +65,7 @@ def main(argv: Sequence[str]) -> int:
         flags = ["--set", *overrides, *hidden]
         run = finished_run(ROOT / recipe, overrides, output_dir)
         if run is None:
-            # prediction.txt.csv is written to the working directory: not where it could replace a file of the user.
+            # main.py writes prediction.txt.csv to its working directory. In `root` it replaces no file of the user.
             step(f"train and evaluate {name}", "main.py", "--config", str(ROOT / recipe), *flags, cwd=root)
             run = finished_run(ROOT / recipe, overrides, output_dir)
         else:
@@ -83,19 +87,19 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def step(what: str, script: str, *arguments: str, cwd: Path = ROOT, quiet: bool = False) -> None:
-    """Print a command and run it; `quiet` hides its output.
+def step(title: str, script: str, *arguments: str, cwd: Path = ROOT, quiet: bool = False) -> None:
+    """Print a command and run it. `quiet` hides its output.
 
     Raises:
         WorkError: the command failed.
     """
-    print(f"\n# {what}\n$ {shlex.join(['python', script, *arguments])}", flush=True)
+    print(f"\n# {title}\n$ {shlex.join(['python', script, *arguments])}", flush=True)
     command = [sys.executable, str(ROOT / script), *arguments]
     code = subprocess.run(command, cwd=cwd, check=False, stdout=subprocess.DEVNULL if quiet else None).returncode
     if code == 130:
         raise KeyboardInterrupt
     if code != 0:
-        raise WorkError(f"the step ended with exit code {code}: {what}")
+        raise WorkError(f"the step ended with exit code {code}: {title}")
 
 
 def finished_run(recipe: Path, overrides: list[str], output_dir: Path) -> Path | None:
@@ -111,12 +115,12 @@ def finished_run(recipe: Path, overrides: list[str], output_dir: Path) -> Path |
 
 
 def read_metrics(run: Path) -> dict:
-    """Read a run's `metrics.json`."""
+    """Read the `metrics.json` of a run."""
     return json.loads((run / "metrics.json").read_text(encoding="utf-8"))
 
 
 def format_table(metrics: dict[str, dict]) -> str:
-    """Format AUC per fake type and overall as a table with a column per system."""
+    """Format the AUC per fake type and overall as a table with one column per model."""
     first = next(iter(metrics.values()))
     lines = [f"AUC on the demo test split (95 % interval; each type against all {first['n_real']} real clips)"]
     lines.append(f"{'type':<20}{'fakes':>6}  " + "".join(f"{name:<24}" for name in metrics))
@@ -130,13 +134,13 @@ def format_table(metrics: dict[str, dict]) -> str:
 
 
 def repeatability() -> str:
-    """Return a sentence on where these figures can be repeated."""
+    """Return a note on the conditions under which the figures are reproducible."""
     import torch
 
     return (
-        f"These figures repeat exactly on this machine with the same number of threads ({torch.get_num_threads()} now, "
-        "set by OMP_NUM_THREADS). Another CPU type or thread count rounds differently, in the drawn clips and in training, "
-        "which moves the AUC of a single type by a few hundredths."
+        "On this machine, the figures are reproducible with the same number of threads "
+        f"({torch.get_num_threads()} now, set by OMP_NUM_THREADS). With another CPU type or thread count, rounding differs "
+        "in the generated clips and in training, and the AUC of a single type changes by a few hundredths."
     )
 
 

@@ -1,10 +1,10 @@
-"""Run a set of configs with several seeds and compare them: a Markdown table and a CSV.
+"""Run a set of configs with several seeds and compare the results in a Markdown table and a CSV file.
 
 python utils/run_experiments.py cfg/experiments/*.yml --seeds 0 1 2 --set extract_path=data
 python utils/run_experiments.py cfg/experiments/*.yml --set extract_path=data split.folds=folds.csv
 python utils/run_experiments.py cfg/experiments/*.yml --set 52_mel_baseline_lite0:train.lr=1e-4
-Fitted detectors (cfg/av_experts.yml) can be compared with trained ones on the same folds.
-Finished runs are reused, a killed run resumes from its last epoch. The first config is the reference of the comparison.
+Fitted detectors (cfg/av_experts.yml) can be compared with trained models on the same folds.
+Finished runs are reused, and killed runs resume from their last epoch. The first config is the reference.
 """
 
 from __future__ import annotations
@@ -37,12 +37,14 @@ def build_parser() -> OneLineParser:
     parser = command_parser(__doc__)
     parser.add_argument("configs", nargs="+", metavar="CONFIG", help="YAML configs; the first is the reference")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="N", help="seeds (default: 0)")
-    add_output(parser, "runs and table (default: %(default)s)", default=DEFAULT_OUTPUT, metavar="DIR")
+    add_output(parser, "folder for runs and tables (default: %(default)s)", default=DEFAULT_OUTPUT, metavar="DIR")
     add_set(parser, "[CONFIG:]A.B=C", "; applies to every config, or to the named one")
     add_workers(parser, None, "data.workers and extraction.workers of the configs")
     add_quiet(parser)
     parser.add_argument(
-        "--controls", action="store_true", help="add rows without any detector (duration, face size, container facts)"
+        "--controls",
+        action="store_true",
+        help="add rows of controls without a detector (duration, face size, container facts)",
     )
     return parser
 
@@ -52,7 +54,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     arguments = build_parser().parse_args(argv)
     seeds = arguments.seeds
     if min(seeds) < 0 or len(set(seeds)) < len(seeds):
-        raise UsageError(f"--seeds {' '.join(map(str, seeds))}: expected different whole numbers from 0 on")
+        raise UsageError(f"--seeds {' '.join(map(str, seeds))}: expected distinct integers of at least 0")
     return arguments
 
 

@@ -1,7 +1,8 @@
-"""Fit the experts of av_experts on real clips and pseudo-fakes of them, calibrate them, and write a checkpoint.
+"""Fit the experts of av_experts on real clips and their pseudo-fakes, calibrate the scores, and write a checkpoint.
 
-Training uses the real clips of trainset's label file. Its labelled fakes are used for calibration and out-of-fold metrics, and
-for training only with --labelled_fakes. An interrupted run continues: features, pseudo-fakes and fits stay in --cache.
+The training data are the real clips of the trainset label file. Labelled fakes are used for calibration and out-of-fold
+metrics, and for training only with --labelled_fakes. Features, pseudo-fakes and fits are stored in --cache. To continue
+an interrupted run, repeat the command.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ def build_parser() -> OneLineParser:
         metavar="DIR",
         help="training cache (default: fit.cache of the config, data/expert_bank)",
     )
-    add("--synthetic_voices", metavar="DIR", help="utterances of speech synthesisers, used as training fakes")
-    add("--labelled_fakes", action="store_true", help="train on the labelled fakes, too")
+    add("--synthetic_voices", metavar="DIR", help="folder of synthetic speech, used as training fakes")
+    add("--labelled_fakes", action="store_true", help="also train on the labelled fakes")
     add(
         "--seeds",
         type=at_least(1),
@@ -49,7 +50,7 @@ def build_parser() -> OneLineParser:
         metavar="N",
         help="number of seeds for out-of-fold metrics (default: %(default)s)",
     )
-    add("--controls", action="store_true", help="add rows without any expert (duration, face size, ...) to experts.csv")
+    add("--controls", action="store_true", help="add control rows (duration, face size, ...) to experts.csv")
     add_output(parser, "also write the checkpoint here", type=Path, metavar="FILE")
     add_set(parser)
     add_workers(parser, None, "extraction.workers of the config")
@@ -63,14 +64,14 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def fit_settings(arguments: argparse.Namespace) -> list[str]:
-    """Return the flags that set values of the config's section `fit`, as `a.b=c` texts."""
+    """Return config overrides (`a.b=c`) for the flags that correspond to keys of the section `fit`."""
     flags = {"cache": arguments.cache, "synthetic_voices": arguments.synthetic_voices}
     settings = [f"fit.{name}={json.dumps(value)}" for name, value in flags.items() if value is not None]
     return settings + ["fit.labelled_fakes=true"] * arguments.labelled_fakes
 
 
 def main(argv: Sequence[str]) -> int:
-    """Fit the experts."""
+    """Fit the experts and write the checkpoint."""
     arguments = parse_arguments(argv)
     if arguments.quiet:
         hide_progress_bars()

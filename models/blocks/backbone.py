@@ -11,7 +11,7 @@ from torch import nn
 
 from models.blocks.packaged_weights import PACKAGE, packaged_state
 from utils.errors import UsageError
-from utils.hub import hub_answers
+from utils.hub import hub_is_reachable
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ def _create_pretrained(name: str, weights: str | None, options: dict[str, Any]) 
         settings = timm.get_pretrained_cfg(name)
         if settings is None or not (settings.hf_hub_id or settings.url):
             raise UsageError("timm publishes none")
-        if not _in_cache(settings.hf_hub_id) and not hub_answers():
+        if not _in_cache(settings.hf_hub_id) and not hub_is_reachable():
             raise UsageError("no copy on this machine, and the hub cannot be reached")
         origin = settings.architecture or name
     try:

@@ -1,4 +1,4 @@
-"""Every benchmark runs on two tiny clips and yields rows that make sense; how fast anything is, is not tested."""
+"""Every benchmark runs on two tiny clips and returns plausible rows. Speed itself is not tested."""
 
 from __future__ import annotations
 
@@ -44,20 +44,20 @@ def setting(tiny_clips, tmp_path) -> Setting:
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
-def test_every_benchmark_gives_rows_that_make_sense(name: str, setting: Setting) -> None:
+def test_every_benchmark_returns_plausible_rows(name: str, setting: Setting) -> None:
     rows = importlib.import_module(f"benchmarks.{name}").run(setting)
 
     assert rows and len({row.name for row in rows}) == len(rows)
     for found in rows:
         assert math.isfinite(found.value)
-        # A stage that is the difference of two measurements may come out below zero on clips of ten frames.
+        # Some stages are differences of two measurements. On clips of ten frames they can be negative.
         assert found.value > 0 or found.benchmark == "stages"
         for ratio in (found.to_floor, found.to_reference):
             assert ratio is None or math.isfinite(ratio)
     assert any(found.to_floor is not None for found in rows)
 
 
-def test_every_module_with_a_benchmark_is_on_the_list() -> None:
+def test_every_benchmark_module_is_listed() -> None:
     modules = {path.stem for path in (REPOSITORY / "benchmarks").glob("*.py")}
     found = {
         name
@@ -80,14 +80,14 @@ def test_the_command_prints_a_table_and_writes_json_and_markdown(tiny_clips, tmp
     assert table.read_text().count("\n| extraction |") == len(written["rows"])
 
 
-def test_ratios_are_costs_over_the_floor_and_the_published_steps_over_costs() -> None:
+def test_ratios_to_the_floor_and_to_the_published_steps() -> None:
     made = row("b", "n", 20.0, "ms", floor=10.0, reference=60.0)
     assert (made.to_floor, made.to_reference) == (2.0, 3.0)
     assert row("b", "n", 20.0, "ms") == Row("b", "n", 20.0, "ms", None, None)
 
 
-def test_costs_are_means_over_the_subjects_of_the_least_of_each(monkeypatch) -> None:
-    seconds = iter([9.0, 3.0, 5.0, 2.0, 8.0])  # the first call is the uncounted one
+def test_cost_is_the_mean_over_subjects_of_each_minimum(monkeypatch) -> None:
+    seconds = iter([9.0, 3.0, 5.0, 2.0, 8.0])  # the first call is the warm-up
     clock = [0.0]
     monkeypatch.setattr("benchmarks.measure.time.perf_counter", lambda: clock[0])
 
@@ -97,7 +97,7 @@ def test_costs_are_means_over_the_subjects_of_the_least_of_each(monkeypatch) -> 
     assert compare({"a": task}, ["x", "y"], 2)["a"].wall_s == (2.0 + 5.0) / 2
 
 
-def test_children_that_have_ended_count_as_processor_time() -> None:
+def test_processor_time_includes_ended_children() -> None:
     import subprocess
     import sys
 
@@ -105,7 +105,7 @@ def test_children_that_have_ended_count_as_processor_time() -> None:
     assert cost.cpu_s > 0.02
 
 
-def test_made_clips_are_like_the_challenges(tmp_path) -> None:
+def test_synthetic_clips_have_the_format_of_the_challenge(tmp_path) -> None:
     (path,) = make_clips(tmp_path, 1, size_px=64, duration_s=1.0)
     with av.open(str(path)) as container:
         video, audio = container.streams.video[0], container.streams.audio[0]
@@ -114,7 +114,7 @@ def test_made_clips_are_like_the_challenges(tmp_path) -> None:
     assert whole_clips([path, tmp_path / "absent.mp4"], 5) == [path]
 
 
-def test_a_repeated_clip_decodes_to_the_same_frames_again(tmp_path) -> None:
+def test_a_repeated_clip_decodes_to_the_repeated_frames(tmp_path) -> None:
     segment = make_segment(tmp_path / "segment.mp4", (64, 48))
     path = repeat_clip(segment, tmp_path / "long.mp4", 20)
     with av.open(str(path)) as container:
@@ -123,7 +123,7 @@ def test_a_repeated_clip_decodes_to_the_same_frames_again(tmp_path) -> None:
     np.testing.assert_array_equal(frames[:250], frames[250:])
 
 
-def test_text_and_markdown_tables_hold_every_row() -> None:
+def test_text_and_markdown_tables_contain_every_row() -> None:
     rows = [Row("b", "first", 1234.5, "s", 1.5, None), Row("b", "second", 0.01234, "s")]
     assert text_table(rows).splitlines()[1].split() == ["b", "first", "1234", "s", "1.50"]
     assert markdown_table(rows).splitlines()[3] == "| b | second | 0.0123 | s |  |  |"

@@ -107,7 +107,8 @@ def test_no_extracted_clip_exits_1_after_writing_all_rows(data_root: Path, capsy
     (data_root / "valset" / "v1.mp4").unlink()
     code, message = fails_after_logs(capsys, "--data_root", data_root, "--splits", "valset")
     assert code == 1
-    assert message == "error: not one of 2 clips could be extracted; the reasons are in each split's extraction.csv\n"
+    expected = "none of the 2 clips could be extracted; the reasons are in the extraction.csv of each split"
+    assert message == f"error: {expected}\n"
     with open(data_root / "valset_raw" / "extraction.csv", newline="", encoding="utf-8") as stream:
         assert [row["reason"] for row in csv.DictReader(stream)] == ["unreadable", "missing_file"]
     assert call("--data_root", data_root) == 0

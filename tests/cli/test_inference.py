@@ -147,7 +147,7 @@ def test_wrong_usage_is_one_sentence_and_exit_2(shelf, checkpoint, tmp_path, cap
         ([*clip, *given, "--output", "scores.txt"], "ends in .csv or .json"),
         ([*clip, *given, "--output", "file/scores.csv"], "--output cannot be written: file/scores.csv"),
         ([*clip, *given, "--tta", "3"], "invalid choice"),
-        ([*clip, *given, "--batch_size", "0"], "--batch_size: 0 is too small; it is 1 or more"),
+        ([*clip, *given, "--batch_size", "0"], "--batch_size: must be at least 1, not 0"),
         ([*clip, *given, "--workers", "many"], "invalid int value"),
         ([*clip, *given, "--device", "cuda:99"], "CUDA device"),
         ([*clip, *given, "--device", "toaster"], "toaster"),

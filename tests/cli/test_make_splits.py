@@ -91,7 +91,7 @@ def test_near_duplicates_stay_in_one_fold(tmp_path, capsys):
         True
     ] * 3
     assert table["group"].nunique() == 4
-    assert "3 pairs share frames, 0 share sound" in capsys.readouterr().out
+    assert "3 pairs share frames, 0 share audio" in capsys.readouterr().out
     assert (tmp_path / "f.csv.fingerprints.npz").is_file()
 
 
@@ -106,7 +106,7 @@ def test_near_duplicates_stay_in_one_fold(tmp_path, capsys):
         (["--by", "identity", "--folds", "13"], "cannot fill 13 parts"),
         (["--by", "identity", "--split", "0.7", "0.7"], "sum to 1"),
         (["--by", "identity", "--hold_out", "generator"], "COL=VALUE"),
-        (["--by", "identity", "--seed", "-1"], "from 0 on"),
+        (["--by", "identity", "--seed", "-1"], "at least 0"),
         (["--by", "identity", "--folds", "3", "--split", "0.5", "0.5"], "not allowed"),
     ],
 )

@@ -83,7 +83,7 @@ def test_run_writes_all_tables_and_prints_the_cells(world, main, tmp_path, capsy
         (("--severities", "0"), "severity 0: expected 1 to 5"),
         (("--severities", "hard"), "invalid int value"),
         (("--limit", "1"), "--limit 1: expected 2 or more"),
-        (("--workers", "-1"), "it is 0 or more"),
+        (("--workers", "-1"), "must be at least 0, not -1"),
         (("--video_dir", "/no/such/folder"), "--video_dir is not a folder"),
         (("--labels", "/no/such/file"), "label file does not exist"),
         (("--checkpoint", "/no/such/file"), "checkpoint does not exist"),

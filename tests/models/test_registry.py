@@ -27,7 +27,7 @@ def test_registering_a_name_twice_is_an_error():
 
 @pytest.mark.parametrize("name", ["ffdv_cow", "nothing", 7, ["ffdv_cov"], None])
 def test_unknown_name_lists_the_known_names(name):
-    with pytest.raises(UsageError, match=r"there are: .*ffdv_cov.*mel_baseline"):
+    with pytest.raises(UsageError, match=r"registered: .*ffdv_cov.*mel_baseline"):
         model_config({"name": name})
 
 

@@ -52,8 +52,8 @@ def test_failed_write_keeps_the_old_file_and_leaves_no_temporary_file(tmp_path: 
         ("sub/../../a.mp4", "'..'"),
         ("sub\\..\\a.mp4", "'..'"),
         ("..", "'..'"),
-        (".", "no file"),
-        ("./", "no file"),
+        (".", "not name a file"),
+        ("./", "not name a file"),
         ("a\0b.mp4", "NUL"),
     ],
 )

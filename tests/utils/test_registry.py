@@ -38,5 +38,5 @@ def test_duplicate_name_is_rejected(registry: Registry) -> None:
 def test_unknown_name_suggests_the_nearest_and_lists_all(registry: Registry) -> None:
     with pytest.raises(UsageError, match=r"unknown model 'ffdv_cow'; did you mean 'ffdv_cov'\? .*mel_baseline"):
         registry.get("ffdv_cow")
-    with pytest.raises(UsageError, match=r"^unknown model 'zzz' \(there are: ffdv_cov, mel_baseline\)$"):
+    with pytest.raises(UsageError, match=r"^unknown model 'zzz' \(registered: ffdv_cov, mel_baseline\)$"):
         registry.get("zzz")

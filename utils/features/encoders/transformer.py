@@ -12,7 +12,7 @@ import numpy as np
 from utils.config import Section
 from utils.errors import UsageError
 from utils.features.encoders.base import ENCODER_RATE_HZ, SPEECH_ENCODERS, SpeechEncoder, one_torch_thread
-from utils.hub import hub_answers
+from utils.hub import hub_is_reachable
 
 PIECE_BYTES = 1 << 20
 
@@ -68,7 +68,7 @@ class TransformersEncoder(SpeechEncoder):
         except (OSError, ValueError) as error:
             if Path(self.model_name).is_dir():
                 raise UsageError(f"{self.model_name} holds no usable model ({first_line(error)})") from error
-        if not hub_answers():
+        if not hub_is_reachable():
             raise UsageError(
                 f"the speech encoder {self.name} is not on this machine and the hub cannot be reached: "
                 "give a local folder, or fetch it with `huggingface-cli download` where there is a network"
