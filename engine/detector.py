@@ -138,12 +138,13 @@ class Detector:
             rate_hz: see `ClipArrays`.
 
         Raises:
-            UsageError: the clip is neither, or its arrays are unsuitable (see `ClipArrays`).
+            UsageError: the clip is neither, its path is a folder, or its arrays are unsuitable (see `ClipArrays`).
         """
         if clip is None or isinstance(clip, np.ndarray):
             clip = ClipArrays(clip, fps, samples, rate_hz)
         elif (fps, samples, rate_hz) != (None, None, None):
             raise UsageError("fps, samples and rate_hz belong to frames; a path or ClipArrays has its own")
+        refuse_folder(clip)
         return next(self.score_many([clip]))
 
     def score_many(
@@ -165,6 +166,7 @@ class Detector:
         Raises:
             UsageError: an argument is out of range, or (while iterating) an item is not a clip.
         """
+        refuse_folder(clips)
         if isinstance(clips, str | os.PathLike | ClipArrays | np.ndarray):
             raise UsageError("score_many expects several clips, for example a list; use score for one")
         if workers is not None and workers < 0 or batch_size < 1:
@@ -223,6 +225,14 @@ class Detector:
             status=row["status"],
             reason=row["reason"],
             evidence={term: number_or_none(row[EVIDENCE_PREFIX + term]) for term in self.terms},
+        )
+
+
+def refuse_folder(clip: Any) -> None:
+    """Raise a `UsageError` if `clip` is the path of a folder."""
+    if isinstance(clip, str | os.PathLike) and os.path.isdir(clip):
+        raise UsageError(
+            f"{os.fsdecode(clip)} is a folder: score its clips with score_many(engine.clip_search.find_videos(folder))"
         )
 
 

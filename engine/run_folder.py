@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from utils.errors import UsageError, WriteError
-from utils.files import DISK_FULL, atomic_path, write_text_atomic, writing
+from utils.files import DISK_FULL, atomic_path, write_target, write_text_atomic, writing
 
 log = logging.getLogger(__name__)
 
@@ -181,8 +181,9 @@ def check_output(path: str | Path, what: str) -> Path:
     if path.is_dir():
         raise UsageError(f"{what} is a folder, not a file: {path}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
+        folder = write_target(path).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
             return path
     except OSError as error:
         kind = WriteError if error.errno in DISK_FULL else UsageError

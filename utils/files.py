@@ -50,24 +50,34 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`. It replaces `path` if the block succeeds, else it is removed.
 
     Readers therefore see either the old file or the complete new file. The temporary path has the suffix of `path`,
-    because some writers choose the format from it.
+    because some writers choose the format from it. A symbolic link stays a link: the file that it leads to is replaced.
 
     Raises:
         WriteError: the disk is full, a quota is exceeded, or the folder is not writable.
     """
     path = Path(path)
     with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=UNFINISHED_PREFIX, suffix=path.suffix, dir=path.parent)
+        target = write_target(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=UNFINISHED_PREFIX, suffix=path.suffix, dir=target.parent)
         os.close(handle)
         temporary = Path(name)
         try:
             yield temporary
             # Files made by mkstemp are readable only by their owner. Apply the user's umask instead.
             os.chmod(temporary, 0o666 & ~current_umask())
-            os.replace(temporary, path)
+            os.replace(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def write_target(path: Path) -> Path:
+    """Return the file to replace when `path` is written: the file that a symbolic link leads to, present or not.
+
+    A link to a device or a pipe is itself replaced, since these must not be.
+    """
+    real = Path(os.path.realpath(path))
+    return real if path.is_symlink() and (real.is_file() or not real.exists()) else path
 
 
 def current_umask() -> int:

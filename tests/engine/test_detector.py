@@ -75,11 +75,17 @@ def test_score_has_typed_fields(detector, clips):
     assert sum(score.evidence.values()) == pytest.approx(score.logit, abs=1e-5)
 
 
-@pytest.mark.parametrize(("name", "reason"), [("absent.mp4", "missing_file"), (".", "missing_file")])
-def test_bad_path_is_a_failed_score(detector, name, reason):
-    score = detector.score(name)
-    assert (score.status, score.reason, score.verdict) == ("failed", reason, "unscored")
+def test_absent_clip_is_a_failed_score(detector):
+    score = detector.score("absent.mp4")
+    assert (score.status, score.reason, score.verdict) == ("failed", "missing_file", "unscored")
     assert score.score is None and score.logit is None and set(score.evidence.values()) == {None}
+
+
+@pytest.mark.parametrize("method", ["score", "score_many"])
+def test_a_folder_is_refused_with_the_function_to_use(detector, tmp_path, method):
+    for folder in (tmp_path, str(tmp_path)):
+        with pytest.raises(UsageError, match=r"is a folder: score its clips with score_many\(.*find_videos"):
+            getattr(detector, method)(folder)
 
 
 @pytest.mark.parametrize("workers", [None, 2])

@@ -39,6 +39,28 @@ def test_failed_write_keeps_the_old_file_and_leaves_no_temporary_file(tmp_path: 
     assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
 
 
+@pytest.mark.parametrize("present", [True, False])
+def test_a_symbolic_link_stays_a_link_to_the_new_file(tmp_path: Path, present: bool) -> None:
+    target, link = tmp_path / "real" / "result", tmp_path / "link.csv"
+    target.parent.mkdir()
+    link.symlink_to(Path("real") / "result")
+    if present:
+        target.write_text("old")
+    with atomic_path(link) as temporary:
+        assert temporary.suffix == ".csv"
+        temporary.write_text("new")
+    assert link.is_symlink() and target.read_text() == "new"
+    assert [entry.name for entry in target.parent.iterdir()] == ["result"]
+
+
+def test_a_link_to_a_device_is_replaced_and_the_device_stays(tmp_path: Path) -> None:
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    write_text_atomic(link, "new")
+    assert stat.S_ISFIFO(pipe.stat().st_mode) and not link.is_symlink() and link.read_text() == "new"
+
+
 @pytest.mark.parametrize(
     ("name", "why"),
     [
