@@ -19,6 +19,7 @@ from utils.command import (
     add_workers,
     at_least,
     command_parser,
+    log_to_stderr,
     run_command,
 )
 
@@ -28,7 +29,6 @@ def main(argv: Sequence[str]) -> int:
     arguments = parse_arguments(argv)
 
     import json
-    import logging
 
     from dataset.labels import read_labels
     from dataset.workers import default_workers
@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> int:
     from utils.errors import UsageError
     from utils.files import write_text_atomic
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    log_to_stderr()
     labels = read_labels(arguments.labels)
     if not arguments.video_dir.is_dir():
         raise UsageError(f"--video_dir is not a folder: {arguments.video_dir}")

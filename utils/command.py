@@ -6,6 +6,7 @@ import argparse
 import atexit
 import contextlib
 import io
+import logging
 import os
 import signal
 import sys
@@ -104,6 +105,11 @@ def add_output(parser: argparse.ArgumentParser, description: str, **options: obj
 def hide_progress_bars() -> None:
     """Hide the progress bars of this process and its children. Call this before importing modules that use `tqdm`."""
     os.environ["TQDM_DISABLE"] = "1"
+
+
+def log_to_stderr() -> None:
+    """Show log messages from level INFO on as plain lines on standard error, apart from the results on standard output."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
 
 
 def at_least(lowest: int) -> Callable[[str], int]:

@@ -14,7 +14,6 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])  # the repository root, n
 
 import argparse
 import json
-import logging
 import re
 
 from utils.command import (
@@ -24,6 +23,7 @@ from utils.command import (
     add_set,
     add_workers,
     command_parser,
+    log_to_stderr,
     run_command,
 )
 from utils.errors import UsageError, WorkError
@@ -59,7 +59,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
 def main(argv: Sequence[str]) -> int:
     """Extract each split and print a summary line for it."""
     arguments = parse_arguments(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    log_to_stderr()
     from dataset.workers import warm_up, worker_settings
 
     warm_up()

@@ -20,6 +20,7 @@ from utils.command import (
     add_workers,
     command_parser,
     hide_progress_bars,
+    log_to_stderr,
     run_command,
 )
 from utils.errors import UsageError
@@ -53,13 +54,12 @@ def main(argv: Sequence[str]) -> int:
     arguments = parse_arguments(argv)
     if arguments.quiet:
         hide_progress_bars()
-    import logging
 
     from dataset.pseudo_fakes.build import build_pseudo_fakes
     from dataset.pseudo_fakes.set_folder import SetSettings
     from engine.clip_search import find_videos
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    log_to_stderr()
     settings = SetSettings(arguments.seed, arguments.fakes_per_clip, arguments.modality)
     made = build_pseudo_fakes(find_videos(arguments.video_dir), arguments.output, settings, workers=arguments.workers)
     print(f"{arguments.output}: {int((made['target'] == 0).sum())} real and {int(made['target'].sum())} forged clips")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # the repository root, not utils/
 
-from utils.command import OneLineParser, add_output, add_quiet, add_workers, command_parser, run_command
+from utils.command import OneLineParser, add_output, add_quiet, add_workers, command_parser, log_to_stderr, run_command
 from utils.errors import UsageError, WorkError
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def check_arguments(arguments: argparse.Namespace) -> None:
 def main(argv: Sequence[str]) -> int:
     """Group the clips, divide the groups, write the label file and print the balance of the parts."""
     arguments = parse_arguments(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    log_to_stderr()
     from dataset.folds import GroupFacts, related_groups
     from dataset.labels import read_labels
     from dataset.split_files import balance_table, write_splits

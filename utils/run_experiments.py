@@ -10,7 +10,6 @@ Finished runs are reused, and killed runs resume from their last epoch. The firs
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ from utils.command import (
     add_workers,
     command_parser,
     hide_progress_bars,
+    log_to_stderr,
     run_command,
 )
 from utils.errors import UsageError, WorkError
@@ -63,7 +63,7 @@ def main(argv: Sequence[str]) -> int:
     arguments = parse_arguments(argv)
     if arguments.quiet:
         hide_progress_bars()
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    log_to_stderr()
     from dataset.workers import worker_settings
     from engine.experiments import TABLE_FILE, plan_experiments, run_experiments
 

@@ -25,6 +25,7 @@ from utils.command import (
     at_least,
     command_parser,
     hide_progress_bars,
+    log_to_stderr,
     run_command,
 )
 
@@ -75,7 +76,6 @@ def main(argv: Sequence[str]) -> int:
     arguments = parse_arguments(argv)
     if arguments.quiet:
         hide_progress_bars()
-    import logging
 
     from dataset.workers import worker_settings
     from engine.checkpoint import load_checkpoint
@@ -83,7 +83,7 @@ def main(argv: Sequence[str]) -> int:
     from engine.fitting import fit_experts
     from engine.run_folder import check_output
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    log_to_stderr()
     overrides = [*arguments.set, *fit_settings(arguments), *worker_settings(arguments.workers)]
     config = load_run_config(arguments.config or DEFAULT_CONFIG, overrides, check_model=True)
     if arguments.output is not None:

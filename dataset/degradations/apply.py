@@ -64,7 +64,8 @@ def degrade_clip(source: Path, output: Path, degradation: Degradation, *, seed: 
     """Write a degraded copy of a clip.
 
     A stream that the degradation does not change is copied packet by packet, so it decodes to the same frames or samples. New
-    frames have the clip's mean frame rate, new audio has one channel. Both keep the start times of the original streams.
+    frames are upright with square pixels and have the clip's mean frame rate; new audio has one channel. Both keep the start
+    times of the original streams.
 
     Args:
         source: any clip that libav can read.
@@ -118,7 +119,7 @@ def _encoded_pictures(source: Path, output: Path, change: Change, seed: int, scr
         return Track(source, "video")
     path = output.with_name(f"{output.name}.pictures{MP4.suffix}")
     scratch.append(path)
-    # 4:2:0 needs even sides. Copy the first frame: it is a view of the decoder's memory, which is reused.
+    # 4:2:0 needs even sides. Copy the first frame: it may be a view of the decoder's memory, which is reused.
     even = first.shape[0] % 2 == 0 and first.shape[1] % 2 == 0
     try:
         with refusals_of(MP4):
@@ -139,7 +140,8 @@ def _encoded_pictures(source: Path, output: Path, change: Change, seed: int, scr
 
 
 def _changed_frames(stream: ClipStream, change: Change, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    frames: Iterator[np.ndarray] = (item for item in stream if isinstance(item, np.ndarray))
+    # New files declare no rotation, mirroring or pixel shape: frames are written as a player shows the original.
+    frames: Iterator[np.ndarray] = (stream.facts.display.apply(item) for item in stream if isinstance(item, np.ndarray))
     if change.frame_rate != 1.0:
         frames = change_frame_rate(frames, change.frame_rate)
     return frames if change.frames is None else (change.frames(frame, rng) for frame in frames)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from utils.command import OneLineParser, Terminated, run_command
+from utils.command import OneLineParser, Terminated, log_to_stderr, run_command
 from utils.errors import UsageError, WorkError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -88,3 +89,13 @@ def test_closed_output_pipe_is_not_an_error() -> None:
     process.stdout.close()
     assert process.wait(timeout=60) == 0
     assert process.stderr.read() == b""
+
+
+def test_log_messages_are_plain_lines_on_standard_error(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging, "root", logging.RootLogger(logging.WARNING))
+    log_to_stderr()
+    logging.root.info("3 clips")
+    logging.root.debug("detail")
+    assert capsys.readouterr() == ("", "3 clips\n")

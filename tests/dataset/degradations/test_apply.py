@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
@@ -13,6 +15,7 @@ from dataset.degradations.families import Container
 from dataset.degradations.streams import Track, multiplex, start_s
 from tests.dataset.degradations.conftest import FPS, RATE_HZ, decode, degrade, packets, pictures, voice
 from tests.dataset.degradations.test_audio_filters import band_db, level_db
+from utils.media.decode import ClipStream
 from utils.media.errors import MediaError
 from utils.media.writer import write_clip
 
@@ -235,6 +238,32 @@ def test_odd_sides_are_kept(family, tmp_path):
     write_clip(tmp_path / "odd.mp4", pictures(4, 65, 83), FPS, pix_fmt="yuv444p")
     found = decode(degrade(tmp_path / "odd.mp4", tmp_path, family, 1)).frames
     assert found.shape[1:3] == ((60, 78) if family == "crop" else (65, 83))
+
+
+def displayed(path: Path) -> np.ndarray:
+    """Return the first frame as a player shows it."""
+    stream = ClipStream(path, audio=False)
+    frame = next(iter(stream))
+    return stream.facts.display.apply(frame).copy()
+
+
+@pytest.mark.parametrize("family", ["h264", "mp3", "remux"])
+@pytest.mark.parametrize("geometry", ["rotated", "squeezed"])
+def test_a_degraded_clip_is_shown_upright_with_square_pixels(geometry, family, tmp_path):
+    source = tmp_path / f"{geometry}.mp4"
+    if geometry == "rotated":
+        write_clip(source, pictures(4), FPS, voice(0.3, RATE_HZ), RATE_HZ, rotation_deg=90)
+    else:
+        with av.open(str(source), "w") as target:
+            stream = target.add_stream("libx264", rate=FPS)
+            stream.height, stream.width, stream.pix_fmt = 96, 128, "yuv420p"
+            stream.sample_aspect_ratio = stream.codec_context.sample_aspect_ratio = Fraction(2)
+            for frame in pictures(4):
+                target.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+            target.mux(stream.encode())
+    original, found = displayed(source), displayed(degrade(source, tmp_path, family, 1))
+    assert found.shape == original.shape == ((128, 96, 3) if geometry == "rotated" else (96, 256, 3))
+    assert psnr_db(luma(found), luma(original)) > 25
 
 
 @pytest.mark.parametrize("rate_hz", [8000, 11_025, 37_800, 96_000])
