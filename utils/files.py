@@ -74,7 +74,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def write_target(path: Path) -> Path:
     """Return the file to replace when `path` is written: the file that a symbolic link leads to, present or not.
 
-    A link to a device or a pipe is itself replaced, since these must not be.
+    Devices and pipes are never replaced: a link to one is replaced itself.
     """
     real = Path(os.path.realpath(path))
     return real if path.is_symlink() and (real.is_file() or not real.exists()) else path
