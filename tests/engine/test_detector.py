@@ -148,7 +148,7 @@ def test_arrays_travel_to_worker_processes(detector):
         ({"samples": np.zeros(0), "rate_hz": 16_000}, "samples are empty"),
         ({"samples": np.full(9, 32_000.0), "rate_hz": 16_000}, "scale them"),
         ({"samples": np.zeros(9)}, "samples need rate_hz"),
-        ({"samples": np.zeros(9), "rate_hz": 44_100.5}, "whole number"),
+        ({"samples": np.zeros(9), "rate_hz": 44_100.5}, "an integer"),
         ({"samples": np.zeros(9), "rate_hz": 16_000, "fps": 25}, "fps is given without frames"),
     ],
 )

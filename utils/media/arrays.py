@@ -1,4 +1,4 @@
-"""A clip given as arrays of decoded frames and samples, with the same interface as a clip that is decoded from a file."""
+"""Clips in memory, as arrays of frames and samples. `ArrayStream` has the same interface as the decoder of files."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from utils.media.frames import ChannelSamples
 from utils.media.mono import AudioBlock, MonoMixer
 
 MAX_CHANNELS = 64
-"""More columns than this are taken for a (C, S) array, which must be transposed."""
+"""An array with more columns is probably transposed, with shape (C, S)."""
 
 MAX_AMPLITUDE = 16.0
-"""Float audio may exceed 1 slightly; larger values are integers that were not scaled."""
+"""Float audio may slightly exceed 1. Larger values are unscaled integers."""
 
 SAMPLES_PER_BLOCK = 1024
 
 
 @dataclass(frozen=True, eq=False)
 class ClipArrays:
-    """A decoded clip. Give frames, samples or both; a missing one counts as a clip without that stream.
+    """A decoded clip with frames, samples or both. A missing array means that the clip has no such stream.
 
     Attributes:
         frames: (T, H, W, 3) uint8 RGB, upright.
         fps: frame rate in Hz; required with `frames`.
         samples: (S,) mono or (S, C) float, in [-1, 1].
         rate_hz: sample rate in Hz; required with `samples`.
-        name: the clip's name in results.
+        name: name of the clip in the results.
 
     Raises:
-        UsageError: an array has another shape, type or range, or its rate is missing.
+        UsageError: an array has the wrong shape, type or range, or its rate is missing.
     """
 
     frames: np.ndarray | None = None
@@ -85,9 +85,7 @@ def check_samples(samples: np.ndarray, rate_hz: int | None) -> None:
     if samples.ndim == 2 and samples.shape[1] > MAX_CHANNELS:
         raise UsageError(f"samples have {samples.shape[1]} channels; transpose an array of shape (C, S)")
     if rate_hz is None or rate_hz != round(rate_hz) or not LOWEST_RATE_HZ <= rate_hz <= HIGHEST_RATE_HZ:
-        raise UsageError(
-            f"samples need rate_hz, a whole number from {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ}, got {rate_hz}"
-        )
+        raise UsageError(f"samples need rate_hz, an integer from {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ}, got {rate_hz}")
     peak = float(np.abs(samples).max(initial=0.0, where=np.isfinite(samples)))
     if peak > MAX_AMPLITUDE:
         raise UsageError(f"samples reach {peak:g}; scale them to [-1, 1], for example 16-bit values by 1 / 32768")
@@ -97,7 +95,7 @@ class ArrayStream:
     """Single-use iterator over a `ClipArrays`, with the interface of `utils.media.decode.ClipStream`."""
 
     def __init__(self, clip: ClipArrays, *, max_frames: int | None = None) -> None:
-        """Start before the first frame; `max_frames` ends the pass early with the problem `too_long`."""
+        """Create the iterator. It stops after `max_frames` frames and then reports the problem `too_long`."""
         self._clip = clip
         self.max_frames = max_frames
         self.facts = StreamFacts()
@@ -125,7 +123,7 @@ class ArrayStream:
         if samples is None or rate_hz is None:
             return
         self.facts.rate_hz = int(rate_hz)
-        self.facts.sound_start_s = 0.0
+        self.facts.audio_start_s = 0.0
         channels = samples.astype(np.float32).reshape(len(samples), -1).T
         names = tuple(str(number) for number in range(1, len(channels) + 1))
         mixer = MonoMixer()

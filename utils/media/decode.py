@@ -1,4 +1,4 @@
-"""One pass over a clip: every frame as RGB and every audio sample as mono. Each is decoded once and none is stored."""
+"""Decoding of a clip in one pass: each frame as RGB and each audio sample as mono. Nothing is stored."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from utils.media.streams import (
 )
 
 TRUNCATION_TOLERANCE_S = 0.25
-"""A clip counts as truncated when its last frame ends earlier than declared by more than this."""
+"""A clip is truncated if its last frame ends earlier than declared by more than this."""
 
 MAX_DECODE_ERRORS = 200
 """After this many undecodable packets in a row, the rest of the file is skipped as damaged."""
 
 LOWEST_FPS = 0.01
-"""A lower frame rate belongs to a still picture or a damaged header; the duration cannot be computed from it."""
+"""Lower frame rates come from still images or damaged headers. No duration is computed from them."""
 
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1_000, 768_000
 """Sample rates outside this range come from damaged headers. Resampling from them could exhaust memory."""
 
 ONE_THREAD = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
-"""Options of the colour conversion. From PyAV 17 on it would start one thread per core in each worker process."""
+"""Options of the colour conversion. By default, PyAV 17 starts one thread per core in each worker process."""
 
 AUDIO_PACKETS_PER_RUN = 256
 """Audio packets are decoded in runs of this length. Alternating with video frames would evict the processor's caches."""
@@ -44,21 +44,21 @@ AUDIO_PACKETS_PER_RUN = 256
 
 @dataclass
 class StreamFacts:
-    """Findings of one pass over a clip; complete when the pass has ended.
+    """Facts collected in one pass over a clip. They are complete when the pass has ended.
 
     Attributes:
         n_frames: frames decoded.
         n_samples: audio samples decoded, per channel, at all sample rates.
         fps: average frame rate of the video stream; 0 without video or without a usable rate.
         rate_hz: sample rate of the latest samples; 0 without audio.
-        earlier_samples: those of `n_samples` that were decoded before the latest change of the sample rate.
-        earlier_audio_s: their duration in seconds.
-        declared_frames: number of frames by the container's duration and frame rate; 0 where it is not declared.
+        earlier_samples: number of samples decoded before the latest change of the sample rate.
+        earlier_audio_s: duration of these samples in seconds.
+        declared_frames: number of frames according to the container's duration and frame rate; 0 if not declared.
         display: rotation, mirroring and pixel shape that a player applies, from the first frame.
-        frame_s: presentation time of the latest frame in seconds; `None` where the file does not give it.
-        sound_start_s: presentation time of the first sample in seconds; `None` without audio or where it is not given.
+        frame_s: presentation time of the latest frame in seconds; `None` if the file does not declare it.
+        audio_start_s: presentation time of the first sample in seconds; `None` without audio or if not declared.
         problems: reason codes of this pass (`truncated`, `too_long`).
-        notes: sentences about the file for the log, e.g. which tracks were skipped.
+        notes: sentences about the file for the log, for example on skipped tracks.
     """
 
     n_frames: int = 0
@@ -70,7 +70,7 @@ class StreamFacts:
     declared_frames: int = 0
     display: DisplayGeometry = field(default_factory=DisplayGeometry)
     frame_s: float | None = None
-    sound_start_s: float | None = None
+    audio_start_s: float | None = None
     problems: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
 
@@ -94,10 +94,10 @@ class StreamFacts:
 class ClipStream:
     """Single-use iterator over a clip that yields (H, W, 3) uint8 RGB frames and `AudioBlock`s.
 
-    Frames come in the file's order. Audio is decoded in the file's order, but may be yielded later than the frames around it
-    (see `MonoMixer`). A frame is a view of the decoder's memory: use it before requesting the next item. Pixels are
-    libswscale's RGB24 in coded orientation; `facts.display` turns them upright. Both decoders run in the calling thread,
-    since processes decode many clips in parallel. `facts` is updated during the pass.
+    Frames are yielded in file order. Audio is decoded in file order, but may be yielded later than the frames around it
+    (see `MonoMixer`). A frame is a view of the decoder's memory and is valid until the next item is requested. Pixels are
+    libswscale's RGB24 in coded orientation; `facts.display` rotates them upright. Both decoders run in the calling
+    thread, because worker processes already decode clips in parallel. `facts` is updated during the pass.
     """
 
     def __init__(
@@ -112,12 +112,12 @@ class ClipStream:
         """Select the streams to decode.
 
         Args:
-            path: any container that libav reads.
+            path: any container that libav can read.
             video: whether to decode frames.
             audio: whether to decode samples.
             max_frames: number of frames after which the pass ends with the problem `too_long`.
-            count_undeclared: whether to count the packets beforehand where the container declares no duration, so that
-                `facts.declared_frames` is known with the first frame.
+            count_undeclared: if the container declares no duration, count the packets before decoding.
+                `facts.declared_frames` is then known from the first frame on.
         """
         self.path = Path(path)
         self.max_frames = max_frames
@@ -165,7 +165,7 @@ class ClipStream:
         has_audio = any(stream.type == "audio" for stream in streams)
         for packet in in_runs(self._packets(container, streams)):
             if "too_long" in self.facts.problems:
-                # The file may store the audio of the decoded frames after them.
+                # The audio of the decoded frames may be stored after them.
                 if not has_audio or self.facts.audio_s >= self.facts.video_s:
                     return
                 if packet.stream.type == "video":
@@ -189,7 +189,7 @@ class ClipStream:
         except (av.error.FFmpegError, OSError, ValueError):
             self.facts.problems.add("truncated")
             for stream in streams:
-                # An empty packet makes a decoder return the frames that it holds back.
+                # An empty packet makes a decoder return its buffered frames.
                 last = av.Packet()
                 last.stream = stream
                 yield last
@@ -208,7 +208,7 @@ class ClipStream:
             return []
 
     def _blocks(self, frame: av.AudioFrame) -> Iterator[AudioBlock]:
-        """Yield the mono blocks that a frame completes; none for an unusable frame."""
+        """Yield the mono blocks completed by a frame. An unusable frame yields none."""
         try:
             samples = channel_samples(frame)
         except ValueError:
@@ -218,7 +218,7 @@ class ClipStream:
             self.facts.problems.add("truncated")
             return
         if self.facts.n_samples == 0:
-            self.facts.sound_start_s = frame.time
+            self.facts.audio_start_s = frame.time
         if self.facts.rate_hz not in (0, frame.sample_rate):
             self.facts.earlier_audio_s, self.facts.earlier_samples = self.facts.audio_s, self.facts.n_samples
         self.facts.rate_hz = frame.sample_rate
@@ -227,9 +227,9 @@ class ClipStream:
         yield from self._mixer.add(samples)
 
     def _pixels(self, frame: av.VideoFrame, reformatter: VideoReformatter) -> np.ndarray | None:
-        """Return the frame as RGB, or `None` for one that cannot be converted."""
+        """Return the frame as RGB, or `None` if it cannot be converted."""
         try:
-            # One reformatter serves all frames: a new one per frame rebuilds the colour scaler, at twice the cost.
+            # Reuse one reformatter for all frames. A new one per frame rebuilds the colour scaler and doubles the cost.
             pixels = rgb_view(reformatter.reformat(frame, format="rgb24", **ONE_THREAD))
         except (av.error.FFmpegError, ValueError, TypeError):
             self.facts.problems.add("truncated")
@@ -244,7 +244,7 @@ class ClipStream:
             self._end_s[kind] = float(start_s) + duration_s
 
     def _note_truncation(self, container: av.container.InputContainer, streams: list) -> None:
-        """Note `truncated` for a stream that ends clearly before its declared end, since decoders do not report a cut."""
+        """Report `truncated` if a stream ends clearly before its declared end. Decoders do not detect this."""
         if "too_long" in self.facts.problems or not self._end_s:
             return
         reached = [(self._end_s.get(stream.type), declared_end_s(stream)) for stream in streams]
@@ -258,7 +258,7 @@ class ClipStream:
 
 
 def in_runs(packets: Iterator[av.Packet]) -> Iterator[av.Packet]:
-    """Yield the same packets with audio packets in runs of `AUDIO_PACKETS_PER_RUN`; each stream keeps its order."""
+    """Yield the packets, with audio packets grouped in runs of `AUDIO_PACKETS_PER_RUN`. Each stream keeps its order."""
     waiting: list[av.Packet] = []
     for packet in packets:
         if packet.stream.type != "audio":
@@ -272,7 +272,7 @@ def in_runs(packets: Iterator[av.Packet]) -> Iterator[av.Packet]:
 
 
 def _duration_s(frame: av.VideoFrame) -> float:
-    """Return how long the file says that a frame is shown, in seconds; 0 where it does not say."""
+    """Return the declared duration of a frame in seconds; 0 if not declared."""
     if not frame.duration or frame.time_base is None:
         return 0.0
     return float(frame.duration * frame.time_base)

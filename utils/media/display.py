@@ -1,4 +1,4 @@
-"""Display geometry: how a player turns, mirrors and stretches the coded frames of a clip."""
+"""Display geometry: the rotation, mirroring and scaling that a player applies to the coded frames of a clip."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from av.sidedata.sidedata import Type as SideDataType
 
 SQUARE_TOLERANCE = 0.01
-"""Relative deviation from 1 up to which pixels count as square. Encoders that round a size to even write such ratios."""
+"""Tolerance of the pixel aspect ratio for square pixels. Encoders write such ratios after rounding a size to even."""
 
 MAX_PIXEL_ASPECT = 4.0
 """Pixel aspect ratios above this, or below its inverse, come from damaged headers and are ignored."""
@@ -35,9 +35,9 @@ class DisplayGeometry:
     rotation_deg: int = 0
 
     def apply(self, frame: np.ndarray) -> np.ndarray:
-        """Return a coded frame, (H, W, 3) uint8, as a player shows it; the input itself where nothing changes.
+        """Return a coded frame, (H, W, 3) uint8, as a player shows it. If nothing changes, return the input itself.
 
-        Non-square pixels become square by enlarging the shorter side, so no detail is lost.
+        For square pixels, the frame is enlarged in one direction, which preserves detail.
         """
         if abs(self.pixel_aspect - 1.0) > SQUARE_TOLERANCE:
             height, width = frame.shape[:2]
@@ -64,14 +64,15 @@ def display_geometry(stream: av.video.stream.VideoStream, frame: av.VideoFrame) 
 
 
 def orientation(matrix: np.ndarray) -> tuple[bool, int]:
-    """Return whether a display matrix mirrors, and its counter-clockwise rotation to the nearest quarter turn.
+    """Return the mirroring and the rotation of a display matrix.
 
     Args:
         matrix: (9,) int32 as libav stores it: (x, y) of a coded pixel maps to (a x + c y, b x + d y), where a, b, c, d are
             elements 0, 1, 3, 4.
 
     Returns:
-        Mirroring of the columns, to be applied first, and a rotation in degrees: 0, 90, 180 or 270.
+        Whether columns are mirrored, which is applied first, and the counter-clockwise rotation in degrees, rounded to 0,
+        90, 180 or 270.
     """
     a, b, c, d = (float(matrix[index]) for index in (0, 1, 3, 4))
     mirrored = a * d - b * c < 0

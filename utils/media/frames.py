@@ -22,10 +22,10 @@ SAMPLE_TYPES: dict[str, type[np.integer] | type[np.floating]] = {
 
 @dataclass(frozen=True)
 class ChannelSamples:
-    """The samples of one decoded audio frame.
+    """Samples of one decoded audio frame.
 
     Attributes:
-        channels: one (S,) array per channel in the decoder's sample type; views of the frame's memory.
+        channels: one (S,) array per channel in the decoder's sample type; a view of the frame's memory.
         names: libav's channel names, e.g. FL, FR, FC.
         rate_hz: sample rate.
     """
@@ -60,7 +60,7 @@ def rgb_view(frame: av.VideoFrame) -> np.ndarray:
 
 
 def channel_names(layout: av.AudioLayout) -> tuple[str, ...]:
-    """Return libav's names of the channels, e.g. FL and FR; numbers from 1 for a file without a channel layout."""
+    """Return libav's channel names, e.g. FL and FR. Without a channel layout, return numbers starting at 1."""
     return _names_of_layout(layout.name) or tuple(str(number) for number in range(1, layout.nb_channels + 1))
 
 
@@ -77,14 +77,14 @@ def channel_samples(frame: av.AudioFrame) -> ChannelSamples:
     """Return the samples of an audio frame without a copy.
 
     Raises:
-        ValueError: The sample format has no numpy type.
+        ValueError: the sample format has no numpy type.
     """
     kind = SAMPLE_TYPES.get(frame.format.name.removesuffix("p"))
     if kind is None:
         raise ValueError(f"sample format {frame.format.name}")
     planes: Sequence[Any] = frame.planes  # PyAV's stubs do not declare that planes are buffers
     names = channel_names(frame.layout)
-    # Reading the planes directly takes a third of the time of `to_ndarray`; a second of audio has about forty frames.
+    # Reading the planes directly takes a third of the time of `to_ndarray`. One second of audio has about 40 frames.
     if frame.format.is_planar:
         channels = [np.frombuffer(plane, kind, count=frame.samples) for plane in planes]
     else:

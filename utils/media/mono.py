@@ -1,4 +1,4 @@
-"""Downmixing to mono, with a fallback for channels that cancel each other."""
+"""Downmix to mono, with a fallback for channels that cancel each other."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import numpy as np
 from utils.media.frames import ChannelSamples
 
 CANCELLED_POWER = 0.1
-"""Channels cancel where the power of their sum is below this share of the loudest channel's power.
+"""Channels cancel if the power of their sum is below this fraction of the loudest channel's power.
 
-Two uncorrelated channels of equal level give 2, two equal ones 4, and one channel alone gives 1. A value under 0.1 needs a
-correlation below -0.95; the sum then consists largely of coding noise.
+The ratio is 4 for two equal channels, 2 for two uncorrelated channels of equal level, and 1 for a single channel. A ratio
+below 0.1 requires a correlation below -0.95; the sum is then mostly coding noise.
 """
 
 CENTRE_POWER = 0.01
-"""A centre channel above this share of the loudest channel's power is preferred to it: films carry speech there."""
+"""Above this fraction of the loudest channel's power, the centre channel is used. In films it carries the speech."""
 
 LOOK_AHEAD_S = 60.0
-"""Length of audio on which the decision is based."""
+"""Length of the audio used for the decision."""
 
 LOOK_AHEAD_VALUES = 1 << 23
 """Limit on the look-ahead in samples times channels, which bounds memory."""
@@ -31,7 +31,7 @@ class AudioBlock:
     """A block of decoded audio.
 
     Attributes:
-        samples: (S,) float32 in about [-1, 1]: the mean of the channels, or one channel where they cancel.
+        samples: (S,) float32 in about [-1, 1]: the mean of the channels, or one channel if they cancel.
         rate_hz: sample rate of the block.
     """
 
@@ -42,16 +42,16 @@ class AudioBlock:
 class MonoMixer:
     """Downmixes decoded audio to mono, frame by frame.
 
-    Mono is the mean of the channels. Where the channels cancel (right = -left), the mean is coding noise and one channel is
-    used instead. The decision is made once for a clip, on the first `LOOK_AHEAD_S` after any digital silence; until then
-    frames with several channels are held back. It is independent of frame sizes. A change of the sample rate or the channel
-    layout begins a new run with a new decision.
+    Mono is the mean of the channels. If the channels cancel (right = -left), the mean is coding noise, and one channel is
+    used instead. The decision is made once per clip, from the first `LOOK_AHEAD_S` after initial digital silence. Until
+    then, frames with several channels are buffered. The decision does not depend on the frame size. If the sample rate or
+    the channel layout changes, a new decision is made.
     """
 
     def __init__(self) -> None:
-        """Start without frames."""
+        """Create a mixer without buffered frames."""
         self.cancelled: str | None = None
-        """Name of the channel used because the channels cancel; `None` where the mean is used."""
+        """Name of the channel that is used because the channels cancel; `None` if the mean is used."""
         self._run: tuple[int, tuple[str, ...]] | None = None
         self._held: list[ChannelSamples] = []
         self._n_held = self._n_needed = 0
@@ -59,12 +59,12 @@ class MonoMixer:
         self._channel: int | None = None
 
     def add(self, frame: ChannelSamples) -> Iterator[AudioBlock]:
-        """Take a frame; yield the blocks that are ready, one per frame."""
+        """Add a frame and yield the blocks that are ready, one per frame."""
         run = (frame.rate_hz, frame.names)
         if run != self._run:
             yield from self.finish()
             self._run, self._decided, self._channel = run, len(frame.channels) == 1, None
-        # Digital silence is the same in every downmix and carries no information for the decision.
+        # Digital silence is the same in every downmix and does not affect the decision.
         if self._decided or (not self._held and not any(channel.any() for channel in frame.channels)):
             yield self._mixed(frame)
             return
@@ -78,7 +78,7 @@ class MonoMixer:
             yield from self._decide()
 
     def finish(self) -> Iterator[AudioBlock]:
-        """Yield the blocks that are still held back. Call it after the last frame."""
+        """Yield the blocks that are still buffered. Call this after the last frame."""
         if self._held:
             yield from self._decide()
 
@@ -112,7 +112,7 @@ def ac_power(samples: np.ndarray) -> float:
 
 
 def channel_of_cancelling(channels: Sequence[np.ndarray], names: Sequence[str]) -> int | None:
-    """Return the number of the channel to use in place of the mean, or `None` where the channels do not cancel.
+    """Return the index of the channel to use instead of the mean, or `None` if the channels do not cancel.
 
     Args:
         channels: one (S,) array per channel, in any sample type.
@@ -123,7 +123,7 @@ def channel_of_cancelling(channels: Sequence[np.ndarray], names: Sequence[str]) 
         for channel in channels[1:]:
             total += channel
         powers = np.array([ac_power(channel) for channel in channels])
-        # Comparisons with NaN are false, so damaged floats leave the mean in place.
+        # Comparisons with NaN are false, so the mean is used for damaged floats.
         if not ac_power(total) < CANCELLED_POWER * powers.max():
             return None
     if "FC" in names:

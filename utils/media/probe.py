@@ -1,6 +1,6 @@
-"""Facts in the container of a clip, read without decoding: sizes, rates, codecs, bit rates and durations.
+"""Container facts of a clip: sizes, rates, codecs, bit rates and durations.
 
-The packets are walked through but never decoded, which takes milliseconds a clip.
+Packets are read but not decoded, which takes milliseconds per clip.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ class StreamProbe:
     Attributes:
         codec: libav's name of the decoder, e.g. `h264`.
         profile: the codec's profile; empty if there is none.
-        tag: the container's four-character code for the codec; empty where it has none.
+        tag: the container's four-character code for the codec; empty if there is none.
         sample_format: pixel format or audio sample format.
         time_base_s: seconds per tick of the stream's clock.
-        start_s: start of the stream; 0 if it is not declared.
-        duration_s: what the container declares, else what the packets span.
-        n_packets: packets in the file; for a video stream, its frames.
-        n_bytes: bytes in them.
-        first_packet_bytes: bytes of the first one.
-        n_key_packets: packets that can be decoded on their own.
+        start_s: start of the stream; 0 if not declared.
+        duration_s: declared duration, or the time span of the packets if not declared.
+        n_packets: number of packets; for video, the number of frames.
+        n_bytes: total size of the packets.
+        first_packet_bytes: size of the first packet.
+        n_key_packets: number of packets that can be decoded independently.
     """
 
     codec: str
@@ -47,13 +47,13 @@ class StreamProbe:
 
     @property
     def bit_rate_bps(self) -> float:
-        """Bits per second over the stream's duration; 0 when it has none."""
+        """Average bit rate in bits per second; 0 if the duration is unknown."""
         return 8 * self.n_bytes / self.duration_s if self.duration_s > 0 else 0.0
 
 
 @dataclass(frozen=True)
 class VideoProbe(StreamProbe):
-    """The video stream; `level` is the codec's level times ten, -99 where unknown."""
+    """Video stream. `level` is the codec level times ten, or -99 if unknown."""
 
     width_px: int
     height_px: int
@@ -64,7 +64,7 @@ class VideoProbe(StreamProbe):
 
 @dataclass(frozen=True)
 class AudioProbe(StreamProbe):
-    """The audio stream."""
+    """Audio stream."""
 
     sample_rate_hz: int
     channels: int
@@ -72,14 +72,14 @@ class AudioProbe(StreamProbe):
 
 @dataclass(frozen=True)
 class ContainerProbe:
-    """A clip's container.
+    """Container of a clip.
 
     Attributes:
         file_bytes: size of the file.
         format: libav's name of the container format.
-        encoder: the writing program's tag; empty without one.
-        duration_s: declared duration of the file; 0 if there is none.
-        n_streams: streams of any kind.
+        encoder: tag of the program that wrote the file; empty if there is none.
+        duration_s: declared duration of the file; 0 if not declared.
+        n_streams: number of streams of any kind.
         video: the video stream, or `None`.
         audio: the audio stream, or `None`.
     """
@@ -94,20 +94,20 @@ class ContainerProbe:
 
     @property
     def audio_minus_video_s(self) -> float | None:
-        """Duration of the audio less that of the video, in seconds; `None` unless both exist."""
+        """Audio duration minus video duration in seconds; `None` unless both streams exist."""
         if self.video is None or self.audio is None:
             return None
         return self.audio.duration_s - self.video.duration_s
 
     @property
     def overhead_bytes(self) -> int:
-        """Bytes of the file outside the two streams' packets."""
+        """Bytes of the file outside the packets of the two streams."""
         return self.file_bytes - sum(stream.n_bytes for stream in (self.video, self.audio) if stream is not None)
 
 
 @dataclass
 class _Tally:
-    """Running sums over one stream's packets; times in ticks."""
+    """Running sums over the packets of a stream; times are in ticks."""
 
     packets: int = 0
     size: int = 0
@@ -131,20 +131,20 @@ class _Tally:
 
 
 def probe_container(path: Path) -> ContainerProbe:
-    """Read a clip's container facts.
+    """Read the container facts of a clip.
 
     Args:
-        path: any file that libav opens.
+        path: any file that libav can open.
 
     Raises:
-        MediaError: `missing_file`, or `unreadable` if it cannot be opened or has neither video nor audio.
+        MediaError: `missing_file`, or `unreadable` if the file cannot be opened or has neither video nor audio.
     """
     path = Path(path)
     with open_clip(path) as container:
         video, audio = video_stream(container), audio_stream(container)
         streams = [stream for stream in (video, audio) if stream is not None]
         if not streams:
-            raise MediaError("unreadable", f"holds neither pictures nor sound: {path}")
+            raise MediaError("unreadable", f"contains neither video nor audio: {path}")
         tallies = {stream.index: _Tally() for stream in streams}
         for packet in packets_with_content(container, streams):
             tallies[packet.stream.index].add(packet)
@@ -166,7 +166,7 @@ def _stream_facts(stream: av.stream.Stream, tally: _Tally, sample_format: str) -
     return {
         "codec": context.name,
         "profile": stream.profile or "",
-        # In containers without a tag, this field holds unprintable bytes.
+        # In containers without tags, this field contains unprintable bytes.
         "tag": "".join(letter for letter in str(context.codec_tag or "") if letter.isalnum()),
         "sample_format": sample_format,
         "time_base_s": tick_s,

@@ -1,4 +1,4 @@
-"""Opening clips, choosing their main streams, and the lengths that containers declare."""
+"""Functions that open clips, select their main streams and read declared durations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from utils.media.errors import MediaError
 av.logging.set_level(av.logging.PANIC)
 
 LOCAL_FILES_ONLY = {"protocol_whitelist": "file"}
-"""Some formats are lists of other addresses. This keeps a clip from triggering network access."""
+"""Playlist formats refer to other addresses. This option prevents network access by a clip."""
 
 
 def open_clip(path: Path) -> av.container.InputContainer:
@@ -25,28 +25,28 @@ def open_clip(path: Path) -> av.container.InputContainer:
     Raises:
         MediaError: `missing_file` or `unreadable`.
     """
-    # Unlike Path.is_file, this is also False for a name that is too long for the file system.
+    # Unlike Path.is_file, os.path.isfile returns False if the name is too long for the file system.
     if not os.path.isfile(path):
         raise MediaError("missing_file", f"no such file: {path}")
     try:
-        # Without the explicit protocol, libav would take `a:b.mp4` for a protocol called `a`.
+        # Without the explicit protocol, libav would parse `a:b.mp4` as a URL with protocol `a`.
         return av.open(f"file:{path}", metadata_errors="ignore", options=LOCAL_FILES_ONLY)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise MediaError("unreadable", f"cannot be opened as audio or video: {path} ({error})") from error
 
 
 def video_stream(container: av.container.InputContainer) -> VideoStream | None:
-    """Return the main video stream that can be decoded; `None` without one. Cover pictures do not count."""
+    """Return the main decodable video stream, or `None` if there is none. Cover images are ignored."""
     return cast(VideoStream | None, _main_stream(container, "video"))
 
 
 def audio_stream(container: av.container.InputContainer) -> AudioStream | None:
-    """Return the main audio stream that can be decoded; `None` without one."""
+    """Return the main decodable audio stream, or `None` if there is none."""
     return cast(AudioStream | None, _main_stream(container, "audio"))
 
 
 def undecodable_streams(container: av.container.InputContainer) -> list[str]:
-    """Describe the audio and video streams for which libav has no decoder, e.g. "audio track 1"."""
+    """Return the names of the audio and video streams without a decoder in libav, e.g. "audio track 1"."""
     streams = (stream for stream in container.streams if stream.type in ("audio", "video"))
     return [
         f"{stream.type} track {stream.index}"
@@ -77,33 +77,33 @@ def _is_picture(stream: av.stream.Stream) -> bool:
 
 
 def _is_empty(stream: av.stream.Stream) -> bool:
-    """Return whether the container declares that a stream lasts no time."""
+    """Return whether the container declares a stream of zero duration."""
     return stream.duration == 0 and not stream.frames
 
 
 def declared_end_s(stream: av.stream.Stream) -> float:
-    """Return the declared end of a stream in seconds; 0 where it is not declared."""
+    """Return the declared end of a stream in seconds; 0 if not declared."""
     if stream.duration is None or stream.time_base is None:
         return 0.0
     return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
 
 
 def declared_video_s(container: av.container.InputContainer, stream: av.stream.Stream) -> float:
-    """Return the declared duration of the video in seconds; 0 where it is not declared."""
+    """Return the declared duration of the video in seconds; 0 if not declared."""
     if stream.duration is not None and stream.time_base is not None:
         return max(0.0, float(stream.duration * stream.time_base))
     return max(0.0, (container.duration or 0) / av.time_base)
 
 
 def count_frames(path: Path, fps: float) -> int:
-    """Return the number of frames that a clip would declare, from its packets. Nothing is decoded.
+    """Count the frames of a clip from its packets, without decoding.
 
-    For containers without a duration (piped Matroska, raw H.264). Matroska declares one duration for the file, the end of its
-    longest stream. The same rule is applied here, so a clip has the same number with and without a declared duration.
+    This is for containers without a declared duration (piped Matroska, raw H.264). A Matroska file declares one duration,
+    the end of its longest stream. The same rule is applied here, so the result does not depend on the declaration.
 
     Args:
         path: the clip.
-        fps: average frame rate; 0 where it is unknown.
+        fps: average frame rate; 0 if unknown.
 
     Raises:
         MediaError: `missing_file` or `unreadable`.
@@ -120,7 +120,7 @@ def count_frames(path: Path, fps: float) -> int:
 
 
 def packets_with_content(container: av.container.InputContainer, streams: list) -> Iterator[av.Packet]:
-    """Yield the packets of some streams, up to the point where a damaged file can no longer be read."""
+    """Yield the non-empty packets of the given streams. Stop where a damaged file becomes unreadable."""
     if not streams:
         return
     try:

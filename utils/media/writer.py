@@ -1,4 +1,4 @@
-"""Write a clip: RGB frames and a waveform in, any container and codec that libav writes out."""
+"""Writer of clips: encodes RGB frames and a waveform with any codec and container that libav supports."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 
 AUDIO_CHUNK_SAMPLES = 4096
 CHANNEL_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
-# MPEG-4 part 2 stores the time base in 16 bits, so a finer one would shut that codec out.
+# MPEG-4 part 2 stores the time base in 16 bits and does not support a finer one.
 VARIABLE_RATE_TIME_BASE = Fraction(1, 30_000)
 
 
@@ -26,16 +26,16 @@ class Encoding:
     Attributes:
         video_codec: libav encoder, e.g. `libx264`, `libvpx-vp9`, `mpeg4`, `mpeg1video`.
         audio_codec: libav encoder, e.g. `aac`, `libmp3lame`, `libopus`, `mp2`, `pcm_s16le`.
-        pix_fmt: pixel format of the video stream, e.g. `yuv420p10le` for ten bits. Codecs with 4:2:0 chroma need frames of even
-            size; `yuv444p` takes odd ones.
-        video_bit_rate: average bit rate in bit/s; `None` leaves the rate control to the codec and its options.
-        audio_bit_rate: average bit rate in bit/s; `None` takes the codec's default.
+        pix_fmt: pixel format of the video stream, e.g. `yuv420p10le` for ten bits. Formats with 4:2:0 chroma need an even
+            frame size; `yuv444p` also supports odd sizes.
+        video_bit_rate: average bit rate in bit/s; `None` uses the rate control of the codec and its options.
+        audio_bit_rate: average bit rate in bit/s; `None` uses the default of the codec.
         video_options: private options of the video encoder, e.g. `{"preset": "veryfast", "profile": "high"}`.
         audio_options: private options of the audio encoder.
-        frame_times_s: presentation time of each frame for a variable frame rate, increasing; at least one per frame.
-        rotation_deg: counter-clockwise rotation that a player applies, written as the container's display matrix.
-        threads: threads per encoder. One thread gives the same bytes for the same input on one machine; libx264 with a bit rate
-            also needs `video_options={"mbtree": "0"}` for that.
+        frame_times_s: increasing presentation times for a variable frame rate, at least one per frame.
+        rotation_deg: counter-clockwise rotation that a player applies, written as the display matrix of the container.
+        threads: threads per encoder. With one thread, the output is deterministic on a given machine; libx264 with a bit
+            rate also needs `video_options={"mbtree": "0"}`.
     """
 
     video_codec: str = "libx264"
@@ -60,12 +60,12 @@ def write_clip(
 ) -> None:
     """Encode and multiplex one clip.
 
-    Frames are pulled one at a time, so a generator is never held in memory; audio packets are interleaved with them. The file
-    is written in place: a caller that needs an atomic write passes a temporary path with the same suffix.
+    Frames are read one at a time and not collected in memory. Audio packets are interleaved with them. The file is written
+    in place; for an atomic write, pass a temporary path with the same suffix.
 
     Args:
         path: output file; its suffix selects the container (`.mp4`, `.webm`, `.mpg`, `.avi`, `.mkv`, ...).
-        frames: (H, W, 3) uint8 RGB frames, all of one size; `None` for a file without video.
+        frames: (H, W, 3) uint8 RGB frames of equal size; `None` for a file without video.
         fps: frame rate in Hz. MPEG-1 and MPEG-2 allow only the standard rates.
         waveform: (S,) or (S, channels) float in [-1, 1] with 1, 2 or 6 channels (5.1); `None` for no audio.
         sample_rate_hz: sample rate of the waveform and of the audio stream; the codec must support it (Opus: 48000).
@@ -74,7 +74,7 @@ def write_clip(
     Raises:
         ValueError: there is nothing to write, or a frame or the waveform has the wrong shape or type.
         TypeError: a setting is not an attribute of `Encoding`.
-        av.error.FFmpegError: libav refuses the codec, the container, or their combination.
+        av.error.FFmpegError: libav does not support the codec, the container, or their combination.
     """
     encoding = Encoding(**settings)
     frame_iterator = iter(frames) if frames is not None else iter(())
@@ -111,13 +111,13 @@ def write_clip(
 
 
 class _AudioTrack:
-    """An audio stream that is fed piece by piece from a waveform."""
+    """Audio stream that encodes a waveform in chunks."""
 
     def __init__(self, container, codec: str, waveform: np.ndarray, sample_rate_hz: int) -> None:
         samples = np.asarray(waveform, dtype=np.float32)
         samples = samples[:, None] if samples.ndim == 1 else samples
         if samples.ndim != 2 or samples.shape[1] not in CHANNEL_LAYOUTS:
-            raise ValueError(f"a waveform is (S,) or (S, channels) with 1, 2 or 6 channels, not {samples.shape}")
+            raise ValueError(f"a waveform must be (S,) or (S, channels) with 1, 2 or 6 channels, not {samples.shape}")
         self._container = container
         self._samples = samples
         self._rate_hz = sample_rate_hz
@@ -137,7 +137,7 @@ class _AudioTrack:
             self._container.mux(self.stream.encode(frame))
 
     def finish(self) -> None:
-        """Encode what is left and flush the encoder."""
+        """Encode the remaining samples and flush the encoder."""
         self.write_until(float("inf"))
         self._container.mux(self.stream.encode(None))
 
@@ -161,7 +161,7 @@ def _timed_frames(
 
 def _check_frame(frame: np.ndarray, shape: tuple[int, ...]) -> None:
     if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or frame.shape != shape:
-        raise ValueError(f"a frame is (H, W, 3) uint8 of one size, not {frame.shape} {frame.dtype} after {shape}")
+        raise ValueError(f"frames must be (H, W, 3) uint8 of equal size, not {frame.shape} {frame.dtype} after {shape}")
 
 
 def _configure(stream, bit_rate: int | None, options: Mapping[str, str] | None, threads: int) -> None:

@@ -16,7 +16,7 @@ from utils.media.errors import join_reasons
 
 
 @pytest.mark.parametrize("suffix", CONTAINERS)
-def test_every_container_gives_all_frames_and_the_tone(media, tmp_path: Path, suffix: str) -> None:
+def test_every_container_decodes_completely(media, tmp_path: Path, suffix: str) -> None:
     path = media.clip(tmp_path / f"a{suffix}", 1.0, **CONTAINERS[suffix])
     frames, samples, stream = decode(path)
     assert len(frames) == stream.facts.n_frames == 25 and frames[0].shape == (48, 64, 3)

@@ -1,4 +1,4 @@
-"""Display geometry: all eight orientations, and pixels that are not square."""
+"""Display geometry: all eight orientations and non-square pixels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def matrix(a: int, b: int, c: int, d: int) -> np.ndarray:
 
 
 def shown(frame: np.ndarray, transform: np.ndarray) -> np.ndarray:
-    """Move each pixel by the definition of a display matrix: (x, y) goes to (a x + c y, b x + d y), then to the corner."""
+    """Apply the definition of a display matrix: move (x, y) to (a x + c y, b x + d y), then shift to the origin."""
     a, b, c, d = (int(transform[index]) // ONE for index in (0, 1, 3, 4))
     height, width = frame.shape[:2]
     target = {(a * x + c * y, b * x + d * y): frame[y, x] for y in range(height) for x in range(width)}
@@ -38,7 +38,7 @@ def shown(frame: np.ndarray, transform: np.ndarray) -> np.ndarray:
     ],
     ids=["0", "90", "180", "270", "h-flip", "v-flip", "transpose", "transverse"],
 )  # fmt: skip
-def test_each_of_the_eight_orientations_is_shown_as_its_matrix_defines(transform: np.ndarray) -> None:
+def test_all_eight_orientations(transform: np.ndarray) -> None:
     mirrored, rotation_deg = orientation(transform)
     np.testing.assert_array_equal(
         DisplayGeometry(mirrored=mirrored, rotation_deg=rotation_deg).apply(FRAME), shown(FRAME, transform)
@@ -46,11 +46,11 @@ def test_each_of_the_eight_orientations_is_shown_as_its_matrix_defines(transform
 
 
 @pytest.mark.parametrize(("aspect", "size"), [(2.0, (40, 120)), (0.5, (80, 60)), (1.0, (40, 60)), (1.004, (40, 60))])
-def test_pixels_become_square_by_enlarging_the_shorter_side(aspect: float, size: tuple[int, int]) -> None:
+def test_non_square_pixels_are_enlarged_to_squares(aspect: float, size: tuple[int, int]) -> None:
     frame = np.zeros((40, 60, 3), np.uint8)
     assert DisplayGeometry(aspect).apply(frame).shape[:2] == size
 
 
-def test_a_rotated_file_is_read_with_its_rotation(media, tmp_path: Path) -> None:
+def test_rotation_is_read_from_the_file(media, tmp_path: Path) -> None:
     stream = ClipStream(media.clip(tmp_path / "turned.mp4", rotation_deg=90), audio=False)
     assert sum(1 for _ in stream) and stream.facts.display == DisplayGeometry(rotation_deg=90)

@@ -21,7 +21,7 @@ def noise(seconds, channels=1):
     return np.random.default_rng(1).uniform(-0.3, 0.3, (round(seconds * RATE_HZ), channels)).astype(np.float32)
 
 
-def test_the_facts_of_an_mp4(tmp_path):
+def test_facts_of_an_mp4(tmp_path):
     path = tmp_path / "clip.mp4"
     write_clip(path, frames(), 25, noise(0.83, channels=2), RATE_HZ, video_options={"g": "5", "sc_threshold": "0"})
     probe = probe_container(path)
@@ -37,7 +37,7 @@ def test_the_facts_of_an_mp4(tmp_path):
     assert probe.encoder.startswith("Lavf") and "mp4" in probe.format and probe.n_streams == 2
 
 
-def test_longer_audio_shows_in_the_gap(tmp_path):
+def test_audio_minus_video_grows_with_longer_audio(tmp_path):
     gaps = []
     for extra_s in (0.0, 0.03):
         path = tmp_path / f"{extra_s}.mp4"
@@ -46,7 +46,7 @@ def test_longer_audio_shows_in_the_gap(tmp_path):
     assert gaps[1] - gaps[0] == pytest.approx(0.03, abs=0.003)
 
 
-def test_a_container_without_declared_durations_is_measured_by_its_packets(tmp_path):
+def test_duration_comes_from_packets_if_not_declared(tmp_path):
     path = tmp_path / "clip.webm"
     write_clip(path, frames(), 25, noise(0.8), RATE_HZ, video_codec="libvpx-vp9", audio_codec="libopus")
     probe = probe_container(path)
@@ -55,7 +55,7 @@ def test_a_container_without_declared_durations_is_measured_by_its_packets(tmp_p
     assert probe.audio.duration_s == pytest.approx(0.8, abs=0.05)
 
 
-def test_one_stream_alone(tmp_path):
+def test_clip_with_one_stream(tmp_path):
     write_clip(tmp_path / "mute.mp4", frames())
     write_clip(tmp_path / "blind.m4a", None, waveform=noise(0.5), sample_rate_hz=RATE_HZ)
     mute, blind = probe_container(tmp_path / "mute.mp4"), probe_container(tmp_path / "blind.m4a")
@@ -63,7 +63,7 @@ def test_one_stream_alone(tmp_path):
     assert blind.video is None and blind.audio is not None and blind.audio_minus_video_s is None
 
 
-def test_what_cannot_be_read(tmp_path):
+def test_unreadable_and_missing_files_raise_media_errors(tmp_path):
     (tmp_path / "text.mp4").write_text("not a clip")
     with pytest.raises(MediaError) as missing:
         probe_container(tmp_path / "absent.mp4")

@@ -1,4 +1,4 @@
-"""Files that players show and naive readers get wrong: undeclared lengths, dead tracks, rate switches, held frames."""
+"""Unusual but playable files: undeclared durations, undecodable tracks, changing sample rates, held frames."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FACES = FeatureConfig.model_validate({"face": True})
 
 
 class Unseekable(io.RawIOBase):
-    """A sink that cannot seek, like a pipe: Matroska then declares no duration."""
+    """Output that cannot seek, like a pipe. Matroska then declares no duration."""
 
     def __init__(self) -> None:
         self.content = bytearray()
@@ -47,7 +47,7 @@ def piped(source: Path, target: Path) -> Path:
     return target
 
 
-def test_a_clip_without_a_declared_duration_has_the_same_face(tmp_path: Path) -> None:
+def test_face_feature_does_not_depend_on_a_declared_duration(tmp_path: Path) -> None:
     declared = write_head(tmp_path / "declared.mkv", 0, frames=130)
     undeclared = piped(declared, tmp_path / "undeclared.mkv")
     with av.open(str(undeclared)) as container:
@@ -57,7 +57,7 @@ def test_a_clip_without_a_declared_duration_has_the_same_face(tmp_path: Path) ->
     np.testing.assert_array_equal(first.mouth, second.mouth)
 
 
-def test_a_track_without_a_decoder_does_not_hide_a_good_one(media, tmp_path: Path) -> None:
+def test_track_without_a_decoder_is_skipped(media, tmp_path: Path) -> None:
     path = media.clip(tmp_path / "a.mkv", 1.0, audio_codec="pcm_s16le", sample_rate_hz=22_050)
     both = tmp_path / "both.mkv"
     with av.open(str(path)) as before, av.open(str(both), "w") as after:
@@ -79,8 +79,8 @@ def test_a_track_without_a_decoder_does_not_hide_a_good_one(media, tmp_path: Pat
     assert any("no decoder" in note for note in stream.facts.notes)
 
 
-def test_a_sample_rate_that_switches_midway_keeps_all_audio(tmp_path: Path) -> None:
-    """Join two MP3 files of different rates, as radio recorders do."""
+def test_audio_is_complete_if_the_sample_rate_changes(tmp_path: Path) -> None:
+    """Two MP3 files with different sample rates are concatenated, as radio recorders do."""
     time_s = np.arange(3 * 48_000) / 48_000
     parts = []
     for rate_hz in (24_000, 48_000):
@@ -96,14 +96,14 @@ def test_a_sample_rate_that_switches_midway_keeps_all_audio(tmp_path: Path) -> N
         assert spectrum.argmax() == pytest.approx(440, abs=2)
 
 
-def test_a_last_frame_that_is_held_is_not_a_truncation(media, tmp_path: Path) -> None:
+def test_held_last_frame_is_not_truncated(media, tmp_path: Path) -> None:
     path = tmp_path / "held.mkv"
     write_clip(path, list(media.frames(10)), 25, media.tone(6.0), 44_100, frame_times_s=[n / 25 for n in range(10)])
     held = extract_clip(path, FeatureConfig())
     assert held.facts.n_frames == 10 and "truncated" not in held.facts.reasons
 
 
-def test_non_square_pixels_are_stretched_for_the_face_alone(tmp_path: Path) -> None:
+def test_non_square_pixels_are_scaled_only_for_the_face(tmp_path: Path) -> None:
     square = write_head(tmp_path / "square.mkv", 0, video_codec="ffv1")
     squeezed = tmp_path / "squeezed.mp4"
     with av.open(str(square)) as before, av.open(str(squeezed), "w") as after:

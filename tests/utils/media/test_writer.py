@@ -1,4 +1,4 @@
-"""The clip writer: the file has the requested properties."""
+"""The clip writer: a written file has the requested properties."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RATE_HZ = 48_000
 
 
 def moving_square(n=12, height=48, width=64):
-    """Frames with a bright square that moves to the right."""
+    """Yield frames with a bright square that moves to the right."""
     for index in range(n):
         frame = np.full((height, width, 3), (40, 80, 120), np.uint8)
         frame[10:26, 2 + 3 * index : 18 + 3 * index] = (220, 60, 30)
@@ -23,13 +23,13 @@ def moving_square(n=12, height=48, width=64):
 
 
 def tone(seconds=0.5, channels=None, rate_hz=RATE_HZ):
-    """A 440 Hz sine at half scale."""
+    """Return a 440 Hz sine at half scale."""
     wave = (0.5 * np.sin(2 * np.pi * 440 * np.arange(round(seconds * rate_hz)) / rate_hz)).astype(np.float32)
     return wave if channels is None else np.repeat(wave[:, None], channels, axis=1)
 
 
 def read(path):
-    """(video stream facts, frames (T, H, W, 3), frame times, audio facts, waveform (channels, S))."""
+    """Return video stream facts, frames (T, H, W, 3), frame times, audio facts and the waveform (channels, S)."""
     with av.open(str(path)) as container:
         video = container.streams.video[0] if container.streams.video else None
         audio = container.streams.audio[0] if container.streams.audio else None
@@ -46,7 +46,7 @@ def read(path):
         return facts, np.array(frames), times, sound, np.concatenate(pieces, axis=1) if pieces else None
 
 
-def test_frames_and_samples_come_back(tmp_path):
+def test_written_frames_and_samples_can_be_read(tmp_path):
     path = tmp_path / "clip.mp4"
     write_clip(path, moving_square(), 25, tone(), RATE_HZ, video_options={"crf": "10"}, audio_bit_rate=96_000)
     video, frames, times, audio, waveform = read(path)
@@ -97,14 +97,16 @@ def test_variable_frame_rate_keeps_its_times(tmp_path):
     assert read(tmp_path / "clip.mp4")[2] == pytest.approx(times_s, abs=1e-3)
 
 
-@pytest.mark.skipif(not hasattr(av.video.stream.VideoStream, "set_display_rotation"), reason="this PyAV cannot rotate")
+@pytest.mark.skipif(
+    not hasattr(av.video.stream.VideoStream, "set_display_rotation"), reason="this PyAV cannot rotate"
+)
 def test_rotation_is_in_the_container(tmp_path):
     write_clip(tmp_path / "clip.mp4", moving_square(2), rotation_deg=90)
     with av.open(str(tmp_path / "clip.mp4")) as container:
         assert next(container.decode(video=0)).rotation == 90
 
 
-def test_same_input_same_bytes(tmp_path):
+def test_output_is_deterministic(tmp_path):
     paths = [tmp_path / f"{index}.mp4" for index in range(6)]
     for path in paths:
         options = {"mbtree": "0"}
@@ -112,7 +114,7 @@ def test_same_input_same_bytes(tmp_path):
     assert len({path.read_bytes() for path in paths}) == 1
 
 
-def test_frames_are_never_held_together(tmp_path):
+def test_frames_are_not_collected_in_memory(tmp_path):
     held = []
 
     def frames():
@@ -140,6 +142,6 @@ def test_frames_are_never_held_together(tmp_path):
         (None, np.zeros((100, 3), np.float32)),
     ],
 )
-def test_wrong_shapes_are_refused(tmp_path, frames, waveform):
-    with pytest.raises(ValueError, match=r"needs at least|a frame is|a waveform is"):
+def test_wrong_shapes_raise_an_error(tmp_path, frames, waveform):
+    with pytest.raises(ValueError, match=r"needs at least|frames must be|a waveform must be"):
         write_clip(tmp_path / "clip.mp4", frames, 25, waveform, RATE_HZ)

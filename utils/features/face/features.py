@@ -116,7 +116,7 @@ class FaceExtractor(Extractor):
         if crops is None:
             return None
         face = face_features(crops)
-        return replace(face, start_s=face.start_s - (self._clip.facts.sound_start_s or 0.0))
+        return replace(face, start_s=face.start_s - (self._clip.facts.audio_start_s or 0.0))
 
     def _crops(self) -> FaceCrops | None:
         from utils.features.face.window import clip_faces
