@@ -1,4 +1,4 @@
-"""Label files: `video_name,target` with a header, 1 = fake and 0 = real, other columns kept."""
+"""Label files: `video_name,target` with a header, 1 = fake and 0 = real; other columns are kept."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from utils.files import existing_file, unsafe_name
 log = logging.getLogger(__name__)
 
 SUSPICIOUS_NAME = r"^[\s./]*$|^/|\\|^[A-Za-z]:|\.\.|\x00"
-"""Matches every name that `unsafe_name` may reject: a fast pre-filter for hundreds of thousands of rows."""
+"""Matches every name that `unsafe_name` can reject: a fast pre-filter for tables of hundreds of thousands of rows."""
 
 TWIN_SUFFIX = {".txt": ".csv", ".csv": ".txt"}
 
 
 def label_path(root: Path, name: str) -> Path:
-    """Return the label file `name` below `root`, or its twin (`x.txt` for `x.csv`, and vice versa) if only that exists."""
+    """Return the label file `name` below `root`, or `x.txt` instead of `x.csv` (and vice versa) if only that exists."""
     path = Path(root) / name
     twin = path.with_suffix(TWIN_SUFFIX.get(path.suffix, path.suffix))
     return twin if twin.is_file() and not path.is_file() else path
@@ -30,16 +30,16 @@ def read_labels(path: Path, *, need_targets: bool = False) -> pd.DataFrame:
     """Read and check a label file.
 
     Args:
-        path: a .txt or .csv file with commas and a header that names at least `video_name`.
+        path: a comma-separated .txt or .csv file whose header has at least `video_name`.
         need_targets: require a target of 0 or 1 in every row, as training and selection do.
 
     Returns:
-        One row per clip in the file's order: `video_name` (str), `target` (float, NaN where none is given), then all
-        other columns as text. A constant target other than 0 or 1 (such as -1) is a placeholder: all NaN, with a warning.
+        One row per clip in file order: `video_name` (str), `target` (float, NaN where missing), then all other columns as
+        text. If all targets are the same value other than 0 or 1 (such as -1), they are read as NaN, with a warning.
 
     Raises:
-        UsageError: the file is absent or empty, has no header, a name is duplicated or leaves the data root, a target is
-            neither 0 nor 1, or a required target is missing.
+        UsageError: the file is missing or empty, or has no header; a name is duplicated or points outside the data root; a
+            target is neither 0 nor 1, or is required and missing.
     """
     path = existing_file(path, "label file")
     table = read_table(path)
@@ -57,11 +57,11 @@ def read_evaluation_labels(path: Path, limit: int | None = None) -> pd.DataFrame
     """Read the labels of an evaluation, optionally a sample of them.
 
     Args:
-        path: Label file.
-        limit: Number of rows to draw, half of each class as far as possible. The draw is repeatable.
+        path: the label file.
+        limit: number of rows to draw, half of each class if possible. The draw is repeatable.
 
     Raises:
-        UsageError: A row has no target, only one class is present, or the limit is below 2.
+        UsageError: a row has no target, only one class is present, or the limit is below 2.
     """
     labels = read_labels(path)
     if labels["target"].isna().any():
@@ -80,7 +80,8 @@ def read_table(path: Path) -> pd.DataFrame:
     """Read a comma-separated file with a header, every cell as text.
 
     Raises:
-        UsageError: the file is not text, empty, without rows, ragged, or lacks the column `video_name`.
+        UsageError: the file is not text, is empty, has no rows, has rows longer than the header, or lacks the column
+            `video_name`.
     """
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True)
@@ -93,7 +94,7 @@ def read_table(path: Path) -> pd.DataFrame:
     except (pd.errors.ParserError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not a comma-separated text file ({str(error).strip()})") from None
     table.columns = [str(column).strip() for column in table.columns]
-    # Cells that a short row lacks are empty.
+    # The missing cells of short rows are empty.
     table = table.fillna("")
     if not table.columns.is_unique:
         raise UsageError(f"{path}: the header names a column twice: {','.join(table.columns)!r}")
@@ -109,7 +110,7 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def check_names(names: pd.Series, path: Path) -> None:
-    """Check that names stay below the data root and are unique."""
+    """Check that names are unique and stay below the data root."""
     for row in np.flatnonzero(names.str.contains(SUSPICIOUS_NAME, regex=True)):
         name = names.iloc[row]
         if why := unsafe_name(name):

@@ -35,7 +35,7 @@ class LabelledClips:
     Attributes:
         table: labels and clip files; a `target` of 0 is a real clip.
         folds: (n,) int, the fold of each clip.
-        groups: (n,) text, the group of related clips that each belongs to: a source or a person.
+        groups: (n,) text, the group of related clips (a source or a person) that each clip belongs to.
     """
 
     table: ClipTable
@@ -43,13 +43,13 @@ class LabelledClips:
     groups: np.ndarray
 
     def training_fakes(self, part: Part) -> np.ndarray:
-        """Return which labelled fakes are examples of a forged audio track or a forged face, (n,) bool.
+        """Return a mask (n,) bool of the labelled fakes in which this part is forged.
 
-        The label column `modality` (`MODALITIES`, in any case) names the forged part. Without the column every fake counts;
-        a fake with an empty cell does not.
+        The label column `modality` (`MODALITIES`, case-insensitive) names the forged part. Fakes with an empty cell are
+        excluded. Without the column, all fakes are included.
 
         Raises:
-            UsageError: a fake has another modality.
+            UsageError: the modality of a fake is not one of `MODALITIES`.
         """
         fake = self.target == 1
         if "modality" not in self.table.labels:
@@ -57,7 +57,7 @@ class LabelledClips:
         modality = self.table.labels["modality"].fillna("").astype(str).str.strip().str.upper().to_numpy()
         for clip in np.flatnonzero(fake & ~np.isin(modality, ["", *MODALITIES])):
             raise UsageError(
-                f"the modality of {self.table.names[clip]} is {modality[clip]!r}; a fake's is one of {', '.join(MODALITIES)}"
+                f"the modality of {self.table.names[clip]} is {modality[clip]!r}; expected one of {', '.join(MODALITIES)}"
             )
         chosen = fake & np.isin(modality, {"video": ["FVRA", "FVFA"], "audio": ["RVFA", "FVFA"]}[part])
         log.info("%d of %d labelled fakes are examples of forged %s", chosen.sum(), fake.sum(), part)
@@ -74,20 +74,23 @@ class LabelledClips:
 
 
 class ExpertFitter(ABC, Generic[E]):
-    """Fits one kind of expert. It is sent to worker processes, so it holds paths or small arrays, no models."""
+    """Fitter of one kind of expert. It is sent to worker processes, so it holds paths or small arrays, not models."""
 
     key: str
-    """Text that differs whenever the training examples do; out-of-fold scores are cached under it."""
+    """Digest of the training examples. Out-of-fold scores are cached under it."""
 
     calibrates_on_pseudo_fakes: ClassVar[bool] = False
-    """Whether the expert is calibrated on held-out pseudo-fakes although fakes are labelled: few of those are of its kind."""
+    """Whether to calibrate on held-out pseudo-fakes even if fakes are labelled.
+
+    Set for experts that few labelled fakes are examples for.
+    """
 
     @classmethod
     def check(cls, config: RunConfig) -> None:  # noqa: B027  (optional)
         """Check requirements before any clip is decoded.
 
         Raises:
-            UsageError: something that the fit needs is not available.
+            UsageError: a requirement of the fit is not available.
         """
 
     @classmethod
@@ -96,7 +99,7 @@ class ExpertFitter(ABC, Generic[E]):
         """Extract the clips' features and make the training examples, cached below `config.fit.cache`.
 
         Returns:
-            The fitter, or `None` when these clips are too few for the expert, which is then left out; the log says why.
+            The fitter, or `None` if there are too few clips to fit the expert. The reason is logged.
 
         Raises:
             UsageError: the labels or settings cannot be used.
@@ -117,10 +120,10 @@ class ExpertFitter(ABC, Generic[E]):
 
         Args:
             expert: a fitted expert.
-            clips: (m,) numbers of the clips.
+            clips: (m,) indices of the clips.
 
         Returns:
-            (m,) raw log-odds, exactly as `Expert.raw` gives them; NaN where the expert's mask is false.
+            (m,) raw log-odds, equal to those of `Expert.raw`; NaN where the expert's mask is false.
         """
 
     @abstractmethod
@@ -141,7 +144,7 @@ def cache_runner(config: RunConfig, *, timeout_s: float | None = None) -> Runner
 
     Args:
         config: `extraction.workers` and `extraction.timeout_s` are used.
-        timeout_s: time limit of a task instead of the configured one.
+        timeout_s: time limit per task; overrides the configured one.
     """
     limit_s = config.extraction.timeout_s if timeout_s is None else timeout_s
 

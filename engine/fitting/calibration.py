@@ -23,10 +23,10 @@ def evidence_of(raw: np.ndarray, slope: float, bias: float, bound: float) -> np.
 def fit_slope_and_bias(raw: np.ndarray, target: np.ndarray, groups: np.ndarray, bound: float) -> tuple[float, float]:
     """Fit an expert's calibration on clips that it was not fitted on.
 
-    The slope minimises the conditional logistic loss of ranking fakes above the real clips *of their own group*; every group
-    has the same weight. Scene, camera and codec are the same within a group, so the slope measures knowledge of forgeries and
-    not of publishers. If no group has both classes, all clips form one group. The bias makes the mean likelihood ratio of
-    real clips 1.
+    The slope minimises the conditional logistic loss of ranking fakes above real clips *of the same group*; all groups have
+    the same weight. Scene, camera and codec are the same within a group, so the slope measures how well the expert detects
+    forgeries, not how well it tells publishers apart. If no group has both classes, all clips form one group. The bias sets
+    the mean likelihood ratio of real clips to 1.
 
     Args:
         raw: (n,) raw log-odds; NaN, where the expert abstained, is ignored.
@@ -64,7 +64,7 @@ def bias_for(real: np.ndarray, slope: float) -> float:
 
 
 def pairs_within(is_fake: np.ndarray, groups: np.ndarray) -> list[tuple[np.ndarray, ...]]:
-    """Return the numbers of the fakes (f, 1) and of the real clips (1, r) of each group that has both."""
+    """Return the indices of the fakes (f, 1) and of the real clips (1, r) of each group that has both."""
     pairs = []
     for group in np.unique(groups):
         inside = groups == group

@@ -1,4 +1,4 @@
-"""Canonical correlation analysis (Hotelling, 1936): directions in which two descriptions of the same moments correlate."""
+"""Canonical correlation analysis (Hotelling, 1936): directions along which two feature sets correlate."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 RIDGE = 0.1
-"""Share of the mean variance that is added to every direction, so that directions of low variance are not amplified."""
+"""Ridge as a share of the mean variance. It prevents whitening from amplifying directions of low variance."""
 
 LEAST_SPREAD = 1e-9
 
@@ -19,7 +19,7 @@ class CanonicalMaps:
     Attributes:
         left: (P, C).
         right: (Q, C).
-        strength: (C,) correlations of the pairs of directions, largest first, with the ridge.
+        strength: (C,) regularised correlations of the pairs of directions, in descending order.
     """
 
     left: np.ndarray

@@ -1,4 +1,4 @@
-"""Features of the labelled clips, extracted once for all fitters and kept in the training cache."""
+"""Features of the labelled clips, extracted once for all fitters and stored in the training cache."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from utils.features.speech import SPEECH_VERSION
 from utils.files import atomic_path
 
 INPUTS = ("covariance", "face", "mouth", "speech")
-"""The arrays that the fitters of this package read from the cache, where the config switches their features on."""
+"""Arrays that this package's fitters read from the cache if the config enables their features."""
 
 
 @dataclass(frozen=True)
 class FeatureTask:
-    """Features of one clip to extract.
+    """Task of extracting one clip's features.
 
     Attributes:
         name: the clip's name in the log.
@@ -53,12 +53,12 @@ class FeatureTask:
 
 @dataclass(frozen=True)
 class CachedClip:
-    """Features of one clip on disk; each method reads them anew."""
+    """Cached features of one clip. Every call reads them from disk."""
 
     path: Path
 
     def array(self, name: str) -> np.ndarray | None:
-        """Return an extracted input without padding, or `None` where the clip has none."""
+        """Return an extracted input without padding, or `None` if the clip has none."""
         with np.load(self.path, allow_pickle=False) as stored:
             return stored[name] if name in stored.files else None
 
@@ -71,7 +71,7 @@ class CachedClip:
         return self.array("face")
 
     def sync(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Return mouth (T, 24, 28) uint8 and speech (T + 2 PAD, 40) float32, or `None` where one of them is missing."""
+        """Return mouth (T, 24, 28) uint8 and speech (T + 2 PAD, 40) float32, or `None` if one of them is missing."""
         mouth, speech = self.array("mouth"), self.array("speech")
         return None if mouth is None or speech is None else (mouth, speech)
 
@@ -79,15 +79,15 @@ class CachedClip:
 def extract_labelled(
     clips: LabelledClips, config: RunConfig, inputs: tuple[str, ...] = INPUTS
 ) -> list[CachedClip | None]:
-    """Extract the features of the labelled clips, or find them in the training cache.
+    """Return the cached features of the labelled clips, extracting those that are missing.
 
     Args:
         clips: the clips.
-        config: the run; `fit.cache` is the folder of the cache.
-        inputs: names of the arrays to extract, usually `Expert.inputs`. Those that the config does not request are left out.
+        config: the run config; `fit.cache` is the folder of the cache.
+        inputs: names of the arrays to extract, usually `Expert.inputs`. Those not enabled in the config are skipped.
 
     Returns:
-        One per clip, in order; `None` for a clip that cannot be read. The log says why.
+        One per clip, in order; `None` for a clip that cannot be read. The reason is logged.
     """
     folder = config.fit.cache_dir / "clips"
     tasks = []
@@ -100,7 +100,7 @@ def extract_labelled(
 
 
 def store_features(task: FeatureTask) -> str:
-    """Extract and store one clip's features; return the reason code of a failure, else an empty text."""
+    """Extract and store one clip's features; return the reason code of a failure, or an empty string."""
     names = [name for name in features_of(task.inputs) if name in task.features.enabled()]
     clip = extract_clip(task.path, task.features, features=names, options=ExtractionOptions(task.max_frames))
     if clip.facts.status == "failed":

@@ -10,7 +10,7 @@ from utils.config import Section
 
 
 class FitConfig(Section):
-    """What the experts of `av_experts` are fitted with, in addition to the labelled clips."""
+    """Settings for fitting the experts of `av_experts`."""
 
     cache: str = Field("data/expert_bank", description="training cache: extracted features, pseudo-fakes and fits")
     bank_seed: int = Field(0, ge=0, lt=2**32, description="seed of the pseudo-fakes; `seed` is the seed of the fits")

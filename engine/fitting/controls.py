@@ -1,4 +1,4 @@
-"""Control classifiers that see no forgery trace, only facts such as duration or loudness.
+"""Control classifiers that use only facts such as duration or loudness, not traces of forgery.
 
 They are trained on the labelled clips of the other folds, fakes included, and evaluated on the experts' folds. An expert's
 metrics are meaningful only if they exceed those of the controls.
@@ -47,7 +47,10 @@ class ControlFacts:
 
 
 def control_table(clips: LabelledClips, config: RunConfig) -> pd.DataFrame:
-    """Return a row per control, with the columns of `fusion.combination_table`. A control skips clips with an unknown fact."""
+    """Return one row per control, with the columns of `fusion.combination_table`.
+
+    Clips for which a control's fact is unknown are not scored by that control.
+    """
     facts = gather_facts(clips, config)
     inputs: dict[str, list[np.ndarray]] = {
         name: [np.array([[clip.single[name]] for clip in facts])] for name in SINGLE_FACTS

@@ -22,10 +22,10 @@ LEAST_PER_CLASS = 8
 
 @FITTERS.register("covariance", CovarianceConfig)
 class CovarianceFitter(ExpertFitter[CovarianceExpert]):
-    """The fitter of the covariance expert. It needs labelled fakes, because there are no pseudo-fakes for this expert."""
+    """The fitter of the covariance expert. It requires labelled fakes, because there are no pseudo-fakes for it."""
 
     def __init__(self, features: np.ndarray, is_fake: np.ndarray, folds: np.ndarray) -> None:
-        """Fit on features (n, D) float64, with a row of NaN for a clip without a covariance."""
+        """Store the features (n, D) float64; the row of a clip without a covariance is NaN."""
         self.features = features
         self.is_fake = is_fake
         self.folds = folds
@@ -53,7 +53,7 @@ class CovarianceFitter(ExpertFitter[CovarianceExpert]):
         fewest = min(fitter.counts(without_fold=fold).min() for fold in np.unique(clips.folds))
         if fewest < LEAST_PER_CLASS:
             log.warning(
-                "the covariance expert is left out: %d clips of a class without one of the folds; it needs %d",
+                "the covariance expert is left out: %d clips of one class outside a fold; it needs %d",
                 fewest,
                 LEAST_PER_CLASS,
             )
@@ -62,7 +62,7 @@ class CovarianceFitter(ExpertFitter[CovarianceExpert]):
         return fitter
 
     def chosen(self, without_fold: int | None = None) -> np.ndarray:
-        """Return which clips to fit on, (n,) bool: those with a covariance, outside the fold."""
+        """Return a mask (n,) bool of the clips to fit on: those with a covariance, outside the fold."""
         known = ~np.isnan(self.features).any(axis=1)
         return known if without_fold is None else known & (self.folds != without_fold)
 
@@ -73,7 +73,7 @@ class CovarianceFitter(ExpertFitter[CovarianceExpert]):
     def fit(self, expert: CovarianceExpert, *, seed: int, without_fold: int | None = None) -> None:
         """See `ExpertFitter.fit`. No random choice is made, so every seed gives the same result."""
         if not self.counts(without_fold).all():
-            raise WorkError("outside one of the folds all labels are of one class: the covariance expert needs both")
+            raise WorkError("all labelled clips outside one fold are of one class; the covariance expert needs both")
         chosen = self.chosen(without_fold)
         fit_discriminant(expert, self.features[chosen], self.is_fake[chosen], ridge=expert.ridge)
 

@@ -19,10 +19,10 @@ def fit_discriminant(
     ridge: float,
     weights: np.ndarray | None = None,
 ) -> None:
-    """Fit a discriminant. The offset weighs both classes alike, whatever their sizes.
+    """Fit a discriminant. The offset gives both classes equal weight, regardless of their sizes.
 
     Args:
-        module: gets the result.
+        module: receives the result.
         features: (N, D).
         is_fake: (N,) bool or 0/1; both classes occur.
         ridge: added to the diagonal of the scatter of the standardised features.

@@ -26,7 +26,7 @@ from utils.errors import WorkError
 log = logging.getLogger(__name__)
 
 LEAST_CLIPS = 2
-"""Real clips with a face that must remain without any of the folds."""
+"""Minimum number of real clips with a face outside every fold."""
 
 LEAST_SPREAD = 1e-3
 
@@ -36,10 +36,10 @@ class LabelledFaces:
     """Features of all labelled clips.
 
     Attributes:
-        features: (n,) of each clip; `None` where it cannot be read.
+        features: one per clip; `None` for a clip that cannot be read.
         folds: (n,) int.
         groups: (n,) text.
-        training_fakes: numbers of labelled fakes with a face that the texture direction is fitted on, too.
+        training_fakes: indices of the labelled fakes with a face that the texture direction is also fitted on.
     """
 
     features: Sequence[CachedClip | None]
@@ -53,11 +53,11 @@ class FaceFitter(ExpertFitter[FaceExpert]):
     """The fitter of the face expert."""
 
     def __init__(self, labelled: LabelledFaces, training: dict[int, FaceTrainingData]) -> None:
-        """Fit on real clips and score labelled clips.
+        """Store the labelled clips and the training data.
 
         Args:
             labelled: all labelled clips.
-            training: training data of the real clips with a face, by clip number.
+            training: training data of the real clips with a face, by clip index.
         """
         self.labelled = labelled
         self.training = training
@@ -93,7 +93,7 @@ class FaceFitter(ExpertFitter[FaceExpert]):
         fewest = min((clips.folds[list(real)] != fold).sum() for fold in np.unique(clips.folds))
         if fewest < LEAST_CLIPS:
             log.warning(
-                "the face expert is left out: %d real clips with a face, %d without the largest fold; it needs %d",
+                "the face expert is left out: %d real clips with a face, %d outside the largest fold; it needs %d",
                 len(real),
                 fewest,
                 LEAST_CLIPS,
@@ -107,7 +107,7 @@ class FaceFitter(ExpertFitter[FaceExpert]):
 
     @staticmethod
     def _make_examples(clips: LabelledClips, real: dict[int, CachedClip], config: RunConfig) -> dict[int, Path]:
-        """Make the training examples of real clips, by clip number; faces that are too short for any are left out."""
+        """Return the files of the real clips' training examples by clip index; faces with too few frames are skipped."""
         folder, seed, counts = config.fit.cache_dir / "faces", config.fit.bank_seed, FaceExampleCounts()
         autoencoders = train_autoencoders(
             list(real.values()),
@@ -126,7 +126,7 @@ class FaceFitter(ExpertFitter[FaceExpert]):
         return {number: file for number, file in made.items() if len(read_examples(file).families)}
 
     def members(self, without_fold: int | None) -> list[int]:
-        """Return the numbers of the real clips outside a fold."""
+        """Return the indices of the real clips outside a fold."""
         return [number for number in self.training if self.labelled.folds[number] != without_fold]
 
     def fit(self, expert: FaceExpert, *, seed: int, without_fold: int | None = None) -> None:
@@ -157,8 +157,8 @@ class FaceFitter(ExpertFitter[FaceExpert]):
     ) -> TexturePairs:
         """Compare labelled fakes outside a fold with the real clips of their own group.
 
-        Publishers differ between groups, not within them. A pair holds the means of a group, so that a group with many fakes
-        has no larger weight than another.
+        Clips of a group share their publisher, so the comparison is not confounded by it. Each pair holds the means of one
+        group, so all groups have the same weight.
 
         Args:
             texture: the texture network.

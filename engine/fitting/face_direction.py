@@ -14,18 +14,18 @@ from models.blocks.fisher import CLIP, FisherDirection
 
 LEAST_SPREAD = 1e-6
 RIDGE = 1.0
-"""Added to the covariance, in units of its mean variance."""
+"""Ridge added to the covariance, as a multiple of its mean variance."""
 
 STEP_SHARE = 0.3
-"""Weight of the covariance of the steps from real to forged."""
+"""Weight of the covariance of the real-to-forged differences."""
 
 LABELLED = "labelled"
-"""Family of the labelled fakes."""
+"""Family name of the labelled fakes."""
 
 
 @dataclass(frozen=True)
 class TexturePairs:
-    """Textures of forged sequences and of the real sequences that they are compared with.
+    """Textures of forged sequences and of the real sequences to compare them with.
 
     Attributes:
         forged: (N, D).
@@ -42,8 +42,8 @@ def pseudo_fake_pairs(examples: Sequence[FaceExamples], textures: Sequence[np.nd
     """Pair each pseudo-fake with the real sequence that it was made from.
 
     Args:
-        examples: of each clip.
-        textures: of those examples, (N, D) per clip.
+        examples: the examples of each clip.
+        textures: textures (N, D) of each clip's examples.
     """
     pairs = []
     for one, texture in zip(examples, textures, strict=True):
@@ -63,13 +63,13 @@ def labelled_pairs(forged: np.ndarray, real: np.ndarray) -> TexturePairs:
 def fit_direction(
     direction: FisherDirection, pairs: Sequence[TexturePairs], reals: np.ndarray, groups: np.ndarray
 ) -> None:
-    """Fit a direction: the mean step from a real face to its forgery, over the covariance of real clips.
+    """Fit a direction: the mean difference between forged and real faces, divided by the covariance of real clips.
 
     Args:
-        direction: gets the result.
+        direction: receives the result.
         pairs: real and forged sequences.
         reals: (M, D) textures of unprocessed real clips.
-        groups: (M,) text; only differences within a group count, unless no group has two clips.
+        groups: (M,) text; the covariance is computed within groups if a group has two clips.
     """
     forged, real = np.concatenate([one.forged for one in pairs]), np.concatenate([one.real for one in pairs])
     families, reals = np.concatenate([one.families for one in pairs]), reals.astype(np.float64)
@@ -92,7 +92,7 @@ def fit_direction(
 
 
 def covariance_within(features: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Return the covariance (D, D) of features (M, D) about their group means, or about one mean if all groups are single."""
+    """Return the covariance (D, D) of features (M, D) within groups; if no group has two clips, that of all clips."""
     members = [features[groups == group] for group in np.unique(groups)]
     shared = [part - part.mean(axis=0) for part in members if len(part) > 1]
     if not shared:

@@ -32,7 +32,7 @@ from utils.media.errors import MediaError
 log = logging.getLogger(__name__)
 
 FACE_EXAMPLES_VERSION = 2
-"""Raise it when the same face and seed would give other examples: cached ones are then made anew."""
+"""Increase it when the same face and seed would give different examples; cached examples are then recomputed."""
 
 SEQUENCE_FRAMES = 24
 EXAMPLE_PAIRS = 6
@@ -48,10 +48,10 @@ class FaceExampleCounts:
     """Number of training examples per face.
 
     Attributes:
-        rounds: number of sequences; each is post-processed in its own way and gives one real example.
+        rounds: number of sequences; each has its own post-processing and gives one real example.
         fakes_per_round: forged examples of each sequence, of different families.
         families: names of the families to draw from; empty for all.
-        autoencoder_steps: training steps of the autoencoders that one of the families needs; 0 leaves that family out.
+        autoencoder_steps: training steps of the autoencoders; 0 leaves out the family that needs them.
     """
 
     rounds: int = 2
@@ -66,8 +66,8 @@ class FaceExamples:
 
     Attributes:
         families: (N,) `real` or a family's name.
-        rounds: (N,) the round of each; forged examples are made from the sequence of the real one of their round.
-        masks: (N, 28, 28) float32 in 0..1: the forged share of each cell; zeros for real examples.
+        rounds: (N,) the round of each example. All examples of a round are made from the same sequence.
+        masks: (N, 28, 28) float32 in [0, 1], the forged share of each cell; zeros for real examples.
         pairs: (N, 6, 2, 112, 112, 3) uint8 RGB pairs of consecutive frames.
     """
 
@@ -79,16 +79,16 @@ class FaceExamples:
 
 @dataclass(frozen=True)
 class FaceTask:
-    """Examples of one real clip to make.
+    """Task of making the examples of one real clip.
 
     Attributes:
-        name: the clip's name; with the seed it decides the random changes.
+        name: the clip's name; together with `seed` it determines all random choices.
         path: the clip.
         content: `content_key` of the clip.
         max_frames: number of frames to use; `None` for all.
         counts: number of examples.
         autoencoders: file of `FaceAutoencoders`; `None` leaves that family out.
-        seed: seed of all random changes.
+        seed: seed of all random choices.
         folder: folder of the cache.
     """
 
@@ -103,7 +103,7 @@ class FaceTask:
 
     @property
     def cache_path(self) -> Path:
-        """The file of the examples' families, rounds and masks; `pairs_file` gives that of their pairs."""
+        """The file of the families, rounds and masks; the pairs are in `pairs_file`."""
         autoencoders = "" if self.autoencoders is None else self.autoencoders.name
         recipe = [self.name, self.max_frames, asdict(self.counts), autoencoders, self.seed]
         return self.folder / f"{entry_key(self.content, *recipe, FACE_EXAMPLES_VERSION, FACE_VERSION)}.npz"
@@ -111,7 +111,7 @@ class FaceTask:
 
 @dataclass(frozen=True)
 class AutoencoderTask:
-    """Autoencoders to train.
+    """Task of training the autoencoders.
 
     Attributes:
         clips: cached features of the real clips with the faces to train on.
@@ -134,7 +134,7 @@ class AutoencoderTask:
 
 
 def train_autoencoders(clips: Sequence[CachedClip], folder: Path, run: Runner, *, seed: int, steps: int) -> Path | None:
-    """Train autoencoders on the faces of these clips, or find them in the training cache.
+    """Train autoencoders on the faces of these clips unless they are in the training cache.
 
     Returns:
         The file of their weights; `None` for 0 steps.
@@ -161,17 +161,17 @@ def store_autoencoders(task: AutoencoderTask) -> None:
 
 
 def load_faces(tasks: Sequence[FaceTask], run: Runner) -> list[Path | None]:
-    """Make the examples of faces, or find them in the training cache.
+    """Make the examples of faces that are not in the training cache.
 
     Returns:
-        One file per task, in order, see `read_examples`; `None` for a clip that cannot be read. The log says why.
+        One file per task, in order, see `read_examples`; `None` for a clip that cannot be read. The reason is logged.
     """
     failures = compute_missing(tasks, store_examples, run, step="face pseudo-fakes", is_intact=is_intact_pair)
     return [None if task.cache_path in failures else task.cache_path for task in tasks]
 
 
 def store_examples(task: FaceTask) -> str:
-    """Make and store one clip's examples; return the reason code of a failure, else an empty text."""
+    """Make and store one clip's examples; return the reason code of a failure, or an empty string."""
     try:
         face = clip_faces(task.path, max_frames=task.max_frames)
     except MediaError as error:
@@ -187,7 +187,7 @@ def store_examples(task: FaceTask) -> str:
 
 
 def pairs_file(cache_path: Path) -> Path:
-    """Return the file with the pairs of cached examples. It is separate so that it can be memory-mapped."""
+    """Return the file with the pairs of cached examples. It is separate because it is memory-mapped."""
     return cache_path.with_suffix(".npy")
 
 
@@ -215,7 +215,7 @@ def face_examples(
     Args:
         crops: (T, 224, 224, 3) uint8 RGB.
         rng: source of all random choices.
-        families: families to draw from, without replacement until each was drawn.
+        families: families to draw from, without replacement until all have been drawn.
         counts: number of examples.
     """
     names, rounds, masks, pairs = [], [], [], []
@@ -240,7 +240,7 @@ def face_examples(
 
 
 def cell_shares(mask: np.ndarray) -> np.ndarray:
-    """Return the forged share of each cell (28, 28) under a mask (224, 224, 1)."""
+    """Return the forged share of each cell (28, 28) of a mask (224, 224, 1)."""
     return cv2.resize(mask[..., 0], (MASK_CELLS, MASK_CELLS), interpolation=cv2.INTER_AREA)
 
 

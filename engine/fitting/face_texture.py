@@ -1,4 +1,4 @@
-"""Texture statistics of real faces and their pseudo-fakes, kept in the training cache."""
+"""Texture statistics of real faces and their pseudo-fakes, stored in the training cache."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from utils.errors import WorkError
 from utils.files import atomic_path
 
 TEXTURE_VERSION = 1
-"""Raise it when the same frames and weights would give other statistics."""
+"""Increase it when the same frames and weights would give different statistics."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class FaceTrainingData:
 
 @dataclass(frozen=True)
 class TextureTask:
-    """Texture statistics of one clip to compute.
+    """Task of computing one clip's texture statistics.
 
     Attributes:
         clip: its features.
@@ -63,7 +63,7 @@ class TextureTask:
 
     @property
     def name(self) -> str:
-        """The name in the log: that of the examples' file."""
+        """The file name of the examples, used in log lines."""
         return self.examples.name
 
     @property
@@ -74,7 +74,7 @@ class TextureTask:
 
 
 def face_pairs(clip: CachedClip) -> torch.Tensor:
-    """Return the face pairs of a clip that has a face."""
+    """Return the face pairs of a clip, which must have a face."""
     pairs = clip.face_pairs()
     assert pairs is not None
     return torch.from_numpy(pairs)
@@ -94,13 +94,13 @@ def pretrained_texture(backbone: str, weights: Weights) -> tuple[RegionTexture, 
 def load_textures(
     clips: dict[int, CachedClip], examples: dict[int, Path], section: FaceConfig, config: RunConfig
 ) -> dict[int, FaceTrainingData]:
-    """Compute the texture statistics of real clips, or find them in the training cache.
+    """Compute the texture statistics of real clips that are not in the training cache.
 
     Args:
-        clips: clip number -> features.
-        examples: clip number -> file of training examples.
+        clips: clip index -> features.
+        examples: clip index -> file of training examples.
         section: backbone and weights.
-        config: of the run.
+        config: the run config.
 
     Raises:
         WorkError: the statistics of a clip could not be computed.

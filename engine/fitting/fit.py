@@ -1,7 +1,7 @@
 """Fitting of `av_experts` on real clips and pseudo-fakes.
 
-Labelled fakes are used for calibration and evaluation. The covariance expert, which is off by default, is trained on them,
-and so are all others if `fit.labelled_fakes` is set.
+Labelled fakes are used for calibration and evaluation. They are training data only for the covariance expert, which is off
+by default, and for the other experts if `fit.labelled_fakes` is set.
 """
 
 from __future__ import annotations
@@ -62,17 +62,17 @@ class FittedFusion:
 def fit_experts(config: RunConfig, *, seeds: int = 1, controls: bool = False, checkpoint: bool = True) -> RunFolder:
     """Fit the experts on the real clips of the training labels, calibrate them out of fold, and write a checkpoint.
 
-    Labelled fakes are used for calibration, threshold and metrics, and for training where the config says so. Without any,
-    held-out pseudo-fakes are used instead.
+    Labelled fakes are used for calibration, threshold and metrics, and for training if the config enables it. Without
+    labelled fakes, held-out pseudo-fakes are used instead.
 
     Args:
         config: `model`, `trainset`'s labels and clips, `split.folds`, `extraction`, `fit`, `eval` and `seed` are used.
         seeds: number of seeds for the out-of-fold metrics; the checkpoint holds the experts of the first.
-        controls: add rows of classifiers without any expert (duration, face size, ...) to the table of experts.
-        checkpoint: fit the experts on all clips, too, and write them; otherwise compute out-of-fold metrics only.
+        controls: add control classifiers (duration, face size, ...) to the table of experts.
+        checkpoint: also fit the experts on all clips and write a checkpoint; otherwise compute out-of-fold metrics only.
 
     Raises:
-        UsageError: the model is not fitted but trained, or the labels name no real clip.
+        UsageError: the model is trained by `main.py` instead, or the labels have no real clip.
         WorkError: too few clips could be read, or a fit failed.
     """
     check_output(Path(config.output_dir) / EXPERTS_TABLE, "output_dir")
@@ -118,12 +118,12 @@ def labelled_clips(config: RunConfig) -> LabelledClips:
     """Read the training labels with their folds and groups.
 
     Raises:
-        UsageError: the labels cannot be read, or name no real clip.
+        UsageError: the labels cannot be read, or have no real clip.
     """
     split = split_of(config, "trainset", config.features)
     labels = read_labels(split.labels, need_targets=True)
     if not (labels["target"] == 0).any():
-        raise UsageError(f"{split.labels} names no real clip (target 0): there is nothing to make pseudo-fakes of")
+        raise UsageError(f"{split.labels} has no real clip (target 0) to make pseudo-fakes from")
     groups = group_names(labels)
     folds = fold_numbers(labels, groups, config)
     if len(np.unique(folds[labels["target"].to_numpy(float) == 0])) < 2:
@@ -136,7 +136,7 @@ def labelled_clips(config: RunConfig) -> LabelledClips:
 
 
 def group_names(labels: pd.DataFrame) -> np.ndarray:
-    """Return the group of each clip: the first of the columns `GROUPING_COLUMNS` in the labels, else the clip's name."""
+    """Return the group of each clip: the first of the label columns `GROUPING_COLUMNS` that exists, else the clip's name."""
     for column in GROUPING_COLUMNS:
         if column in labels:
             values, names = column_values(labels, column), labels["video_name"].to_numpy(object)
@@ -145,7 +145,7 @@ def group_names(labels: pd.DataFrame) -> np.ndarray:
 
 
 def fold_numbers(labels: pd.DataFrame, groups: np.ndarray, config: RunConfig) -> np.ndarray:
-    """Return the fold of each clip: from `split.folds`, else from the column `fold`, else from `FOLDS` shares of the groups."""
+    """Return the fold of each clip: from `split.folds`, else the column `fold`, else `FOLDS` folds of whole groups."""
     if config.split.folds is not None:
         return pd.factorize(divide(labels, config).fold)[0]
     if "fold" in labels:
@@ -177,7 +177,7 @@ def gather(clips: LabelledClips, config: RunConfig) -> dict[str, ExpertFitter]:
 
 
 def with_experts(config: RunConfig, names: list[str]) -> RunConfig:
-    """Return the config with only these experts."""
+    """Return a copy of the config with only these experts."""
     experts = {name: section for name, section in config.model["experts"].items() if name in names}
     return config.model_copy(update={"model": {**config.model, "experts": experts}})
 
@@ -226,7 +226,7 @@ def as_many_as(count: int, logits: np.ndarray, folds: np.ndarray, *, seed: int) 
 def finished(
     fit: FittedFusion, weights: Mapping[str, Mapping[str, Any]], clips: LabelledClips, config: RunConfig
 ) -> Checkpoint:
-    """Return the checkpoint of fitted experts. Local paths are not stored: they are replaced by the defaults."""
+    """Return the checkpoint of fitted experts. Local paths are replaced by the defaults."""
     model = build_model(config.model, config.features)
     load_experts(model, weights, fit.fusion)
     model.initialisation = "fitted on real clips and pseudo-fakes"
@@ -258,7 +258,7 @@ def load_experts(model: DetectorModel, weights: Mapping[str, Mapping[str, Any]],
 
 
 def headline(metrics: list[dict[str, Any]]) -> str:
-    """Return a line with the AUC over all clips and within sources, for every seed."""
+    """Return a one-line summary: the AUC over all clips and within sources, for every seed."""
 
     def each(name: str) -> str:
         values = [one[name]["value"] for one in metrics]

@@ -19,12 +19,12 @@ def fit_forest(
     """Grow extremely randomised trees (Geurts et al., 2006).
 
     Args:
-        forest: gets the trees.
+        forest: receives the trees.
         features: (N, D) float32.
-        is_fake: (N,) 0 or 1; both occur.
+        is_fake: (N,) 0 or 1; both must occur.
         weights: (N,) sample weights.
         trees: number of trees.
-        seed: same examples and seed, same trees.
+        seed: the same examples and seed give the same trees.
     """
     grown = ExtraTreesClassifier(trees, min_samples_leaf=LEAST_EXAMPLES_PER_LEAF, random_state=seed, n_jobs=1)
     grown.fit(features, is_fake, sample_weight=weights)
@@ -57,7 +57,7 @@ def pack_tree(tree: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     skip = np.where(leaf, 0, tree.children_right - number)
     if (tree.children_left[~leaf] != number[~leaf] + 1).any() or skip.max() > np.iinfo(np.int16).max:
         raise ValueError("the tree is too large, or its nodes are not in depth-first order")
-    # scikit-learn compares float32 features with float64 thresholds: rounding these down keeps every comparison.
+    # scikit-learn compares float32 features with float64 thresholds: rounding the thresholds down keeps every comparison.
     threshold = tree.threshold.astype(np.float32)
     threshold = np.where(threshold > tree.threshold, np.nextafter(threshold, np.float32(-np.inf)), threshold)
     shares = tree.value[:, 0, 1] / tree.value[:, 0, :].sum(axis=1)

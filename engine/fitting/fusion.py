@@ -61,7 +61,7 @@ class Fusion:
     def pseudo_fake_logits(self, scores: Mapping[str, OutOfFoldScores]) -> tuple[np.ndarray, np.ndarray]:
         """Return the fused logits of held-out pseudo-fakes (m,), and their folds (m,).
 
-        Each pseudo-fake forges the modality of one expert; the others contribute 0.
+        A pseudo-fake is scored only by the expert that it was made for; all other experts contribute 0.
         """
         logits = [self.evidence(name, own.pseudo_fakes) for name, own in scores.items()]
         return np.concatenate(logits), np.concatenate([own.pseudo_fake_folds for own in scores.values()])
@@ -70,7 +70,7 @@ class Fusion:
 def fuse_out_of_fold(
     clips: LabelledClips, scores: Mapping[str, OutOfFoldScores], bound: float, names: Iterable[str] | None = None
 ) -> pd.DataFrame:
-    """Fuse the experts' scores of labelled clips. The calibration of a clip's fold is fitted on the other folds, too.
+    """Fuse the experts' scores of labelled clips. Each fold's scores are calibrated on the other folds.
 
     Args:
         clips: the labelled clips.
@@ -105,7 +105,7 @@ def combination_table(
 ) -> pd.DataFrame:
     """Return the metrics of each expert and of each combination: a row per seed and combination.
 
-    A single expert is ranked by its raw log-odds, so that its row does not depend on the calibration.
+    Rows of a single expert use its raw log-odds, so they do not depend on the calibration.
     """
     rows = []
     for number, scores in enumerate(by_seed):

@@ -1,6 +1,6 @@
 """Out-of-fold scores: each expert is fitted without each fold and then scores that fold.
 
-Fits run in worker processes and are kept in the training cache.
+Fits run in worker processes, and their results are stored in the training cache.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from utils.errors import WorkError
 from utils.files import atomic_path
 
 FIT_VERSION = 2
-"""Raise it when the same training examples and seed would give another expert, or the files hold something else."""
+"""Increase it when the same examples and seed would give a different expert, or when the file layout changes."""
 
 LONGEST_FIT_S = 7200.0
 
@@ -33,10 +33,10 @@ class FitTask:
     Attributes:
         expert: the expert's name.
         section: its config.
-        fitter: fits it.
+        fitter: the expert's fitter.
         seed: seed of the fit.
         fold: the fold that is left out and scored; `None` to fit on all real clips.
-        clips: (m,) numbers of the fold's clips.
+        clips: (m,) indices of the fold's clips.
         cache_path: file of the result: the scores of the fold's clips and pseudo-fakes, or the fitted weights.
     """
 
@@ -50,7 +50,7 @@ class FitTask:
 
     @property
     def name(self) -> str:
-        """The name in the log."""
+        """The task's name in log lines."""
         return f"{self.expert}, seed {self.seed}, " + (
             "all clips" if self.fold is None else f"without fold {self.fold}"
         )
@@ -89,7 +89,7 @@ def score_out_of_fold(
     """Score every clip with experts that were fitted without its fold.
 
     Returns:
-        Expert -> scores, for each seed from `config.seed` on.
+        A mapping expert -> scores for each seed, starting at `config.seed`.
 
     Raises:
         WorkError: a fit failed; the log says why.
@@ -158,7 +158,7 @@ def fit_missing(tasks: list[FitTask], config: RunConfig) -> None:
 
 
 def store_fit(task: FitTask) -> str:
-    """Fit, score the held-out fold, and store the result; return the reason of a failure, else an empty text."""
+    """Fit, score the held-out fold, and store the result; return the reason of a failure, or an empty string."""
     expert = new_expert(task.expert, task.section)
     try:
         task.fitter.fit(expert, seed=task.seed, without_fold=task.fold)

@@ -1,4 +1,4 @@
-"""The fitter of the sync expert: mouths of real clips and the voices that belong to them."""
+"""The fitter of the sync expert, which learns from the mouth and speech of real clips."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from utils.features.speech import MAX_LAG, PAD
 log = logging.getLogger(__name__)
 
 LEAST_CLIPS = 6
-"""Real clips that must remain without any of the folds: with fewer, the maps learn the movements of a few people."""
+"""Minimum number of real clips outside every fold. With fewer, the maps overfit to the movements of a few people."""
 
 SHIFT_FRAMES = 8
-"""Shift of a real clip's voice in a pseudo-fake: 320 ms."""
+"""Shift of the speech in a pseudo-fake, in frames: 320 ms."""
 
 
 @FITTERS.register("sync", SyncConfig)
@@ -35,7 +35,7 @@ class SyncFitter(ExpertFitter[SyncExpert]):
     def __init__(
         self, features: list[CachedClip | None], is_real: np.ndarray, folds: np.ndarray, groups: np.ndarray
     ) -> None:
-        """Fit on the real ones among these clips: their features, folds (n,) and groups (n,)."""
+        """Store the features, folds (n,) and groups (n,) of the labelled clips; only real ones are fitted on."""
         self.features = features
         self.is_real = is_real
         self.folds = folds
@@ -52,7 +52,7 @@ class SyncFitter(ExpertFitter[SyncExpert]):
         fewest = min((clips.folds[usable] != fold).sum() for fold in np.unique(clips.folds))
         if fewest < LEAST_CLIPS:
             log.warning(
-                "the sync expert is left out: %d real clips with a face and audio, %d without the largest fold; it needs %d",
+                "the sync expert is left out: %d real clips with a face and audio, %d outside the largest fold; it needs %d",
                 len(usable),
                 fewest,
                 LEAST_CLIPS,
@@ -62,7 +62,7 @@ class SyncFitter(ExpertFitter[SyncExpert]):
         return fitter
 
     def real_pairs(self, chosen: np.ndarray) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-        """Return mouth and speech of the real clips among the `chosen` (n,) bool, by clip number."""
+        """Return mouth and speech of the real clips in the mask `chosen` (n,) bool, by clip index."""
         pairs = {}
         for clip in np.flatnonzero(chosen & self.is_real).tolist():
             pair = self.pair(clip)
@@ -91,7 +91,7 @@ class SyncFitter(ExpertFitter[SyncExpert]):
 
     @torch.inference_mode()
     def score_pseudo_fakes(self, expert: SyncExpert, fold: int) -> np.ndarray:
-        """See `ExpertFitter.score_pseudo_fakes`: each real clip with its own voice shifted, and with another clip's voice."""
+        """See `ExpertFitter.score_pseudo_fakes`: each real clip with its own speech shifted, and with another clip's speech."""
         pairs = self.real_pairs(self.folds == fold)
         scores = []
         for clip, (mouth, speech) in pairs.items():
@@ -104,10 +104,10 @@ class SyncFitter(ExpertFitter[SyncExpert]):
         return np.array(scores)
 
     def donor(self, clip: int, others: list[int]) -> int | None:
-        """Return the clip whose voice another one gets.
+        """Return the clip that provides the speech for a pseudo-fake of `clip`.
 
-        It is the next one of the clip's group, cyclically, or the next one of all if the group has no other; `None` if there
-        is no other clip.
+        It is the next clip of the same group, cyclically, or the next of all clips if the group has no other; `None` if
+        there is no other clip.
         """
         after = sorted((other for other in others if other != clip), key=lambda other: (other <= clip, other))
         related = [other for other in after if self.groups[other] == self.groups[clip]]
@@ -119,7 +119,7 @@ def fit_sync(expert: SyncExpert, mouths: Sequence[np.ndarray], speeches: Sequenc
     """Fit the maps to the shared space on real clips.
 
     Args:
-        expert: gets the result.
+        expert: receives the result.
         mouths: (T, 24, 28) uint8 per clip.
         speeches: (T + 2 `PAD`, 40) float32 per clip.
     """
@@ -150,10 +150,10 @@ def fit_sync(expert: SyncExpert, mouths: Sequence[np.ndarray], speeches: Sequenc
 
 
 def sync_score(expert: SyncExpert, mouth: np.ndarray, speech: np.ndarray) -> float:
-    """Return the expert's raw log-odds of a mouth (T, 24, 28) and speech (T + 2 PAD, 40)."""
+    """Return the expert's raw log-odds for a mouth (T, 24, 28) and speech (T + 2 PAD, 40)."""
     return float(np.float32(expert.score(torch.from_numpy(mouth), torch.from_numpy(speech))))
 
 
 def shifted(speech: np.ndarray, frames: int) -> np.ndarray:
-    """Return speech (N, 40) advanced by some frames; the last frame is repeated at the end."""
+    """Return speech (N, 40) advanced by `frames` frames; the last frame is repeated at the end."""
     return speech[np.minimum(np.arange(len(speech)) + frames, len(speech) - 1)]

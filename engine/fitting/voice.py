@@ -1,4 +1,4 @@
-"""Fitters of the voice expert and the speech-embedding expert: real voices against pseudo-fakes and synthesisers."""
+"""Fitters of the voice and speech-embedding experts, from real voices, pseudo-fakes and synthetic speech."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ W = TypeVar("W", bound=WindowExpert)
 
 
 class WindowFitter(ExpertFitter[W], Generic[W]):
-    """Base of the fitters of experts that score voices window by window."""
+    """Base class of the fitters of experts that score a waveform window by window."""
 
     def __init__(self, examples: VoiceExamples) -> None:
-        """Fit on these examples."""
+        """Store the training examples."""
         self.examples = examples
         self.key = examples.digest()
 
@@ -55,7 +55,7 @@ class WindowFitter(ExpertFitter[W], Generic[W]):
         """See `ExpertFitter.gather`.
 
         Raises:
-            UsageError: `fit.synthetic_voices` is no folder, or has no file.
+            UsageError: `fit.synthetic_voices` is not a folder, or is empty.
         """
         uses: list[Use] = ["scored" if target else "real" for target in clips.target]
         if config.fit.labelled_fakes:
@@ -82,7 +82,7 @@ class WindowFitter(ExpertFitter[W], Generic[W]):
         chosen = np.ones(len(examples.examples), bool) if without_fold is None else examples.folds != without_fold
         is_fake = examples.is_fake[chosen]
         if is_fake.all():
-            raise WorkError("all real clips with usable audio are in one fold: none is left to fit on without it")
+            raise WorkError("all real clips with usable audio are in one fold, so none is left to fit on")
         weights = balanced_weights(examples.kinds[chosen], examples.groups[chosen])
         self.fit_windows(expert, examples.examples[chosen], is_fake.astype(int), weights, seed)
 
@@ -91,11 +91,11 @@ class WindowFitter(ExpertFitter[W], Generic[W]):
         """Fit the expert on windows.
 
         Args:
-            expert: gets the result.
+            expert: receives the result.
             features: (N, D) float32.
-            is_fake: (N,) 1 for a forged or synthetic voice, 0 for a real one; both occur.
+            is_fake: (N,) 1 for a forged or synthetic voice, 0 for a real one; both must occur.
             weights: (N,) sample weights, with the same sum for both classes.
-            seed: same examples and seed, same expert.
+            seed: the same examples and seed give the same expert.
         """
 
     @torch.inference_mode()
@@ -130,7 +130,7 @@ class VoiceFitter(WindowFitter[VoiceExpert]):
 
 @FITTERS.register("speech_embedding", SpeechEmbeddingConfig)
 class SpeechEmbeddingFitter(WindowFitter[SpeechEmbeddingExpert]):
-    """The fitter of the speech-embedding expert: the voice expert's clips and forgeries, embedded by a frozen encoder."""
+    """The fitter of the speech-embedding expert. It uses the voice expert's examples, embedded by a frozen encoder."""
 
     @classmethod
     def check(cls, config: RunConfig) -> None:
@@ -150,10 +150,10 @@ class SpeechEmbeddingFitter(WindowFitter[SpeechEmbeddingExpert]):
 
 
 def utterances(folder: str | None) -> list[Path]:
-    """Return the files of a folder of synthetic voices in path order; none for `None`.
+    """Return the files of a folder of synthetic voices in path order; an empty list for `None`.
 
     Raises:
-        UsageError: it is no folder, or has no file.
+        UsageError: it is not a folder, or is empty.
     """
     if folder is None:
         return []
@@ -162,5 +162,5 @@ def utterances(folder: str | None) -> list[Path]:
         raise UsageError(f"--synthetic_voices is not a folder: {place}")
     names = sorted(name for name in files_below(place) if not Path(name).name.startswith("."))
     if not names:
-        raise UsageError(f"--synthetic_voices {place}: no file in it")
+        raise UsageError(f"--synthetic_voices {place}: the folder is empty")
     return [place / name for name in names]

@@ -37,13 +37,13 @@ VOICE_EXAMPLES_VERSION = 2
 
 CROP_S, CROP_RMS = 6, 0.1
 SYNTHETIC = "synthetic"
-"""Kind of an example that a speech synthesiser made."""
+"""Kind of the examples made by a speech synthesiser."""
 
 SYNTHETIC_SHARE = 0.3
-"""Weight of the synthesisers' utterances among all forged voices."""
+"""Share of synthesised utterances in the total weight of forged voices."""
 
 NO_FOLD = -1
-"""Fold of examples that belong to no labelled clip: they are never held out."""
+"""Fold number of examples that do not come from a labelled clip. They are never held out."""
 
 LEAST_REAL_CLIPS = 2
 
@@ -58,7 +58,7 @@ class VoiceExampleCounts:
     """Number of training examples per audio clip.
 
     Attributes:
-        real_copies: examples of the audio clip itself, each with its own post-processing.
+        real_copies: examples of the unforged clip, each with its own post-processing.
         fake_copies: examples of each family of `VOICE_FAKES`.
         synthetic_copies: examples of a synthesiser's utterance; all but the first are post-processed.
     """
@@ -70,19 +70,19 @@ class VoiceExampleCounts:
 
 @dataclass(frozen=True)
 class VoiceTask:
-    """Examples of one audio clip to make.
+    """Task of making the examples of one audio clip.
 
     Attributes:
-        name: the clip's name; with the seed it decides the random changes.
+        name: the clip's name; together with `seed` it determines all random choices.
         path: the clip.
         content: `content_key` of the clip.
-        use: `real`: a real voice, which pseudo-fakes are made from; `synthetic`: a forged voice as it is; `scored`: no training
-            examples, only the clip's own windows.
+        use: `real`: a real voice to make pseudo-fakes from; `synthetic`: a voice that is already forged; `scored`: a clip
+            that only needs its own windows, not training examples.
         features: the feature config.
         counts: number of examples.
-        seed: seed of all random changes.
+        seed: seed of all random choices.
         folder: folder of the cache.
-        encoder: the speech encoder that gives the features of a window; `None` for the voice features.
+        encoder: the speech encoder that computes a window's features; `None` for the voice features.
     """
 
     name: str
@@ -109,8 +109,8 @@ class ClipVoice:
     """Windows and training examples of one audio clip.
 
     Attributes:
-        windows: (W, D) float32, the clip itself; W = 0 without audio.
-        examples: (N, D) float32 for training; N = 0 for `scored`, and for an audio clip that is too short.
+        windows: (W, D) float32, features of the clip itself; W = 0 without audio.
+        examples: (N, D) float32 for training; N = 0 for `scored` and for clips that are too short.
         kinds: (N,) kind of each example: `real`, `synthetic` or the name of a pseudo-fake family.
     """
 
@@ -155,7 +155,7 @@ class VoiceExamples:
 
 
 def random_crop(waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return `CROP_S` seconds from a random position, at an RMS of `CROP_RMS`."""
+    """Return `CROP_S` seconds from a random position, scaled to an RMS of `CROP_RMS`."""
     waveform = CROP_RMS * waveform / (np.sqrt((waveform**2).mean()) + 1e-6)
     start = int(rng.integers(0, max(1, len(waveform) - CROP_S * VOICE_RATE_HZ + 1)))
     return waveform[start : start + CROP_S * VOICE_RATE_HZ]
@@ -173,9 +173,9 @@ def real_examples(
     counts: VoiceExampleCounts,
     features: WindowFeatures = voice_features,
 ) -> tuple[np.ndarray, list[str]]:
-    """Make examples of a real voice and of its pseudo-fakes, all post-processed alike.
+    """Make examples of a real voice and of its pseudo-fakes, with the same kinds of post-processing.
 
-    The same `rng` gives the same forgeries whatever the features are.
+    The forgeries depend on `rng` alone, not on `features`.
 
     Args:
         waveform: (S,) at 16 kHz.
@@ -202,7 +202,7 @@ def synthetic_examples(
     counts: VoiceExampleCounts,
     features: WindowFeatures = voice_features,
 ) -> tuple[np.ndarray, list[str]]:
-    """Make examples of a voice that is forged already; see `real_examples`. All are of the kind `synthetic`."""
+    """Make examples of a voice that is already forged, all of the kind `synthetic`; see `real_examples`."""
     examples = []
     for copy in range(counts.synthetic_copies):
         crop = random_crop(waveform, rng)
@@ -211,23 +211,23 @@ def synthetic_examples(
 
 
 def load_voices(tasks: Sequence[VoiceTask], run: Runner) -> list[ClipVoice | None]:
-    """Make the examples of audio clips, or find them in the training cache.
+    """Make the examples of audio clips that are not in the training cache.
 
     Returns:
-        One per task, in order; `None` for a clip that cannot be read. The log says why.
+        One per task, in order; `None` for a clip that cannot be read. The reason is logged.
     """
     failures = compute_missing(tasks, store_voice, run, step="voice examples")
     return [None if task.cache_path in failures else read_voice(task.cache_path) for task in tasks]
 
 
 def read_voice(path: Path) -> ClipVoice:
-    """Read what `store_voice` wrote."""
+    """Read a file written by `store_voice`."""
     with np.load(path, allow_pickle=False) as stored:
         return ClipVoice(stored["windows"], stored["examples"], stored["kinds"])
 
 
 def store_voice(task: VoiceTask) -> str:
-    """Make and store one audio clip's examples; return the reason code of a failure, else an empty text."""
+    """Make and store one audio clip's examples; return the reason code of a failure, or an empty string."""
     try:
         waveform = clip_voice(task.path, task.features)
     except MediaError as error:
@@ -245,10 +245,10 @@ def store_voice(task: VoiceTask) -> str:
 
 
 def assemble(voices: list[ClipVoice | None], folds: np.ndarray, groups: np.ndarray) -> VoiceExamples | None:
-    """Join the examples of labelled clips, which come first, and of synthesisers' utterances.
+    """Join the examples of labelled clips with those of synthesised utterances, in this order.
 
     Returns:
-        The examples, or `None` when too few real clips are left without one of the folds; the log says how many.
+        The examples, or `None` if too few real clips remain outside a fold; the numbers are logged.
     """
     windows, parts = [], []
     for number, voice in enumerate(voices):
@@ -263,7 +263,7 @@ def assemble(voices: list[ClipVoice | None], folds: np.ndarray, groups: np.ndarr
     n_real, fewest = len(fold_of_real), min((fold_of_real != fold).sum() for fold in np.unique(folds))
     if n_real < LEAST_REAL_CLIPS or fewest == 0:
         log.warning(
-            "the voice is left out: %d real clips have usable audio, %d without one of the folds; at least %d are needed",
+            "the voice expert is left out: %d real clips with usable audio, %d outside the largest fold; it needs %d",
             n_real,
             fewest,
             LEAST_REAL_CLIPS,
