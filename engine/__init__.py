@@ -18,7 +18,7 @@ _MODULES = {"ClipArrays": "utils.media.arrays", "Detector": "engine.detector", "
 
 
 def __getattr__(name: str) -> Any:
-    """Import an exported class when it is first used: `engine.config` must be importable without torch."""
+    """Import an exported class on first use, so that `engine.config` can be imported without torch."""
     if name in _MODULES:
         return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

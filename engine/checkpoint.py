@@ -27,12 +27,12 @@ class Checkpoint:
     """A trained detector with its preprocessing and score convention.
 
     Attributes:
-        model: the model's config section, `name` included.
-        features: how its inputs are extracted.
+        model: the model's config section, including `name`.
+        features: settings of the extraction of its inputs.
         weights: the model's state dict.
-        calibration: from logit to score, with the decision threshold.
+        calibration: the map from logit to score, and the decision threshold.
         run_config: the resolved config of the run that trained it.
-        epoch: epochs trained, from 1.
+        epoch: number of epochs trained.
         metrics: validation metrics of that epoch, by split.
         provenance: commit, versions, initialisation.
         trained_on: sorted 64-bit hashes of the training clips' content, by kind; see `engine.training_clips`. `None` in
@@ -70,7 +70,7 @@ class Checkpoint:
         """Write the checkpoint atomically and return its path.
 
         Raises:
-            WriteError: the disk is full or the folder may not be written to; an older file at `path` stays whole.
+            WriteError: the disk is full or the folder is not writable; an existing file at `path` stays intact.
         """
         content = {
             "format": FORMAT,
@@ -88,17 +88,17 @@ class Checkpoint:
             "trained_on": self.trained_on,
             "training": self.training,
         }
-        # torch hides the system's reason for a failed write if it opens the file itself.
+        # If torch opens the file itself, its error does not contain the system's reason for a failed write.
         with atomic_path(path) as temporary, open(temporary, "wb") as stream:
             torch.save(content, stream)
         return path
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a checkpoint; nothing in the file is executed (`weights_only=True`).
+    """Read a checkpoint without executing code from it (`weights_only=True`).
 
     Raises:
-        UsageError: the file is absent, not a multi-ffdv checkpoint, of another version, or trained on features that this
+        UsageError: the file is missing, not a multi-ffdv checkpoint, of another version, or trained on features that this
             code no longer extracts.
     """
     path = existing_file(path, "checkpoint")
@@ -107,11 +107,11 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         with warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore"
-            )  # torch warns about how a foreign file was written; the errors below suffice
+            )  # torch warns about files written by other programs; the errors below suffice
             content = torch.load(path, map_location="cpu", weights_only=True)
     except PermissionError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
-    except Exception:  # the restricted unpickler raises any kind of exception for a foreign or damaged file
+    except Exception:  # the restricted unpickler raises many kinds of exceptions for other or damaged files
         raise UsageError(f"{not_ours}, or it is damaged") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UsageError(f"{not_ours}: it holds other tensors or settings")

@@ -1,4 +1,4 @@
-"""Search for clips: a single file, or all clips of a folder tree, with an account of everything that was left out."""
+"""Search for clips: a single file, or all clips of a folder tree, with a summary of the files that were left out."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ VIDEO_SUFFIXES = frozenset(
 """Suffixes by which clips are found in a folder. A file named on the command line may have any suffix."""
 
 MAX_NAMED = 3
-"""Folders and suffixes of one kind that the summary names; the rest are only counted."""
+"""Maximum number of names per kind in the summary; the rest are only counted."""
 
 
 @dataclass
@@ -33,10 +33,10 @@ class ClipSearch:
 
     Attributes:
         clips: the clips in path order. A symbolic link to a missing file with a clip's suffix counts as a clip.
-        other_suffixes: suffix in lower case, or `none` -> number of files left out because of it.
+        other_suffixes: lower-case suffix, or `none` -> number of files left out because of it.
         special: named pipes, sockets and devices; they are never opened.
         unreadable: folders that could not be listed.
-        repeated: links to folders that were searched under another path.
+        repeated: links to folders that had already been searched under another path.
         hidden: number of hidden folders and hidden clips.
     """
 
@@ -49,7 +49,7 @@ class ClipSearch:
 
     @property
     def summary(self) -> str:
-        """One line that counts and names everything left out; empty if nothing was."""
+        """One line with numbers and names of what was left out; empty if nothing was."""
         others = [suffix for suffix, _ in self.other_suffixes.most_common()]
         parts = [
             counted(self.other_suffixes.total(), "file with another suffix", "files with other suffixes", others),
@@ -63,7 +63,7 @@ class ClipSearch:
 
 
 def counted(count: int, one: str, many: str, names: list, more: str = "") -> str:
-    """Return a count with the first names, or an empty string for none."""
+    """Return a count with the first names, or an empty string if the count is 0."""
     if not count:
         return ""
     named = ", ".join(map(str, names[:MAX_NAMED])) + (", ..." if len(names) > MAX_NAMED else "")
@@ -94,8 +94,7 @@ def find_videos(folder: Path) -> list[Path]:
 def search_folder(folder: Path) -> ClipSearch:
     """Find all clips below a folder by their suffix.
 
-    Links to folders are followed once the folders that are really there have been searched. Every folder is searched once, so
-    links in a circle end.
+    Real folders are searched first, then links to folders. Each folder is searched once, so circular links end.
 
     Raises:
         UsageError: `folder` is not a folder, or there is no clip in it.
@@ -145,7 +144,7 @@ def search_tree(folder: Path, found: ClipSearch, searched: set[tuple[int, int]],
 
 
 def add_entry(folder: Path, entry: os.DirEntry, found: ClipSearch, links: list[Path]) -> Path | None:
-    """Classify an entry of a folder; return the path of a real sub-folder that is to be searched, else `None`."""
+    """Classify an entry of a folder; return its path if it is a real sub-folder to search, else `None`."""
     path = folder / entry.name
     suffix = path.suffix.lower()
     kind = mode_of(path)
@@ -165,7 +164,7 @@ def add_entry(folder: Path, entry: os.DirEntry, found: ClipSearch, links: list[P
 
 
 def mode_of(path: Path) -> int:
-    """Return the mode bits of the file that a path leads to; 0 where there is none or it cannot be queried."""
+    """Return the mode bits of the file at a path, following links; 0 if it does not exist or cannot be queried."""
     try:
         return path.stat().st_mode
     except OSError:
@@ -176,7 +175,7 @@ def check_clip(path: Path) -> Path:
     """Return the path of a single clip, whatever its suffix.
 
     Raises:
-        UsageError: it does not exist or is not a regular file; such a file is not opened.
+        UsageError: it does not exist or is not a regular file. Special files are not opened.
     """
     mode = mode_of(path)
     if stat.S_ISREG(mode):

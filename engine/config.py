@@ -1,6 +1,6 @@
 """The configuration of a run: defaults, then a YAML file, then `--set` overrides, checked before any work starts.
 
-Each section is defined beside the code it configures and composed here. Importing this module loads no torch.
+Each section is defined next to the code it configures and composed here. Importing this module does not load torch.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ def load_run_config(path: str | Path | None, overrides: Sequence[str] = (), *, c
 
     Args:
         path: a YAML file; `None` reads the project's own `cfg/cfg.yml`.
-        overrides: `a.b=c` texts, each value read as YAML; they win over the file.
-        check_model: also check the model section and fill in its defaults, which imports the models (and torch).
+        overrides: `a.b=c` texts that take precedence over the file. Each value is read as YAML.
+        check_model: also check the model section and fill in its defaults. This imports the models (and torch).
 
     Raises:
         UsageError: lists every problem at once, each with the file or the `--set` value it comes from.
@@ -131,8 +131,8 @@ def attribute_problems(problems: Sequence[str], overrides: Sequence[str], in_fil
 
     Args:
         problems: texts that start with the dotted path of the wrong key.
-        overrides: the `--set` texts; the last one that touches a path decides.
-        in_file: dotted paths that the file sets itself.
+        overrides: the `--set` texts; the last one for a path is named.
+        in_file: dotted paths that are set in the file.
         where: name of the file.
     """
     by_source: dict[str, list[str]] = {}
@@ -141,7 +141,7 @@ def attribute_problems(problems: Sequence[str], overrides: Sequence[str], in_fil
         source = where
         for override in overrides:
             changed = override.partition("=")[0].strip()
-            # A section that is wrong as a whole is the override's fault only if the file does not have it.
+            # Blame an invalid section on the override only if the file does not contain that section.
             made_section = changed.startswith(f"{path}.") and path not in in_file
             if changed == path or path.startswith(f"{changed}.") or made_section:
                 source = f"--set {override}"
@@ -206,6 +206,6 @@ def parse_number(value: Any) -> Any:
 
 
 def nearest(name: str, names: Sequence[str]) -> str:
-    """Return ` (did you mean 'x'?)` with the closest of `names`, or an empty text."""
+    """Return ` (did you mean 'x'?)` with the closest of `names`, or an empty string."""
     near = difflib.get_close_matches(name, names, n=1)
     return f" (did you mean {near[0]!r}?)" if near else ""

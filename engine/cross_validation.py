@@ -1,9 +1,9 @@
 """Grouped cross-validation: every labelled clip is scored once, by a model trained without its group.
 
-The labels of the training and the validation split are pooled and divided into folds of whole groups. For each fold a model is
-trained on the other folds, without clips whose group also occurs in the tested fold. Its epoch and calibration are selected
-on a group-disjoint part of its own training clips, never on the tested ones. Logits of different models have no common scale,
-so the pooled metrics rank clips by the logit of each fold's calibrated score.
+The labels of the training and validation splits are pooled and divided into folds of whole groups. For each fold, a model is
+trained on the clips of the other folds, except those whose group also occurs in the tested fold. Its epoch and calibration are
+selected on a group-disjoint part of these clips, never on the tested ones. Logits of different models have no common scale, so
+the pooled metrics rank clips by the logit of the calibrated score.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ from utils.metrics import Calibration
 log = logging.getLogger(__name__)
 
 GROUPING_COLUMNS = ("group", "source", "identity", "person")
-"""Label columns that relate clips; those present are used when only a number of folds is given."""
+"""Label columns that group related clips, used if present when `split.folds` is a number."""
 
 OUT_OF_FOLD = "out_of_fold"
-"""Split name of metrics for which each clip was scored and calibrated without its own fold."""
+"""Split name of metrics of clips that were scored and calibrated without their own fold."""
 
 SCORE_MARGIN = 1e-12
-"""Scores are clipped to this distance from 0 and 1, so that their logits are finite."""
+"""Scores are clipped to this distance from 0 and 1 to keep their logits finite."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class PooledFeatures:
 
 @dataclass(frozen=True)
 class PooledSplit(Split):
-    """Several splits as one; each clip's file is found in its own split.
+    """Several splits as one. Each clip's file is read from its own split.
 
     Attributes:
         owners: the split of each clip, by name.
@@ -84,21 +84,21 @@ class Folds:
 
 @dataclass(frozen=True)
 class FoldClips:
-    """The clips of one fold: those to train and select on, and those to test on."""
+    """The clips of one fold: for training and selection, and for testing."""
 
     training: TrainingClips
     test: ClipTable
 
 
 def run_cross_validation(config: RunConfig, *, submission: Path = PREDICTION_FILE) -> RunFolder:
-    """Train and test once per fold; each fold's run is written below `fold_<name>`, the pooled results beside them.
+    """Train and test once per fold. Each fold's run is written below `fold_<name>`, next to the pooled results.
 
     Args:
         config: the resolved configuration; `split.folds` is a number or a file.
-        submission: where the challenge's prediction file is written.
+        submission: path of the challenge's prediction file.
 
     Returns:
-        The run folder; its `predictions.csv` has every labelled clip once, with its fold.
+        The run folder. Its `predictions.csv` has one row per labelled clip, with the clip's fold.
 
     Raises:
         UsageError: the configuration, the labels or the folds cannot be used.
@@ -150,7 +150,7 @@ def pool_clips(config: RunConfig) -> ClipTable:
     """Open the clips of the training split and, if it has labels, of the validation split as one table.
 
     Raises:
-        UsageError: a name occurs in both.
+        UsageError: a name occurs in both splits.
     """
     tables = [open_required(config, "trainset", config.features, need_targets=True)]
     if split_of(config, "valset", config.features).labels.is_file():
@@ -170,7 +170,7 @@ def divide(labels: pd.DataFrame, config: RunConfig) -> Folds:
     """Divide clips into the folds that `split.folds` requests.
 
     Raises:
-        UsageError: the fold file lacks a clip or has only one fold.
+        UsageError: the fold file does not list a clip, or has only one fold.
     """
     wanted = config.split.folds
     if wanted is None:
@@ -195,7 +195,7 @@ def divide(labels: pd.DataFrame, config: RunConfig) -> Folds:
     fold = table[config.split.fold_column].str.strip().to_numpy(str)
     if len(set(fold)) < 2:
         raise UsageError(f"{wanted}: every clip is in fold {fold[0]!r}; cross-validation needs two")
-    # The folds are given; one grouping column suffices to separate each fold's selection clips from its training clips.
+    # The folds are given, so one grouping column suffices to separate selection clips from training clips.
     return Folds(fold, related_groups(table, [name for name in GROUPING_COLUMNS if name in table][:1]))
 
 
@@ -207,7 +207,7 @@ def fold_clips(pooled: ClipTable, folds: Folds, name: str, config: RunConfig) ->
     """
     rows = np.flatnonzero(training_rows(folds.fold, folds.group, name))
     if not len(rows):
-        raise UsageError(f"nothing is left to train on when fold {name} is tested: its groups reach into all others")
+        raise UsageError(f"no clip is left to train on when fold {name} is tested: its groups occur in all other folds")
     share = config.split.fold_validation
     groups = pd.factorize(folds.group[rows])[0]
     selecting = assign_groups(pooled.labels.iloc[rows], groups, (1 - share, share), config.seed) == 1

@@ -1,4 +1,4 @@
-"""Scoring from Python: `Detector.load(path).score(clip)`. The commands score unlabelled clips through this class too."""
+"""The Python API for scoring: `Detector.load(path).score(clip)`. The commands also use it to score unlabelled clips."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class Score:
     """The score of one clip.
 
     Attributes:
-        video: path of the clip as it was given, or `ClipArrays.name`.
+        video: path of the clip as given, or `ClipArrays.name`.
         score: calibrated probability of fake in [0, 1]; `None` for an unscored clip.
         logit: uncalibrated score, positive for fake; `None` for an unscored clip.
         verdict: `fake`, `real` or `unscored`.
-        thresholds: verdict -> score from which it is given, `{"fake": 0.5}` for example.
-        status: `ok`, `partial` (a modality is missing or cut) or `failed`.
+        thresholds: verdict -> lowest score with that verdict, for example `{"fake": 0.5}`.
+        status: `ok`, `partial` (a modality is missing or truncated) or `failed`.
         reason: reason codes joined with `+`; empty when ok.
         evidence: expert -> its additive contribution to the logit; `None` where the expert abstains.
     """
@@ -88,7 +88,7 @@ class Detector:
     def __init__(
         self, checkpoint: Checkpoint, *, device: str = "auto", tta: int = 1, path: str | Path | None = None
     ) -> None:
-        """Build the network of a checkpoint; `load` does it for a file.
+        """Build the network of a checkpoint. Use `load` for a checkpoint file.
 
         Raises:
             UsageError: see `load`.
@@ -115,8 +115,8 @@ class Detector:
             tta: number of views averaged per clip: 1, 2 or 4; see `EvalConfig.tta`.
 
         Raises:
-            UsageError: the checkpoint is absent or not a multi-ffdv checkpoint, the device is unavailable, or weights that
-                its features need are not installed.
+            UsageError: the checkpoint is missing or not a multi-ffdv checkpoint, the device is unavailable, or weights
+                required by its features are not installed.
         """
         path = default_checkpoint() if path is None else Path(path)
         return cls(load_checkpoint(path), device=device, tta=tta, path=path)
@@ -132,13 +132,13 @@ class Detector:
         """Score one clip in this process.
 
         Args:
-            clip: a path or a `ClipArrays`; or frames as in `ClipArrays.frames`, with the rest in the other arguments.
+            clip: a path, a `ClipArrays`, or frames as in `ClipArrays.frames`, to be described by the other arguments.
             fps: see `ClipArrays`.
             samples: see `ClipArrays`.
             rate_hz: see `ClipArrays`.
 
         Raises:
-            UsageError: the clip is neither, its path is a folder, or its arrays are unsuitable (see `ClipArrays`).
+            UsageError: the clip is none of these, its path is a folder, or its arrays are invalid (see `ClipArrays`).
         """
         if clip is None or isinstance(clip, np.ndarray):
             clip = ClipArrays(clip, fps, samples, rate_hz)
@@ -154,14 +154,14 @@ class Detector:
 
         Args:
             clips: any iterable, read a few batches ahead.
-            workers: number of decoding processes; 0 for one per core; `None` decodes in this process. Processes protect against
-                decoders that crash or hang. Scripts that use them need the guard `if __name__ == "__main__":`.
+            workers: number of decoding processes; 0 for one per core; `None` decodes in this process. Separate processes
+                protect against decoders that crash or hang, but scripts then need `if __name__ == "__main__":`.
             batch_size: clips per forward pass.
             progress: whether to show a progress bar on standard error.
 
         Returns:
-            An iterator over one `Score` per clip. After Ctrl-C during decoding it yields the clips that were already decoded,
-            then raises KeyboardInterrupt.
+            An iterator over one `Score` per clip. After Ctrl-C it yields the scores of the clips that are already decoded, then
+            raises KeyboardInterrupt.
 
         Raises:
             UsageError: an argument is out of range, or (while iterating) an item is not a clip.
@@ -191,7 +191,7 @@ class Detector:
     def _samples(
         self, clips: Iterable[Clip], total: int | None, workers: int | None, names: dict[int, str]
     ) -> Iterator[tuple[Sample, ClipFacts]]:
-        """Extract the features of clips; `names` receives the name of each by its number."""
+        """Yield the features of clips as samples; `names` receives each clip's name by its index."""
 
         def tasks() -> Iterator[ScoringTask]:
             for row, clip in enumerate(clips):
@@ -240,7 +240,7 @@ def checked(clip: Any) -> Path | ClipArrays:
     """Return a clip as a path or as arrays.
 
     Raises:
-        UsageError: it is something else.
+        UsageError: it is neither.
     """
     if isinstance(clip, ClipArrays):
         return clip
@@ -255,7 +255,7 @@ def number_or_none(value: float) -> float | None:
 
 
 class UntilInterrupted:
-    """Iterable that ends at Ctrl-C as if it were exhausted, so that decoded samples are still scored."""
+    """Iterable that ends early on Ctrl-C, so that samples decoded before are still scored."""
 
     def __init__(self, samples: Iterable[tuple[Sample, ClipFacts]]) -> None:
         """Wrap samples."""

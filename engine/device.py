@@ -37,16 +37,16 @@ def pick_device(name: str) -> torch.device:
 
 
 def seed_everything(seed: int, *more: int) -> None:
-    """Seed Python, numpy and torch from a seed and further numbers, such as the epoch."""
+    """Seed Python, numpy and torch from a seed and optional further numbers, such as the epoch."""
     derived = int(np.random.SeedSequence((seed, *more)).generate_state(1)[0])
     random.seed(derived)
-    np.random.seed(derived)  # noqa: NPY002  (libraries that still use the global generator)
+    np.random.seed(derived)  # noqa: NPY002  (some libraries still use the global generator)
     torch.manual_seed(derived)
 
 
 def make_repeatable() -> None:
-    """Select deterministic kernels where torch has them, so that repeated runs on one machine give equal results."""
-    # cuBLAS reads this at its first start and is deterministic only with a fixed workspace.
+    """Select deterministic kernels where torch has them, so that runs on the same machine are repeatable."""
+    # cuBLAS is deterministic only with a fixed workspace. It reads this variable when it starts.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False

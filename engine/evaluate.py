@@ -56,7 +56,7 @@ def evaluate_split(
 def split_result(predictions: pd.DataFrame, clips: ClipTable, checkpoint: Checkpoint, config: RunConfig) -> SplitResult:
     """Compute the metrics of a split's predictions and count the clips that the checkpoint was trained on.
 
-    `n_seen_in_training` is null where the checkpoint holds no hashes of its training clips.
+    `n_seen_in_training` is null if the checkpoint has no hashes of its training clips.
     """
     initialisation = checkpoint.provenance.get("initialisation", "unknown")
     metrics = summarise_split(predictions, clips.split.name, checkpoint.calibration, initialisation, config)
@@ -64,7 +64,7 @@ def split_result(predictions: pd.DataFrame, clips: ClipTable, checkpoint: Checkp
     metrics["n_seen_in_training"] = None if seen is None else int(seen.sum())
     if seen is not None and seen.any():
         log.warning(
-            "%s: the checkpoint was trained on %d of these %d clips (%r, for one), which inflates its metrics",
+            "%s: the checkpoint was trained on %d of these %d clips (for example %r), which inflates its metrics",
             clips.split.name, seen.sum(), len(seen), clips.names[int(seen.argmax())],
         )  # fmt: skip
     return SplitResult(predictions, metrics)
@@ -100,7 +100,7 @@ def predict_split(
 
 
 def calibrate(predictions: pd.DataFrame, config: RunConfig) -> Calibration:
-    """Fit calibration and threshold on validation predictions; return the identity where they cannot be fitted."""
+    """Fit calibration and threshold on validation predictions; return the identity if they cannot be fitted."""
     known = predictions[predictions["logit"].notna() & predictions["target"].notna()]
     target = known["target"].to_numpy(float)
     if not config.eval.calibrate or len(np.unique(target)) < 2:
@@ -131,10 +131,10 @@ def summarise_split(
 
 
 def read_submission(path: str) -> pd.DataFrame:
-    """Read a submission file, `video_name,y_pred`, as text so that values we keep are not reformatted.
+    """Read a submission file, `video_name,y_pred`, as text so that values that are kept are not reformatted.
 
     Raises:
-        UsageError: the file is absent, or not such a table.
+        UsageError: the file is missing, or lacks these columns.
     """
     submission = read_table(existing_file(path, "submission file"))
     if "y_pred" not in submission.columns:
@@ -143,11 +143,11 @@ def read_submission(path: str) -> pd.DataFrame:
 
 
 def merge_scores(submission: pd.DataFrame, predictions: pd.DataFrame) -> tuple[pd.DataFrame, int]:
-    """Fill a submission with our scores; it keeps its own value for clips that we did not score.
+    """Replace the values of a submission by our scores. Clips that we did not score keep their value.
 
     Args:
         submission: the table of `read_submission`.
-        predictions: with `video_name` and `score` (NaN where unscored).
+        predictions: a table with `video_name` and `score` (NaN where unscored).
 
     Returns:
         The merged submission and the number of values replaced.

@@ -1,4 +1,4 @@
-"""The `eval` section: scoring, calibration and metrics. Importing it loads no torch."""
+"""The `eval` section: scoring, calibration and metrics. Importing it does not load torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from utils.config import Section
 
 
 class EvalConfig(Section):
-    """Settings of scoring and of the metrics computed from the scores."""
+    """Settings of scoring and metrics."""
 
     batch_size: int = Field(64, ge=1)
     tta: Literal[1, 2, 4] = Field(

@@ -1,7 +1,7 @@
 """TensorBoard events of a run.
 
-Events are written in the calling thread. `torch.utils.tensorboard.SummaryWriter` writes from a thread of its own, which
-prints a traceback when the disk is full instead of raising where the error can be handled.
+Events are written in the calling thread. `torch.utils.tensorboard.SummaryWriter` writes from a separate thread: if the disk is
+full, that thread prints a traceback, and the caller cannot handle the error.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FILE_VERSION = "brain.Event:2"
 
 
 class EventLog:
-    """Scalars by step in a folder that TensorBoard reads."""
+    """Writer of scalars by step, in a folder that TensorBoard can read."""
 
     def __init__(self, folder: Path, first_step: int) -> None:
         """Start a new event file; TensorBoard ignores events of earlier files from `first_step` on.

@@ -1,17 +1,20 @@
-"""Clips that training shares with the splits it is evaluated on, searched for before a run starts.
+"""Search, before a run starts, for training clips that also occur in the evaluated splits.
 
 Three checks compare each training clip with each clip of another split:
 
 - `same_bytes`: the clip files are equal. Sizes are compared, then 8 KiB of each candidate, then SHA-256: about 0.1 ms a clip.
 - `same_visual`: the clips show the same frames.
-- `same_audio`: the clips have the same audio, however it was cut or encoded.
+- `same_audio`: the clips have the same audio, even if it was cut or re-encoded.
 
-`split.check` selects how the last two are checked. Decoding every clip before every run would take longer than the run, so the
-default, `stored`, uses the extractor's output. Equal covariance files mean equal frame histograms (a re-mux, or a fake whose
-frames were not changed), equal mel-spectrogram images mean equal audio, and the stored waveform gives the audio fingerprint,
-which takes about 5 ms a clip and is cached in `<split>_raw/fingerprints.waves.npz`. Re-encoding the video changes the
-covariance too much to recognise the clip by it. `clips` therefore decodes each clip once and also compares frame fingerprints,
-which are cached in `<split>_raw/fingerprints.clips.npz`. `files` runs the first check only, `off` none.
+`split.check` selects the checks:
+
+- `stored` (default) runs the last two on the extracted features, because decoding every clip before every run would take longer
+  than the run. Equal covariance files mean equal frame histograms (a re-mux, or a fake with unchanged frames); equal
+  mel-spectrogram images mean equal audio. Audio fingerprints are computed from the stored waveforms (about 5 ms a clip) and
+  cached in `<split>_raw/fingerprints.waves.npz`.
+- `clips` decodes each clip once and also compares frame fingerprints, cached in `<split>_raw/fingerprints.clips.npz`. It finds
+  re-encoded video, whose covariance differs too much to be recognised.
+- `files` runs the first check only, `off` none.
 """
 
 from __future__ import annotations
@@ -40,17 +43,17 @@ Pair = tuple[str, str]
 PAIRS_IN_METRICS = 100
 PAIRS_IN_MESSAGE = 3
 IN_PROCESS_BELOW = 1000
-"""Fewer waveforms than this are read in this process; starting worker processes would take longer."""
+"""Below this number, waveforms are read in this process, because starting worker processes would take longer."""
 
 
 @dataclass(frozen=True)
 class Leakage:
-    """Pairs of a training clip and a clip of another split, each named `<split>/<clip>`.
+    """Matching pairs of a training clip and a clip of another split, each named `<split>/<clip>`.
 
     Attributes:
         check: the value of `split.check`.
         found: pairs by check: `same_bytes`, `same_visual`, `same_audio`; a check that was not run is absent.
-        n_blind: clips without a fingerprint (no audio, not extracted, unreadable), for which fewer checks were possible.
+        n_blind: number of clips without a fingerprint (no audio, not extracted or unreadable); they are checked less fully.
     """
 
     check: str
@@ -58,7 +61,7 @@ class Leakage:
     n_blind: int = 0
 
     def as_metrics(self) -> dict[str, Any]:
-        """Return counts and the first pairs, for metrics.json."""
+        """Return the counts and the first pairs, for `metrics.json`."""
         counts = {check: len(pairs) for check, pairs in self.found.items()}
         return {
             "check": self.check,
@@ -81,8 +84,8 @@ def check_leakage(train: ClipTable, others: Sequence[ClipTable], config: RunConf
 
     Args:
         train: the training clips.
-        others: validation first, then the test split when it is evaluated.
-        config: `split.check`, `split.strict` and the extraction's workers.
+        others: the validation split, then the test split if it is evaluated.
+        config: the run config; `split.check`, `split.strict` and `extraction.workers` are used.
 
     Raises:
         UsageError: a training and a validation clip have the same bytes, or any pair was found and `split.strict` is set.
@@ -116,7 +119,7 @@ def check_leakage(train: ClipTable, others: Sequence[ClipTable], config: RunConf
 
 
 def refuse(what: str, pairs: list[Pair], hint: str) -> None:
-    """Raise the `UsageError` that names the first pairs."""
+    """Raise a `UsageError` that names the first pairs."""
     first = "; ".join(f"{mine} = {theirs}" for mine, theirs in pairs[:PAIRS_IN_MESSAGE])
     more = f" and {len(pairs) - PAIRS_IN_MESSAGE} more" if len(pairs) > PAIRS_IN_MESSAGE else ""
     raise UsageError(f"{len(pairs)} pair(s) of training and evaluated clips {what}: {first}{more}; {hint}")
@@ -150,7 +153,7 @@ def equal_mel_images(train: ClipTable, other: ClipTable) -> list[Pair]:
 
 
 def load_covariance(path: Path) -> np.ndarray | None:
-    """Load a stored covariance; `None` if the file is not one."""
+    """Load a stored covariance; return `None` if the file is not a valid one."""
     try:
         return np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError):
@@ -158,12 +161,12 @@ def load_covariance(path: Path) -> np.ndarray | None:
 
 
 def varies(feature: np.ndarray | None) -> bool:
-    """Return whether a feature is not constant. Silence and single frames give constant features, which are all equal."""
+    """Return whether a feature is not constant. All silent or single-frame clips have the same constant features."""
     return feature is not None and bool(feature.min() != feature.max())
 
 
 def fingerprints_of(clips: ClipTable, config: RunConfig) -> FingerprintTable:
-    """Return a split's fingerprints, of stored waveforms or of clips, cached in its feature folder if that exists."""
+    """Return the fingerprints of a split's stored waveforms or clips, cached in its feature folder if that exists."""
     stored = config.split.check == "stored"
     paths = wave_paths(clips) if stored else clip_paths(clips)
     few = stored and len(paths) < IN_PROCESS_BELOW
@@ -185,12 +188,12 @@ def cache_path(clips: ClipTable, name: str) -> Path | None:
 
 
 def duplicates_cache(clips: ClipTable, config: RunConfig) -> Path | None:
-    """Return where pairs with the training clips are cached; for hundreds of thousands of clips the search takes minutes."""
+    """Return the cache file of the pairs with training clips; searching hundreds of thousands of clips takes minutes."""
     return cache_path(clips, f"alike_to_training.{config.split.check}.json")
 
 
 def near_duplicates(mine: FingerprintTable, theirs: FingerprintTable, cache: Path | None) -> dict[str, list[Pair]]:
-    """Return pairs of near-duplicate clips, one of each table; cached pairs are used if the fingerprints are unchanged."""
+    """Return pairs of near-duplicates, one clip of each table; use cached pairs if the fingerprints are unchanged."""
     key = f"{mine.digest()}-{theirs.digest()}"
     found = read_duplicates(cache, key)
     if found is None:
@@ -206,7 +209,7 @@ def near_duplicates(mine: FingerprintTable, theirs: FingerprintTable, cache: Pat
 
 
 def read_duplicates(cache: Path | None, key: str) -> dict[str, list[Pair]] | None:
-    """Return the cached pairs; `None` if there are none with this key."""
+    """Return the cached pairs, or `None` if there are none with this key."""
     try:
         stored = json.loads(cache.read_text(encoding="utf-8")) if cache is not None else {}
     except (OSError, ValueError):

@@ -13,7 +13,7 @@ from models.base import DetectorModel
 
 @dataclass
 class TrainingState:
-    """What is carried from epoch to epoch in addition to the weights and the optimiser.
+    """State carried from epoch to epoch in addition to the weights and the optimiser.
 
     Attributes:
         next_epoch: the epoch to train next, from 1.
@@ -26,7 +26,7 @@ class TrainingState:
     best_epoch: int = 0
 
     def finish_epoch(self, epoch: int, auc: float) -> bool:
-        """Record a finished epoch; return whether it is the best so far."""
+        """Record a finished epoch and return whether it is the best so far."""
         is_best = auc > self.best_auc
         if is_best:
             self.best_auc, self.best_epoch = auc, epoch
@@ -52,7 +52,7 @@ class Learner:
             group["lr"] = rate
 
     def snapshot(self) -> dict[str, Any]:
-        """Return everything but the weights, as tensors and plain types."""
+        """Return everything except the weights, as tensors and plain types."""
         return {"optimizer": self.optimizer.state_dict(), "state": vars(self.state).copy()}
 
 

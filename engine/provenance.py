@@ -1,4 +1,4 @@
-"""Where a result comes from: commit, versions, machine, data."""
+"""Provenance of results: commit, versions, initialisation and data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "librosa", "av", "
 
 
 def git_state() -> dict[str, Any]:
-    """Return the commit of this copy and whether files were changed since; `unknown` outside a git clone."""
+    """Return the commit and whether there are uncommitted changes; the commit is `unknown` outside a git clone."""
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(REPOSITORY), *arguments]
@@ -45,13 +45,13 @@ def package_versions() -> dict[str, str]:
 
 
 def table_fingerprint(labels: pd.DataFrame) -> str:
-    """Return 16 hex digits of a label table's names and targets in any order, which identify the clips of a metric."""
+    """Return 16 hex digits that identify a label table by its names and targets, independent of their order."""
     rows = sorted(f"{name}\t{target}" for name, target in zip(labels["video_name"], labels["target"], strict=True))
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16]
 
 
 def describe_run(seed: int, model: DetectorModel, clips: dict[str, ClipTable]) -> dict[str, Any]:
-    """Return what a checkpoint records about its origin: code, versions, weights start, seed and labels by split."""
+    """Return the provenance stored in a checkpoint: code, versions, initialisation, seed and labels by split."""
     return {
         **git_state(),
         "versions": package_versions(),

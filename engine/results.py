@@ -1,4 +1,4 @@
-"""Files that end a run: predictions, metrics and report."""
+"""The result files of a run: predictions, metrics and report."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ResultOrigin:
-    """Where a run's results come from.
+    """Origin of a run's results.
 
     Attributes:
         checkpoint: the detector that scored the clips.
-        checkpoint_path: its file, or the run folder where several were trained.
+        checkpoint_path: its file, or the run folder if several were trained.
         started: when the run started.
         leakage: clips shared by training and evaluation; `None` if the run trained nothing.
-        best_epoch: the best epoch of each model where several were trained; else it is the checkpoint's.
+        best_epoch: the best epoch of each model if several were trained, else that of the checkpoint.
     """
 
     checkpoint: Checkpoint
@@ -61,10 +61,10 @@ def finish(
 
     Args:
         folder: the run folder.
-        results: by split; the last one is the headline.
+        results: by split; the last split is the headline.
         config: the resolved configuration.
-        origin: where the results come from.
-        submission: the challenge's prediction file.
+        origin: origin of the results.
+        submission: path of the challenge's prediction file.
 
     Raises:
         WriteError: a file cannot be written.
@@ -86,10 +86,10 @@ def finish(
 def report_inputs(
     folder: RunFolder, results: dict[str, SplitResult], config: RunConfig, origin: ResultOrigin
 ) -> ReportInputs:
-    """Gather what the report shows; the last split is the headline."""
+    """Gather the report's inputs; the last split is the headline."""
     headline = list(results)[-1]
     history = folder.read_history()
-    # Where utils/robustness.py writes its table by default.
+    # The default output of utils/robustness.py.
     robustness = origin.checkpoint_path.parent / "robustness" / "robustness.csv"
     return ReportInputs(
         title=f"{config.name} on {headline}",
@@ -114,8 +114,8 @@ def provenance(
     Args:
         results: by split.
         config: the resolved configuration.
-        origin: where the results come from.
-        changes: settings changed when the run was resumed; listed only if there are any.
+        origin: origin of the results.
+        changes: settings changed when the run was resumed; omitted if empty.
     """
     checkpoint = origin.checkpoint
     seen = {name: result.metrics.get("n_seen_in_training") for name, result in results.items()}
@@ -144,13 +144,13 @@ def audit_of(
     """Return the shortcut audit of an evaluated split: a stored one, or a new one if `eval.audit` is set.
 
     Args:
-        name: the split; pooled folds, for example, have no folder of clips to audit.
+        name: the split. Pooled folds have no folder of clips and are not audited.
         predictions: the labels to audit.
-        checkpoint: its features locate the stored audit.
+        checkpoint: its feature settings locate the stored audit.
         config: `eval.audit`, the data root and the number of workers.
 
     Returns:
-        The findings, or `None` where there are none.
+        The rows of the audit, or `None` if there is none.
     """
     if name not in SPLITS or predictions["target"].nunique() < 2:
         return None
@@ -180,7 +180,7 @@ def headline_sentence(metrics: dict[str, Any]) -> str:
 
 
 def refuse_unscored(folder: RunFolder, result: SplitResult, config: RunConfig) -> None:
-    """Fail a run whose headline split has no score at all; its files have been written.
+    """Raise if no clip of the headline split has a score. The run's files have been written.
 
     Raises:
         WorkError: no clip has a logit.

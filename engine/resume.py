@@ -13,21 +13,21 @@ from engine.provenance import table_fingerprint
 from utils.errors import UsageError
 
 FIXED = {
-    "model": "the weights belong to it",
+    "model": "the weights were trained for it",
     "features": "the weights were trained on them",
-    "seed": "the finished epochs were drawn with it",
+    "seed": "the finished epochs used it",
     "name": "the run folder is named after it",
-    "eval.tta": "the finished epochs were selected with it",
+    "eval.tta": "the best epoch so far was selected with it",
 }
 """Settings that a resumed run cannot change, with the reason."""
 
 UNRECORDED = ("output_dir", "train.epochs")
-"""Settings whose change is not recorded: the run stays in its folder, and the history itself shows the epochs."""
+"""Settings whose changes are not recorded: a resumed run keeps its folder, and the history lists the epochs anyway."""
 
 
 @dataclass(frozen=True)
 class ResumedRun:
-    """The state a run continues from.
+    """The state to continue a run from.
 
     Attributes:
         checkpoint: its `last.pth`.
@@ -50,10 +50,10 @@ class ResumedRun:
 
 
 def resumed_config(checkpoint_path: str, overrides: Sequence[str]) -> RunConfig:
-    """Return the configuration that a checkpoint was trained with, with overrides (more epochs, say).
+    """Return the configuration that a checkpoint was trained with, after applying overrides (such as more epochs).
 
     Raises:
-        UsageError: an override is wrong, or the file is not a checkpoint.
+        UsageError: an override is invalid, or the file is not a checkpoint.
     """
     return check_run_config(
         load_checkpoint(checkpoint_path).run_config, overrides, where=checkpoint_path, check_model=True
@@ -61,7 +61,7 @@ def resumed_config(checkpoint_path: str, overrides: Sequence[str]) -> RunConfig:
 
 
 def resume_run(checkpoint_path: str, config: RunConfig) -> ResumedRun:
-    """Load the state to continue from and check that the configuration may be applied to it.
+    """Load the state to continue from and check that the configuration can be applied to it.
 
     Args:
         checkpoint_path: the run's `last.pth`.
@@ -73,7 +73,7 @@ def resume_run(checkpoint_path: str, config: RunConfig) -> ResumedRun:
     """
     checkpoint = load_checkpoint(checkpoint_path)
     if checkpoint.training is None:
-        raise UsageError(f"{checkpoint_path} holds no training state; resume from the run's last.pth")
+        raise UsageError(f"{checkpoint_path} has no training state; resume from the run's last.pth")
     before = check_run_config(checkpoint.run_config, where=str(checkpoint_path), check_model=True)
     changes = changed_settings(before, config)
     refused = {path: reason for path in changes if (reason := fixed_reason(path))}
@@ -96,7 +96,7 @@ def resume_run(checkpoint_path: str, config: RunConfig) -> ResumedRun:
 
 
 def changed_settings(before: RunConfig, after: RunConfig) -> dict[str, tuple[Any, Any]]:
-    """Return old and new value of every setting that differs, by dotted path."""
+    """Return the old and new value of every setting that differs, by dotted path."""
     old, new = (config.model_dump(mode="json") for config in (before, after))
     values = {path: (value_at(old, path), value_at(new, path)) for path in sorted(flat_keys(old) | flat_keys(new))}
     return {
@@ -107,7 +107,7 @@ def changed_settings(before: RunConfig, after: RunConfig) -> dict[str, tuple[Any
 
 
 def value_at(mapping: Mapping[str, Any], path: str) -> Any:
-    """Return the value at a dotted path, or `None` where there is none."""
+    """Return the value at a dotted path, or `None` if there is none."""
     value: Any = mapping
     for key in path.split("."):
         value = value.get(key) if isinstance(value, Mapping) else None
@@ -115,15 +115,15 @@ def value_at(mapping: Mapping[str, Any], path: str) -> Any:
 
 
 def fixed_reason(path: str) -> str:
-    """Return why a setting cannot change, or an empty text if it can."""
+    """Return the reason why a setting cannot change, or an empty string if it can."""
     return next((reason for name, reason in FIXED.items() if path == name or path.startswith(f"{name}.")), "")
 
 
 def check_same_clips(checkpoint: Checkpoint, *tables: ClipTable) -> None:
-    """Check that a resumed run trains and selects on the clips it began with, wherever they are stored now.
+    """Check that a resumed run uses the same training and validation clips as before, regardless of their location.
 
     Raises:
-        UsageError: names or targets of a split differ from those the checkpoint records.
+        UsageError: names or targets of a split differ from those recorded in the checkpoint.
     """
     recorded = checkpoint.provenance.get("data", {})
     for table in tables:
@@ -141,7 +141,7 @@ def format_changes(changes: Mapping[str, Sequence[Any]]) -> str:
 
 
 def recorded_changes(history: Sequence[Mapping[str, Any]]) -> str:
-    """Return the setting changes recorded in a run's history, or an empty text."""
+    """Return the setting changes recorded in a run's history, or an empty string."""
     return "; ".join(
         f"from epoch {epoch['epoch']}: {format_changes(epoch['changed'])}" for epoch in history if epoch.get("changed")
     )

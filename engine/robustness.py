@@ -1,7 +1,7 @@
 """The robustness suite: every clip is degraded by every family and severity and scored by the common scoring function.
 
-Each score is cached under the hashes of checkpoint, clip and degradation as soon as it is known. An interrupted run therefore
-resumes where it stopped, and a later run with more families or clips scores only the new ones.
+Each score is cached under the hashes of checkpoint, clip and degradation as soon as it is computed. An interrupted run can thus
+be resumed, and a later run with more families or clips computes only the missing scores.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ CHUNK_BYTES = 1 << 30
 """Score in chunks of at most this many degraded clips, or this many bytes of them on disk."""
 
 TRANSIENT = frozenset({"missing_file", "timeout", "crashed", "write_failed"})
-"""Reasons that may not occur in another run; such rows are not cached."""
+"""Transient reason codes, which another run may not give; rows with them are not cached."""
 
 SCRATCH = ".scratch-"
 
@@ -64,7 +64,7 @@ class Job:
 
     @property
     def seed(self) -> int:
-        """The random seed: equal for every severity of a family, so severities differ in strength only."""
+        """The random seed, the same for all severities of a family, so that they differ in strength only."""
         return int.from_bytes(hashlib.sha256(f"{self.clip_sha} {self.family}".encode()).digest()[:8], "big")
 
 
@@ -78,7 +78,7 @@ class Degraded:
 
 
 class ScoreCache:
-    """Finished rows by job, in a file of JSON lines; a line cut short by a kill is ignored."""
+    """Finished rows by job, in a JSON Lines file. A line that was cut short by a kill is ignored."""
 
     def __init__(self, path: Path, checkpoint_sha: str) -> None:
         """Read the rows cached so far; keys include the hash of the checkpoint."""
@@ -99,11 +99,11 @@ class ScoreCache:
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
     def get(self, job: Job) -> dict[str, Any] | None:
-        """Return the job's row, or `None` if it is not done."""
+        """Return the job's row, or `None` if it has not been scored."""
         return self._rows.get(self.key(job))
 
     def add(self, rows: Iterable[tuple[Job, dict[str, Any]]]) -> None:
-        """Add finished jobs; rows with a transient reason are kept for this run only.
+        """Add finished jobs. Rows with a transient reason are kept in memory only.
 
         Raises:
             WriteError: the cache file cannot be written.
@@ -114,7 +114,7 @@ class ScoreCache:
             if not TRANSIENT.intersection(row["reason"].split("+")):
                 lines.append(json.dumps({"key": self.key(job), "row": row}) + "\n")
         with writing(self._path), open(self._path, "a", encoding="utf-8") as stream:
-            # The newline ends a line that a kill may have cut short.
+            # A leading newline terminates a line that a kill may have cut short.
             stream.write("\n" + "".join(lines))
             stream.flush()
             os.fsync(stream.fileno())
@@ -127,10 +127,10 @@ class Suite:
     Attributes:
         checkpoint: path of the checkpoint.
         labels: `video_name`, `target` (0 or 1) and further columns, one row per clip.
-        video_dir: the folder that the names are relative to.
-        plan: the degradations, `none` among them.
-        output: folder of the cache and of scratch files; one run at a time.
-        options: workers that degrade and decode, batch size, progress bar.
+        video_dir: the folder that clip names are relative to.
+        plan: the degradations, including `none`.
+        output: folder of the cache and of scratch files; it must not be used by two runs at once.
+        options: number of worker processes, batch size, progress bar.
         device: see `Detector.load`.
     """
 
@@ -143,10 +143,10 @@ class Suite:
     device: str = "auto"
 
     def run(self) -> dict[Degradation, pd.DataFrame]:
-        """Degrade and score what is not cached, and return the scores of each degradation.
+        """Degrade and score the clips that are not cached, and return the scores of each degradation.
 
         Returns:
-            Per degradation a table with one row per clip, in the order of the labels: the label columns, `score, logit,
+            For each degradation a table with one row per clip, in label order: the label columns, `score, logit,
             verdict, threshold, status, reason` and the evidence columns.
 
         Raises:
@@ -183,7 +183,7 @@ class Suite:
         return pd.concat([self.labels.drop(columns=scores.columns, errors="ignore"), scores], axis=1)
 
     def provenance(self) -> dict[str, Any]:
-        """Return where the figures come from: commit, versions, checkpoint, clips."""
+        """Return the provenance of the figures: commit, versions, checkpoint, clips."""
         return {
             "checkpoint": str(self.checkpoint),
             "checkpoint_sha256": file_sha256(self.checkpoint),
@@ -194,7 +194,7 @@ class Suite:
         }
 
     def _score(self, waiting: deque[Job], detector: Detector, cache: ScoreCache) -> None:
-        """Degrade and score in chunks; the disk holds one chunk at a time, and a kill loses at most one."""
+        """Degrade and score in chunks, of which one is on disk at a time; a kill loses at most one chunk."""
         progress = tqdm(total=len(waiting), unit="clip", disable=self.options.quiet, dynamic_ncols=True)
         with progress, scratch_folder(self.output) as scratch:
             while waiting:
@@ -247,7 +247,7 @@ def degrade_in_worker(task: tuple[Job, Path]) -> Degraded:
 def score_degraded(
     chunk: list[Degraded], detector: Detector, options: ScoringOptions
 ) -> list[tuple[Job, dict[str, Any]]]:
-    """Score the files of a chunk; a job without a file gets an unscored row."""
+    """Score the files of a chunk. A job without a file gets an unscored row."""
     rows = [(degraded.job, unscored(detector, degraded.reason)) for degraded in chunk if degraded.path is None]
     there = [(degraded.job, degraded.path) for degraded in chunk if degraded.path is not None]
     if there:
@@ -262,7 +262,7 @@ def score_degraded(
 
 
 def unscored(detector: Detector, reason: str) -> dict[str, Any]:
-    """Return the row of a clip for which there is no file to score."""
+    """Return the row of a clip that has no file to score."""
     columns = {
         "score": None,
         "logit": None,
@@ -274,7 +274,7 @@ def unscored(detector: Detector, reason: str) -> dict[str, Any]:
 
 @contextmanager
 def scratch_folder(output: Path) -> Iterator[Path]:
-    """Create a folder for degraded clips and remove it afterwards; folders of killed runs are removed first."""
+    """Create a folder for degraded clips and remove it afterwards. Folders of killed runs are removed first."""
     for stale in output.glob(f"{SCRATCH}*"):
         if not is_running(stale.name.removeprefix(SCRATCH)):
             shutil.rmtree(stale, ignore_errors=True)
@@ -288,7 +288,7 @@ def scratch_folder(output: Path) -> Iterator[Path]:
 
 
 def is_running(process_id: str) -> bool:
-    """Return whether a process with this number is running; true if that cannot be determined."""
+    """Return whether a process with this ID is running; true if that cannot be determined."""
     if os.name != "posix":
         return True
     try:

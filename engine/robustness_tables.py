@@ -19,19 +19,19 @@ CLEAN = "none"
 DROP, OWN_DROP = "drop", "drop_beyond_baseline"
 GREY = "0.85"
 LIGHT_FROM = 0.8
-"""AUC from which a cell of the heat map is light enough for dark text."""
+"""Minimum AUC at which a cell of the heat map is light enough for dark text."""
 
 
 def cell_table(scores: Mapping[Degradation, pd.DataFrame], *, resamples: int = 2000) -> pd.DataFrame:
     """Compute one row per degradation.
 
     Args:
-        scores: per degradation the clips' `target` and `logit` (NaN where unscored), always in the same order of clips.
+        scores: for each degradation the clips' `target` and `logit` (NaN where unscored), in the same order of clips.
         resamples: number of bootstrap resamples over clips, stratified by class.
 
     Returns:
         `family, severity, auc, low, high, coverage`, then `n, n_scored`, `drop` and `drop_beyond_baseline` (the AUC of the
-        unchanged clips, or of the family's baseline, minus this cell's, each over the clips scored in both), and
+        unchanged clips, or of the family's baseline, minus the AUC of this cell, over the clips scored in both), and
         `baseline, kind, parameter, level`. Values that cannot be computed are NaN.
     """
     at_severity_0 = {cell.family.name: table for cell, table in scores.items() if cell.severity == 0}

@@ -1,4 +1,4 @@
-"""The three uses of `main.py`: train and evaluate, resume a run, evaluate a checkpoint."""
+"""The three modes of `main.py`: train and evaluate, resume a run, evaluate a checkpoint."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def run_training(config: RunConfig, resume: str | None = None, *, submission: Pa
     Args:
         config: the resolved configuration, model section included.
         resume: the `last.pth` of a run to continue, in its own folder.
-        submission: where the challenge's prediction file is written.
+        submission: path of the challenge's prediction file.
 
     Raises:
         UsageError: the configuration, the labels or the checkpoint cannot be used; nothing has been written.
@@ -90,16 +90,16 @@ def run_evaluation(
     output: str | None = None,
     submission: Path = PREDICTION_FILE,
 ) -> RunFolder:
-    """Evaluate a checkpoint on the split that `evaluate` names; with `test`, on the validation split too if it exists.
+    """Evaluate a checkpoint on the split that `evaluate` names; for `test`, also on the validation split if it exists.
 
-    Model and features come from the checkpoint, only data, evaluation and device from the configuration.
+    Model and feature settings are those of the checkpoint; data, evaluation and device are those of the configuration.
 
     Args:
         config: the resolved configuration.
         checkpoint_path: the checkpoint.
-        merge_into: a submission to fill with our scores.
-        output: where the filled submission is written.
-        submission: where the challenge's prediction file is written.
+        merge_into: a submission to merge our scores into.
+        output: path of the merged submission.
+        submission: path of the challenge's prediction file.
 
     Raises:
         UsageError: the configuration, the labels or the checkpoint cannot be used; nothing has been written.
@@ -130,7 +130,7 @@ def run_evaluation(
         if merge_into is not None:
             merged, n_ours = merge_scores(given, headline.predictions)
             write_csv(merged, merged_path)
-            log.info("%s: %d values of %s are replaced by ours", merged_path, n_ours, merge_into)
+            log.info("%s: %d values of %s are replaced by our scores", merged_path, n_ours, merge_into)
         refuse_unscored(folder, headline, config)
     return folder
 
@@ -139,7 +139,7 @@ def open_run_clips(config: RunConfig) -> RunClips:
     """Open the splits of a training run.
 
     Raises:
-        UsageError: a label file is absent or wrong, or a split to train or select on holds one class only.
+        UsageError: a label file is missing or invalid, or the training or validation split has one class only.
     """
     train, val = (open_required(config, name, config.features, need_targets=True) for name in ("trainset", "valset"))
     require_both_classes(train, val)
@@ -148,10 +148,10 @@ def open_run_clips(config: RunConfig) -> RunClips:
 
 
 def open_required(config: RunConfig, name: str, features: FeatureConfig, *, need_targets: bool) -> ClipTable:
-    """Open a split that the run cannot do without.
+    """Open a split that the run requires.
 
     Raises:
-        UsageError: its label file is absent or wrong, or its features cannot be used.
+        UsageError: its label file is missing or invalid, or its features cannot be used.
     """
     split = split_of(config, name, features)
     if not split.labels.is_file():
@@ -165,7 +165,7 @@ def require_both_classes(*tables: ClipTable) -> None:
     """Check that training and selection by AUC have real and fake clips.
 
     Raises:
-        UsageError: a split holds one class only.
+        UsageError: a split has one class only.
     """
     for clips in tables:
         if clips.labels["target"].nunique() < 2:
@@ -175,10 +175,10 @@ def require_both_classes(*tables: ClipTable) -> None:
 
 
 def require_gradient_training(config: RunConfig) -> None:
-    """Check that the model is trained by gradient steps.
+    """Check that the model is trained by gradient descent.
 
     Raises:
-        UsageError: it is not; the command that fits it is named.
+        UsageError: it is not; the message names the command that fits it.
     """
     name = config.model["name"]
     if command := MODELS.get(name).built_class.fitted_by:
@@ -186,7 +186,7 @@ def require_gradient_training(config: RunConfig) -> None:
 
 
 def log_start(clips: RunClips, resumed: ResumedRun | None) -> None:
-    """Log the number of clips per class, and the settings that a resumed run changes."""
+    """Log the number of clips per class, and the settings changed by resuming."""
     for table in (clips.training.train, clips.training.val):
         fakes = int(table.labels["target"].sum())
         log.info(

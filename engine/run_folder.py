@@ -20,7 +20,7 @@ from utils.files import DISK_FULL, atomic_path, write_target, write_text_atomic,
 log = logging.getLogger(__name__)
 
 PREDICTION_FILE = Path("prediction.txt.csv")
-"""The challenge's prediction file, in the working directory unless a caller names another place."""
+"""Default path of the challenge's prediction file, in the working directory."""
 
 UNSCORED_SUBMISSION = 0.5
 
@@ -34,7 +34,7 @@ class RunFolder:
 
     @classmethod
     def create(cls, output_dir: str, name: str) -> RunFolder:
-        """Create `<output_dir>/<time>_<name>`; a number is appended when two runs start in the same second.
+        """Create `<output_dir>/<time>_<name>`, with a number appended if the folder exists already.
 
         Raises:
             UsageError: `output_dir` cannot be used.
@@ -66,7 +66,7 @@ class RunFolder:
 
     @contextlib.contextmanager
     def logging(self) -> Iterator[None]:
-        """Log to `run.log` (with the time) and to the console within the block, then restore the logging set-up.
+        """Log to `run.log` (with the time) and to the console within the block, then restore the logging configuration.
 
         A console handler is added only if the process has none, so each line is printed once. An error that ends the block
         is written to `run.log` with its traceback.
@@ -110,7 +110,7 @@ class RunFolder:
         """Append an epoch to `history.jsonl`.
 
         Raises:
-            WriteError: the file cannot be written; a line cut short is ignored when the history is read.
+            WriteError: the file cannot be written. An incomplete line is ignored when the history is read.
         """
         path = self.path / "history.jsonl"
         with writing(path), open(path, "a", encoding="utf-8") as stream:
@@ -123,13 +123,13 @@ class RunFolder:
             return []
         epochs = []
         for line in path.read_text(encoding="utf-8").splitlines():
-            # A kill or a full disk may cut the last line short; its epoch is not in last.pth either.
+            # A kill or a full disk can cut the last line short; last.pth does not contain that epoch either.
             with contextlib.suppress(ValueError):
                 epochs.append(json.loads(line))
         return epochs
 
     def truncate_history(self, before_epoch: int) -> None:
-        """Drop the epochs from `before_epoch` on, which a resumed run repeats."""
+        """Drop the epochs from `before_epoch` on, which the resumed run repeats."""
         epochs = [epoch for epoch in self.read_history() if epoch["epoch"] < before_epoch]
         path = self.path / "history.jsonl"
         if path.is_file():
@@ -145,7 +145,7 @@ CHATTY_LIBRARIES = ("matplotlib", "fontTools", "httpx", "PIL", "numba")
 
 
 class LogFile(logging.FileHandler):
-    """A log file that never ends a run: lines that cannot be written are dropped."""
+    """A log file that never aborts a run: lines that cannot be written are dropped."""
 
     def __init__(self, path: Path) -> None:
         """Open the file.
@@ -158,7 +158,7 @@ class LogFile(logging.FileHandler):
         self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (the name is the base class's)
-        """Drop the line; results that cannot be written raise where they are written."""
+        """Drop the line. A full disk is reported when results are written."""
 
     def close(self) -> None:
         """Close the file; buffered lines are lost if the disk is full."""
@@ -167,7 +167,7 @@ class LogFile(logging.FileHandler):
 
 
 def check_output(path: str | Path, what: str) -> Path:
-    """Check that an output file can be written, before the work for it begins; its folder is created.
+    """Check, before the work starts, that an output file can be written, and create its folder.
 
     Args:
         path: the file.
@@ -191,13 +191,13 @@ def check_output(path: str | Path, what: str) -> Path:
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
-    """Write a table atomically, with enough digits to tell scores apart; undecodable bytes of names are escaped."""
+    """Write a table atomically with 9 significant digits; undecodable bytes in names are escaped."""
     with atomic_path(path) as temporary:
         table.to_csv(temporary, index=False, float_format="%.9g", lineterminator="\n", errors="backslashreplace")
 
 
 def write_submission(predictions: pd.DataFrame, path: Path = PREDICTION_FILE) -> None:
-    """Write `video_name,y_pred` in the challenge's format; an unscored clip gets 0.5."""
+    """Write `video_name,y_pred` in the challenge's format, with 0.5 for unscored clips."""
     table = pd.DataFrame(
         {"video_name": predictions["video_name"], "y_pred": predictions["score"].fillna(UNSCORED_SUBMISSION)}
     )

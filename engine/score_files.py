@@ -25,7 +25,7 @@ from utils.files import write_text_atomic, writing
 log = logging.getLogger(__name__)
 
 WRITE_EVERY_S = 30.0
-"""Seconds between two writes of the scores so far."""
+"""Interval between writes of the scores so far, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class ScoreFiles:
     report: Path | None = None
 
     def write(self, table: pd.DataFrame, detector: Detector) -> None:
-        """Write a table of scores, and the report about it.
+        """Write a table of scores and its report.
 
         Raises:
             WriteError: a file cannot be written.
@@ -84,17 +84,17 @@ def score_to_files(
     options: ScoringOptions,
     show: Callable[[str], object],
 ) -> pd.DataFrame:
-    """Score clips, write the table to files and show it.
+    """Score clips, write the table to files and print it.
 
-    The files are also written every `WRITE_EVERY_S` seconds, and when the work is interrupted or fails. Rows of clips that were
-    not reached are `pending`.
+    The files are also written every `WRITE_EVERY_S` seconds and when scoring is interrupted or fails. Clips that have not been
+    scored by then have the status `pending`.
 
     Args:
-        detector: scores the clips.
-        clips: the clips, one row each, in this order.
+        detector: the detector.
+        clips: the clips, in the order of the rows.
         files: destination.
         options: workers, batch size, progress bar.
-        show: receives the table as text, even if it could not be written. An interrupted run shows it only in that case.
+        show: receives the table as text, also if writing it failed. After an interruption it is called only in that case.
 
     Raises:
         WriteError: a file could not be written.
@@ -111,7 +111,7 @@ def score_to_files(
             if time.monotonic() - written_at > WRITE_EVERY_S and len(scores) < len(clips):
                 try_to_write(files, scores_table(scores, detector, clips), detector)
                 written_at = time.monotonic()
-    except (Exception, KeyboardInterrupt) as error:  # whatever stops the work, finished scores are kept
+    except (Exception, KeyboardInterrupt) as error:  # keep the finished scores on any error
         ended = error
     table = scores_table(scores, detector, clips)
     try:
@@ -126,7 +126,7 @@ def score_to_files(
 
 
 def try_to_write(files: ScoreFiles, table: pd.DataFrame, detector: Detector) -> None:
-    """Write scores so far; a failure is logged and does not end the work."""
+    """Write the scores so far; a failure is logged, and scoring continues."""
     try:
         files.write(table, detector)
     except OSError as error:
@@ -137,13 +137,13 @@ def scores_table(scores: Iterable[Score], detector: Detector, clips: Sequence[Cl
     """Return scores as a table.
 
     Args:
-        scores: scores of the first clips, or of all.
-        detector: the detector that gave them.
-        clips: all clips, where some have no score yet; they get rows with the status `pending`.
+        scores: scores of all clips, or of the first ones.
+        detector: the detector that computed them.
+        clips: all clips, if some have no score yet; those get rows with the status `pending`.
 
     Returns:
         `video, score, logit, verdict, threshold, status, reason` and a column `evidence_<expert>` per expert. Score and logit
-        are NaN where the verdict is `unscored`.
+        are NaN if the verdict is `unscored`.
     """
     rows = [row_of(score) for score in scores]
     threshold = detector.checkpoint.calibration.threshold
@@ -171,7 +171,7 @@ def row_of(score: Score) -> Mapping[str, Any]:
 
 
 def write_scores(table: pd.DataFrame, path: Path) -> None:
-    """Write scores as CSV, or as a JSON list if the name ends in .json; unknown values are empty, or null.
+    """Write scores as CSV, or as a JSON list if the name ends in .json; unknown values are empty cells or null.
 
     Raises:
         WriteError: the file cannot be written.
@@ -184,7 +184,7 @@ def write_scores(table: pd.DataFrame, path: Path) -> None:
 
 
 def write_scores_report(table: pd.DataFrame, detector: Detector, path: Path) -> Path:
-    """Write an HTML report about unlabelled clips: scores, evidence and coverage, without a claim of accuracy.
+    """Write an HTML report about unlabelled clips: scores, evidence and coverage, but no accuracy.
 
     Args:
         table: see `scores_table`.

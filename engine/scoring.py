@@ -1,4 +1,4 @@
-"""The one way from a clip to its score, for validation, `--checkpoint` and inference alike."""
+"""Scoring of clips, shared by validation, `--checkpoint` and inference."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ FLIPS = {
 
 
 EVIDENCE_PREFIX = "evidence_"
-"""How the columns of a score's terms begin."""
+"""Prefix of the columns of a score's terms."""
 
 MISSING_MODALITY, NON_FINITE = "missing_modality", "non_finite"
-"""Reason codes that only scoring can give."""
+"""Reason codes set by scoring; all others are set by extraction."""
 
 
 @torch.inference_mode()
@@ -47,14 +47,14 @@ def scored_parts(
     calibration: Calibration,
     tta: int = 1,
 ) -> Iterator[pd.DataFrame]:
-    """Score a stream of batches, one table for each.
+    """Score a stream of batches and yield one table per batch.
 
-    The model is in evaluation mode. A clip's score does not depend on the other clips.
+    The model must be in evaluation mode. A clip's score does not depend on the other clips.
 
     Yields:
-        One row per clip: `index` (row in the label table), `logit` and `score` (NaN when unscored), `status`, `reason`
-        (`missing_modality` if the model lacks an input and there is no other reason; `non_finite` is added if the logit
-        is not finite), and a column `evidence_<term>` per term, NaN where the term abstains.
+        One row per clip: `index` (row in the label table), `logit` and `score` (NaN when unscored), `status`, `reason`, and a
+        column `evidence_<term>` per term, NaN where the term abstains. `reason` is `missing_modality` if a required input is
+        missing for no other known reason; `non_finite` is appended if the logit is not finite.
     """
     model.eval()
     for batch, facts in batches:
@@ -91,7 +91,7 @@ def score_batches(
     calibration: Calibration,
     tta: int = 1,
 ) -> pd.DataFrame:
-    """Score every clip of a stream of batches: the tables of `scored_parts` as one."""
+    """Score a stream of batches and return the tables of `scored_parts` as one."""
     was_training = model.training
     parts = list(scored_parts(model, batches, device=device, calibration=calibration, tta=tta))
     model.train(was_training)
@@ -99,6 +99,6 @@ def score_batches(
 
 
 def finite_or_nan(values: torch.Tensor) -> np.ndarray:
-    """Return (B,) float64 on the host. Values that are not finite become NaN, as for unscored clips."""
+    """Return (B,) float64 on the CPU, with NaN for values that are not finite."""
     numbers = values.double().cpu().numpy()
     return np.where(np.isfinite(numbers), numbers, np.nan)

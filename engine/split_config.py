@@ -1,4 +1,4 @@
-"""The `split` section: the leakage check and the folds of cross-validation. Importing it loads no torch."""
+"""The `split` section: the leakage check and the folds of cross-validation. Importing it does not load torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from utils.config import Section
 
 
 class SplitConfig(Section):
-    """How clips are divided, and how clips shared by training and evaluation are found (`engine/leakage.py`)."""
+    """Settings for dividing clips, and for finding clips shared by training and evaluation (`engine/leakage.py`)."""
 
     check: Literal["off", "files", "stored", "clips"] = Field(
         "stored",

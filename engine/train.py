@@ -1,4 +1,4 @@
-"""Training by gradient steps, from top to bottom: `fit` -> `train` -> `train_epoch` and `validate`."""
+"""Training by gradient descent, in reading order: `fit` calls `train`, which calls `train_epoch` and `validate`."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class TrainingClips:
 
 @dataclass(frozen=True)
 class FittedModel:
-    """The outcome of a training.
+    """Result of training.
 
     Attributes:
         model: the best epoch's model.
@@ -68,7 +68,7 @@ def fit(
     device: torch.device,
     resumed: ResumedRun | None = None,
 ) -> FittedModel:
-    """Train a model, then calibrate its best epoch on the validation clips and save it as the folder's best."""
+    """Train a model, calibrate its best epoch on the validation clips and save it as `best.pth`."""
     identity = Checkpoint(
         model=config.model,
         features=config.features,
@@ -99,22 +99,22 @@ def train(
     identity: Checkpoint,
     resumed: ResumedRun | None = None,
 ) -> TrainingState:
-    """Train a model; `best.pth` is the epoch with the best validation AUC, `last.pth` the last epoch.
+    """Train a model. `best.pth` is the epoch with the best validation AUC, `last.pth` the last epoch.
 
-    Each epoch draws from its own seed, so a resumed run repeats what an uninterrupted one would have done.
+    Each epoch has its own random seed, so a resumed run gives the same result as an uninterrupted one.
 
     Args:
         model: on `device`, with its initial or resumed weights.
         clips: training and validation clips.
         config: optimiser, schedule, augmentation.
         folder: receives checkpoints, history and TensorBoard events.
-        device: where to compute.
-        identity: the checkpoints to write, without weights, epoch and metrics.
-        resumed: the state to continue from; its changes are recorded with the next epoch.
+        device: the device to train on.
+        identity: template of the checkpoints, without weights, epoch and metrics.
+        resumed: the state to continue from. Changed settings are recorded with the next epoch.
 
     Raises:
         WorkError: a loss is not finite (its clips are named), no training clip is usable, or there is no validation AUC.
-        WriteError: a file cannot be written; earlier checkpoints stay whole.
+        WriteError: a file cannot be written; earlier checkpoints stay intact.
     """
     loader, begin_epoch = training_batches(clips.train, config, model.inputs, device)
     learner = Learner(model, resumed)
@@ -136,7 +136,7 @@ def train(
             events.add_scalars({name: value for name, value in record.items() if name != "epoch"}, epoch)
             if epoch == first and changes:
                 record["changed"] = changes
-            # The history is written first: a run killed before its checkpoint repeats the epoch and rewrites its line.
+            # The history is written first: if the run is killed before the checkpoint, it repeats the epoch and its line.
             folder.append_history(record)
             save_epoch(folder, identity, learner, record, is_best=is_best)
             log_epoch(record, epochs, is_best=is_best)
@@ -146,7 +146,7 @@ def train(
 def training_batches(
     clips: ClipTable, config: RunConfig, inputs: Collection[str], device: torch.device
 ) -> tuple[DataLoader, Callable[[int], None]]:
-    """Return a loader of augmented batches, and a function that selects the epoch whose order and augmentation it uses."""
+    """Return a loader of augmented batches, and a function that sets the epoch that determines order and augmentation."""
     layout = InputLayout(config.features, inputs)
     dataset = ClipDataset(clips, layout, augment=Augment(config.train.augment), seed=config.seed)
     targets = clips.labels["target"].to_numpy()
@@ -169,10 +169,10 @@ def training_batches(
 def train_epoch(
     learner: Learner, loader: DataLoader, names: list[str], title: str, device: torch.device
 ) -> dict[str, float]:
-    """Train on every clip once; return loss, accuracy, counts and speed.
+    """Train on every clip once and return loss, accuracy, counts and speed.
 
     Raises:
-        WorkError: a loss is not finite (the step is not made), or no clip is usable.
+        WorkError: a loss is not finite (the weights are not updated), or no clip is usable.
     """
     started = time.perf_counter()
     model = learner.model.train()
@@ -187,7 +187,7 @@ def train_epoch(
         loss, logit = batch_loss(model, batch)
         if not torch.isfinite(loss):
             clips = ", ".join(names[index] for index in batch.index.tolist())
-            raise WorkError(f"{title}: the loss is {loss.item()} on these clips, so the step was not made: {clips}")
+            raise WorkError(f"{title}: the loss is {loss.item()}, so the weights were not updated; clips of the batch: {clips}")
         learner.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         learner.optimizer.step()
@@ -195,7 +195,7 @@ def train_epoch(
         means.add(len(whole_batch), len(batch), loss=loss.item(), acc=correct)
         progress.set_postfix(loss=f"{means.mean('loss'):.4f}", acc=f"{means.mean('acc'):.3f}")
     if means.n == 0:
-        raise WorkError("not one training clip has the modalities that the model needs")
+        raise WorkError("no training clip has the modalities that the model needs")
     return {
         "train_loss": means.mean("loss"),
         "train_accuracy": means.mean("acc"),
@@ -212,7 +212,7 @@ def batch_loss(model: DetectorModel, batch: Batch) -> tuple[Tensor, Tensor]:
 
 
 def validate(model: DetectorModel, clips: ClipTable, config: RunConfig, device: torch.device) -> dict[str, float]:
-    """Return validation loss, AUC and coverage, from the function that scores clips everywhere.
+    """Return validation loss, AUC and coverage, computed with the same scoring function as evaluation.
 
     Raises:
         WorkError: a logit is not finite, or there is no AUC to select by.

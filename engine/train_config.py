@@ -1,4 +1,4 @@
-"""The `train` section: optimiser, learning-rate schedule and augmentation. Importing it loads no torch."""
+"""The `train` section: optimiser, learning-rate schedule and augmentation. Importing it does not load torch."""
 
 from __future__ import annotations
 
@@ -20,5 +20,5 @@ class TrainConfig(Section):
     augment: AugmentConfig = AugmentConfig()
 
     def learning_rate(self, epoch: int) -> float:
-        """Return the learning rate of an epoch, counted from 1: a step decay."""
+        """Return the step-decayed learning rate of an epoch, counted from 1."""
         return self.lr * self.gamma ** ((epoch - 1) // self.step_epochs)

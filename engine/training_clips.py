@@ -1,7 +1,7 @@
-"""Hashes of a checkpoint's training clips, by which evaluation finds clips that the detector was trained on.
+"""Content hashes of a checkpoint's training clips. Evaluation uses them to find clips that the detector was trained on.
 
-A clip is hashed as the leakage check does: its size, 4 KiB at the start and 4 KiB in the middle, about 0.1 ms a clip. Names are
-not used and not stored. A clip whose file is absent is hashed by its stored covariance and mel-spectrogram image.
+The hash of a clip covers its size, 4 KiB at the start and 4 KiB in the middle, as in the leakage check (about 0.1 ms a clip).
+Names are neither used nor stored. If a clip's file is missing, its stored covariance and mel-spectrogram image are hashed.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ FILES, STORED = "files", "stored"
 
 
 def training_hashes(clips: ClipTable) -> dict[str, torch.Tensor]:
-    """Return the hashes that a checkpoint stores of its training clips.
+    """Return the hashes of the training clips to store in a checkpoint.
 
     Returns:
-        By kind the sorted, distinct 64-bit hashes, (N,) int64. A clip is in `files`, or in `stored` if its file is absent.
+        The sorted, distinct 64-bit hashes of each kind, (N,) int64. A clip without a file is in `stored`, others in `files`.
     """
     found: dict[str, list[int]] = {FILES: [], STORED: []}
     for name in clips.names:
@@ -37,14 +37,14 @@ def training_hashes(clips: ClipTable) -> dict[str, torch.Tensor]:
 
 
 def seen_in_training(trained_on: Mapping[str, torch.Tensor] | None, clips: ClipTable) -> np.ndarray | None:
-    """Return which clips have the content of a training clip.
+    """Return a mask of the clips that have the content of a training clip.
 
     Args:
         trained_on: the hashes of a checkpoint.
         clips: the clips to evaluate.
 
     Returns:
-        (N,) bool in the order of the labels, or `None` where the checkpoint has no hashes.
+        (N,) bool in label order, or `None` if the checkpoint has no hashes.
     """
     if trained_on is None:
         return None
@@ -69,7 +69,7 @@ def stored_hash(clips: ClipTable, name: str) -> int | None:
 
 
 def content_hash(paths: Iterable[Path]) -> int | None:
-    """Return a 64-bit hash of several files' content, or `None` if all of them are absent or empty."""
+    """Return a 64-bit hash of the content of several files, or `None` if all of them are missing or empty."""
     parts = [probe(path) if file_size(path) else None for path in paths]
     if not any(parts):
         return None

@@ -1,4 +1,4 @@
-"""Shortcut audit: how well can a labelled set be classified without looking at the forgery?"""
+"""Shortcut audit: measures how well a labelled set can be classified without detecting the forgery."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def swap_audio_pairs(group: np.ndarray, rng: np.random.Generator) -> tuple[np.nd
 
 
 def swapped_audio(clips: Sequence[Measurements], group: np.ndarray | None, seed: int) -> ProbeData | None:
-    """Return data that contrasts real clips with the same clips given the audio of another real clip.
+    """Return data that contrasts real clips with the same clips with the audio of another real clip.
 
     Each video and each waveform occurs once in either class, so neither is informative alone; only their match is.
     Random encoders cannot assess lip synchrony. If they tell the classes apart, audio and video are linked by something

@@ -28,7 +28,7 @@ REACH_MEANINGS = {
     INSIDE: "carries over to clips of unseen groups",
     BETWEEN: "tells groups apart, including unseen ones, but not the clips within a group",
     KNOWN: "shown only on groups seen in training",
-    UNKNOWN: "found, but whether it works within an unseen group is not settled",
+    UNKNOWN: "found, but it is unknown whether it works within an unseen group",
 }
 """Where a shortcut works -> its meaning in words."""
 
@@ -36,7 +36,7 @@ FEW_UNITS = 10
 """With fewer real or fake units (groups, or clips if there are no groups), the result is inconclusive."""
 
 FEW_GROUPS = 3
-"""With fewer groups that hold both classes, whether a shortcut works within a group is left open."""
+"""With fewer groups that hold both classes, it is left open whether a shortcut works within a group."""
 
 WORTHLESS_AUC = 0.55
 """A mean within-group AUC up to this value, with an interval that includes 0.5, counts as no effect."""

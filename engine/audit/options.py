@@ -9,7 +9,7 @@ MAX_CLIPS = 2000
 
 @dataclass(frozen=True)
 class AuditOptions:
-    """How a split is audited.
+    """Settings of an audit.
 
     Attributes:
         group: Column whose values must not occur on both sides of a cross-validation split. By default the column
@@ -17,7 +17,7 @@ class AuditOptions:
         mitigations: Names of `MITIGATIONS` applied to all clips in a second pass.
         workers: Number of processes that measure clips.
         seed: Seed of folds, random encoders and resampling. The same seed gives the same rows.
-        max_clips: Most clips to audit. From a larger set, whole groups are drawn at random.
+        max_clips: Maximum number of clips to audit. From a larger set, whole groups are drawn at random.
         quiet: Whether to hide the progress bar.
     """
 

@@ -1,4 +1,4 @@
-"""An untrained convolutional encoder: whatever a linear head finds in its features is a superficial cue.
+"""An untrained convolutional encoder. A linear head on its features can only find superficial cues.
 
 A random audio encoder with a linear head reaches an AUC of 0.98 to 0.998 on sets whose fakes carry a trivial trace. On
 such sets, a high AUC of a trained network proves little.

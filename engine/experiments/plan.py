@@ -1,4 +1,4 @@
-"""The experiments to run: each config is checked before any run starts and has a key of everything its result depends on."""
+"""The experiments to run. Each config is checked before any run starts, and its key covers all that its result depends on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from utils.files import file_sha256
 
 KEY_DIGITS = 12
 IRRELEVANT = ("seed", "output_dir", "extraction")
-"""Settings left out of the key: they change where or how fast a run goes, not its result; each seed has its own folder."""
+"""Settings left out of the key, because they affect a run's location or speed, not its result; each seed has a folder."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class Experiment:
 
     Attributes:
         file: the YAML file.
-        config: resolved, model section included; its paths are absolute, seed and output folder are set per run.
-        key: hex digits of the config and the data; finished runs with the same key are reused.
-        data: hex digits of the label files (and the fold file) that the run reads.
+        config: the resolved config with the model section and absolute paths; seed and output folder are set per run.
+        key: hex hash of the config and the data; finished runs with the same key are reused.
+        data: hex hash of the label files (and the fold file) that the run reads.
     """
 
     file: Path
@@ -38,7 +38,7 @@ class Experiment:
 
     @property
     def name(self) -> str:
-        """The config's name, which the table uses."""
+        """The config's name, shown in the table."""
         return self.config.name
 
     def folder(self, output: Path, seed: int) -> Path:
@@ -51,11 +51,11 @@ def plan_experiments(files: Sequence[str | Path], overrides: Sequence[str] = ())
 
     Args:
         files: YAML configs; the first is the reference.
-        overrides: `a.b=c` for every config, or `CONFIG:a.b=c` for one, named by its file name without suffix or by its
-            `name`. They win over the file; those for one config win over those for all.
+        overrides: `a.b=c` for all configs, or `CONFIG:a.b=c` for one, where CONFIG is its file name without suffix or its
+            `name`. They take precedence over the file, and those for one config over those for all.
 
     Raises:
-        UsageError: a file is absent or wrong, two configs have the same name, or an override names no config.
+        UsageError: a file is missing or invalid, two configs have the same name, or an override names an unknown config.
     """
     paths = [Path(file) for file in files]
     general = [override for override in overrides if addressee(override) is None]
@@ -88,7 +88,7 @@ def addressee(override: str) -> str | None:
 
 
 def with_absolute_paths(config: RunConfig) -> RunConfig:
-    """Return the config with absolute paths, which hold in every working directory."""
+    """Return the config with absolute paths, which are valid in every working directory."""
     changes: dict[str, Any] = {"extract_path": str(config.data_root.resolve())}
     if isinstance(config.split.folds, str):
         folds = str(Path(config.split.folds).resolve())
@@ -102,7 +102,7 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
 
 
 def data_hash(config: RunConfig) -> str:
-    """Return hex digits of the label files that the run reads; an absent file counts as absent."""
+    """Return a hex hash of the label files that the run reads; a missing file is hashed as missing."""
     names = ["trainset", "valset", *(["testset"] if config.evaluate == "test" else [])]
     files = [label_path(config.data_root, getattr(config.label_name, name)) for name in names]
     if isinstance(config.split.folds, str):
@@ -112,7 +112,7 @@ def data_hash(config: RunConfig) -> str:
 
 
 def config_key(config: RunConfig, data: str) -> str:
-    """Return hex digits of everything, except the seed, that a run's result depends on."""
+    """Return a hex hash of everything that a run's result depends on, except the seed."""
     settings = {key: value for key, value in config.model_dump(mode="json").items() if key not in IRRELEVANT}
     settings["data"].pop("workers")
     settings["fit"].pop("cache")

@@ -1,4 +1,4 @@
-"""One run of an experiment: reused if it is finished, resumed if it was killed, else started."""
+"""One run of an experiment: reused if it has finished, resumed if it was killed, else started."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from utils.files import write_text_atomic
 log = logging.getLogger(__name__)
 
 RECORD_FILE = "experiment.json"
-"""Written last; a seed's folder that contains it is finished."""
+"""The file written last: a seed's folder that contains it is complete."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class FinishedRun:
         folder: its run folder, below the seed's folder.
         seed: its seed.
         commit: the code's commit, followed by `+` if files had been changed.
-        initialisation: the start of the model's weights.
+        initialisation: the initial weights of the model.
         split: the evaluated split: `valset`, `testset` or `out_of_fold`.
         auc: AUC on that split; `None` if it has none.
         seconds: duration over all sessions.
@@ -55,7 +55,7 @@ class FinishedRun:
 
 
 def run_or_reuse(experiment: Experiment, seed: int, output: Path) -> FinishedRun:
-    """Return the finished run of an experiment with a seed, running whatever part of it is missing.
+    """Return the finished run of an experiment with a seed, starting or resuming it if needed.
 
     Raises:
         FFDVError: the engine refuses the data or the config.

@@ -1,4 +1,4 @@
-"""All runs of all experiments, one after the other; a run that fails becomes a row with its reason."""
+"""All runs of all experiments, one after the other. A failed run becomes a row with its reason."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ TABLE_FILE, CSV_FILE = "experiments.md", "experiments.csv"
 def run_experiments(
     experiments: Sequence[Experiment], seeds: Sequence[int], output: Path, *, controls: bool = False
 ) -> list[Outcome]:
-    """Run or reuse every experiment with every seed; the table is rewritten after each experiment.
+    """Run or reuse every experiment with every seed, and rewrite the table after each experiment.
 
     Args:
-        experiments: the first is the reference of the comparison.
-        seeds: each config is run once with each seed.
+        experiments: the experiments; the first is the reference of the comparison.
+        seeds: the seeds to run each config with.
         output: receives `<name>-<key>/seed_<n>/`, `experiments.md` and `experiments.csv`.
-        controls: add rows of control systems, which use no trace of forgery (duration, face size, container facts, ...), on
-            the first config's clips and folds.
+        controls: add rows of control classifiers, which use no trace of forgery (duration, face size, container facts,
+            ...), on the first config's clips and folds.
 
     Returns:
         One outcome per experiment.
 
     Raises:
-        UsageError: the output folder cannot be written, or the controls have no folds.
+        UsageError: the output folder cannot be written, or the first config has no folds for the controls.
     """
     reference = experiments[0]
     control_clips = clips_for_controls(reference.config) if controls else None
@@ -60,7 +60,7 @@ def run_experiments(
             except FFDVError as error:
                 outcome.failures.append(f"seed {seed}: {error}")
             except Exception as error:
-                # No error of one run (memory, a library's exception) may end the remaining runs.
+                # An error in one run (out of memory, a library's exception) must not end the remaining runs.
                 outcome.failures.append(f"seed {seed}: {type(error).__name__}: {first_line(error)}")
             if outcome.failures:
                 log.warning("%s: %s", experiment.name, outcome.failures[-1])
@@ -84,7 +84,7 @@ def clips_for_controls(config: RunConfig) -> LabelledClips:
     """Return the clips that a config is cross-validated on.
 
     Raises:
-        UsageError: the config is not cross-validated, or uses the clips of two label files.
+        UsageError: the config is not cross-validated, or its clips are in two label files.
     """
     if config.split.folds is None:
         raise UsageError("--controls are out-of-fold figures: they need split.folds in the first config")

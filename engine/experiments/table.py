@@ -46,8 +46,8 @@ class Outcome:
 def comparison_rows(outcomes: Sequence[Outcome]) -> list[Row]:
     """Compute one row per experiment; a figure that cannot be computed is `None`.
 
-    AUC, its limits and the test use the logits averaged over the seeds; the spread is that of the seeds' own AUCs. The
-    p-values are from DeLong's test on the clips that the reference scored too, with Holm's correction for multiple tests.
+    AUC, its limits and the test use the logits averaged over the seeds; the spread is that of the AUCs of single seeds. The
+    p-values are from DeLong's test on the clips that the reference also scored, with Holm's correction for multiple tests.
     """
     tables = [seed_average(outcome.runs) if outcome.runs else None for outcome in outcomes]
     rows = [outcome_row(outcome, table) for outcome, table in zip(outcomes, tables, strict=True)]
@@ -65,7 +65,7 @@ def comparison_rows(outcomes: Sequence[Outcome]) -> list[Row]:
 
 
 def seed_average(runs: Sequence[FinishedRun]) -> pd.DataFrame:
-    """Average the logits of several seeds; a clip that is unscored for one seed is unscored."""
+    """Average the logits of several seeds. A clip that is unscored for one seed is unscored."""
     tables = [pd.read_csv(run.predictions, dtype={"video_name": str}, keep_default_na=False) for run in runs]
     first = tables[0]
     logits = [
@@ -107,7 +107,7 @@ def over_seeds(figure: str, values: Sequence[float | None]) -> Row:
 
 
 def control_rows(controls: pd.DataFrame, data: str) -> list[Row]:
-    """Convert `control_table` to rows: systems that use neither face nor voice, for comparison."""
+    """Convert the table of controls, which use no trace of forgery, to rows for comparison."""
     named = controls.drop(columns="seed").rename(columns={"experts": "config"})
     figures = named.astype(object).where(named.notna(), None)
     rows = [dict(zip(figures.columns, values, strict=True)) for values in figures.to_numpy().tolist()]
@@ -170,7 +170,7 @@ def notes_on(rows: Sequence[Row]) -> list[str]:
     if done:
         notes.append(
             "AUC, interval (bootstrap over clips), same-source AUC (interval: bootstrap over sources), macro (mean over the "
-            "fakes' types) and test are of the logits averaged over the seeds; per seed: mean and standard deviation."
+            "fakes' types) and test use the logits averaged over the seeds; per seed: mean and standard deviation."
         )
     if any(row["p_holm"] is not None for row in done):
         notes.append(
@@ -184,7 +184,7 @@ def notes_on(rows: Sequence[Row]) -> list[str]:
 
 
 def starts_of(rows: Sequence[Row]) -> str:
-    """Return the distinct weight starts of all runs."""
+    """Return the distinct initialisations of all runs."""
     return ", ".join(dict.fromkeys(row["start"] for row in rows if row["start"]))
 
 

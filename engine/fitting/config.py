@@ -1,4 +1,4 @@
-"""The `fit` section: settings of fitted experts. Importing it loads no torch."""
+"""The `fit` section: settings of fitted experts. Importing it does not load torch."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def test_without_labelled_fakes_the_expert_is_left_out(monkeypatch, tmp_path, ca
 def test_fakes_in_a_single_fold_are_not_enough(monkeypatch, tmp_path, caplog) -> None:
     target = (np.arange(N) < 20).astype(float)
     assert gathered(target, (np.arange(N) // 20) % 3, monkeypatch, tmp_path) is None
-    assert "0 clips of a class without one of the folds" in caplog.text
+    assert "0 clips of one class outside a fold" in caplog.text
     found = gathered(np.arange(N) % 2.0, np.arange(N) // 2 % 3, monkeypatch, tmp_path)
     assert found is not None and np.isnan(found.features[3]).all() and found.counts().sum() == N - 1
 
