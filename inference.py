@@ -4,7 +4,7 @@
     python inference.py --video_dir folder --output scores.csv
 
 Prints a table and writes it to the output file. A score is the probability of fake. Clips that cannot be scored are
-`unscored`, with a reason. An interrupted run keeps its scores; clips that it did not reach are `pending`.
+`unscored`, with a reason. An interrupted run keeps its scores; clips not yet scored are `pending`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Score the clips that the command line names."""
+    """Score the clips given on the command line."""
     arguments = parse_arguments(argv)
     from dataset.workers import warm_up
 

@@ -19,11 +19,13 @@ from utils.errors import UsageError
 def build_parser() -> command.OneLineParser:
     """Build the argument parser."""
     parser = command.command_parser(__doc__)
-    command.add_config(parser, "cfg/cfg.yml, or that of the run with --resume")
+    command.add_config(parser, "cfg/cfg.yml, or the run's own with --resume")
     parser.add_argument("--checkpoint", help="evaluate this checkpoint instead of training")
     parser.add_argument("--resume", metavar="CKPT", help="continue the run of this last.pth")
     parser.add_argument(
-        "--merge_into", metavar="FILE", help="with --checkpoint: fill in this submission (video_name,y_pred)"
+        "--merge_into",
+        metavar="FILE",
+        help="with --checkpoint: merge the scores into this submission (video_name,y_pred)",
     )
     command.add_output(parser, "the merged submission (default: submit.csv)", metavar="FILE")
     command.add_set(parser)
@@ -43,7 +45,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Train, resume, cross-validate or evaluate, as the command line says."""
+    """Train, resume, cross-validate or evaluate, depending on the arguments."""
     arguments = parse_arguments(argv)
     if arguments.quiet:
         command.hide_progress_bars()

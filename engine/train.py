@@ -187,7 +187,9 @@ def train_epoch(
         loss, logit = batch_loss(model, batch)
         if not torch.isfinite(loss):
             clips = ", ".join(names[index] for index in batch.index.tolist())
-            raise WorkError(f"{title}: the loss is {loss.item()}, so the weights were not updated; clips of the batch: {clips}")
+            raise WorkError(
+                f"{title}: the loss is {loss.item()}, so the weights were not updated; clips of the batch: {clips}"
+            )
         learner.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         learner.optimizer.step()

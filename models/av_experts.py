@@ -1,4 +1,4 @@
-"""Late fusion of experts: each scores one modality with calibrated log-odds, and their evidence adds up to the logit."""
+"""Late fusion of experts. Each scores one modality with calibrated log-odds; the sum of their evidence is the logit."""
 
 from __future__ import annotations
 
@@ -26,9 +26,7 @@ class AvExpertsConfig(DetectorConfig):
         validate_default=True,
         description="expert -> its settings; experts not listed are off",
     )
-    bound: float = Field(
-        4.0, gt=0, description="largest absolute evidence of one expert in log-odds, so that none dominates"
-    )
+    bound: float = Field(4.0, gt=0, description="maximum evidence of one expert in log-odds, so that none dominates")
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -69,7 +67,7 @@ class AvExperts(DetectorModel):
         """Build the experts of the config.
 
         Raises:
-            UsageError: an expert does not accept the features' settings.
+            UsageError: an expert does not accept the feature settings.
         """
         super().__init__()
         self.inputs = config.inputs
@@ -85,7 +83,7 @@ class AvExperts(DetectorModel):
         return {name: cast(Expert, expert) for name, expert in self.experts.items()}
 
     def masks(self, batch: Batch) -> Tensor:
-        """Return which expert scores which clip, (experts, B) bool."""
+        """Return a mask (experts, B) bool of the clips that each expert scores."""
         return torch.stack([expert.mask(batch) for expert in self._experts.values()])
 
     @property
@@ -94,7 +92,7 @@ class AvExperts(DetectorModel):
         return tuple(self._experts)
 
     def usable(self, batch: Batch) -> Tensor:
-        """Return which clips at least one expert can score, (B,) bool."""
+        """Return a mask (B,) bool of the clips that at least one expert can score."""
         return self.masks(batch).any(dim=0)
 
     def forward(self, batch: Batch) -> DetectorOutput:

@@ -37,7 +37,7 @@ class DetectorOutput:
 
     Attributes:
         terms: name -> (B,) float32. Their sum is the logit, and each becomes an evidence column.
-        masked: name -> (B,) bool, the clips for which a term abstains: it is 0 there, and its evidence stays empty.
+        masked: name -> (B,) bool, the clips for which a term abstains. The term is 0 there, and its evidence is empty.
     """
 
     terms: dict[str, Tensor]
@@ -53,9 +53,9 @@ class DetectorModel(nn.Module, ABC):
     """A detector's network.
 
     Attributes:
-        inputs: names of the arrays that it reads from `Batch.inputs`; a run computes exactly those.
-        initialisation: origin of the initial weights: `random`, or the source of pretrained ones.
-        fitted_by: for a model without gradient training, the command that fits it.
+        inputs: names of the arrays read from `Batch.inputs`; a run extracts exactly those.
+        initialisation: origin of the initial weights: `random`, or the source of the pretrained weights.
+        fitted_by: the command that fits a model that is not trained by gradient descent.
     """
 
     inputs: tuple[str, ...]
@@ -69,8 +69,8 @@ class DetectorModel(nn.Module, ABC):
 
     @abstractmethod
     def usable(self, batch: Batch) -> Tensor:
-        """Return which clips have the modalities that the model needs, (B,) bool; the others stay unscored."""
+        """Return a mask (B,) bool of the clips with the modalities that the model needs; the others are not scored."""
 
     @abstractmethod
     def forward(self, batch: Batch) -> DetectorOutput:
-        """Score B usable clips. In evaluation mode the output of a clip depends on that clip alone."""
+        """Score B usable clips. In evaluation mode the output for a clip does not depend on the other clips."""

@@ -1,8 +1,8 @@
 """System A: a mel branch and a frame-covariance branch, joined by a linear head and a trained cosine term.
 
-Follows the technical report of the multi-ffdv entry: mel-spectrogram image -> ResNet18 -> linear -> S; covariance row sums c ->
-c' = relu(linear(c)) + 0.01 c; logit = head(concat(S, c')) + alpha cos(S, c'). Deviations: the cosine is part of the logit in
-training and evaluation alike, and an absent modality is a learned vector instead of zeros.
+It follows the technical report of the multi-ffdv entry: mel-spectrogram image -> ResNet18 -> linear -> S; covariance row sums c
+-> c' = relu(linear(c)) + 0.01 c; logit = head(concat(S, c')) + alpha cos(S, c'). Deviations: the cosine is part of the logit
+both in training and in evaluation, and a missing modality is replaced by a learned vector instead of zeros.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ RESIDUAL_GAIN = 0.01
 
 
 class FFDVCovConfig(DetectorConfig):
-    """Config of System A. Switching off a branch or the cosine term gives the report's ablations."""
+    """Config of System A. Without a branch or the cosine term it gives the report's ablations."""
 
     name: Literal["ffdv_cov"] = "ffdv_cov"
     backbone: str = Field("resnet18", description="any timm name")
@@ -38,7 +38,7 @@ class FFDVCovConfig(DetectorConfig):
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """The inputs of the branches that are switched on."""
+        """The inputs of the enabled branches."""
         return ("mel",) * self.audio_branch + ("covariance",) * self.video_branch
 
     @model_validator(mode="after")
@@ -84,7 +84,7 @@ class MelBranch(nn.Module):
 
 @MODELS.register("ffdv_cov", FFDVCovConfig)
 class FFDVCov(DetectorModel):
-    """System A. Its terms are `head` and, with both branches, `cosine`."""
+    """System A. Its terms are `head` and, if both branches and the cosine are enabled, `cosine`."""
 
     def __init__(self, config: FFDVCovConfig, features: FeatureConfig) -> None:
         """Build the branches of the config; both are K wide."""
@@ -110,7 +110,7 @@ class FFDVCov(DetectorModel):
         return ("head", "cosine") if self.uses_cosine else ("head",)
 
     def usable(self, batch: Batch) -> Tensor:
-        """Return which clips have the input of at least one branch, (B,) bool."""
+        """Return a mask (B,) bool of the clips with the input of at least one branch."""
         return torch.stack([batch.inputs[name].mask for name in self.inputs]).any(dim=0)
 
     def forward(self, batch: Batch) -> DetectorOutput:
@@ -132,7 +132,7 @@ class FFDVCov(DetectorModel):
         return DetectorOutput(terms)
 
     def _visible(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the masks of both inputs. Modality dropout in training hides one of them in clips that have both."""
+        """Return the masks of both inputs. In training, modality dropout hides one input of some clips that have both."""
         has_mel, has_covariance = batch.inputs["mel"].mask, batch.inputs["covariance"].mask
         if self.training and self.config.modality_dropout > 0:
             draw = torch.rand(len(batch), device=has_mel.device)

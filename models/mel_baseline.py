@@ -1,4 +1,4 @@
-"""System B: an image classifier on the mel-spectrogram image alone. It reads no frames, so it cannot detect face swaps."""
+"""System B: an image classifier on the mel-spectrogram image alone. It does not use frames, so it cannot detect face swaps."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class MelBaselineConfig(DetectorConfig):
 
 @MODELS.register("mel_baseline", MelBaselineConfig)
 class MelBaseline(DetectorModel):
-    """System B. Its only term is `mel`. The two classes of the notebook are one logit here, z1 - z0."""
+    """System B. Its only term is `mel`. The notebook's two class logits are replaced by their difference z1 - z0."""
 
     def __init__(self, config: MelBaselineConfig, features: FeatureConfig) -> None:
         """Build the backbone with a one-logit head."""
@@ -51,7 +51,7 @@ class MelBaseline(DetectorModel):
         return ("mel",)
 
     def usable(self, batch: Batch) -> Tensor:
-        """Return which clips have audio, (B,) bool."""
+        """Return a mask (B,) bool of the clips with audio."""
         return batch.inputs["mel"].mask
 
     def forward(self, batch: Batch) -> DetectorOutput:

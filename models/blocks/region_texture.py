@@ -1,4 +1,4 @@
-"""Statistics of an image network's first stages over two regions of an aligned face: lower face and reference region."""
+"""Statistics of an image network's first stages over two regions of an aligned face: the lower face and a reference."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from utils.errors import UsageError
 from utils.features.face.features import PAIR_PX
 
 STAGES = (0, 1, 2)
-"""The first three of timm's `forward_intermediates`: they respond to texture and little to identity or content."""
+"""The first three of timm's `forward_intermediates`, which respond to texture and little to identity or content."""
 
 LOWER_FACE = ((56.0, 74.0, 15.0, 9.0), (56.0, 91.0, 15.0, 6.0))
-"""Mouth and jaw, which most forgeries alter: ellipses as centre x, y and radii in px of a 112-px face."""
+"""Mouth and jaw, which most forgeries alter, as ellipses: centre x, y and radii in px of a 112-px face."""
 
 REFERENCE_REGION = (
     ((56.0, 57.0, 7.0, 9.0),),
@@ -30,13 +30,13 @@ REFERENCE_REGION = (
 
 ENERGY_FLOOR = 1e-3
 RANDOM_START = 0
-"""Seed of a backbone without pretrained weights: its statistics are cached on disk, so they must not depend on the run."""
+"""Seed of a backbone with random weights. It is fixed because the backbone's statistics are cached across runs."""
 
 Weights = Literal["package", "timm", "none"]
 
 
 class RegionTexture(nn.Module):
-    """Mean and log energy of each channel of the first stages, per region. The backbone is frozen."""
+    """Mean and log energy of each channel of the first stages of a frozen backbone, per region."""
 
     mean: Tensor
     std: Tensor
@@ -46,7 +46,7 @@ class RegionTexture(nn.Module):
         """Build the stages with random weights; see `start`.
 
         Raises:
-            UsageError: unknown architecture, or one without stages.
+            UsageError: the architecture is unknown or has no stages.
         """
         super().__init__()
         self.name = backbone
@@ -61,7 +61,7 @@ class RegionTexture(nn.Module):
         """Load pretrained weights and return their origin.
 
         Args:
-            weights: `package`: from a Python package; `timm`: from timm's own source; `none`: random, always the same.
+            weights: `package`: from a Python package; `timm`: from timm's own source; `none`: random with a fixed seed.
 
         Raises:
             UsageError: the weights are not available.
@@ -82,7 +82,7 @@ class RegionTexture(nn.Module):
         return origin
 
     def train(self, mode: bool = True) -> RegionTexture:
-        """Stay in evaluation mode: running statistics of a frozen network must not change."""
+        """Stay in evaluation mode, because the running statistics of a frozen network must not change."""
         return super().train(False)
 
     @torch.no_grad()
@@ -129,7 +129,7 @@ def ellipses(parts: tuple[tuple[float, float, float, float], ...], rows: int, co
 
 @lru_cache(maxsize=16)
 def region_weights(rows: int, columns: int) -> np.ndarray:
-    """Return weights (rows * columns, 2) float32 of the lower face and the reference region in a stage's map."""
+    """Return weights (rows * columns, 2) float32 of the lower face and the reference region for a stage's feature map."""
     lower = np.mean([ellipses((part,), rows, columns) for part in LOWER_FACE], axis=0)
     reference = np.mean([ellipses(parts, rows, columns) for parts in REFERENCE_REGION], axis=0)
     return np.stack([lower.ravel(), reference.ravel()], axis=1).astype(np.float32)

@@ -19,10 +19,10 @@ class ExpertConfig(Section):
 
 
 class Expert(nn.Module, ABC):
-    """An expert. Everything that it needs to score is a parameter or a buffer, so a checkpoint is complete.
+    """An expert. All state needed for scoring is a parameter or a buffer, so it is stored in the checkpoint.
 
     Attributes:
-        inputs: names of the arrays that it reads from `Batch.inputs`.
+        inputs: names of the arrays read from `Batch.inputs`.
         slope: () and bias (): calibration of the raw log-odds.
     """
 
@@ -38,11 +38,11 @@ class Expert(nn.Module, ABC):
 
     @abstractmethod
     def mask(self, batch: Batch) -> Tensor:
-        """Return which clips have the expert's inputs, (B,) bool; it abstains from the others."""
+        """Return a mask (B,) bool of the clips that have the expert's inputs. It abstains from the others."""
 
     @abstractmethod
     def raw(self, batch: Batch) -> Tensor:
-        """Return uncalibrated log-odds of fake, (B,) float32; arbitrary but finite where the mask is false."""
+        """Return uncalibrated log-odds of fake, (B,) float32. They are finite but meaningless where the mask is false."""
 
     def forward(self, batch: Batch) -> Tensor:
         """Return calibrated log-odds of fake, (B,) float32."""

@@ -1,6 +1,6 @@
 """The covariance expert: a linear discriminant on the published frame covariance of colour histograms.
 
-It is trained on labelled fakes: there are no pseudo-fakes whose covariance resembles that of real forgeries.
+It is trained on labelled fakes, because no pseudo-fakes reproduce the covariance of actual forgeries.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from utils.errors import UsageError
 from utils.features.config import FeatureConfig
 
 POINTS = 32
-"""Number of evenly spaced positions at which a profile is sampled, whatever K and the number of frames are."""
+"""Number of evenly spaced positions at which a profile is sampled, regardless of K and the number of frames."""
 
 PROFILE_SIZE = 2 * POINTS
 
@@ -46,7 +46,7 @@ class CovarianceExpert(LinearDiscriminant, Expert):
             raise UsageError("the covariance expert needs features.video.covariance=frames")
 
     def mask(self, batch: Batch) -> Tensor:
-        """Return which clips have a covariance, (B,) bool."""
+        """Return a mask (B,) bool of the clips with a covariance."""
         return batch.inputs["covariance"].mask
 
     def raw(self, batch: Batch) -> Tensor:
@@ -55,11 +55,11 @@ class CovarianceExpert(LinearDiscriminant, Expert):
 
 
 def profiles(covariance: Tensor) -> Tensor:
-    """Sample the row means and the variances of frame covariances, in the order of their frames, at `POINTS` positions each.
+    """Sample the row means and the variances of frame covariances at `POINTS` positions each, in frame order.
 
     Args:
-        covariance: (B, K, K) in [0, 1], frames in ascending order of their row sums. Trailing rows of zeros pad clips with
-            fewer frames; they are left out, so that the features do not reveal a clip's length.
+        covariance: (B, K, K) in [0, 1], with frames in ascending order of their row sums. Trailing zero rows, which pad clips
+            with fewer frames, are ignored so that the features do not reveal a clip's length.
 
     Returns:
         (B, `PROFILE_SIZE`) float64.

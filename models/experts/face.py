@@ -24,10 +24,10 @@ class FaceConfig(ExpertConfig):
     backbone: str = Field("tf_efficientnet_lite0", description="any timm name with stages; the first three are used")
     weights: Weights = Field(
         "package",
-        description="its ImageNet weights when fitting: package: requirements-weights.txt; timm: its hub; none",
+        description="ImageNet weights used for fitting: package: requirements-weights.txt; timm: timm's hub; none",
     )
     place_nets: int = Field(3, ge=1, le=20, description="number of forgery localizers; their scores are averaged")
-    place_steps: int = Field(400, ge=1, description="training steps of each")
+    place_steps: int = Field(400, ge=1, description="training steps of each localizer")
 
 
 @EXPERTS.register("face", FaceConfig)
@@ -47,7 +47,7 @@ class FaceExpert(Expert):
         """Start with random weights.
 
         Raises:
-            UsageError: timm has no such backbone, or it has no stages.
+            UsageError: the backbone is unknown to timm, or has no stages.
         """
         super().__init__(config)
         self.weights = config.weights
@@ -60,11 +60,11 @@ class FaceExpert(Expert):
         self.eval()
 
     def train(self, mode: bool = True) -> FaceExpert:
-        """Stay in evaluation mode: the localizers are trained separately, by the expert's fitter."""
+        """Stay in evaluation mode; the expert's fitter trains the localizers separately."""
         return super().train(False)
 
     def mask(self, batch: Batch) -> Tensor:
-        """Return which clips have a face, (B,) bool."""
+        """Return a mask (B,) bool of the clips with a face."""
         return batch.inputs["face"].mask
 
     def raw(self, batch: Batch) -> Tensor:
@@ -72,7 +72,7 @@ class FaceExpert(Expert):
         face = batch.inputs["face"]
         scores = torch.zeros(len(batch), device=face.values.device)
         for row in torch.nonzero(face.mask).flatten().tolist():
-            # One clip at a time: its score is then bit-identical in every batch.
+            # Clips are scored one at a time, so a score is bit-identical in every batch.
             scores[row] = self.score(face.values[row])
         return scores
 

@@ -1,4 +1,4 @@
-"""A forest of decision trees as plain tensors: loads without pickle or scikit-learn, same scores on every machine."""
+"""A forest of decision trees as plain tensors. It loads without pickle or scikit-learn and scores alike on all machines."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class PackedForest(nn.Module):
 
     Attributes:
         first: (trees,) int32, index of each tree's root among the nodes.
-        column: (nodes,) int8, the feature that a node compares; -1 marks a leaf.
-        value: (nodes,) float32, a comparison's threshold (left if the feature is not above it), or a leaf's share of fakes.
-        skip: (nodes,) int16, number of nodes from a node to its right child.
+        column: (nodes,) int8, the index of the feature that a node tests; -1 marks a leaf.
+        value: (nodes,) float32, the threshold of a test (left if the feature is not above it), or the share of fakes in a leaf.
+        skip: (nodes,) int16, the offset from a node to its right child.
     """
 
     first: Tensor
@@ -51,7 +51,7 @@ class PackedForest(nn.Module):
             node = node + torch.where(inner, step, 0)
 
     def _load_from_state_dict(self, state_dict, prefix, *arguments, **keywords) -> None:  # type: ignore[no-untyped-def]
-        # Fitted trees have any number of nodes: make room before torch compares the shapes.
+        # The number of nodes depends on the fit, so resize before torch compares the shapes.
         for name, buffer in list(self._buffers.items()):
             stored = state_dict.get(prefix + name)
             if isinstance(stored, Tensor) and stored.dim() == 1 and buffer is not None:

@@ -1,7 +1,7 @@
 """The speech-embedding expert: detects forged voices in the embeddings of a frozen speech encoder.
 
-A linear discriminant scores mean and standard deviation over time of the embeddings of 2-s windows. It is trained on real
-voices and the voice expert's pseudo-fakes of them.
+For each 2-s window, a linear discriminant scores the mean and standard deviation of the embeddings over time. It is trained on
+real voices and the voice expert's pseudo-fakes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class SpeechEmbeddingConfig(ExpertConfig):
 
 @EXPERTS.register("speech_embedding", SpeechEmbeddingConfig)
 class SpeechEmbeddingExpert(LinearDiscriminant, WindowExpert):
-    """The speech-embedding expert. The encoder decides the size of the embeddings; until it is fitted it masks every clip."""
+    """The speech-embedding expert. It abstains until fitted, because the embedding size depends on the encoder."""
 
     inputs = ("speech_embedding",)
 
@@ -37,7 +37,7 @@ class SpeechEmbeddingExpert(LinearDiscriminant, WindowExpert):
 
     @classmethod
     def check_features(cls, features: FeatureConfig) -> None:
-        """Check that an encoder is named."""
+        """Check that the config names an encoder."""
         SpeechEmbeddingFeature(features).check()
 
     def windows(self, batch: Batch) -> tuple[Tensor, Tensor]:

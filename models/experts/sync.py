@@ -1,8 +1,8 @@
-"""The sync expert: measures whether mouth and voice are synchronous. It is trained on real clips alone, without fakes.
+"""The sync expert: measures whether mouth and speech are synchronous. It is trained on real clips only.
 
-It uses canonical correlation (Hotelling, 1936) between the moving mouth and the speech around each frame. In a real clip the
-correlation at lag 0 exceeds that at other lags; a swapped, dubbed or shifted voice has no such peak. The expert cannot detect
-mouths that a generator animated with the voice of the clip, because they have that peak, too.
+It uses canonical correlation (Hotelling, 1936) between the moving mouth and the speech around each frame. In a real clip, the
+correlation peaks at lag 0; swapped, dubbed or shifted speech has no such peak. Lip-sync generators animate the mouth from the
+speech, so their fakes also have the peak and are not detected.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MOUTH_SIZE = MOUTH_ROWS * MOUTH_COLUMNS
 SPEECH_SIZE = (2 * CONTEXT + 1) * SPEECH_BANDS
 
 TOLERANCE = 1
-"""Frames by which the peak may be off: few clips are synchronous to less than 40 ms."""
+"""Tolerated lag of the peak in frames, because few clips are synchronous to within 40 ms."""
 
 ROUND_OFF = 1e-6
 
@@ -31,12 +31,12 @@ class SyncConfig(ExpertConfig):
 
     mouth_dims: int = Field(20, ge=1, le=MOUTH_SIZE, description="principal components of the mouth")
     speech_dims: int = Field(30, ge=1, le=SPEECH_SIZE, description="principal components of the speech")
-    components: int = Field(6, ge=1, description="pairs of canonical directions; at most as many as dimensions")
+    components: int = Field(6, ge=1, description="number of pairs of canonical directions, limited by the dimensions")
 
 
 @EXPERTS.register("sync", SyncConfig)
 class SyncExpert(Expert):
-    """The sync expert. Its linear maps into a space that mouth and speech share are buffers.
+    """The sync expert. Its linear maps from mouth and speech to a shared space are buffers.
 
     Attributes:
         mouth_mean: (672,) and mouth_map (672, P): the mouth's principal components.
@@ -57,12 +57,12 @@ class SyncExpert(Expert):
         """Start with random maps.
 
         Raises:
-            UsageError: more components than dimensions.
+            UsageError: there are more components than dimensions.
         """
         super().__init__(config)
         self.config = config
         if config.components > min(2 * config.mouth_dims, config.speech_dims):
-            raise UsageError("the sync expert's components outnumber its dimensions: 2 * mouth_dims or speech_dims")
+            raise UsageError("the sync expert has more components than dimensions (2 * mouth_dims or speech_dims)")
         self.register_buffer("mouth_mean", torch.zeros(MOUTH_SIZE))
         self.register_buffer("mouth_map", torch.randn(MOUTH_SIZE, config.mouth_dims))
         self.register_buffer("mouth_mix", torch.randn(2 * config.mouth_dims, config.components))
@@ -71,7 +71,7 @@ class SyncExpert(Expert):
         self.register_buffer("strength", torch.rand(config.components))
 
     def mask(self, batch: Batch) -> Tensor:
-        """Return which clips have a face and speech at the same time, (B,) bool."""
+        """Return a mask (B,) bool of the clips with a face and speech at the same time."""
         return batch.inputs["speech"].present
 
     def raw(self, batch: Batch) -> Tensor:
@@ -79,13 +79,13 @@ class SyncExpert(Expert):
         mouth, speech = batch.inputs["mouth"], batch.inputs["speech"]
         scores = torch.zeros(len(batch), device=mouth.values.device)
         for row in torch.nonzero(speech.present).flatten().tolist():
-            # One clip at a time: its score does not depend on the length of the others in the batch.
+            # Clips are scored one at a time, so a score does not depend on the length of other clips in the batch.
             frames = int(mouth.mask[row].sum())
             scores[row] = self.score(mouth.values[row, :frames], speech.values[row, : frames + 2 * PAD])
         return scores
 
     def score(self, mouth: Tensor, speech: Tensor) -> Tensor:
-        """Score one clip; higher for a voice that is not in sync with the mouth.
+        """Score one clip. A higher score means that speech and mouth are less synchronous.
 
         Args:
             mouth: (T, 24, 28) uint8.
@@ -116,12 +116,12 @@ def standardise(mouth: Tensor) -> Tensor:
 
 
 def with_velocity(series: Tensor) -> Tensor:
-    """Append its rate of change to a series (T, P), T > 1; return (T, 2 P)."""
+    """Append the rate of change to a series (T, P), T > 1, and return (T, 2 P)."""
     return torch.cat([series, torch.gradient(series, dim=0)[0]], dim=1)
 
 
 def in_context(speech: Tensor) -> Tensor:
-    """Join each speech frame of (N, 40) with its neighbours, earliest first; return (N - 2 `CONTEXT`, 520)."""
+    """Concatenate each speech frame of (N, 40) with its neighbours in time order and return (N - 2 `CONTEXT`, 520)."""
     return speech.unfold(0, 2 * CONTEXT + 1, 1).transpose(1, 2).flatten(1)
 
 

@@ -1,7 +1,7 @@
 """The voice expert: detects synthesised or edited voices from the waveform alone.
 
 It has one forest of extremely randomised trees (Geurts et al., 2006) per block of voice features. Log-odds are averaged over
-the blocks, then over the clip's windows. It is trained on real voices and pseudo-fakes of them, see
+the blocks, then over the clip's windows. It is trained on real voices and pseudo-fakes made from them, see
 `dataset.pseudo_fakes.voice`.
 """
 
@@ -17,7 +17,7 @@ from models.experts.windows import WindowExpert
 from utils.features.voice import BLOCK_SIZES
 
 LEAST_PROBABILITY = 1e-4
-"""Bound of a forest's probabilities, so that one block of unanimous trees cannot decide alone."""
+"""Bound of a forest's probabilities, so that a block whose trees agree cannot dominate the others."""
 
 
 class VoiceConfig(ExpertConfig):

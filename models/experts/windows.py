@@ -1,4 +1,4 @@
-"""Base of experts that score a clip window by window and average the log-odds."""
+"""Base class of experts that score a clip window by window and average the log-odds."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from models.experts.base import Expert
 
 
 class WindowExpert(Expert):
-    """An expert whose inputs are windows, each a row of features."""
+    """An expert whose input is a sequence of windows, each with a row of features."""
 
     def windows(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the windows' features (B, W, D) float32, and which windows the clips have, (B, W) bool."""
+        """Return the windows' features (B, W, D) float32 and the mask (B, W) bool of existing windows."""
         (name,) = self.inputs
         return batch.inputs[name].values, batch.inputs[name].mask
 
@@ -24,7 +24,7 @@ class WindowExpert(Expert):
         """Return the log-odds of fake (N,) float64 of windows (N, D) float32."""
 
     def mask(self, batch: Batch) -> Tensor:
-        """Return which clips have a window, (B,) bool."""
+        """Return a mask (B,) bool of the clips with at least one window."""
         return self.windows(batch)[1].any(dim=1)
 
     def raw(self, batch: Batch) -> Tensor:

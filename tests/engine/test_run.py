@@ -177,7 +177,7 @@ def test_no_usable_validation_clip_ends_the_run_in_its_first_epoch(tmp_path):
 def test_no_usable_training_clip_ends_the_run(tmp_path):
     root = write_root(tmp_path)
     write_split(root, "trainset", [MadeClip(f"m{index}.mp4", index % 2, NO_AUDIO) for index in range(4)])
-    with pytest.raises(WorkError, match="not one training clip"):
+    with pytest.raises(WorkError, match="no training clip has"):
         run_training(tiny_config(root, model=tiny_model("mel_baseline")))
 
 
