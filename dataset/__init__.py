@@ -1,1 +1,1 @@
-"""From label files to batches: who is in a split, where their features come from, and what a batch holds."""
+"""From label files to batches: the clips of a split, their features, and their samples and batches."""

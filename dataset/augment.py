@@ -11,14 +11,14 @@ from dataset.config import AugmentConfig
 
 
 class Augment:
-    """Random changes of a training sample, drawn from the generator passed in."""
+    """Random augmentation of training samples."""
 
     def __init__(self, config: AugmentConfig) -> None:
         """Use the probabilities of the config."""
         self._config = config
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        """Return a changed copy of a sample; an absent modality stays as it is."""
+        """Return an augmented copy of a sample, drawing from `rng`. A missing modality is left unchanged."""
         inputs = dict(sample.inputs)
         flips = tuple(axis for axis in (2, 1) if rng.random() < self._config.mel_flip)
         if "mel" in inputs and flips:
@@ -30,7 +30,7 @@ class Augment:
         return replace(sample, inputs=inputs)
 
     def noisy(self, covariance: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Add (gR)(gR)' with R standard normal (K, K) to the covariance and symmetrise it against round-off; (K, K) float32."""
+        """Add (gR)(gR)' with R standard normal (K, K) to the covariance and return it symmetrised, (K, K) float32."""
         noise = self._config.noise_gain * rng.standard_normal(covariance.shape, dtype=np.float32)
         changed = covariance + noise @ noise.T
         return (changed + changed.T) / 2

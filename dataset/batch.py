@@ -16,12 +16,12 @@ from utils.features.config import FeatureConfig
 
 @dataclass(frozen=True)
 class Sample:
-    """One clip, ready to be stacked.
+    """One clip, ready for collation.
 
     Attributes:
         index: row of the clip in its split's label table.
-        target: 1.0 fake, 0.0 real, NaN unknown.
-        inputs: array name -> values and mask, as the features declare them (see `ArraySpec`).
+        target: 1.0 for fake, 0.0 for real, NaN if unknown.
+        inputs: array name -> values and mask, as declared by the features (see `ArraySpec`).
     """
 
     index: int
@@ -43,11 +43,11 @@ class Modality:
 
     @property
     def present(self) -> Tensor:
-        """(B,) bool: the clips that have any of this input."""
+        """(B,) bool: the clips that have at least one entry of this input."""
         return self.mask.any(dim=1) if self.mask.ndim > 1 else self.mask
 
     def apply(self, change: Callable[[Tensor], Tensor]) -> Modality:
-        """Return both tensors changed alike."""
+        """Apply a function to both tensors."""
         return Modality(change(self.values), change(self.mask))
 
 
@@ -66,16 +66,16 @@ class Batch:
     inputs: Mapping[str, Modality]
 
     def apply(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        """Return a batch in which every tensor is changed alike."""
+        """Apply a function to every tensor and return the new batch."""
         inputs = {name: modality.apply(change) for name, modality in self.inputs.items()}
         return Batch(change(self.index), change(self.target), inputs)
 
     def to(self, device: torch.device) -> Batch:
-        """Return the batch on another device; copies from pinned memory overlap with computation."""
+        """Return the batch on another device. Copies from pinned memory overlap with computation."""
         return self.apply(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
-        """Return the batch in page-locked memory. Torch's loader calls it when asked to pin."""
+        """Return the batch in page-locked memory; called by torch's loader if pinning is enabled."""
         return self.apply(Tensor.pin_memory)
 
     def select(self, mask: Tensor) -> Batch:
@@ -96,7 +96,7 @@ class Batch:
 
 
 class InputLayout:
-    """The inputs of a run: which features to compute, and the arrays they give."""
+    """The inputs of a run: the features to compute, and the arrays that they provide."""
 
     def __init__(self, config: FeatureConfig, inputs: Collection[str]) -> None:
         """Look the inputs up among the registered features.
@@ -106,7 +106,7 @@ class InputLayout:
             inputs: names of the arrays, usually `DetectorModel.inputs`.
 
         Raises:
-            UsageError: a feature lacks a setting.
+            UsageError: a feature's setting is missing.
         """
         self.features = features_of(inputs)
         self._declared: list[tuple[Feature, list[ArraySpec]]] = []
@@ -115,7 +115,7 @@ class InputLayout:
             self._declared.append((feature, [spec for spec in feature.arrays() if spec.name in inputs]))
 
     def arrays(self, clip: ClipFeatures) -> dict[str, MaskedArray]:
-        """Return the arrays of a clip; an absent modality becomes zeros with a false mask."""
+        """Return the arrays of a clip. A missing modality becomes zeros with a false mask."""
         filled: dict[str, MaskedArray] = {}
         for feature, specs in self._declared:
             arrays = feature.to_arrays(clip.values.get(feature.name), clip.facts)

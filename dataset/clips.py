@@ -1,4 +1,4 @@
-"""The clips of a split as a torch data set, whether their features are stored or computed on the fly."""
+"""The clips of a split as a torch data set, with features that are stored or computed on the fly."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class FeatureSource(Protocol):
     """Returns a clip's features by name; never raises for an unusable clip."""
 
     def __call__(self, name: str, features: Collection[str] | None = None) -> ClipFeatures:
-        """Return these features of the clip `name`; `None` for all that the config requests."""
+        """Return the given features of the clip `name`; `None` for all features enabled in the config."""
 
 
 class CachedFeatures:
-    """Features that the extractor stored."""
+    """Features stored by the extractor."""
 
     def __init__(self, split: Split) -> None:
         """Read the split's manifest.
@@ -50,7 +50,7 @@ class CachedFeatures:
         self._rows: dict[str, Row] = read_rows(split.store.root)
 
     def __call__(self, name: str, features: Collection[str] | None = None) -> ClipFeatures:
-        """Return the stored features; `not_extracted` for a clip without a row or with a pending one."""
+        """Return the stored features; the reason is `not_extracted` if the clip has no row or a pending one."""
         row = self._rows.get(name)
         if row is None or row.facts.status == "pending":
             return failed("not_extracted")
@@ -71,7 +71,7 @@ class VideoFeatures:
         self._options = ExtractionOptions(max_frames)
 
     def __call__(self, name: str, features: Collection[str] | None = None) -> ClipFeatures:
-        """Return the features that the extractor would store, the JPG round trip included."""
+        """Return the features that the extractor would store, including the JPG round trip."""
         path = self._split.video_path(name)
         return extract_clip(path, self._split.store.config, features=features, options=self._options)
 
@@ -82,7 +82,7 @@ class ClipTable:
 
     Attributes:
         split: the split.
-        labels: `video_name`, `target` (NaN unknown) and further columns, one row per clip.
+        labels: `video_name`, `target` (NaN if unknown) and further columns, one row per clip.
         source: returns a clip's features.
     """
 
@@ -115,8 +115,8 @@ class ClipDataset(Dataset):
 
         Args:
             clips: the clips.
-            layout: the inputs to load, usually those that the model needs.
-            augment: random changes of training samples, different in each epoch and repeatable for a seed.
+            layout: the inputs to load, usually those of the model.
+            augment: augmentation of training samples, different in each epoch and repeatable for a seed.
             seed: seed of the augmentation.
         """
         self._names = clips.names
@@ -128,7 +128,7 @@ class ClipDataset(Dataset):
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
 
     def set_epoch(self, epoch: int) -> None:
-        """Select the epoch of the random changes; loader processes that already run see it too."""
+        """Set the epoch that seeds the augmentation, also for loader processes that are already running."""
         self._epoch.fill_(epoch)
 
     def __len__(self) -> int:
@@ -136,7 +136,7 @@ class ClipDataset(Dataset):
         return len(self._names)
 
     def __getitem__(self, index: int) -> tuple[Sample, ClipFacts]:
-        """Return the clip's sample and facts. A failed clip keeps its row, as a sample whose masks are all false."""
+        """Return the clip's sample and facts. A failed clip gives a sample whose masks are all false."""
         features = self._source(self._names[index], self._layout.features)
         sample = make_sample(index, float(self._targets[index]), features, self._layout)
         if self._augment is not None:
@@ -162,7 +162,7 @@ class EpochSampler(Sampler[int]):
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Select the epoch whose order comes next."""
+        """Set the epoch of the next iteration."""
         self._epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
@@ -190,7 +190,7 @@ def make_loader(
     """Return a loader of (batch, facts) pairs, in order unless a sampler is given."""
     workers = min(workers, len(dataset))
     if workers:
-        # OpenCV's threads do not survive a fork, and the loader processes would wait for them forever.
+        # OpenCV's threads do not survive a fork, so the loader processes would wait for them forever.
         cv2.setNumThreads(1)
     return DataLoader(
         dataset,
@@ -200,8 +200,8 @@ def make_loader(
         collate_fn=collate_with_facts,
         pin_memory=pin_memory,
         persistent_workers=workers > 0,
-        # The loader draws a seed whenever it starts. Drawn from torch's global generator, that seed would shift the model's
-        # own draws, and a run would depend on the number of workers and on where it was resumed.
+        # The loader draws a seed whenever it starts. Drawing it from torch's global generator would change the model's random
+        # numbers, and a run would depend on the number of workers and on where it was resumed.
         generator=torch.Generator(),
         worker_init_fn=use_one_core if workers else None,
     )

@@ -29,23 +29,29 @@ class DataConfig(Section):
     """Source of clips and features."""
 
     source: Literal["features", "video"] = Field(
-        "features", description="features: what the extractor wrote; video: decoded again each time it is needed"
+        "features", description="features: read the extractor's output; video: decode the clip each time"
     )
     video_dir: VideoDirs = VideoDirs()
     raw_suffix: str = Field(
         "_raw",
         pattern=r"^[\w.-]+$",
-        description="a split's features are stored in <split><raw_suffix>; keeps two kinds apart",
+        description="features are stored in <split><raw_suffix>; use another suffix for another kind of features",
     )
-    workers: int = Field(2, ge=0, le=256, description="processes that load batches; 0 loads in the main process")
+    workers: int = Field(
+        2, ge=0, le=256, description="number of processes that load batches; 0 loads in the main process"
+    )
 
 
 class ExtractionConfig(Section):
     """Settings of feature extraction."""
 
-    workers: int = Field(0, ge=0, le=1024, description="processes, one clip each; 0 means one per core")
-    timeout_s: float = Field(1800.0, gt=0, description="a clip that takes longer is skipped (`timeout`)")
-    max_frames: int | None = Field(None, ge=1, description="frames used of a clip (`too_long` beyond); null: all")
+    workers: int = Field(0, ge=0, le=1024, description="number of processes, one clip each; 0 for one per core")
+    timeout_s: float = Field(
+        1800.0, gt=0, description="time limit per clip; a clip that exceeds it is skipped (`timeout`)"
+    )
+    max_frames: int | None = Field(
+        None, ge=1, description="maximum number of frames per clip (else `too_long`); null: all"
+    )
 
 
 class AugmentConfig(Section):

@@ -16,10 +16,10 @@ Sides = tuple[Mapping[str, Path], Mapping[str, Path]]
 
 
 def equal_files(left: Mapping[str, Path], right: Mapping[str, Path]) -> list[tuple[str, str]]:
-    """Return pairs (left name, right name) of files with identical content. Missing files match nothing.
+    """Return pairs (left name, right name) of files with identical content. Missing files are ignored.
 
     Files are filtered in three steps: by size, by a hash of 4 KiB at the start and 4 KiB in the middle, and by the SHA-256 of
-    the whole file. Only the last step reads whole files, and only those that are almost certainly equal.
+    the whole file. Only files that pass the first two steps, and are thus almost certainly equal, are read completely.
     """
     sides: Sides = (left, right)
     for key in (file_size, probe):
@@ -30,7 +30,7 @@ def equal_files(left: Mapping[str, Path], right: Mapping[str, Path]) -> list[tup
 
 
 def sharing(sides: Sides, key: Callable[[Path], Hashable | None]) -> Sides:
-    """Return the files of both sides whose key also occurs on the other side."""
+    """Return the files whose key occurs on both sides."""
     keys = tuple({name: key(path) for name, path in side.items()} for side in sides)
     common = (set(keys[0].values()) & set(keys[1].values())) - {None}
     first, second = (

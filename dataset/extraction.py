@@ -1,4 +1,4 @@
-"""Extraction of a split: clips without complete features are extracted, and every labelled clip gets a manifest row."""
+"""Extraction of a split. Clips without complete features are extracted, and every labelled clip gets a manifest row."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class ExtractionSummary:
 
     @property
     def coverage(self) -> float:
-        """Share of the clips that have at least one modality's features; 1 for a shard without clips."""
+        """Share of the clips with at least one modality's features; 1 for a shard without clips."""
         return self.n_done / self.n_clips if self.n_clips else 1.0
 
     @property
@@ -111,7 +111,7 @@ def extract_split(
         known = {} if overwrite else rows_within(read_rows(folder), config.max_frames)
         rows, missing = outputs.known_rows(names, known)
         if missing or manifest_files(folder) != [manifest] or list(known) != names:
-            # If the process is killed from here on, the manifest lists all clips and the journal the completed ones.
+            # If the process is killed after this point, the manifest lists all clips and the journal the completed ones.
             write_manifest(manifest, names, rows)
             journal.unlink(missing_ok=True)
         try:
@@ -141,7 +141,7 @@ def extract_split(
 
 
 def rows_within(rows: dict[str, Row], max_frames: int | None) -> dict[str, Row]:
-    """Return the rows that are valid for this `max_frames`. Rows of clips cut at another limit are dropped."""
+    """Return the rows that are valid for this `max_frames`, without rows of clips that were cut at another limit."""
 
     def holds(facts: ClipFacts) -> bool:
         if "too_long" in facts.reasons:
@@ -154,8 +154,8 @@ def rows_within(rows: dict[str, Row], max_frames: int | None) -> dict[str, Row]:
 def prepare_folder(split: Split, own_manifests: list[Path] | None, *, overwrite: bool) -> None:
     """Check that stored features match this config, or prepare the folder for a new extraction.
 
-    With `overwrite`, the manifests of features to be replaced are deleted so that old files never count as new ones. Only
-    the shard's manifests (`own_manifests`) are deleted if the other shards already use this config, else all of them.
+    With `overwrite`, the manifests of features to be replaced are deleted so that old files are not taken for new ones. If the
+    other shards already use this config, only the shard's own manifests (`own_manifests`) are deleted, else all of them.
     """
     store = split.store
     if store.has_features() and not overwrite:
@@ -178,7 +178,7 @@ def extract_missing(
     *,
     quiet: bool,
 ) -> Generator[tuple[str, Row], None, None]:
-    """Extract the named clips in worker processes and yield each row on completion."""
+    """Extract the named clips in worker processes and yield each row when it is complete."""
     if not names:
         return
     shutil.rmtree(scratch, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Extraction of one clip in a worker process: decode, compute features, move complete files into place."""
+"""Extraction of one clip in a worker process: decode, compute features, and move complete files into place."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ExtractionTask:
-    """One clip to extract.
+    """Task of extracting one clip.
 
     Attributes:
         name: name of the clip in the label file.
@@ -47,7 +47,7 @@ class ExtractionTask:
 
 @dataclass(frozen=True)
 class ScoringTask:
-    """One clip whose features are computed in memory.
+    """Task of computing one clip's features in memory.
 
     Attributes:
         clip: a file, or the arrays of a decoded clip.
@@ -74,8 +74,8 @@ def extract_in_memory(task: ScoringTask) -> ClipFeatures:
 def extract_to_store(task: ExtractionTask) -> Row:
     """Extract a clip into the feature store.
 
-    Unfinished files are in the scratch folder. Old files are removed first, then the row is journalled, then the new files are
-    moved into place. Whenever the process is killed, a clip that has its row and all of its files has the files of that row.
+    Files are first written to the scratch folder. Then old files are removed, the row is appended to the journal, and the new
+    files are moved into place. After a kill at any point, a clip with a row and all files has the files that belong to the row.
     """
     started = time.perf_counter()
     scratch = {name: task.scratch / f"{os.getpid()}.{name}{path.suffix}" for name, path in task.outputs.items()}
@@ -104,7 +104,7 @@ def extract_to_store(task: ExtractionTask) -> Row:
 
 
 def move_into_place(source: Path, target: Path) -> None:
-    """Move `source` to `target` atomically, even if a link puts the folder of `target` on another file system."""
+    """Move `source` to `target` atomically, even if the folder of `target` is a link to another file system."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.replace(source, target)
@@ -116,10 +116,10 @@ def move_into_place(source: Path, target: Path) -> None:
 
 
 def write_features(features: ClipFeatures, store: FeatureStore, paths: dict[str, Path]) -> list[str]:
-    """Write the features that a clip has to `paths`, by feature name.
+    """Write the available features of a clip to `paths`, by feature name.
 
     Returns:
-        The names of the features with a file.
+        The names of the features written.
     """
     written = []
     if features.facts.status != "failed":

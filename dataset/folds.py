@@ -1,9 +1,9 @@
 """Splits and folds that keep related clips together, by connected components and greedy balanced assignment.
 
-Two clips are related if they share a value in one of the given columns (identity, source, ...) or form a given pair, such as
-near-duplicates. Groups are the connected components of this relation. They are assigned to parts from largest to smallest. Each
-group goes to the part where it most reduces the deviation from the target counts of every stratum (all clips, each target, each
-type). This is the greedy rule of stratified group k-fold, generalised to unequal shares.
+Two clips are related if they share a value in one of the given columns (identity, source, ...) or form a given pair, for
+example of near-duplicates. Groups are the connected components of this relation. They are assigned to parts from largest to
+smallest. Each group goes to the part where it reduces the deviation from the target counts most, over all strata (all clips,
+each target, each type). This is the greedy rule of stratified group k-fold, generalised to unequal shares.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from scipy.sparse.csgraph import connected_components
 from utils.errors import UsageError
 
 LARGE_GROUP_SHARE = 0.5
-"""Groups with more than this share of all clips prevent balanced splits; a warning is shown."""
+"""If the largest group has more than this share of all clips, splits cannot be balanced, and a warning is shown."""
 
 
 def related_groups(
@@ -28,8 +28,8 @@ def related_groups(
     """Return the connected components of clips that share a value or form a pair.
 
     Args:
-        labels: one row per clip; empty cells relate no clips.
-        columns: columns whose values relate clips, each column separately.
+        labels: one row per clip; clips with empty cells are not related by them.
+        columns: columns whose values relate clips; values of different columns are not compared.
         pairs: pairs of related rows.
 
     Returns:
@@ -163,14 +163,14 @@ def hold_out(
     if not held.any():
         raise UsageError(f"no clip has {value!r} in the column {column!r}")
     if held.all():
-        raise UsageError(f"every clip is related to one with {column}={value}: nothing is left to train on")
+        raise UsageError(f"every clip is related to one with {column}={value}, so no clip is left to train on")
     part = np.full(len(labels), len(shares), np.int64)
     part[~held] = assign_groups(labels[~held], pd.factorize(groups[~held])[0], shares, seed)
     return part
 
 
 def training_rows(fold: np.ndarray, groups: np.ndarray, held: object) -> np.ndarray:
-    """Return the training rows for the test fold `held`, (N,) bool: other folds, without groups that also occur in `held`."""
+    """Return a mask (N,) bool of the training rows for the test fold `held`, without groups that also occur in `held`."""
     tested = fold == held
     return ~tested & ~np.isin(groups, groups[tested])
 
@@ -182,7 +182,7 @@ class GroupFacts:
     Attributes:
         n_clips: number of clips.
         n_groups: number of groups.
-        n_alone: clips without related clips.
+        n_alone: number of clips without related clips.
         largest: size of the largest group.
     """
 

@@ -1,4 +1,4 @@
-"""Hints for names in a label file that match no clip, although a similar name would."""
+"""Hints for names in a label file that match no clip but are similar to the name of one."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 
 EXAMPLES = 1000
-"""At most this many missing clips are examined."""
+"""Maximum number of missing clips to examine."""
 
 
 def log_name_hints(names: Sequence[str], folder: Path, labels: Path) -> None:
-    """Warn about names that match no clip but would in another spelling, one line per kind of difference."""
+    """Warn about names that match no clip but are similar to the name of one, one line per kind of difference."""
     for hint in name_hints(names, folder):
         log.warning("%s: %s", labels, hint)
 
@@ -25,7 +25,7 @@ def name_hints(names: Sequence[str], folder: Path) -> list[str]:
 
     Args:
         names: clip names of a label file, relative to `folder`.
-        folder: the folder of the clips; if it is absent, nothing can be said.
+        folder: the folder of the clips; if it is missing, there are no hints.
     """
     if not folder.is_dir():
         return []
@@ -54,7 +54,7 @@ class FolderListings:
         self._indices: dict[tuple[str, Callable[[str], str]], dict[str, str]] = {}
 
     def find(self, name: str, form: Callable[[str], str]) -> str | None:
-        """Return the clip, in the folder that `name` is in, whose file name has the normal form `form(name)`.
+        """Return the clip in the folder of `name` whose file name has the same normal form as that of `name`.
 
         Args:
             name: a clip's name relative to the root, with slashes.
@@ -83,7 +83,7 @@ def composed(name: str) -> str:
 
 
 def with_slashes(name: str, listings: FolderListings) -> str | None:
-    """Return the clip that a name with backslashes means."""
+    """Return the clip whose name has slashes instead of backslashes."""
     return listings.find(name.replace("\\", "/"), str) if "\\" in name else None
 
 
@@ -93,7 +93,7 @@ def with_other_normalisation(name: str, listings: FolderListings) -> str | None:
 
 
 def with_suffix(name: str, listings: FolderListings) -> str | None:
-    """Return the clip whose name without its suffix is the whole name."""
+    """Return the clip whose name without its suffix equals `name`."""
     return listings.find(name, stem)
 
 
@@ -108,4 +108,4 @@ KINDS: dict[str, Callable[[str, FolderListings], str | None]] = {
     "have no suffix": with_suffix,
     "differ only in upper and lower case": with_other_case,
 }
-"""Differences tried in this order: in words, and the function that finds the clip."""
+"""Description of a difference -> function that finds the clip; tried in this order."""

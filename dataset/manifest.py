@@ -93,7 +93,7 @@ def read_manifest(path: Path) -> dict[str, Row]:
                     facts = ClipFacts(status, reason, float(duration_s), int(n_frames), float(fps), has_audio == "1")
                     rows[name] = Row(facts, float(seconds))
                 except ValueError:
-                    # The header or a truncated line, which lacks numbers in the last columns.
+                    # This is the header or a truncated line, which lacks numbers in the last columns.
                     continue
     except FileNotFoundError:
         # Another shard may have merged and deleted the file after it was listed.

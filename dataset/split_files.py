@@ -30,7 +30,7 @@ def write_splits(output: Path, labels: pd.DataFrame, groups: np.ndarray, column:
         parts: (N,) part of each clip.
 
     Returns:
-        The SHA-256 of the CSV; equal labels, settings and seed give equal hashes.
+        The SHA-256 of the CSV. The same labels, settings and seed give the same hash.
     """
     width = max(6, len(str(len(labels))))
     names = np.char.add("g", np.char.zfill((groups + 1).astype(str), width))
@@ -53,10 +53,10 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
 
 
 def balance_table(labels: pd.DataFrame, groups: np.ndarray, column: str, parts: np.ndarray) -> str:
-    """Return clips, reals, fakes, groups and types of each part as aligned text.
+    """Return the numbers of clips, reals, fakes, groups and types of each part as aligned text.
 
-    For folds, the last column counts clips excluded from training when this fold is tested, because their group also occurs in
-    the test fold. Only leave-one-out has such clips.
+    For folds, the last column counts the clips that are excluded from training when this fold is tested, because their group
+    also occurs in it. Only leave-one-out has such clips.
     """
     rows = []
     for part in in_order(parts):

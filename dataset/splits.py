@@ -19,7 +19,7 @@ class Split:
 
     Attributes:
         name: `trainset`, `valset` or `testset`.
-        labels: path of its label file, which may be absent.
+        labels: path of its label file, which may not exist.
         videos: folder of its clips.
         store: store of its features.
     """

@@ -1,13 +1,13 @@
 """Preload of worker dependencies. The fork server imports this module once, and every worker inherits it.
 
-librosa and numba load lazily. Their first use takes a second or more, which would otherwise delay every new worker.
+librosa and numba load lazily: without preloading, their first use would delay every new worker by a second or more.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-import dataset.extraction_worker  # noqa: F401  (the import is the purpose)
+import dataset.extraction_worker  # noqa: F401  (imported to preload it)
 from utils.features.histogram import rgb_histogram
 from utils.features.mel import MelSpectrogram, mel_image
 from utils.features.waveform import AudioFeatureConfig

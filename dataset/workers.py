@@ -1,4 +1,4 @@
-"""Process clips in worker processes: a decoder that hangs or crashes affects only its own clip."""
+"""Processing of clips in worker processes, where a decoder that hangs or crashes affects only its own clip."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ def default_workers() -> int:
 
 
 def worker_count(asked: int, tasks: int) -> int:
-    """Return the number of processes: as requested (0: one per core), at most one per task, at least one."""
+    """Return the number of processes: the requested number (0: one per core), but at most one per task and at least one."""
     return max(1, min(asked or default_workers(), tasks))
 
 
 def worker_settings(workers: int | None) -> list[str]:
-    """Return the option `--workers` as config overrides of extraction and of batch loading; none if it was not given."""
+    """Return config overrides of the extraction and loader workers for the option `--workers`; empty if it is not set."""
     if workers is None:
         return []
-    # In the config, 0 loading processes means loading in the main process.
+    # In the config, 0 loader processes means loading in the main process.
     return [f"extraction.workers={workers}", f"data.workers={workers or default_workers()}"]
 
 
 def prepare_worker() -> None:
-    """Limit a worker to one core and ignore Ctrl-C, which the parent handles by stopping its workers."""
+    """Limit a worker to one core and ignore Ctrl-C; the parent handles it by stopping its workers."""
     import cv2
     from threadpoolctl import threadpool_limits
 
@@ -53,11 +53,11 @@ def prepare_worker() -> None:
 
 
 def start_method() -> multiprocessing.context.BaseContext:
-    """Return a fork server with preloaded modules, which replaces a crashed worker in milliseconds; else `spawn`."""
+    """Return a fork server with preloaded modules, which starts workers in milliseconds; `spawn` if there is none."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    # The server is a new interpreter and finds our packages only through this variable.
+    # The server is a new interpreter, which finds our packages only through this variable.
     paths = [str(REPOSITORY), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
     context.set_forkserver_preload(["dataset.worker_preload"])
@@ -65,7 +65,7 @@ def start_method() -> multiprocessing.context.BaseContext:
 
 
 def warm_up() -> None:
-    """Start the fork server early. It imports the workers' modules on another core while the command imports its own."""
+    """Start the fork server early, so that it imports the workers' modules while the command imports its own."""
     if start_method().get_start_method() == "forkserver":
         forkserver.ensure_running()
 
@@ -80,7 +80,7 @@ def run_in_workers(
         tasks: picklable arguments, consumed lazily, a few per worker ahead.
         workers: number of processes, at least 1.
         timeout_s: a task that runs longer is killed with its worker.
-        ordered: yield in task order; otherwise in order of completion, which avoids idle workers behind a long task.
+        ordered: yield in task order; otherwise in order of completion, so that a long task does not leave workers idle.
 
     Yields:
         (task, result, ""), or (task, `None`, reason code `timeout` or `crashed`).
@@ -100,7 +100,7 @@ def run_in_workers(
                 yield in_flight.pop(future), *outcome(future)
         pool.close()
     finally:
-        # Also runs on early exit and Ctrl-C. Stopping running tasks is safe because output files are written atomically.
+        # This also runs on early exit and Ctrl-C. Tasks can be stopped safely because output files are written atomically.
         pool.stop()
         pool.join()
 

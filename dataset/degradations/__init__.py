@@ -1,4 +1,4 @@
-"""Degradations as they occur between camera and viewer: filters, re-encoding and remuxing, at five severities each.
+"""Degradations that occur between camera and viewer: filters, re-encoding and remuxing, at five severities each.
 
 - `frame_filters`, `audio_filters`: pure functions on frames and waveforms;
 - `families`: the table of families with their parameter per severity;

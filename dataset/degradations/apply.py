@@ -38,8 +38,8 @@ OTHER_MEDIA = (Container(".mkv"), MP4)
 class _TrueColours(ClipStream):
     """Decoded frames, converted to RGB by libswscale's exact conversion.
 
-    The fast conversion used for features darkens 4:2:0 frames by one grey level. A degraded clip is decoded twice, its original
-    once. The exact conversion here keeps the brightness of both equal.
+    The fast conversion used for features darkens 4:2:0 frames by one grey level. A degraded clip is decoded twice, but its
+    original only once, so with the fast conversion the degraded clip would be darker.
     """
 
     def _pixels(self, frame: av.VideoFrame, reformatter: VideoReformatter) -> np.ndarray | None:
@@ -104,7 +104,7 @@ def degrade_clip(source: Path, output: Path, degradation: Degradation, *, seed: 
 
 
 def _own_kind(source: Path) -> tuple[Container, ...]:
-    """Return candidate containers, the clip's own kind first: only it keeps sample-exact trims of copied streams."""
+    """Return candidate containers. The clip's own kind is first, because only it keeps sample-exact trims."""
     with open_clip(source) as container:
         return ISO_MEDIA if "mp4" in container.format.name else OTHER_MEDIA
 

@@ -70,7 +70,7 @@ class Accomplices:
 
     Attributes:
         stranger: A shot of another identity, with the same length and format as the victim's.
-        same_person: A shot of the victim in another take, with the same length and format.
+        same_person: A shot of the victim in another take, with the same length and format as the victim's.
     """
 
     stranger: Shot

@@ -47,7 +47,7 @@ class Expression:
 
 
 class HeadPainter:
-    """Paints one face under one light."""
+    """Painter of one face under one light."""
 
     def __init__(self, face: Face, scene: Scene) -> None:
         """Paint the parts that are the same in every frame."""

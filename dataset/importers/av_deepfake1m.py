@@ -6,14 +6,14 @@ of that repository; `video_model` and the folders `vox_celeb_2`, `lrs3` and `sil
 github.com/dfwb-research/deepfake-workbench, `src/dfwb/preprocess/inventory/builders/avdeepfake1mpp.py`.
 
 Traps:
-- The official reader expects `both-modified` in `modify_type`, the files contain `both_modified`: both are accepted.
+- The official reader expects `both-modified` in `modify_type`, but the files contain `both_modified`. Both are accepted.
 - `audio_frames` differs from the decoded length only for forged audio (issue 7), so it would reveal every such fake. No
   lengths are imported. The metadata has no frame rate (the official reader assumes 25), but spans are in seconds.
 - 6,160 entries repeat their last forged span in the list of the stream that is *not* forged
-  (github.com/UTAustin-SwarmLab/modal-fidelity, `modalfidelity/data/avdeepfake1m.py`): `spans` comes from `fake_segments`,
-  the correct union, and `modality` from `modify_type` only.
-- File names such as `real.mp4` occur in every folder: only the full path identifies a clip.
-- The test split has no labels (`test_files.txt`): score it with `inference.py`.
+  (github.com/UTAustin-SwarmLab/modal-fidelity, `modalfidelity/data/avdeepfake1m.py`). Therefore `spans` is read from
+  `fake_segments`, the correct union, and `modality` from `modify_type` only.
+- File names such as `real.mp4` occur in every folder, so only the full path identifies a clip.
+- The test split (`test_files.txt`) has no labels. Score it with `inference.py`.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ winner, github.com/selimsef/dfdc_deepfake_challenge, `preprocessing/utils.py`.
 
 Traps:
 - `original` is null for real clips. The original of a fake may be missing from the sample set.
-- The metadata does not tell whether video or audio is forged, nor who is shown: no `modality`, no `identity`.
+- The metadata does not state whether video or audio is forged, nor who is shown, so `modality` and `identity` are empty.
 - All clips are `train`: the metadata has no validation split.
 """
 

@@ -7,10 +7,10 @@ is the file name, the last, unnamed column the folder), as github.com/SCLBD/Deep
 
 Traps:
 - The folder starts with the archive name (`FakeAVCeleb/...` or `FakeAVCeleb_v1.2/...`), which is not part of the path on disk.
-- 22 files are listed twice, as `faceswap-wav2lip` and as `wav2lip`: they become one row with both types.
+- 22 files are listed twice, as `faceswap-wav2lip` and as `wav2lip`. Each becomes one row with both types.
 - There is no official split (github.com/DASH-Lab/FakeAVCeleb, issue 10), and there are 500 real clips but about
-  20,000 fakes, so accuracy is meaningless. Face swaps link nearly all persons: splits can be disjoint in `identity`, the
-  person of the underlying clip, but not in `donor` as well.
+  20,000 fakes, so accuracy is meaningless. Face swaps link nearly all persons, so splits can be disjoint in `identity`, the
+  person of the underlying clip, but not also in `donor`.
 """
 
 from __future__ import annotations

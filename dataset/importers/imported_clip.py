@@ -15,7 +15,7 @@ class ImportedClip:
         video_name: path relative to the clip folder, with `/` as separator.
         target: 1 fake, 0 real, None unknown.
         type: forgery type; `real` for a real clip.
-        source: common origin of a clip and its forgeries: the original clip, or the recording that it was cut from.
+        source: common origin of a clip and its forgeries, either the original clip or the recording that it was cut from.
         identity: the person shown.
         spans: forged spans in seconds; () for a clip without any, None if the metadata has no spans.
         modality: which streams are forged: RVRA, RVFA, FVRA or FVFA.

@@ -8,7 +8,7 @@ Traps:
 - There is no label column; the header distinguishes real from fake clips. Read the folder that contains both files.
 - Names have no folder, but the archive of each forgery method has its own folders. `--video_dir` finds the clips in
   sub-folders.
-- The metadata does not tell which stream is forged: no `modality`.
+- The metadata does not state which stream is forged, so `modality` is empty.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def import_labels(imported: Imported, *, split: str | None = None, video_dir: Pa
         video_dir: folder of the clips; clips not found by name are searched in its sub-folders.
 
     Raises:
-        UsageError: no clips, an unknown split, or a clip listed both as real and as fake.
+        UsageError: there are no clips, the split is unknown, or a clip is listed both as real and as fake.
     """
     clips = imported.clips if split is None else clips_of_split(imported.clips, split)
     clips = merge_duplicates(clips, imported.notes)

@@ -7,7 +7,7 @@ that repository.
 Traps:
 - `split` uses `dev` for the validation split.
 - Lengths (duration, video_frames, audio_frames) have no frame rate; the official reader assumes 25. Lengths are not
-  imported: they depend on how a clip was made and could reveal fakes.
+  imported, because they depend on how a clip was made and could reveal fakes.
 - The `original` of a clip may have an `original` as well; `source` is the end of this chain.
 - No field identifies the person.
 """

@@ -97,7 +97,7 @@ def spans_of(value: Any, where: str) -> Spans:
     """Convert forged spans to sorted (start, end) pairs in seconds; None becomes ().
 
     Raises:
-        UsageError: not a list of pairs of numbers, or a pair that ends before it starts.
+        UsageError: the value is not a list of pairs of numbers, or a pair ends before it starts.
     """
     if value is None:
         return ()

@@ -1,4 +1,4 @@
-"""A labelled set of real clips and their pseudo-fakes, made in worker processes; an interrupted build can be continued."""
+"""A labelled set of real clips and their pseudo-fakes, made in worker processes. An interrupted build can be resumed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from utils.errors import WorkError
 log = logging.getLogger(__name__)
 
 SET_VERSION = 1
-"""Raise it when the same clips and settings would give another set: an unfinished one is then not continued."""
+"""Increase it when the same clips and settings would give a different set. Unfinished older sets are then not resumed."""
 
 MOST_STEM_BYTES = 120
 LONGEST_TASK_S = 7200.0
@@ -41,19 +41,19 @@ NEEDS = {"audio": "a second of audio", "video": "a face", "both": "a second of a
 
 
 def build_pseudo_fakes(paths: Sequence[Path], output: Path, settings: SetSettings, *, workers: int = 0) -> pd.DataFrame:
-    """Write a set. Tracks that no type of the set forges are copied packet by packet.
+    """Write a set. Tracks that the set does not forge are copied packet by packet.
 
-    Finished copies stay when the build is interrupted, and a second call continues. The set does not depend on the number
+    After an interruption, finished copies are kept, and another call resumes the build. The set does not depend on the number
     of workers.
 
     Args:
-        paths: real clips. One that cannot be read, or lacks the part to forge, is left out; the log says why.
-        output: folder for the set; it gets `trainset/`, `trainset_label.txt` and `pseudo_fakes.json`.
+        paths: real clips. A clip that cannot be read, or lacks the part to forge, is left out, and the reason is logged.
+        output: folder for the set; receives `trainset/`, `trainset_label.txt` and `pseudo_fakes.json`.
         settings: see `SetSettings`.
-        workers: worker processes; 0 for one per core.
+        workers: number of worker processes; 0 for one per core.
 
     Returns:
-        The label table: `video_name,target,type,start_s,end_s,group`. A group is an original and its forgeries.
+        The label table: `video_name,target,type,start_s,end_s,group`. A group is an original with its forgeries.
 
     Raises:
         UsageError: the folder holds another set.
@@ -80,7 +80,7 @@ def build_pseudo_fakes(paths: Sequence[Path], output: Path, settings: SetSetting
 
 
 def settings_record(paths: Sequence[Path], contents: Sequence[str], settings: SetSettings) -> dict[str, Any]:
-    """Return what a set is identified by, as JSON types: the settings, and a digest of the clips' names and contents."""
+    """Return the identity of a set as JSON types: the settings, and a digest of the clips' names and contents."""
     clips = hashlib.sha256(json.dumps([[path.name for path in paths], list(contents)]).encode()).hexdigest()
     return {
         "version": SET_VERSION,
@@ -107,13 +107,13 @@ def read_originals(
     """Read the originals and return the indices of the usable ones.
 
     Args:
-        originals: all of them.
-        usable: the usable ones, as an earlier run found them; `None` in the first run.
-        settings: of the set.
-        workers: worker processes.
+        originals: all originals.
+        usable: indices of the usable originals found by an earlier run; `None` in the first run.
+        settings: settings of the set.
+        workers: number of worker processes.
 
     Raises:
-        WorkError: fewer than two are usable, or one that was usable before is not any more.
+        WorkError: fewer than two are usable, or one that was usable in the earlier run no longer is.
     """
     wanted = range(len(originals)) if usable is None else usable
     failures = compute_missing(
@@ -124,12 +124,12 @@ def read_originals(
         readable = f"{len(found)} of {len(originals)} clips have {NEEDS[settings.modality]}"
         raise WorkError(f"{readable}; at least two are needed to make pseudo-fakes")
     if usable is not None and found != usable:
-        raise WorkError(f"{len(usable) - len(found)} clips of the unfinished set cannot be read any more")
+        raise WorkError(f"{len(usable) - len(found)} clips of the unfinished set can no longer be read")
     return found
 
 
 def trained_autoencoders(originals: list[OriginalTask], settings: SetSettings) -> Path | None:
-    """Train autoencoders on the originals' faces, in one worker; return their file, or `None` where no face is forged.
+    """Train autoencoders on the originals' faces, in one worker; return their file, or `None` if no face is forged.
 
     Raises:
         WorkError: the training failed.
@@ -146,7 +146,7 @@ def trained_autoencoders(originals: list[OriginalTask], settings: SetSettings) -
 def copy_tasks(
     originals: list[OriginalTask], autoencoders: Path | None, settings: SetSettings, folder: Path
 ) -> list[CopyTask]:
-    """Return the task of each original. Swapped and spliced audio comes from the next one."""
+    """Return the task of each original. Swapped and spliced audio comes from the next original."""
     return [
         CopyTask(
             number=number,
@@ -164,10 +164,10 @@ def copy_tasks(
 
 
 def write_missing(tasks: list[CopyTask], folder: SetFolder, workers: int) -> None:
-    """Write the copies of clips and list them as they are finished.
+    """Write the copies of clips and list them when they are complete.
 
     Raises:
-        WorkError: the disk is full, or may not be written to.
+        WorkError: the disk is full, or the folder is not writable.
     """
     with contextlib.closing(runner(workers)(write_copies, tasks)) as results:
         for number, (task, copies, crash) in enumerate(results, start=1):
@@ -182,5 +182,5 @@ def write_missing(tasks: list[CopyTask], folder: SetFolder, workers: int) -> Non
 
 
 def shortened(stem: str) -> str:
-    """Cut a stem to `MOST_STEM_BYTES`: file systems accept names of 255 bytes, and suffixes are added to it."""
+    """Cut a stem to `MOST_STEM_BYTES`. File systems limit names to 255 bytes, and suffixes are added to the stem."""
     return stem.encode("utf-8", errors="replace")[:MOST_STEM_BYTES].decode("utf-8", errors="ignore")

@@ -1,4 +1,4 @@
-"""Names and random streams that voice and face pseudo-fakes share."""
+"""Names and random generators shared by voice and face pseudo-fakes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ REAL = "real"
 
 
 def name_seed(name: str) -> int:
-    """Return 64 bits of a name's SHA-256, to seed a generator with."""
+    """Return 64 bits of a name's SHA-256, to seed a generator."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
 
 

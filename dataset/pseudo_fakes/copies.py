@@ -1,4 +1,4 @@
-"""Work on single clips for a set of pseudo-fakes, in worker processes: read an original, and write its copies."""
+"""Tasks on single clips for a set of pseudo-fakes, run in worker processes: read an original, and write its copies."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from utils.media.errors import MediaError
 Modality = Literal["audio", "video", "both"]
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
-"""Errors that no other clip of the set would escape."""
+"""Errors that would also occur for every other clip of the set."""
 
 LabelRow = tuple[str, int, str, float | str, float | str, str]
 """`video_name, target, type, start_s, end_s, group`."""
@@ -39,12 +39,12 @@ LabelRow = tuple[str, int, str, float | str, float | str, str]
 
 @dataclass(frozen=True)
 class OriginalTask:
-    """An original clip to read.
+    """Task of reading an original clip.
 
     Attributes:
         path: the clip.
         content: `content_key` of the clip.
-        modality: what is forged: decides what is read.
+        modality: the part to forge, which determines the parts to read.
         folder: folder for the result.
     """
 
@@ -55,7 +55,7 @@ class OriginalTask:
 
     @property
     def name(self) -> str:
-        """The name in the log."""
+        """The name in log lines."""
         return str(self.path)
 
     @property
@@ -69,9 +69,9 @@ class Original:
     """The parts of a clip that its copies need.
 
     Attributes:
-        waveform: (S,) float32 at 16 kHz; S = 0 where only faces are forged.
-        track: the face; `None` where only audio is forged.
-        faces: (4, 112, 112, 3) uint8, frames to train autoencoders on; none without a track.
+        waveform: (S,) float32 at 16 kHz; S = 0 if only faces are forged.
+        track: the face; `None` if only audio is forged.
+        faces: (4, 112, 112, 3) uint8, frames to train autoencoders on; empty without a track.
     """
 
     waveform: np.ndarray
@@ -81,7 +81,7 @@ class Original:
 
 @dataclass(frozen=True)
 class TrainingTask:
-    """Autoencoders to train.
+    """Task of training the autoencoders.
 
     Attributes:
         originals: files of the originals with the faces.
@@ -105,16 +105,16 @@ class TrainingTask:
 
 @dataclass(frozen=True)
 class CopyTask:
-    """Copies of one clip to write.
+    """Task of writing the copies of one clip.
 
     Attributes:
-        number: number of the clip in the set; with the seed it decides the random changes.
+        number: index of the clip in the set; together with `seed` it determines the random choices.
         path: the clip.
-        kinds: `real` or a type of forgery, for each copy.
-        group: name of the group, the beginning of the copies' names.
+        kinds: `real` or the type of forgery of each copy.
+        group: name of the group, the prefix of the copies' names.
         original: file of the `Original`.
         other: file of the original whose audio is used for swaps and splices.
-        autoencoders: file of `FaceAutoencoders`; `None` where only audio is forged.
+        autoencoders: file of `FaceAutoencoders`; `None` if only audio is forged.
         seed: seed of the set.
         folder: folder for the copies.
     """
@@ -136,8 +136,8 @@ class WrittenCopies:
 
     Attributes:
         rows: label rows of the copies that were written.
-        failure: why the other copies are missing; empty if all were written.
-        fatal: whether the failure would occur with every clip: the disk is full, or may not be written to.
+        failure: the reason why other copies are missing; empty if all were written.
+        fatal: whether the failure would occur for every clip: the disk is full, or the folder is not writable.
     """
 
     rows: list[LabelRow]
@@ -146,7 +146,7 @@ class WrittenCopies:
 
 
 def store_original(task: OriginalTask) -> str:
-    """Read an original and store the parts that its copies need; return why it cannot be used, else an empty text."""
+    """Read an original and store the parts that its copies need; return why it is unusable, or an empty string."""
     waveform, track, faces = np.zeros(0, np.float32), None, np.zeros((0, 0, 0, 3), np.uint8)
     try:
         if task.modality != "video":
@@ -168,12 +168,12 @@ def store_original(task: OriginalTask) -> str:
 
 
 def track_fields(track: TrackedFace) -> tuple[int, int, np.ndarray]:
-    """Return the fields of a track in the order in which they are stored."""
+    """Return the fields of a track in storage order."""
     return track.first, track.n_frames, track.landmarks
 
 
 def read_original(path: Path) -> Original:
-    """Read what `store_original` wrote."""
+    """Read a file written by `store_original`."""
     with np.load(path, allow_pickle=False) as stored:
         landmarks = stored["landmarks"]
         track = TrackedFace(int(stored["first"]), landmarks, int(stored["n_frames"])) if len(landmarks) else None
@@ -193,7 +193,7 @@ def load_autoencoders(path: Path) -> FaceAutoencoders:
 
 
 def write_copies(task: CopyTask) -> WrittenCopies:
-    """Write the copies of one clip, each to its own file, as Matroska. The first failure ends the task."""
+    """Write the copies of one clip as separate Matroska files. The first failure ends the task."""
     rows: list[LabelRow] = []
     original = read_original(task.original)
     for kind in task.kinds:
@@ -222,7 +222,7 @@ def write_copy(task: CopyTask, original: Original, kind: str, output: Path) -> t
             tracks[1] = Track(Path(scratch) / "audio.mka", "audio")
             write_audio(tracks[1].path, post_process(forged.waveform, rng))
         if original.track is not None and task.autoencoders is not None:
-            # One draw for a clip and its forgeries, so that they differ in nothing but the forgery.
+            # All copies of a clip share the same post-processing, so that they differ only in the forgery.
             processed = FacePostProcess.draw(np.random.default_rng((task.seed, task.number)))
             tracks[0] = Track(Path(scratch) / "video.mp4", "video", start_s(task.path, "video"))
             clip = FaceClip(task.path, original.track, processed)

@@ -1,4 +1,4 @@
-"""The folder of a set of pseudo-fakes: its settings, its labels, and the copies that are finished."""
+"""The folder of a set of pseudo-fakes: settings, labels and finished copies."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ COLUMNS = ("video_name", "target", "type", "start_s", "end_s", "group")
 
 @dataclass(frozen=True)
 class SetSettings:
-    """Everything that decides a set, apart from the clips.
+    """Everything that determines a set, apart from the clips.
 
     Attributes:
-        seed: seed of all random changes.
-        fakes_per_clip: forged copies of each clip.
-        modality: forge the audio, the face, or in turn one of both. With `both`, every copy has its audio post-processed and
-            its frames re-encoded, the real one included.
+        seed: seed of all random choices.
+        fakes_per_clip: number of forged copies of each clip.
+        modality: forge the audio, the face, or the two in alternation. With `both`, the audio of every copy, including the
+            real one, is post-processed, and its frames are re-encoded.
     """
 
     seed: int = 0
@@ -37,7 +37,7 @@ class SetSettings:
     modality: Modality = "audio"
 
     def types(self) -> tuple[str, ...]:
-        """Return the types of forgery in the order in which clips get them."""
+        """Return the types of forgery in the order in which they are assigned to clips."""
         if self.modality == "audio":
             return AUDIO_TYPES
         if self.modality == "video":
@@ -53,15 +53,15 @@ class SetSettings:
 
 @dataclass
 class SetFolder:
-    """The folder of a set, finished or not.
+    """The folder of a finished or unfinished set.
 
-    Its labels file lists exactly the copies that are complete. The state file holds the settings and the usable clips, so
-    that a later run can tell whether it may continue.
+    The label file lists exactly the copies that are complete. The state file stores the settings and the usable clips; a
+    later run compares them to decide whether it can resume.
 
     Attributes:
         root: the folder.
-        rows: label rows of each clip's copies, by clip number.
-        usable: indices of the usable ones among the clips; `None` until it is known.
+        rows: label rows of each clip's copies, by clip index.
+        usable: indices of the usable clips; `None` until they are known.
     """
 
     root: Path
@@ -70,10 +70,10 @@ class SetFolder:
 
     @classmethod
     def open(cls, root: Path, record: dict[str, Any], settings: SetSettings) -> SetFolder:
-        """Open a folder, with the finished copies that it holds.
+        """Open a folder and read its finished copies.
 
         Raises:
-            UsageError: it holds a set of other clips or settings, or one that cannot be continued.
+            UsageError: it contains a set of other clips or settings, or one that cannot be resumed.
         """
         labels, state = root / LABELS, root / STATE
         if not state.exists():
@@ -104,13 +104,13 @@ class SetFolder:
             path.unlink(missing_ok=True)
 
     def add(self, number: int, rows: list[LabelRow]) -> None:
-        """Append the rows of one clip's copies in a single write: a kill leaves whole lines."""
+        """Append the rows of one clip's copies in a single write, so that a kill leaves complete lines."""
         self.rows[number] = rows
         with open(self.root / LABELS, "ab", buffering=0) as file:
             file.write(table_of(rows).to_csv(index=False, header=False).encode("utf-8", errors="backslashreplace"))
 
     def write_labels(self) -> pd.DataFrame:
-        """Write the labels in the order of the clips and return them."""
+        """Write the labels in clip order and return them."""
         table = table_of([row for number in sorted(self.rows) for row in self.rows[number]])
         write_text_atomic(self.root / LABELS, table.to_csv(index=False))
         return table
@@ -122,7 +122,7 @@ def table_of(rows: list[LabelRow]) -> pd.DataFrame:
 
 
 def read_rows(labels: Path) -> dict[int, list[LabelRow]]:
-    """Read the rows of an unfinished labels file by clip number; a line that was cut short is skipped."""
+    """Read the rows of an unfinished label file by clip index; incomplete lines are skipped."""
     if not labels.exists():
         return {}
     table = pd.read_csv(labels, dtype=str, keep_default_na=False, on_bad_lines="skip")

@@ -1,7 +1,7 @@
-"""Renderings of a face with artefacts in single frames: lower resolution, less grain, other colours or position.
+"""Renderings of a face with artefacts in single frames: lower resolution, less grain, different colours or position.
 
-A rendering takes crops (T, 224, 224, 3) uint8 RGB and returns crops of that shape. All random choices come from the generator.
-`strength` scales the artefact: 0 leaves the face nearly unchanged, experts are trained with 1.
+A rendering takes crops (T, 224, 224, 3) uint8 RGB and returns crops of the same shape. All random choices are drawn from the
+generator. `strength` scales the artefact: 0 leaves the face nearly unchanged; experts are trained with 1.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from dataset.pseudo_fakes.face.pixels import as_bytes, through_grid
 from utils.features.face.crops import CROP_PX
 
 PIVOT = (112.0, 126.0)
-"""Centre of the face in a crop: pivot of rotation and scaling."""
+"""Centre of the face in a crop, the pivot of rotation and scaling."""
 
 
 def softened_side(rng: np.random.Generator, low_px: float, high_px: float, strength: float) -> int:
-    """Draw a side for `through_grid` between two bounds in px; a lower strength gives a finer grid."""
+    """Draw a grid side for `through_grid` between two bounds in px; a lower strength gives a finer grid."""
     side = rng.uniform(low_px, high_px)
     return int(side + (1 - strength) * max(0.0, CROP_PX - side))
 
@@ -30,7 +30,7 @@ def low_resolution(crops: np.ndarray, rng: np.random.Generator, strength: float 
 
 
 def denoised(crops: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
-    """Smooth with edges preserved, which removes pores and grain; sometimes sharpen afterwards."""
+    """Apply edge-preserving smoothing, which removes pores and grain, and sometimes sharpen afterwards."""
     difference, sharpened = strength * rng.uniform(10, 40), rng.random() < 0.4
     smooth = [cv2.bilateralFilter(crop, 7, difference, 3) for crop in crops]
     if sharpened:
@@ -39,7 +39,7 @@ def denoised(crops: np.ndarray, rng: np.random.Generator, strength: float = 1.0)
 
 
 def moved(crops: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
-    """Displace the face a little, constantly and with jitter, and change its colour and resolution."""
+    """Displace the face by a small constant offset plus jitter, and change its colour and resolution."""
     steady, shaking = rng.normal(0, 1.2, 3), rng.uniform(0, 0.5) * rng.normal(size=(len(crops), 3))
     path = strength * (steady + shaking)
     gain, shift = 1 + strength * rng.normal(0, 0.04, 3), strength * rng.normal(0, 5, 3)
@@ -61,10 +61,10 @@ def turned(crop: np.ndarray, dx: float, dy: float, grow: float) -> np.ndarray:
 
 
 def self_blended(crops: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
-    """Copy the face with other colour, sharpness, size and position (self-blended images, Shiohara and Yamasaki, 2022).
+    """Change colour, sharpness, size and position of the face (self-blended images, Shiohara and Yamasaki, 2022).
 
-    Unlike in `moved`, the displacement is constant, colours change in hue, saturation and brightness, and the copy may be
-    sharper.
+    In contrast to `moved`, the displacement is constant, hue, saturation and brightness change, and the result may be
+    sharper than the face.
     """
     matrix = np.array(
         [[1 + strength * rng.uniform(-0.05, 0.05), 0, 0], [0, 1 + strength * rng.uniform(-0.05, 0.05), 0]]
@@ -86,7 +86,7 @@ def self_blended(crops: np.ndarray, rng: np.random.Generator, strength: float = 
 
 
 def recoloured(crop: np.ndarray, hue_deg: float, saturation: float, brightness: float) -> np.ndarray:
-    """Rotate a crop's hue and multiply its saturation and brightness; return float32 in 0..255."""
+    """Rotate a crop's hue and scale its saturation and brightness; return float32 in [0, 255]."""
     hsv = cv2.cvtColor(crop.astype(np.float32) / 255, cv2.COLOR_RGB2HSV)
     hsv[..., 0] = (hsv[..., 0] + hue_deg) % 360
     hsv[..., 1:] = np.clip(hsv[..., 1:] * (saturation, brightness), 0, 1)

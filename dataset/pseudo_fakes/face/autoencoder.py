@@ -1,4 +1,4 @@
-"""Small autoencoders of real faces: a rendering with the traces of a decoder's upsampling."""
+"""Small autoencoders of real faces, whose renderings have the upsampling traces of a decoder."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from utils.files import atomic_path
 ClipT = TypeVar("ClipT")
 
 AUTOENCODER_VERSION = 1
-"""Raise it when the same faces and seed would give other autoencoders."""
+"""Increase it when the same faces and seed would give different autoencoders."""
 
 UPSAMPLINGS = ("transposed", "nearest")
-"""Kinds of upsampling, each with its own traces: one autoencoder is trained with each."""
+"""Kinds of upsampling, which leave different traces. One autoencoder is trained for each."""
 
 WIDTH, CODE_CHANNELS = 24, 24
 STEPS, BATCH, LEARNING_RATE, LAST_RATE = 320, 16, 2e-3, 1e-5
 PATCH_PX = 64
-"""Side of the random patches to train on: the networks are convolutional, and patches are a third of the work."""
+"""Side of the random patches to train on. The networks are convolutional, so patches suffice and take a third of the time."""
 
 LEAST_SHARE = 0.5
-"""Smallest share of the decoded face in the rendering; the rest is the face itself."""
+"""Minimum share of the decoded face in the rendering; the rest is the original face."""
 
 MOST_CLIPS, FRAMES_PER_CLIP = 500, 4
 
 
 def build_autoencoder(upsampling: str, width: int = WIDTH) -> nn.Sequential:
-    """Build an encoder to an eighth of the side and its decoder, for (N, 3, 112, 112) in -1..1.
+    """Build an autoencoder with stride 8 for faces (N, 3, 112, 112) in [-1, 1].
 
     Args:
         upsampling: `transposed` convolutions, or `nearest` neighbours followed by convolutions.
-        width: channels after the first layer.
+        width: number of channels after the first layer.
     """
 
     def down(channels: int, more: int) -> nn.Sequential:
@@ -66,7 +66,7 @@ def build_autoencoder(upsampling: str, width: int = WIDTH) -> nn.Sequential:
 
 
 def fit_autoencoder(net: nn.Module, faces: Tensor, generator: torch.Generator, steps: int = STEPS) -> None:
-    """Train on faces (N, 3, 112, 112) uint8: absolute error of the pixels and of their horizontal differences."""
+    """Train on faces (N, 3, 112, 112) uint8 with the absolute error of pixels and of their horizontal differences."""
     optimiser = torch.optim.Adam(net.parameters(), LEARNING_RATE)
     for step in range(steps):
         chosen = torch.randint(len(faces), (BATCH,), generator=generator)
@@ -83,7 +83,7 @@ def fit_autoencoder(net: nn.Module, faces: Tensor, generator: torch.Generator, s
 
 
 def normalised(faces: Tensor) -> Tensor:
-    """Scale faces (N, 3, 112, 112) uint8 to float32 in -1..1."""
+    """Scale faces (N, 3, 112, 112) uint8 to float32 in [-1, 1]."""
     return faces.float() / 127.5 - 1
 
 
@@ -91,12 +91,12 @@ class FaceAutoencoders:
     """One trained autoencoder for each of `UPSAMPLINGS`, as a rendering of face pseudo-fakes."""
 
     def __init__(self, nets: Sequence[nn.Module]) -> None:
-        """Render with these networks."""
+        """Wrap trained networks."""
         self.nets = [net.eval() for net in nets]
 
     @classmethod
     def fit(cls, faces: np.ndarray, *, seed: int = 0, steps: int = STEPS) -> FaceAutoencoders:
-        """Train on real faces (N, 112, 112, 3) uint8; takes less than a minute of processor time."""
+        """Train on real faces (N, 112, 112, 3) uint8, in less than a minute of CPU time."""
         images = torch.from_numpy(np.ascontiguousarray(faces)).permute(0, 3, 1, 2)
         nets = []
         with torch.random.fork_rng(devices=[]), torch.enable_grad():
@@ -125,7 +125,7 @@ class FaceAutoencoders:
 
     @classmethod
     def load(cls, path: Path) -> FaceAutoencoders:
-        """Read the weights that `save` wrote."""
+        """Read the weights written by `save`."""
         nets = [build_autoencoder(upsampling) for upsampling in UPSAMPLINGS]
         for net, state in zip(nets, torch.load(path, weights_only=True), strict=True):
             net.load_state_dict(state)
@@ -138,5 +138,5 @@ def chosen_clips(clips: Sequence[ClipT]) -> Sequence[ClipT]:
 
 
 def chosen_frames(count: int) -> np.ndarray:
-    """Return the numbers of `FRAMES_PER_CLIP` evenly spaced frames out of `count`."""
+    """Return the indices of `FRAMES_PER_CLIP` evenly spaced frames out of `count`."""
     return np.linspace(0, count - 1, FRAMES_PER_CLIP).astype(int)

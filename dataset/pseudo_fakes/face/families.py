@@ -1,6 +1,6 @@
-"""Families of forged faces: each renders an aligned face with one artefact and blends it in through a mask.
+"""Families of forged faces. Each renders an aligned face with one kind of artefact and blends it in through a mask.
 
-The families imitate face swaps (`self_blended`, `moved`, `autoencoder` through face masks), lip-sync (all through mouth
+The families imitate face swaps (`self_blended`, `moved`, `autoencoder` through face masks), lip-sync (all families with mouth
 masks), talking heads from one image (`still_animated`), and editing (`mouth_from_elsewhere`, `temporal_splice`).
 """
 
@@ -29,10 +29,10 @@ from utils.features.face.crops import CROP_PX
 TEMPORAL_SPLICE = "temporal_splice"
 AUTOENCODER = "autoencoder"
 LEAST_FRAMES = 4
-"""Shorter sequences are not forged: the families need frames of other times."""
+"""Minimum number of frames of a forged sequence, because families use frames from other times."""
 
 MATCHED_MASKS, MATCHED_PROBABILITY = ("mouth", "blob"), 0.7
-"""Masks through which a rendering mostly gets the mean colour of the covered area, as blending does."""
+"""Masks for which the rendering is usually matched to the mean colour of the area it covers, as blending tools do."""
 
 
 class Rendering(Protocol):
@@ -61,8 +61,8 @@ class ForgedFace:
 
     Attributes:
         crops: (T, 224, 224, 3) uint8 RGB.
-        mask: (224, 224, 1) float32 in 0..1, the forged area.
-        span: first and end frame of the forged part.
+        mask: (224, 224, 1) float32 in [0, 1], the forged area.
+        span: first frame of the forged part, and the frame after its last.
     """
 
     crops: np.ndarray
@@ -84,7 +84,7 @@ FACE_FAKES: dict[str, FaceFamily] = {
     "frozen_mouth": FaceFamily(frozen_mouth, ("mouth",)),
     "mouth_from_elsewhere": FaceFamily(mouth_from_elsewhere, ("mouth",)),
 }
-"""The families that need the clip only. `temporal_splice` is not among them, because it leaves every frame genuine."""
+"""The families that need no trained model. `temporal_splice` is handled separately, as its frames are all genuine."""
 
 
 def face_families(autoencoder: Rendering | None = None) -> dict[str, FaceFamily]:
@@ -111,14 +111,14 @@ def forge_face(
         family: a name in `families`, or `temporal_splice`.
         families: see `face_families`.
         strength: strength of the artefact; experts are trained with 1.
-        span: first and end frame of what is to be forged; all frames when omitted. A splice draws its own.
+        span: first frame to forge, and the frame after the last; all frames when omitted. A splice draws its own span.
 
     Returns:
         The forged face.
     """
     if crops.shape[1:] != (CROP_PX, CROP_PX, 3) or len(crops) < LEAST_FRAMES:
         raise ValueError(
-            f"crops are (T, {CROP_PX}, {CROP_PX}, 3) with {LEAST_FRAMES} frames or more, not {crops.shape}"
+            f"crops must be (T, {CROP_PX}, {CROP_PX}, 3) with at least {LEAST_FRAMES} frames, not {crops.shape}"
         )
     if family == TEMPORAL_SPLICE:
         order, piece = splice_order(len(crops), rng)

@@ -1,4 +1,4 @@
-"""Random masks (224, 224, 1) float32 in 0..1 over an aligned crop: the areas that face pseudo-fakes forge."""
+"""Random masks (224, 224, 1) float32 in [0, 1] of the area of an aligned crop that a pseudo-fake forges."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def soft(mask: np.ndarray, feather_px: float) -> np.ndarray:
 
 
 def mouth_mask(rng: np.random.Generator) -> np.ndarray:
-    """Draw the lower face as lip-sync generators replace it: a box or an ellipse from eyes or nose to the chin."""
+    """Draw the lower face that lip-sync generators replace: a box or an ellipse from eyes or nose to the chin."""
     if rng.random() < 0.5:
         return superellipse(rng, (112, 160), (48, 42), rng.uniform(1, 8), power=8)
     return superellipse(rng, (112, 150), (38, 30), rng.uniform(2, 10))
 
 
 def face_mask(rng: np.random.Generator) -> np.ndarray:
-    """Draw the inner face as face swaps replace it."""
+    """Draw the inner face that face swaps replace."""
     return superellipse(rng, FACE_CENTRE, FACE_RADII, rng.uniform(2, 10))
 
 
@@ -61,21 +61,21 @@ def outline_mask(rng: np.random.Generator) -> np.ndarray:
         ],
         axis=1,
     )
-    points = points[points[:, 1] > rng.uniform(40, 100)]  # from the whole face down to the part below the eyes
+    points = points[points[:, 1] > rng.uniform(40, 100)]  # between the whole face and the part below the eyes
     mask = np.zeros((CROP_PX, CROP_PX), np.float32)
     cv2.fillConvexPoly(mask, cv2.convexHull(points.astype(np.float32)).round().astype(np.int32), 1.0)
     return soft(mask, rng.uniform(2, 10)) * np.float32(rng.choice(BLEND_SHARES))
 
 
 def blob_mask(rng: np.random.Generator) -> np.ndarray:
-    """Draw a blob anywhere, so that position alone is no cue."""
+    """Draw a blob at any position, so that the position alone is not a cue."""
     x, y = rng.uniform(40, 184, 2)
     width, height = rng.uniform(22, 60, 2)
     return superellipse(rng, (x, y), (width, height), rng.uniform(1, 10), int(rng.choice([2, 8])))
 
 
 def whole_mask(_: np.random.Generator) -> np.ndarray:
-    """Cover the whole crop, as one-image talking heads and text-to-video do."""
+    """Cover the whole crop, as talking heads from one image and text-to-video do."""
     return np.ones((CROP_PX, CROP_PX, 1), np.float32)
 
 

@@ -1,4 +1,4 @@
-"""Renderings of a face with artefacts over time: a mouth of another time, a frozen or stretched mouth, an animated still.
+"""Renderings of a face with artefacts over time: a mouth from another time, a frozen or stretched mouth, an animated still.
 
 The interface is that of `dataset.pseudo_fakes.face.appearance`.
 """
@@ -32,7 +32,7 @@ FLOW_MEMORY = 4
 
 
 def mouth_retimed(crops: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
-    """Change the timing: backwards, half the length later, or along a smooth random walk; sometimes at lower resolution."""
+    """Change the timing (reverse, shift by half the length, or smooth random walk), sometimes at lower resolution."""
     length, kind = len(crops), rng.integers(3)
     now = np.arange(length)
     wander = strength * length / 6 * smooth_noise(rng, length, 5)
@@ -43,7 +43,7 @@ def mouth_retimed(crops: np.ndarray, rng: np.random.Generator, strength: float =
 
 
 def mouth_from_elsewhere(crops: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
-    """Join parts of 6-12 frames from other times of the clip, with soft transitions: cut-and-paste dubbing."""
+    """Join parts of 6-12 frames from other times of the clip with soft transitions, as in cut-and-paste dubbing."""
     length, side = len(crops), softened_side(rng, 90, 300, strength)
     order, joints = np.arange(length), []
     start = 0
@@ -61,7 +61,7 @@ def mouth_from_elsewhere(crops: np.ndarray, rng: np.random.Generator, strength: 
 
 
 def frozen_mouth(crops: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
-    """Hold one frame for the whole time; a lower strength blends it with the clip."""
+    """Repeat one frame throughout; a lower strength blends it with the clip."""
     still = crops[rng.integers(len(crops))]
     return np.stack([cv2.addWeighted(still, strength, crop, 1 - strength, 0) for crop in crops])
 
@@ -79,7 +79,7 @@ def mouth_stretched(crops: np.ndarray, rng: np.random.Generator, strength: float
 
 
 def still_animated(crops: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
-    """Warp one frame along the clip's smoothed motion: rigid texture without temporal noise."""
+    """Warp one frame along the clip's smoothed motion, which gives rigid texture without temporal noise."""
     anchor, small = int(rng.integers(len(crops))), small_grey(crops)
     flow_between = OpticalFlow(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     blur_px, memory = rng.uniform(2, 5), rng.uniform(0.5, 1.5)
@@ -110,14 +110,14 @@ def time_smoothed(crops: np.ndarray, rng: np.random.Generator, strength: float =
 
 
 def splice_order(length: int, rng: np.random.Generator) -> tuple[np.ndarray, tuple[int, int]]:
-    """Return the order of frames with a part of another time spliced in.
+    """Return the order of frames after splicing in a part from another time.
 
     Args:
         length: T, at least 4.
         rng: source of all random choices.
 
     Returns:
-        (T,) frame numbers, and first and end frame of the part: a fifth to a half of T.
+        (T,) frame indices; the first frame of the part, a fifth to a half of T long, and the frame after its last.
     """
     share = rng.uniform(*SPLICE_SHARE)
     part = int(np.clip(length * share, LEAST_SPLICE, length // 2))

@@ -15,7 +15,7 @@ FLOW_PX = 112
 
 
 def through_grid(frame: np.ndarray, side_px: int, enlarge: int = cv2.INTER_CUBIC) -> np.ndarray:
-    """Scale a crop (224, 224, 3) down to `side_px` and up again; return it unchanged if that is not smaller."""
+    """Scale a crop (224, 224, 3) down to `side_px` and up again; return it unchanged if `side_px` is not smaller."""
     if side_px >= CROP_PX:
         return frame
     small = cv2.resize(frame, (side_px, side_px), interpolation=cv2.INTER_AREA)
@@ -32,7 +32,7 @@ def smooth_noise(rng: np.random.Generator, length: int, sigma: float) -> np.ndar
 def moved_pixels(
     frame: np.ndarray, dx: np.ndarray, dy: np.ndarray, interpolation: int = cv2.INTER_LINEAR
 ) -> np.ndarray:
-    """Resample a crop: pixel (x, y) is taken from (x + dx, y + dy), each (224, 224)."""
+    """Resample a crop by taking pixel (x, y) from (x + dx, y + dy); `dx` and `dy` are (224, 224)."""
     columns, rows = (X + dx).astype(np.float32), (Y + dy).astype(np.float32)
     return cv2.remap(frame, columns, rows, interpolation, borderMode=cv2.BORDER_REPLICATE)
 
@@ -41,7 +41,7 @@ class OpticalFlow:
     """Dense optical flow by inverse search (Kroeger et al., 2016)."""
 
     def __init__(self, preset: int) -> None:
-        """Choose one of OpenCV's presets."""
+        """Create the estimator with one of OpenCV's presets."""
         self._engine = cv2.DISOpticalFlow.create(preset)
 
     def __call__(self, grey: np.ndarray, other: np.ndarray) -> np.ndarray:

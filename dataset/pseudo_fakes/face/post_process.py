@@ -1,4 +1,4 @@
-"""Random post-processing of real and forged faces, so that they differ in nothing but the forgery."""
+"""Random post-processing of real and forged faces, so that they differ only in the forgery."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from utils.features.face.crops import CROP_PX
 from utils.media.frames import rgb_view
 
 LEAST_SIGMA = 0.2
-"""Blur and noise below this have no effect and are skipped."""
+"""Blur and noise below this value have no effect and are skipped."""
 
 RECODE_HZ = 25
 ENCODER_OPTIONS = {"preset": "veryfast", "mbtree": "0"}
@@ -25,17 +25,17 @@ ENCODER_OPTIONS = {"preset": "veryfast", "mbtree": "0"}
 
 @dataclass(frozen=True)
 class FacePostProcess:
-    """One draw of the parameters, for a real clip and the fakes made from it.
+    """Randomly drawn parameters for a real clip and the fakes made from it.
 
     Attributes:
-        scale: relative size of the grid that frames are resampled through; no effect from 1 on.
+        scale: relative size of the grid that frames are resampled through; no effect if 1 or more.
         blur_px: standard deviation of a Gaussian blur.
         noise: standard deviation of added noise in grey levels.
         gamma: exponent of the tone curve.
-        gain: factor before it.
+        gain: factor applied before the tone curve.
         crf: quality of the H.264 encoding, 14-29.
-        mirrored: whether left and right are swapped; crops only.
-        seed: of the noise.
+        mirrored: whether left and right are swapped; applies to crops only.
+        seed: seed of the noise.
     """
 
     scale: float
@@ -67,7 +67,7 @@ class FacePostProcess:
         return np.clip(255 * levels, 0, 255).astype(np.uint8)
 
     def change(self, frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Change tone, resolution, blur and noise of one frame (H, W, 3) uint8; `rng` gives the noise."""
+        """Change tone, resolution, blur and noise of one frame (H, W, 3) uint8; noise is drawn from `rng`."""
         frame = cv2.LUT(frame, self._tones)
         height, width = frame.shape[:2]
         if self.scale < 1:
@@ -81,13 +81,13 @@ class FacePostProcess:
         return frame
 
     def crops(self, crops: np.ndarray) -> np.ndarray:
-        """Apply everything to crops (T, 224, 224, 3) uint8, encoding included."""
+        """Apply all steps, including the encoding, to crops (T, 224, 224, 3) uint8."""
         rng = np.random.default_rng(self.seed)
         turned = crops[:, :, ::-1] if self.mirrored else crops
         return recode_frames(np.stack([self.change(crop, rng) for crop in turned]), self.crf)
 
     def mask(self, mask: np.ndarray) -> np.ndarray:
-        """Return a mask (224, 224, 1) as it applies to the processed crops."""
+        """Return the mask (224, 224, 1) for the processed crops."""
         return np.ascontiguousarray(mask[:, ::-1]) if self.mirrored else mask
 
     @property
@@ -97,7 +97,7 @@ class FacePostProcess:
 
 
 def recode_frames(frames: np.ndarray, crf: int) -> np.ndarray:
-    """Encode frames (T, H, W, 3) uint8 RGB as H.264 and decode them; H and W are even."""
+    """Encode frames (T, H, W, 3) uint8 RGB as H.264 and decode them; H and W must be even."""
     store = io.BytesIO()
     with av.open(store, "w", format="mp4") as target:
         stream = target.add_stream("libx264", rate=RECODE_HZ, options={**ENCODER_OPTIONS, "crf": str(crf)})

@@ -17,13 +17,13 @@ from utils.features.face.window import DETECT_EVERY, MOST_MISSES
 from utils.media.decode import ClipStream
 
 LONGEST_TRACK = 250
-"""Maximal number of frames of a forged face: its crops are held in memory."""
+"""Maximum number of frames of a forged face, because its crops are held in memory."""
 
 EDGE_PX = 12
-"""Width in px of the crop's edge over which a pasted face fades out."""
+"""Width of the crop's edge in px over which a pasted face fades out."""
 
 AREA_BELOW = 0.75
-"""Crops that are scaled down below this factor are averaged over areas first, against aliasing."""
+"""Below this scale factor, crops are area-averaged first to avoid aliasing."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class TrackedFace:
     """A face over consecutive frames.
 
     Attributes:
-        first: number of the first frame.
-        landmarks: (T, 5, 2) float32 px of the upright frames.
-        n_frames: frames in the whole clip.
+        first: index of the first frame.
+        landmarks: (T, 5, 2) float32, in px of the upright frames.
+        n_frames: number of frames in the whole clip.
     """
 
     first: int
@@ -42,7 +42,7 @@ class TrackedFace:
 
     @property
     def end(self) -> int:
-        """Number of the frame after the last one."""
+        """Index of the frame after the last one."""
         return self.first + len(self.landmarks)
 
 
@@ -62,9 +62,9 @@ class _Appearance:
 
 
 def upright_frames(stream: ClipStream) -> Iterator[np.ndarray]:
-    """Yield the frames of a clip (H, W, 3) uint8 as a player shows them, cut to even sides for the encoder.
+    """Yield the frames of a clip (H, W, 3) uint8 in display orientation, cropped to even sides for the encoder.
 
-    A frame is a view of the decoder's memory.
+    A frame is a view of the decoder's memory, valid until the next frame.
     """
     for frame in stream:
         if isinstance(frame, np.ndarray):
@@ -143,7 +143,7 @@ def paste_back(frame: np.ndarray, crop: np.ndarray, mask: np.ndarray, landmarks:
     if shrink < AREA_BELOW:
         side = max(1, round(CROP_PX * shrink))
         face, share = (cv2.resize(one, (side, side), interpolation=cv2.INTER_AREA) for one in (face, share))
-        # Pixel centres are at half-integer positions: subtract half a pixel before scaling and add it afterwards.
+        # Pixel centres are at half-integer positions, so half a pixel is subtracted before scaling and added afterwards.
         matrix = np.vstack([matrix, [0, 0, 1]])
         factor = side / CROP_PX
         matrix = (np.array([[factor, 0, (factor - 1) / 2], [0, factor, (factor - 1) / 2]]) @ matrix)[:2]
@@ -155,7 +155,7 @@ def paste_back(frame: np.ndarray, crop: np.ndarray, mask: np.ndarray, landmarks:
 
 
 def edge_window() -> np.ndarray:
-    """Return a window (224, 224) float32: 1 inside a crop, falling to 0 over its last `EDGE_PX`."""
+    """Return a window (224, 224) float32 that is 1 inside a crop and falls to 0 over its outer `EDGE_PX`."""
     inside = np.minimum(np.arange(CROP_PX), np.arange(CROP_PX)[::-1]) / EDGE_PX
     fall = np.clip(inside, 0, 1).astype(np.float32)
     return np.minimum(fall[:, None], fall[None])

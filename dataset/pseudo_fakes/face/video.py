@@ -22,7 +22,7 @@ FACE_TYPES = (*FACE_FAKES, AUTOENCODER, TEMPORAL_SPLICE)
 UNKNOWN_FPS = 25.0
 
 PART_PROBABILITY, LEAST_PART_SHARE, LEAST_PART_FRAMES = 0.3, 0.2, 12
-"""Probability that only a part of a face's frames is forged, and the smallest part."""
+"""Probability that only a part of a face's frames is forged, and the minimum length of that part."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class FaceClip:
     Attributes:
         path: the clip.
         track: its face.
-        processed: post-processing of all frames, the same for the clip and its forgeries.
+        processed: post-processing of all frames, shared by the clip and its forgeries.
     """
 
     path: Path
@@ -77,7 +77,7 @@ def forged_frames(
     rng: np.random.Generator,
     frames: Iterator[np.ndarray],
 ) -> tuple[Iterator[np.ndarray], tuple[int, int] | None]:
-    """Replace the forged ones among a clip's frames; return the frames, and first and end frame of the forged part."""
+    """Forge a part of a clip's frames; return the frames, the first forged frame and the frame after the last."""
     if kind == REAL:
         return frames, None
     track = clip.track
@@ -92,7 +92,7 @@ def forged_frames(
 
 
 def random_part(length: int, rng: np.random.Generator) -> tuple[int, int] | None:
-    """Draw first and end frame of the part of (length,) frames to forge; `None`, in most cases, for all."""
+    """Draw the first frame to forge out of `length`, and the frame after the last; `None` (most often) for all."""
     least = max(LEAST_PART_FRAMES, int(LEAST_PART_SHARE * length))
     if least >= length or rng.random() >= PART_PROBABILITY:
         return None
@@ -102,7 +102,7 @@ def random_part(length: int, rng: np.random.Generator) -> tuple[int, int] | None
 
 
 def spliced(frames: Iterator[np.ndarray], path: Path, part: np.ndarray, start: int) -> Iterator[np.ndarray]:
-    """Yield frames in which those from `start` on are replaced by consecutive frames `part` (P,) of the same clip."""
+    """Yield frames; from `start` on, they are replaced by the frames of the same clip with the indices `part` (P,)."""
     others = enumerate(upright_frames(ClipStream(path, audio=False)))
     inserted = (frame for number, frame in others if number >= part[0])
     for number, frame in enumerate(frames):
@@ -112,7 +112,7 @@ def spliced(frames: Iterator[np.ndarray], path: Path, part: np.ndarray, start: i
 def with_faces(
     frames: Iterator[np.ndarray], start: int, crops: np.ndarray, mask: np.ndarray, landmarks: np.ndarray
 ) -> Iterator[np.ndarray]:
-    """Yield frames with forged crops pasted into those from `start` on, see `paste_back`."""
+    """Yield frames; from `start` on, forged crops are pasted into them, see `paste_back`."""
     for number, frame in enumerate(frames, start=-start):
         inside = 0 <= number < len(crops)
         yield paste_back(frame, crops[number], mask, landmarks[number]) if inside else frame

@@ -1,6 +1,6 @@
 """Families of forged voices, each with the artefacts of one kind of speech synthesis.
 
-Each function takes a 16 kHz waveform (S,) and returns one of the same length. All random choices come from the generator.
+Each function takes a 16 kHz waveform (S,) and returns one of the same length. All random choices are drawn from the generator.
 `strength` scales the loss of natural detail.
 """
 
@@ -30,13 +30,13 @@ from utils.features.voice import VOICE_RATE_HZ
 
 
 def match_level(forged: np.ndarray, waveform: np.ndarray) -> np.ndarray:
-    """Scale `forged` to the energy of `waveform`, and cut or pad it to its length."""
+    """Scale `forged` to the energy of `waveform`, and cut or pad it to the same length."""
     forged = np.nan_to_num(np.pad(forged, (0, max(0, len(waveform) - len(forged))))[: len(waveform)])
     return (forged * np.sqrt((waveform**2).mean() + 1e-10) / np.sqrt((forged**2).mean() + 1e-10)).astype(np.float32)
 
 
 def quantise_frames(log_mel: np.ndarray, rng: np.random.Generator, codes: int) -> np.ndarray:
-    """Replace each frame (column) of a log mel by its nearest of `codes` centroids, as speech-unit models do."""
+    """Replace each frame (column) of a log mel by the nearest of `codes` centroids, as speech-unit models do."""
     frames = log_mel.T
     centroids, index = kmeans2(frames, min(codes, max(2, len(frames) // 2)), iter=8, minit="points", seed=rng)
     return centroids[index].T
@@ -56,7 +56,7 @@ def degrade_mel(log_mel: np.ndarray, rng: np.random.Generator, strength: float) 
 
 
 def mel_griffin_lim(waveform: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
-    """Invert a degraded mel of 40-100 bands by Griffin-Lim, as text-to-speech of 2017-2020 and lip-to-speech models do."""
+    """Invert a degraded mel of 40-100 bands by Griffin-Lim, as lip-to-speech and 2017-2020 text-to-speech models do."""
     hop = int(rng.choice([160, 200, 256]))
     magnitude = np.abs(stft(waveform, 1024, hop, 800))
     mel = degrade_mel(mel_envelope(magnitude, int(rng.choice([40, 64, 80, 100]))), rng, strength)
@@ -73,7 +73,7 @@ def mel_griffin_lim(waveform: np.ndarray, rng: np.random.Generator, strength: fl
 
 
 def mel_gain(waveform: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
-    """Invert a mel with the true phase: replace the fine spectrum by a blurred mel, in part or as a whole."""
+    """Replace the fine spectrum by a blurred mel, completely or in part, and keep the original phase."""
     spectrum = stft(waveform)
     magnitude = np.abs(spectrum)
     log_mel = mel_envelope(magnitude, int(rng.choice([40, 64, 80])))
@@ -148,7 +148,7 @@ def pulse_mel(waveform: np.ndarray, rng: np.random.Generator, strength: float = 
 
 
 def cepstral_smooth(waveform: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
-    """Keep slow spectral detail only: lifter the cepstrum and smooth it over time, with the true or a reconstructed phase."""
+    """Lifter the cepstrum and smooth it over time to keep slow detail only, with the original or a reconstructed phase."""
     spectrum = stft(waveform, 1024, 200, 800)
     log_mag = np.log(np.abs(spectrum) + EPS)
     cepstrum = np.fft.irfft(log_mag, axis=0)
@@ -170,7 +170,7 @@ def cepstral_smooth(waveform: np.ndarray, rng: np.random.Generator, strength: fl
 
 
 def phase_edit(waveform: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
-    """Keep the magnitudes and replace the phases: by noisy ones, or by a few Griffin-Lim iterations from a random start."""
+    """Keep the magnitudes and replace the phases by noisy ones or by a few Griffin-Lim iterations from random phases."""
     hop = int(rng.choice([128, 160, 200]))
     spectrum = stft(waveform, 1024, hop, 800)
     if rng.random() < 0.5:

@@ -1,4 +1,4 @@
-"""Random post-processing of real and forged voices, so that they differ in nothing but the forgery."""
+"""Random post-processing of real and forged voices, so that they differ only in the forgery."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def mel_matrix(n_mels: int, n_fft: int = N_FFT) -> np.ndarray:
 
 
 def mel_envelope(magnitude: np.ndarray, n_mels: int) -> np.ndarray:
-    """Project a magnitude spectrum (F, T) on `n_mels` bands; return the log mel (M, T)."""
+    """Project a magnitude spectrum (F, T) onto `n_mels` bands; return the log mel (M, T)."""
     return np.log(mel_matrix(n_mels, 2 * (magnitude.shape[0] - 1)) @ magnitude + EPS)
 
 

@@ -1,6 +1,6 @@
 """Audio tracks for a set of pseudo-fakes: a forged voice, or genuine speech that was swapped, shifted or spliced.
 
-All functions take 16 kHz waveforms (S,) and return one of the same length. All random choices come from the generator.
+All functions take 16 kHz waveforms (S,) and return one of the same length. All random choices are drawn from the generator.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from utils.features.voice import VOICE_RATE_HZ
 from utils.media.writer import write_clip
 
 SHIFT_S = (0.08, 0.5)
-"""Range of shifts: shorter ones are not noticeable, longer ones are obvious."""
+"""Range of shifts. Shorter ones are not noticeable, longer ones are obvious."""
 
 SPLICE_SHARE = (0.15, 0.5)
 FADE_S = 0.01
@@ -41,7 +41,7 @@ class ForgedAudio:
 
 
 def is_usable(waveform: np.ndarray) -> bool:
-    """Return whether audio (S,) at 16 kHz lasts a second or more and is not silent."""
+    """Return whether audio (S,) at 16 kHz is at least a second long and not silent."""
     return len(waveform) >= SHORTEST_S * VOICE_RATE_HZ and bool(waveform.any())
 
 
@@ -67,18 +67,18 @@ def forge_audio(kind: str, waveform: np.ndarray, other: np.ndarray, rng: np.rand
 
 
 def swap(waveform: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return the audio of another clip, repeated or cut to this one's length, at this one's level."""
+    """Return the audio of another clip, repeated or cut to the length of `waveform` and scaled to its level."""
     return match_level(np.resize(other, len(waveform)), waveform)
 
 
 def shift(waveform: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, float]:
-    """Rotate the audio by 80-500 ms to either side; return it and the shift in seconds."""
+    """Rotate the audio by 80-500 ms in either direction; return it and the shift in seconds."""
     seconds = float(rng.uniform(*SHIFT_S) * rng.choice([-1, 1]))
     return np.roll(waveform, round(seconds * VOICE_RATE_HZ)), seconds
 
 
 def splice(waveform: np.ndarray, other: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, tuple[float, float]]:
-    """Insert a part of another clip's audio, with fades of 10 ms; return the audio and the part's span in seconds."""
+    """Insert a part of another clip's audio with 10-ms fades; return the audio and the part's span in seconds."""
     length = int(len(waveform) * rng.uniform(*SPLICE_SHARE))
     start = int(rng.integers(0, max(1, len(waveform) - length)))
     fade = min(int(FADE_S * VOICE_RATE_HZ), length // 2)
@@ -94,6 +94,6 @@ def splice(waveform: np.ndarray, other: np.ndarray, rng: np.random.Generator) ->
 
 
 def write_audio(path: Path, waveform: np.ndarray) -> None:
-    """Write audio (S,) at 16 kHz as AAC, attenuated where it would clip."""
+    """Write audio (S,) at 16 kHz as AAC, attenuated if it would clip."""
     loudest = max(1.0, float(np.abs(waveform).max()))
     write_clip(path, None, waveform=waveform / loudest, sample_rate_hz=VOICE_RATE_HZ, audio_bit_rate=AAC_BIT_RATE)
