@@ -153,7 +153,7 @@ def utterances(folder: str | None) -> list[Path]:
     """Return the files of a folder of synthetic voices in path order; an empty list for `None`.
 
     Raises:
-        UsageError: it is not a folder, or is empty.
+        UsageError: it is not a folder, or has no files.
     """
     if folder is None:
         return []
@@ -162,5 +162,5 @@ def utterances(folder: str | None) -> list[Path]:
         raise UsageError(f"--synthetic_voices is not a folder: {place}")
     names = sorted(name for name in files_below(place) if not Path(name).name.startswith("."))
     if not names:
-        raise UsageError(f"--synthetic_voices {place}: the folder is empty")
+        raise UsageError(f"--synthetic_voices {place}: no files in it")
     return [place / name for name in names]
