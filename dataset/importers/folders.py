@@ -37,7 +37,7 @@ def read(path: Path) -> Imported:
         if not files:
             raise UsageError(f"{path}: no files in a folder {name}/")
         clips += [clip_of(file, name) for file in files]
-    note = "the two folders often come from different sources; check with utils/audit_dataset.py whether that alone separates them"
+    note = "the two folders often come from different sources; check with utils/audit_dataset.py whether this separates them"
     return Imported(clips, [note])
 
 

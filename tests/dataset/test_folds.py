@@ -105,7 +105,7 @@ def test_hold_out_selects_whole_groups():
     part = hold_out(labels, groups, "type", "voice", (0.85, 0.15))
     with_voice = set(labels.loc[labels["type"] == "voice", "group"])
     assert set(labels["group"][part == 2]) == with_voice
-    for column, value, words in (("type", "nothing", "no clip has"), ("type", "real", "nothing is left")):
+    for column, value, words in (("type", "nothing", "no clip has"), ("type", "real", "no clip is left")):
         with pytest.raises(UsageError, match=words):
             hold_out(labels, groups, column, value, (0.85, 0.15))
 

@@ -84,7 +84,7 @@ def test_fitting_is_deterministic_and_maps_are_in_the_state_dict(expert: SyncExp
 
 
 def test_too_many_components_are_rejected() -> None:
-    with pytest.raises(UsageError, match="outnumber"):
+    with pytest.raises(UsageError, match="more components than dimensions"):
         SyncExpert(SyncConfig(mouth_dims=2, speech_dims=3, components=4))
 
 
