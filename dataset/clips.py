@@ -61,7 +61,7 @@ class VideoFeatures:
     """Features computed from the clip on each request."""
 
     def __init__(self, split: Split, max_frames: int | None) -> None:
-        """Bind to the clips of a split.
+        """Use the clips of a split.
 
         Raises:
             UsageError: see `require_parts`.
@@ -140,7 +140,7 @@ class ClipDataset(Dataset):
         features = self._source(self._names[index], self._layout.features)
         sample = make_sample(index, float(self._targets[index]), features, self._layout)
         if self._augment is not None:
-            # Seeded by clip and epoch, not by worker, so the number of loader processes does not change the run.
+            # The seed depends on clip and epoch, not on the worker, so the number of loader processes does not matter.
             rng = np.random.default_rng((self._seed, int(self._epoch), index))
             sample = self._augment(sample, rng)
         return sample, features.facts
@@ -155,7 +155,7 @@ class EpochSampler(Sampler[int]):
     """A random order of the training clips that depends only on the seed and the epoch."""
 
     def __init__(self, targets: np.ndarray, *, balance: bool, seed: int) -> None:
-        """Bind to the targets; `balance` draws clips with replacement so that both classes occur equally often."""
+        """Store the targets. With `balance`, clips are drawn with replacement, both classes equally often."""
         self._targets = targets
         self._balance = balance
         self._seed = seed

@@ -49,7 +49,7 @@ class ClipSearch:
 
     @property
     def summary(self) -> str:
-        """One line with numbers and names of what was left out; empty if nothing was."""
+        """One line that counts and names the files left out; empty if there are none."""
         others = [suffix for suffix, _ in self.other_suffixes.most_common()]
         parts = [
             counted(self.other_suffixes.total(), "file with another suffix", "files with other suffixes", others),

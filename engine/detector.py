@@ -255,7 +255,7 @@ def number_or_none(value: float) -> float | None:
 
 
 class UntilInterrupted:
-    """Iterable that ends early on Ctrl-C, so that samples decoded before are still scored."""
+    """Iterable that ends early on Ctrl-C, so that samples that are already decoded are still scored."""
 
     def __init__(self, samples: Iterable[tuple[Sample, ClipFacts]]) -> None:
         """Wrap samples."""

@@ -131,7 +131,7 @@ def summarise_split(
 
 
 def read_submission(path: str) -> pd.DataFrame:
-    """Read a submission file, `video_name,y_pred`, as text so that values that are kept are not reformatted.
+    """Read a submission file, `video_name,y_pred`, as text, which preserves the format of its values.
 
     Raises:
         UsageError: the file is missing, or lacks these columns.

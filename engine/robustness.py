@@ -59,7 +59,7 @@ class Job:
 
     @property
     def degradation(self) -> Degradation:
-        """The degradation of the clip."""
+        """The family at this severity."""
         return Degradation(find_family(self.family), self.severity)
 
     @property
@@ -70,7 +70,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Degraded:
-    """The outcome of a job: the file to score, or `None` and the reason code."""
+    """The result of a job: the file to score, or `None` and the reason code."""
 
     job: Job
     path: Path | None
@@ -161,7 +161,7 @@ class Suite:
         try:
             self.output.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UsageError(f"--output {self.output} cannot be made: {error.strerror}") from None
+            raise UsageError(f"--output {self.output} cannot be created: {error.strerror}") from None
         cache = ScoreCache(self.output / "cache.jsonl", file_sha256(self.checkpoint))
         cells = {
             degradation: [

@@ -26,7 +26,7 @@ EVIDENCE_PREFIX = "evidence_"
 """Prefix of the columns of a score's terms."""
 
 MISSING_MODALITY, NON_FINITE = "missing_modality", "non_finite"
-"""Reason codes set by scoring; all others are set by extraction."""
+"""Reason codes set by scoring only."""
 
 
 @torch.inference_mode()

@@ -1,4 +1,4 @@
-"""The fitter of the face expert: real faces against pseudo-fakes of them."""
+"""The fitter of the face expert, trained on real faces and pseudo-fakes made from them."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class FaceFitter(ExpertFitter[FaceExpert]):
 
     @classmethod
     def check(cls, config: RunConfig) -> None:
-        """See `ExpertFitter.check`: the backbone's weights are loaded once."""
+        """See `ExpertFitter.check`: check that the backbone's weights can be loaded."""
         section = FaceConfig.model_validate(config.model["experts"]["face"])
         pretrained_texture(section.backbone, section.weights)
 

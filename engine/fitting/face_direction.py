@@ -63,7 +63,7 @@ def labelled_pairs(forged: np.ndarray, real: np.ndarray) -> TexturePairs:
 def fit_direction(
     direction: FisherDirection, pairs: Sequence[TexturePairs], reals: np.ndarray, groups: np.ndarray
 ) -> None:
-    """Fit a direction: the mean difference between forged and real faces, divided by the covariance of real clips.
+    """Fit a direction: the inverse covariance of real clips times the mean difference between forged and real faces.
 
     Args:
         direction: receives the result.

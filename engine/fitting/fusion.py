@@ -35,7 +35,7 @@ class Fusion:
     def fit(cls, scores: Mapping[str, OutOfFoldScores], target: np.ndarray, groups: np.ndarray, bound: float) -> Fusion:
         """Calibrate every expert on its out-of-fold scores.
 
-        Held-out pseudo-fakes replace the labelled fakes where there are none, and for experts with
+        Held-out pseudo-fakes are used instead of labelled fakes if there are none, and always for experts with
         `calibrates_on_pseudo_fakes`.
 
         Args:

@@ -92,7 +92,7 @@ def score_out_of_fold(
         A mapping expert -> scores for each seed, starting at `config.seed`.
 
     Raises:
-        WorkError: a fit failed; the log says why.
+        WorkError: a fit failed; the reason is logged.
     """
     numbers = range(config.seed, config.seed + seeds)
     tasks = [
@@ -128,7 +128,7 @@ def fit_on_all_clips(
     """Return the weights of every expert, fitted on all real clips with the first seed.
 
     Raises:
-        WorkError: a fit failed; the log says why.
+        WorkError: a fit failed; the reason is logged.
     """
     tasks = [make_task(name, fitter, config.seed, None, clips, config) for name, fitter in fitters.items()]
     fit_missing(tasks, config)

@@ -134,7 +134,7 @@ class SpeechEmbeddingFitter(WindowFitter[SpeechEmbeddingExpert]):
 
     @classmethod
     def check(cls, config: RunConfig) -> None:
-        """See `ExpertFitter.check`: the encoder is loaded once."""
+        """See `ExpertFitter.check`: check that the encoder can be loaded."""
         require_parts(config.features)
 
     @classmethod

@@ -88,7 +88,7 @@ def test_run_writes_all_tables_and_prints_the_cells(world, main, tmp_path, capsy
         (("--labels", "/no/such/file"), "label file does not exist"),
         (("--checkpoint", "/no/such/file"), "checkpoint does not exist"),
         (("--checkpoint", str(SCRIPT)), "is not a multi-ffdv checkpoint"),
-        (("--output", str(SCRIPT)), "cannot be made"),
+        (("--output", str(SCRIPT)), "cannot be created"),
     ],
 )
 def test_wrong_usage_gives_one_sentence(world, main, tmp_path, capsys, change, sentence):
