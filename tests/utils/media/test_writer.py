@@ -97,9 +97,7 @@ def test_variable_frame_rate_keeps_its_times(tmp_path):
     assert read(tmp_path / "clip.mp4")[2] == pytest.approx(times_s, abs=1e-3)
 
 
-@pytest.mark.skipif(
-    not hasattr(av.video.stream.VideoStream, "set_display_rotation"), reason="this PyAV cannot rotate"
-)
+@pytest.mark.skipif(not hasattr(av.video.stream.VideoStream, "set_display_rotation"), reason="this PyAV cannot rotate")
 def test_rotation_is_in_the_container(tmp_path):
     write_clip(tmp_path / "clip.mp4", moving_square(2), rotation_deg=90)
     with av.open(str(tmp_path / "clip.mp4")) as container:
