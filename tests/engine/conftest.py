@@ -1,4 +1,4 @@
-"""Fixtures of the run tests: a small data root with features, and one finished run on it."""
+"""Fixtures of the run tests: an empty working directory and a finished run on a small data root."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class FinishedRun:
     """A finished training run.
 
     Attributes:
-        root: its data root.
-        folder: its run folder.
-        submission: its `prediction.txt.csv`.
+        root: data root of the run.
+        folder: run folder.
+        submission: the `prediction.txt.csv` that the run wrote.
     """
 
     root: Path
@@ -35,7 +35,7 @@ def working_directory(tmp_path_factory, monkeypatch):
 
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory) -> FinishedRun:
-    """Two epochs on 16 clips, evaluated on the test split; tests only read it."""
+    """Train two epochs on 16 clips and evaluate on the test split. Tests must not modify the result."""
     root = write_root(tmp_path_factory.mktemp("finished") / "data")
     submission = tmp_path_factory.mktemp("submission") / "prediction.txt.csv"
     return FinishedRun(root, run_training(tiny_config(root, evaluate="test"), submission=submission), submission)

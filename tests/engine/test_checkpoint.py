@@ -1,4 +1,4 @@
-"""Files that are not multi-ffdv checkpoints are refused in one sentence, and no code in them is executed."""
+"""Files that are not multi-ffdv checkpoints are rejected with one sentence, and code in them is not executed."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("write", list(REFUSED), ids=lambda write: write.__name__)
-def test_every_command_refuses_the_file_in_one_sentence(write, tmp_path, capsys):
+def test_every_command_rejects_the_file_with_one_sentence(write, tmp_path, capsys):
     path, proof, clip = tmp_path / "some.pth", tmp_path / "proof", write_video(tmp_path / "a.mp4", 0)
     write(path, proof)
     lines = {
@@ -144,7 +144,7 @@ def test_every_command_refuses_the_file_in_one_sentence(write, tmp_path, capsys)
 @pytest.mark.parametrize(
     ("write", "words"), [(unknown_model, "did you mean 'ffdv_cov'"), (wider_weights, "weights do not fit its model")]
 )
-def test_weights_that_do_not_fit_their_model_are_refused(write, words, tmp_path, capsys):
+def test_weights_that_do_not_fit_the_model_are_rejected(write, words, tmp_path, capsys):
     path, clip = tmp_path / "some.pth", write_video(tmp_path / "a.mp4", 0)
     write(path, None)
     assert words in one_sentence(main.main, ["--checkpoint", str(path)], capsys)
@@ -152,13 +152,13 @@ def test_weights_that_do_not_fit_their_model_are_refused(write, words, tmp_path,
     assert words in line
 
 
-def test_a_folder_or_an_absent_file_is_refused_by_name(tmp_path, capsys):
+def test_folder_and_missing_file_are_rejected_by_name(tmp_path, capsys):
     assert "is a folder, not a file" in one_sentence(main.main, ["--checkpoint", str(tmp_path)], capsys)
     line = one_sentence(main.main, ["--checkpoint", str(tmp_path / "none.pth")], capsys)
     assert re.search(r"checkpoint does not exist: .*none\.pth", line)
 
 
-def test_a_truncated_file_is_refused_wherever_it_ends(tmp_path):
+def test_truncated_file_is_rejected_at_every_length(tmp_path):
     whole = random_checkpoint(tmp_path / "whole.pth").read_bytes()
     path = tmp_path / "part.pth"
     for share in (0.001, 0.01, 0.3, 0.9, 0.999):
@@ -167,7 +167,7 @@ def test_a_truncated_file_is_refused_wherever_it_ends(tmp_path):
             load_checkpoint(path)
 
 
-def test_a_checkpoint_holds_only_tensors_and_plain_types(tmp_path):
+def test_checkpoint_contains_only_tensors_and_plain_types(tmp_path):
     path = random_checkpoint(tmp_path / "best.pth", provenance={"initialisation": "random"}, epoch=4)
     content = torch.load(path, weights_only=True)
     assert content["fingerprint"] == FEATURE_CONFIG.fingerprint()

@@ -13,7 +13,7 @@ from utils.errors import UsageError
 
 
 def make(folder: Path, *names: str) -> Path:
-    """Create empty files, whose names may have sub-folders."""
+    """Create empty files; names may include sub-folders."""
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
@@ -24,7 +24,7 @@ def found(folder: Path) -> list[str]:
     return [str(path.relative_to(folder)) for path in search_folder(folder).clips]
 
 
-def test_clips_come_in_path_order_with_sub_folders(tmp_path):
+def test_clips_of_all_sub_folders_are_sorted_by_path(tmp_path):
     make(tmp_path, "b.mp4", "a/z.MKV", "a/b/c.webm", "a b.mov")
     assert found(tmp_path) == ["a/b/c.webm", "a/z.MKV", "a b.mov", "b.mp4"]
     assert search_folder(tmp_path).summary == ""
@@ -39,7 +39,7 @@ def test_suffixes_are_lower_case_with_a_dot():
     assert all(suffix == suffix.lower() and suffix.startswith(".") for suffix in VIDEO_SUFFIXES)
 
 
-def test_linked_folders_are_followed_and_circles_end(tmp_path):
+def test_linked_folders_are_followed_and_cycles_end(tmp_path):
     folder, elsewhere = (
         make(tmp_path / "clips", "a.mp4", "deep/b.mp4"),
         make(tmp_path / "elsewhere", "c.mp4", "d/e.mp4"),
@@ -55,19 +55,19 @@ def test_linked_folders_are_followed_and_circles_end(tmp_path):
     assert "3 links to folders already searched" in search.summary
 
 
-def test_a_linked_folder_and_a_link_to_a_file_can_be_searched(tmp_path):
+def test_linked_folder_and_link_to_a_file_are_accepted(tmp_path):
     folder = make(tmp_path / "clips", "a.mp4")
     (tmp_path / "link").symlink_to(folder)
     (folder / "other name.mkv").symlink_to(folder / "a.mp4")
     assert [path.name for path in find_videos(tmp_path / "link")] == ["a.mp4", "other name.mkv"]
 
 
-def test_a_broken_link_with_the_suffix_of_a_clip_is_a_clip(tmp_path):
+def test_broken_link_with_a_clip_suffix_is_a_clip(tmp_path):
     (tmp_path / "gone.mp4").symlink_to(tmp_path / "absent.mp4")
     assert found(tmp_path) == ["gone.mp4"]
 
 
-def test_everything_left_out_is_counted_and_named(tmp_path, caplog):
+def test_skipped_entries_are_counted_and_named(tmp_path, caplog):
     make(tmp_path, "a.mp4", "labels.csv", "x.csv", "no suffix", ".hidden.mp4", ".cache/b.mp4", ".DS_Store")
     os.mkfifo(tmp_path / "pipe.mp4")
     with socket.socket(socket.AF_UNIX) as server:
@@ -79,7 +79,7 @@ def test_everything_left_out_is_counted_and_named(tmp_path, caplog):
     ]
 
 
-def test_unreadable_folders_are_named(tmp_path, monkeypatch):
+def test_unreadable_folders_are_reported(tmp_path, monkeypatch):
     make(tmp_path, "a.mp4", "private/b.mp4")
     scan = os.scandir
 
@@ -94,12 +94,12 @@ def test_unreadable_folders_are_named(tmp_path, monkeypatch):
     assert search.summary == f"left out: 1 unreadable folder ({tmp_path / 'private'})"
 
 
-def test_a_folder_without_clips_is_refused_with_the_reasons(tmp_path):
+def test_folder_without_clips_is_rejected_with_the_reasons(tmp_path):
     with pytest.raises(UsageError, match=r"no clip in it \(left out: 1 file with another suffix \(.txt\)\)"):
         search_folder(make(tmp_path, "a.txt"))
 
 
-def test_a_single_clip_may_have_any_suffix_but_must_be_a_file(tmp_path):
+def test_single_clip_may_have_any_suffix_but_must_be_a_file(tmp_path):
     make(tmp_path, "clip.xyz")
     os.mkfifo(tmp_path / "pipe")
     assert clips_to_score(str(tmp_path / "clip.xyz"), None) == [tmp_path / "clip.xyz"]

@@ -36,11 +36,11 @@ def problems(raw, *overrides):
         ({"model": {"name": "mel_baseline", "back_bone": "x"}}, "model.back_bone", "backbone"),
     ],
 )
-def test_a_misspelt_key_is_reported_with_the_nearest_one(raw, path, nearest):
+def test_misspelt_key_is_reported_with_the_nearest_one(raw, path, nearest):
     assert f"mine.yml: {path}: unknown key; did you mean {nearest!r}?" in problems(raw)
 
 
-def test_an_unknown_key_without_a_near_match_lists_the_valid_keys():
+def test_unknown_key_without_a_near_match_lists_the_valid_keys():
     assert "train.zzz: unknown key; valid keys: epochs, batch_size" in problems({"train": {"zzz": 1}})
 
 
@@ -79,7 +79,7 @@ def test_wrong_types_and_values_are_reported(raw, words):
     assert words in problems(raw)
 
 
-def test_overrides_win_over_the_file_and_parse_numbers():
+def test_overrides_take_precedence_over_the_file_and_parse_numbers():
     raw = {"train": {"lr": 0.5, "epochs": 7}}
     overrides = ["train.lr=1e-4", "model.alpha=2", "features.video.top_k=64", "data.source=video", "train.lr=2E-4"]
     config = check_run_config(raw, overrides, where="", check_model=True)
@@ -101,7 +101,7 @@ def test_overrides_win_over_the_file_and_parse_numbers():
         ({}, ["seed=1", "seed=-1"], "--set seed=-1: seed: got -1"),
     ],
 )
-def test_a_problem_is_blamed_on_its_source(raw, overrides, expected):
+def test_problem_is_reported_with_its_source(raw, overrides, expected):
     assert problems(raw, *overrides).startswith(expected)
 
 
@@ -129,19 +129,19 @@ def test_problems_of_file_and_override_are_listed_with_their_own_source():
         ("a=label.v1.txt", {"a": "label.v1.txt"}),
     ],
 )
-def test_forms_of_set(override, expected):
+def test_valid_overrides_are_parsed(override, expected):
     raw = {}
     apply_override(raw, override)
     assert raw == expected
 
 
 @pytest.mark.parametrize("override", ["train.lr", "=3", "", "train.lr.x=1"])
-def test_bad_forms_of_set_are_refused(override):
+def test_invalid_overrides_are_rejected(override):
     with pytest.raises(UsageError, match="--set"):
         apply_override({"train": {"lr": 1}}, override)
 
 
-def test_text_stays_text():
+def test_text_values_stay_text():
     assert [parse_number(text) for text in ("nan", "inf", "e", "1.2.3", True)] == ["nan", "inf", "e", "1.2.3", True]
 
 
@@ -156,7 +156,7 @@ def test_text_stays_text():
         (b"\xff\xfe\x00", "is not YAML"),
     ],
 )
-def test_a_file_without_a_mapping_is_refused(tmp_path, content, words):
+def test_file_without_a_mapping_is_rejected(tmp_path, content, words):
     path = tmp_path / "mine.yml"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(UsageError, match=words) as caught:
@@ -164,7 +164,7 @@ def test_a_file_without_a_mapping_is_refused(tmp_path, content, words):
     assert "mine.yml" in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_an_absent_file_is_refused_and_an_empty_file_gives_the_defaults(tmp_path):
+def test_missing_file_is_rejected_and_an_empty_file_gives_the_defaults(tmp_path):
     with pytest.raises(UsageError, match="config file does not exist"):
         load_run_config(tmp_path / "none.yml")
     with pytest.raises(UsageError, match="config file is a folder"):
@@ -173,12 +173,12 @@ def test_an_absent_file_is_refused_and_an_empty_file_gives_the_defaults(tmp_path
     assert load_run_config(tmp_path / "empty.yml") == RunConfig()
 
 
-def test_the_resolved_config_is_valid_input(tmp_path):
+def test_resolved_config_is_valid_input(tmp_path):
     config = load_run_config(None, ["model.alpha=2", "name=münchen.v2"], check_model=True)
     (tmp_path / "again.yml").write_text(config.to_yaml(), encoding="utf-8")
     assert load_run_config(tmp_path / "again.yml", check_model=True) == config
 
 
-def test_a_checked_config_cannot_be_changed():
+def test_checked_config_is_immutable():
     with pytest.raises(ValueError, match="frozen"):
         RunConfig().seed = 3

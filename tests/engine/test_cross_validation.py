@@ -30,7 +30,7 @@ def root(tmp_path_factory):
     return grouped_root(tmp_path_factory.mktemp("folds") / "data")
 
 
-def test_a_run_scores_every_clip_once_out_of_fold(root):
+def test_every_clip_is_scored_once_out_of_fold(root):
     folder = run_cross_validation(tiny_config(root, split={"folds": 2}, train={"epochs": 1}))
     table = pd.read_csv(folder.path / "predictions.csv")
     expected = [clip.name for clip in made_clips(24, "t")] + [clip.name for clip in made_clips(8, "v")]
@@ -47,7 +47,7 @@ def test_a_run_scores_every_clip_once_out_of_fold(root):
     assert (folder.path / "report.html").is_file()
 
 
-def test_no_group_is_in_two_of_training_selection_and_test(root):
+def test_training_selection_and_test_share_no_group(root):
     config = tiny_config(root, split={"folds": 4})
     pooled = pool_clips(config)
     folds = divide(pooled.labels, config)
@@ -58,7 +58,7 @@ def test_no_group_is_in_two_of_training_selection_and_test(root):
         assert all(groups) and sum(map(len, groups)) == len(set.union(*groups)) == 8
 
 
-def test_a_fold_file_is_used_and_shared_groups_leave_the_training(root, tmp_path):
+def test_fold_file_is_used_and_shared_groups_are_removed_from_training(root, tmp_path):
     config = tiny_config(root, split={"folds": 2})
     labels = pool_clips(config).labels
     fold = np.where(np.arange(32) < 14, "a", "b")
@@ -79,7 +79,7 @@ def test_a_fold_file_is_used_and_shared_groups_leave_the_training(root, tmp_path
         divide(pooled.labels, config)
 
 
-def test_wrong_usage_is_refused(root, tmp_path, capsys):
+def test_invalid_splits_are_rejected(root, tmp_path, capsys):
     config = write_tiny_config(root)
     for value, words in (
         ("none.csv", "fold file does not exist"),

@@ -1,4 +1,4 @@
-"""`engine.Detector`: scores of files and arrays from Python."""
+"""`engine.Detector`: scoring files and arrays from Python."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def clips(tmp_path_factory) -> list[Path]:
 
 
 def decoded(frames: int = 24, channels: int = 2) -> ClipArrays:
-    """Frames and 16-bit samples of a clip of 1.2 s."""
+    """Return frames and 16-bit samples of a clip of 1.2 s."""
     rng = np.random.default_rng(3)
     pixels = rng.integers(0, 256, (frames, 48, 64, 3), dtype=np.uint8)
     waves = 0.3 * np.sin(np.arange(frames * RATE_HZ // FPS)[:, None] / np.linspace(9, 5, channels))
@@ -48,7 +48,7 @@ def decoded(frames: int = 24, channels: int = 2) -> ClipArrays:
 
 
 def write_lossless(path: Path, clip: ClipArrays) -> Path:
-    """Write arrays as FFV1 and 16-bit PCM."""
+    """Write arrays as FFV1 and 16-bit PCM and return the path."""
     with av.open(str(path), "w") as container:
         video = container.add_stream("ffv1", rate=FPS)
         video.height, video.width, video.pix_fmt = *clip.frames.shape[1:3], "bgr0"
@@ -75,21 +75,21 @@ def test_score_has_typed_fields(detector, clips):
     assert sum(score.evidence.values()) == pytest.approx(score.logit, abs=1e-5)
 
 
-def test_absent_clip_is_a_failed_score(detector):
+def test_missing_clip_gives_a_failed_score(detector):
     score = detector.score("absent.mp4")
     assert (score.status, score.reason, score.verdict) == ("failed", "missing_file", "unscored")
     assert score.score is None and score.logit is None and set(score.evidence.values()) == {None}
 
 
 @pytest.mark.parametrize("method", ["score", "score_many"])
-def test_a_folder_is_refused_with_the_function_to_use(detector, tmp_path, method):
+def test_folder_is_rejected_with_the_function_to_use(detector, tmp_path, method):
     for folder in (tmp_path, str(tmp_path)):
         with pytest.raises(UsageError, match=r"is a folder: score its clips with score_many\(.*find_videos"):
             getattr(detector, method)(folder)
 
 
 @pytest.mark.parametrize("workers", [None, 2])
-def test_many_scores_come_in_input_order(detector, clips, workers):
+def test_scores_are_in_input_order(detector, clips, workers):
     scores = list(detector.score_many(clips, workers=workers, batch_size=2))
     assert [score.video for score in scores] == [str(path) for path in clips]
     assert [score.reason for score in scores] == ["", "", "", "unreadable"]
@@ -98,7 +98,7 @@ def test_many_scores_come_in_input_order(detector, clips, workers):
     assert logits[3] is scores[3].logit is None
 
 
-def test_an_endless_iterator_is_read_lazily(detector, clips):
+def test_endless_iterator_is_read_lazily(detector, clips):
     taken = itertools.count()
     endless = (clips[0] for _ in iter(lambda: next(taken), -1))
     scores = detector.score_many(endless, batch_size=2)
@@ -110,7 +110,7 @@ def test_score_many_accepts_no_clips(detector):
     assert list(detector.score_many([], workers=1)) == []
 
 
-def test_arrays_score_like_the_same_content_in_a_file(detector, tmp_path):
+def test_arrays_and_a_file_with_the_same_content_score_equally(detector, tmp_path):
     clip = decoded()
     stored = detector.score(write_lossless(tmp_path / "clip.mkv", clip))
     direct = detector.score(clip)
@@ -121,14 +121,14 @@ def test_arrays_score_like_the_same_content_in_a_file(detector, tmp_path):
     assert len({detector.score(changed).logit for changed in (clip, darker, quieter)}) == 3
 
 
-def test_arrays_of_one_stream_lack_the_other(detector):
+def test_arrays_of_one_stream_have_the_reason_for_the_other(detector):
     clip = decoded()
     assert detector.score(clip.frames, fps=FPS).reason == "no_audio"
     assert detector.score(ClipArrays(samples=clip.samples[:, 0], rate_hz=RATE_HZ)).reason == "no_video"
     assert detector.score(samples=clip.samples, rate_hz=RATE_HZ).reason == "no_video"
 
 
-def test_arrays_travel_to_worker_processes(detector):
+def test_arrays_are_scored_in_worker_processes(detector):
     clip = decoded()
     assert next(detector.score_many([clip], workers=1)) == detector.score(clip)
 
@@ -152,13 +152,13 @@ def test_arrays_travel_to_worker_processes(detector):
         ({"samples": np.zeros(9), "rate_hz": 16_000, "fps": 25}, "fps is given without frames"),
     ],
 )
-def test_unsuitable_arrays_are_refused(arguments, words):
+def test_unsuitable_arrays_are_rejected(arguments, words):
     with pytest.raises(UsageError) as refused:
         ClipArrays(**arguments)
     assert words in str(refused.value) and "\n" not in str(refused.value)
 
 
-def test_misuse_is_refused(detector, checkpoint, clips):
+def test_invalid_arguments_are_rejected(detector, checkpoint, clips):
     cases = [
         (lambda: detector.score(7), "not int"),
         (lambda: detector.score(clips[0], fps=25), "belong to frames"),
@@ -176,13 +176,13 @@ def test_misuse_is_refused(detector, checkpoint, clips):
             call()
 
 
-def test_a_clip_without_the_needed_modality_is_unscored(tmp_path):
+def test_clip_without_the_required_modality_is_unscored(tmp_path):
     detector = Detector.load(random_checkpoint(tmp_path / "mel.pth", tiny_model("mel_baseline")), device="cpu")
     score = detector.score(decoded().frames, fps=FPS)
     assert (score.verdict, score.reason, score.score) == ("unscored", "no_audio", None)
 
 
-def test_the_checkpoint_is_optional(checkpoint, tmp_path, monkeypatch):
+def test_checkpoint_argument_is_optional(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr("engine.detector.CHECKPOINTS", tmp_path)
     with pytest.raises(UsageError, match="no checkpoint"):
         Detector.load()
@@ -194,7 +194,7 @@ def test_the_checkpoint_is_optional(checkpoint, tmp_path, monkeypatch):
     assert Detector.load(device="cpu").path == shipped
 
 
-def test_a_plain_script_needs_no_main_guard(checkpoint, clips, tmp_path):
+def test_script_needs_no_main_guard(checkpoint, clips, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
         f"from engine import Detector\nprint(Detector.load({str(checkpoint)!r}, 'cpu').score({str(clips[0])!r}).status)\n"
@@ -204,7 +204,7 @@ def test_a_plain_script_needs_no_main_guard(checkpoint, clips, tmp_path):
     assert ended.stdout == "ok\n", ended.stderr
 
 
-def test_the_package_exports_it_without_loading_torch():
+def test_importing_the_package_does_not_load_torch():
     code = "import sys, engine, engine.config; assert 'torch' not in sys.modules; print(engine.Detector.__module__)"
     ended = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
     assert ended.stdout == "engine.detector\n", ended.stderr

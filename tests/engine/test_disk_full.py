@@ -1,4 +1,4 @@
-"""A full disk or quota: one sentence with the path and the reason, exit code 1, and earlier files stay whole."""
+"""A full disk or quota: one sentence with path and reason, exit code 1, and earlier files stay intact."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KIB = 1024
 
 @contextmanager
 def file_size_limit(limit_bytes: int):
-    """Let no file of this process grow beyond a size: the system answers as it does for a full disk."""
+    """Limit the size of files that this process writes; exceeding it raises an `OSError`, as a full disk does."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, before[1]))
     try:
@@ -35,7 +35,7 @@ def file_size_limit(limit_bytes: int):
 
 
 def failure(capsys, config: Path, *arguments: str) -> str:
-    """Run `main.py` in this process; return the only error line and check that nothing else was printed about it."""
+    """Run `main.py` in this process; check that it prints a single error and no traceback; return the error line."""
     capsys.readouterr()
     code = run_command(main.main, ["--config", str(config), *arguments])
     printed = capsys.readouterr().err
@@ -49,7 +49,7 @@ def succeed(config: Path, *arguments: str) -> None:
     assert run_command(main.main, ["--config", str(config), *arguments]) == 0
 
 
-def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one_whole(tmp_path):
+def test_failed_checkpoint_write_keeps_the_old_file(tmp_path):
     path = random_checkpoint(tmp_path / "best.pth")
     before = path.read_bytes()
     checkpoint = load_checkpoint(path)
@@ -62,7 +62,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one_whole(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["best.pth"]
 
 
-def test_each_file_of_a_run_names_itself_when_it_cannot_be_written(tmp_path):
+def test_error_names_the_file_that_cannot_be_written(tmp_path):
     folder = RunFolder(tmp_path)
     table = pd.DataFrame({"video_name": ["a.mp4"], "score": [0.5]})
     folder.append_history({"epoch": 1})
@@ -80,7 +80,7 @@ def test_each_file_of_a_run_names_itself_when_it_cannot_be_written(tmp_path):
     assert folder.read_history() == [{"epoch": 1}]
 
 
-def test_training_on_a_full_disk_ends_in_one_sentence(tmp_path, capsys):
+def test_training_on_a_full_disk_ends_with_one_sentence(tmp_path, capsys):
     config = write_tiny_config(write_root(tmp_path / "data"))
     checkpoint_bytes = random_checkpoint(tmp_path / "some.pth").stat().st_size
     with file_size_limit(checkpoint_bytes // 2):
@@ -103,7 +103,7 @@ def test_resuming_on_a_full_disk_keeps_both_checkpoints(tmp_path, capsys):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 1 MiB, where this process may mount one."""
+    """Mount a file system of 1 MiB and return its path; skip the test if mounting is not permitted."""
     disk = tmp_path / "disk"
     disk.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
@@ -118,13 +118,13 @@ def small_disk(tmp_path):
 
 
 @pytest.mark.parametrize("spare", [0, 40 * KIB, 400 * KIB])
-def test_a_full_file_system_ends_a_run_in_one_sentence(small_disk, tmp_path, capsys, spare):
+def test_full_file_system_ends_a_run_with_one_sentence(small_disk, tmp_path, capsys, spare):
     config = write_tiny_config(write_root(tmp_path / "data"), output_dir=str(small_disk / "runs"))
     fill(small_disk, spare)
     assert re.search(r"cannot be written.*No space left on device", failure(capsys, config))
 
 
-def test_results_of_an_evaluation_that_do_not_fit_end_it_in_one_sentence(small_disk, tmp_path, capsys):
+def test_evaluation_without_space_for_its_results_ends_with_one_sentence(small_disk, tmp_path, capsys):
     config = write_tiny_config(write_root(tmp_path / "data"), output_dir=str(small_disk / "runs"))
     arguments = ["--checkpoint", str(random_checkpoint(tmp_path / "some.pth")), "--set", "evaluate=test"]
     succeed(config, *arguments)
@@ -134,6 +134,6 @@ def test_results_of_an_evaluation_that_do_not_fit_end_it_in_one_sentence(small_d
 
 
 def fill(disk: Path, spare: int) -> None:
-    """Fill a file system up to `spare` bytes."""
+    """Fill a file system, leaving `spare` bytes."""
     with open(disk / "other", "wb") as stream:
         stream.write(b"x" * (shutil.disk_usage(disk).free - spare))

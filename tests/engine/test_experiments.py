@@ -102,14 +102,14 @@ def test_finished_runs_are_reused_and_a_failure_is_a_row(root, tmp_path):
     assert changed.runs[0].folder in run_folders() - finished_runs
 
 
-def test_a_killed_run_resumes_from_its_last_epoch(root, tmp_path, monkeypatch):
+def test_killed_run_resumes_from_its_last_epoch(root, tmp_path, monkeypatch):
     (experiment,) = plan_experiments([write_config(tmp_path, "one", root)], ["train.epochs=2"])
 
     def killed(*_, **__):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        # All epochs are done, then the run dies before it has any result.
+        # The run is killed after its last epoch and before it writes results.
         patch.setattr(engine.run, "finish", killed)
         with pytest.raises(KeyboardInterrupt):
             run_experiments([experiment], [3], tmp_path / "out")
@@ -132,7 +132,7 @@ def test_grouped_folds_give_out_of_fold_figures(root, tmp_path):
     assert "out_of_fold: 24 clips" in markdown_table([row])
 
 
-def test_the_key_depends_on_everything_the_result_depends_on(root, tmp_path):
+def test_key_depends_on_everything_that_affects_the_result(root, tmp_path):
     file = write_config(tmp_path, "one", root)
 
     def key(*overrides: str) -> str:
@@ -146,7 +146,7 @@ def test_the_key_depends_on_everything_the_result_depends_on(root, tmp_path):
     assert key() != usual
 
 
-def test_an_override_can_address_one_config(root, tmp_path):
+def test_override_can_address_one_config(root, tmp_path):
     files = [write_config(tmp_path, name, root) for name in ("one", "two")]
     (tmp_path / "two.yml").rename(tmp_path / "02_two.yml")
     files[1] = tmp_path / "02_two.yml"
@@ -161,7 +161,7 @@ def test_an_override_can_address_one_config(root, tmp_path):
         plan_experiments(files, ["onne:train.lr=1"])
 
 
-def test_paths_hold_from_every_folder(root, tmp_path, monkeypatch):
+def test_paths_are_valid_from_every_working_directory(root, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (root / "folds.csv").touch()
     file = write_config(tmp_path, "one", Path("data"))
@@ -171,7 +171,7 @@ def test_paths_hold_from_every_folder(root, tmp_path, monkeypatch):
     assert config.model["weights"] == str(tmp_path / "w.pth")
 
 
-def test_wrong_configs_are_refused_before_anything_runs(root, tmp_path):
+def test_invalid_configs_are_rejected_before_any_run(root, tmp_path):
     first = write_config(tmp_path, "one", root)
     (tmp_path / "copy.yml").write_text(first.read_text())
     with pytest.raises(UsageError, match=r"one\.yml and .*copy\.yml both say name: one"):
@@ -192,7 +192,7 @@ def finished(folder: Path, logits: list[float], seed: int = 0, targets: str = "0
     return FinishedRun(folder, seed, "abc", "random", "testset", 0.5, 60.0)
 
 
-def test_the_figures_of_the_table(root, tmp_path):
+def test_table_has_the_mean_and_spread_of_each_metric(root, tmp_path):
     (plan,) = plan_experiments([write_config(tmp_path, "one", root)])
 
     def outcome(name: str, *logits: list[float]) -> Outcome:
@@ -213,21 +213,21 @@ def test_the_figures_of_the_table(root, tmp_path):
     assert [row["p"] for row in rows[1:3]] == pytest.approx([test.p for test in tests])
     assert [row["delta"] for row in rows[1:3]] == pytest.approx([test.delta for test in tests])
     assert all(row["p"] <= row["p_holm"] <= 3 * row["p"] + 1e-12 for row in rows[1:])
-    # Within a: 0 and 2 real, 4 fake; within b: 1 and 3 real, 5 fake; c holds fakes alone.
+    # Group a has scores 0 and 2 real, 4 fake; group b 1 and 3 real, 5 fake; group c only fakes.
     assert rows[1]["n_sources"] == 2 and rows[1]["same_source"] == 1.0
     assert rows[1]["auc_seed_sd"] is None and rows[0]["seeds"] == "0 1"
     text = markdown_table(rows)
     assert "AUC less a's [95 %]" in text and "testset: 8 clips; weights start: random." in text
 
 
-def test_without_targets_no_figure_is_computed(root, tmp_path):
+def test_no_metric_is_computed_without_targets(root, tmp_path):
     (plan,) = plan_experiments([write_config(tmp_path, "one", root)])
     blank = finished(tmp_path / "blank", list(range(8)), targets=" " * 8)
     (row,) = comparison_rows([Outcome(plan, [blank])])
     assert row["auc"] is None and "no AUC" in markdown_table([row])
 
 
-def test_the_committed_set_is_complete_and_starts_with_the_reference():
+def test_committed_experiments_are_complete_and_start_with_the_reference():
     files = sorted((DEFAULT_CONFIG.parent / "experiments").glob("*.yml"))
     experiments = {made.name: made.config for made in plan_experiments(files)}
     assert next(iter(experiments)) == "default"

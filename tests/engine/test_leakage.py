@@ -1,4 +1,4 @@
-"""Clips shared by training and evaluation are found before a run, counted in its results, and refused on request."""
+"""Clips shared by training and evaluation are detected before a run, counted in its results, and rejected if strict."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ SAME_FRAMES = ("trainset/t1.mp4", "valset/v2.mkv")
 SAME_CLIP = ("trainset/t0.mp4", "valset/v1.mp4")
 
 
-def test_stored_features_reveal_equal_frames_and_similar_audio(root):
+def test_equal_frames_and_similar_audio_are_found_in_stored_features(root):
     train, val = tables(tiny_config(root))
     leakage = check_leakage(train, [val], tiny_config(root))
     assert leakage.found == {"same_bytes": [], "same_visual": [SAME_FRAMES], "same_audio": [SAME_CLIP]}
@@ -86,26 +86,26 @@ def test_cached_pairs_are_used_until_a_fingerprint_changes(root):
     assert check_leakage(train, [val], tiny_config(root)) == first
 
 
-def test_decoded_clips_also_reveal_similar_frames(root):
+def test_similar_frames_are_found_in_decoded_clips(root):
     config = tiny_config(root, split={"check": "clips"}, extraction={"workers": 1})
     train, val = tables(config)
     found = check_leakage(train, [val], config).found
     assert found == {"same_bytes": [], "same_visual": [SAME_CLIP, SAME_FRAMES], "same_audio": [SAME_CLIP]}
 
 
-def test_the_check_can_be_limited(root):
+def test_check_can_be_limited(root):
     train, val = tables(tiny_config(root))
     assert check_leakage(train, [val], tiny_config(root, split={"check": "files"})).found == {"same_bytes": []}
     assert check_leakage(train, [val], tiny_config(root, split={"check": "off"})).found == {}
 
 
-def test_a_strict_check_refuses_shared_clips_by_name(root):
+def test_strict_check_rejects_and_names_shared_clips(root):
     train, val = tables(tiny_config(root))
     with pytest.raises(UsageError, match=r"2 pair.*trainset/t1\.mp4 = valset/v2\.mkv.*make_splits"):
         check_leakage(train, [val], tiny_config(root, split={"strict": True}))
 
 
-def test_equal_files_are_always_refused(tmp_path):
+def test_equal_files_are_always_rejected(tmp_path):
     root = shared_root(tmp_path / "data", copied=True)
     config = extracted(root)
     with pytest.raises(UsageError, match=r"same bytes: trainset/t0\.mp4 = valset/v0\.mp4"):
@@ -113,7 +113,7 @@ def test_equal_files_are_always_refused(tmp_path):
     assert not (root / "runs").exists()
 
 
-def test_a_run_reports_its_shared_clips(tmp_path):
+def test_run_reports_its_shared_clips(tmp_path):
     root = write_root(tmp_path / "data")
     for kind in ("audio_feature", "video_feature"):
         suffix = "jpg" if kind == "audio_feature" else "npy"

@@ -1,4 +1,4 @@
-"""Resuming with changed settings: applied, recorded, or refused."""
+"""Resuming with changed settings: applied and recorded, or rejected."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TRAIN = {"epochs": 2, "batch_size": 4, "lr": 0.01, "step_epochs": 1, "gamma": 0.
 
 @pytest.fixture(scope="module")
 def started(tmp_path_factory):
-    """A run of two epochs, to be copied."""
+    """Train for two epochs and return the run; tests use copies of it."""
     base = tmp_path_factory.mktemp("started")
     root = write_root(base / "data", signal=0.03)
     folder = run_training(tiny_config(root, train=TRAIN), submission=base / "prediction.txt.csv")
@@ -30,7 +30,7 @@ def started(tmp_path_factory):
 
 @pytest.fixture
 def last(started, tmp_path):
-    """The `last.pth` of a copy of the run."""
+    """Copy the run and return the `last.pth` of the copy."""
     return shutil.copytree(started[1].path, tmp_path / "run") / "last.pth"
 
 
@@ -51,7 +51,7 @@ def settings_of(folder):
         ("train.step_epochs=2", [0.01, 0.005, 0.005, 0.005]),
     ],
 )
-def test_a_changed_schedule_holds_from_the_next_epoch_and_is_recorded(last, override, rates):
+def test_changed_schedule_applies_from_the_next_epoch_and_is_recorded(last, override, rates):
     folder = resume(last, "train.epochs=4", override)
     history = folder.read_history()
     assert [epoch["lr"] for epoch in history] == pytest.approx(rates)
@@ -69,14 +69,14 @@ def test_a_changed_schedule_holds_from_the_next_epoch_and_is_recorded(last, over
     assert f"settings changed from epoch 3 on: {path}" in (folder.path / "run.log").read_text()
 
 
-def test_the_optimiser_steps_at_the_changed_rate(last, started):
+def test_optimiser_uses_the_changed_learning_rate(last, started):
     folder = resume(last, "train.epochs=3", "train.lr=1e-9", "train.gamma=1")
     before, after = (load_checkpoint(path).weights for path in (started[1].last, folder.last))
     trained = [name for name in before if before[name].is_floating_point() and "running" not in name]
     assert max(float((before[name] - after[name]).abs().max()) for name in trained) < 1e-6
 
 
-def test_batches_and_augmentation_are_applied_and_recorded(started, tmp_path):
+def test_changed_batch_size_and_augmentation_are_applied_and_recorded(started, tmp_path):
     changes = ["train.batch_size=8", "train.balance_classes=true", "train.augment.covariance_noise=0"]
     losses = []
     for index, overrides in enumerate([[], *([change] for change in changes)]):
@@ -99,19 +99,19 @@ def test_batches_and_augmentation_are_applied_and_recorded(started, tmp_path):
         ("train.lr=0.5", r"train\.lr: the run has trained all of its 2 epochs.*raise train\.epochs"),
     ],
 )
-def test_changes_that_cannot_be_applied_are_refused_and_nothing_is_written(last, override, words):
+def test_changes_that_cannot_be_applied_are_rejected_without_writing(last, override, words):
     before = {path: path.read_bytes() for path in last.parent.rglob("*") if path.is_file()}
     with pytest.raises(UsageError, match=words):
         resume(last, override)
     assert {path: path.read_bytes() for path in last.parent.rglob("*") if path.is_file()} == before
 
 
-def test_all_refused_settings_are_named_at_once(last):
+def test_all_rejected_settings_are_named_at_once(last):
     with pytest.raises(UsageError, match=r"model\.alpha .*; seed "):
         resume(last, "seed=5", "model.alpha=3")
 
 
-def test_the_data_may_move_but_not_change(last, started, tmp_path):
+def test_data_may_move_but_not_change(last, started, tmp_path):
     moved = shutil.copytree(started[0], tmp_path / "moved", ignore=shutil.ignore_patterns("runs"))
     folder = resume(last, "train.epochs=3", f"extract_path={moved}")
     assert "extract_path" in folder.read_history()[2]["changed"]
@@ -120,12 +120,12 @@ def test_the_data_may_move_but_not_change(last, started, tmp_path):
         resume(last, "train.epochs=4", f"extract_path={moved}")
 
 
-def test_settings_without_influence_on_the_training_may_change_when_it_is_finished(last):
+def test_settings_that_do_not_affect_training_may_change_after_it(last):
     folder = resume(last, "evaluate=test", "eval.bootstrap=150", "data.workers=1")
     metrics = json.loads((folder.path / "metrics.json").read_text())
     assert metrics["split"] == "testset" and len(folder.read_history()) == 2
 
 
-def test_changes_of_several_sessions_are_all_reported():
+def test_changes_of_all_sessions_are_reported():
     history = [{"epoch": 1}, {"epoch": 2, "changed": {"train.lr": [1, 2]}}, {"epoch": 3, "changed": {"seed": [0, 1]}}]
     assert recorded_changes(history) == "from epoch 2: train.lr 1 -> 2; from epoch 3: seed 0 -> 1"

@@ -1,4 +1,4 @@
-"""Whole runs: their files, the selection of the epoch, and what they refuse."""
+"""Complete runs: files, selection of the epoch, and errors."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def metrics_of(folder):
     return json.loads((folder.path / "metrics.json").read_text())
 
 
-def test_a_run_folder_has_the_files_of_the_contract(finished_run):
+def test_run_folder_has_the_documented_files(finished_run):
     folder = finished_run.folder.path
     names = {path.name for path in folder.iterdir()}
     expected = {"best.pth", "last.pth", "config.yml", "metrics.json", "history.jsonl", "predictions.csv", "report.html"}
@@ -51,7 +51,7 @@ def test_a_run_folder_has_the_files_of_the_contract(finished_run):
     assert "<svg" in report and 'src="http' not in report
 
 
-def test_predictions_have_the_columns_of_the_contract_and_one_row_per_clip(finished_run):
+def test_predictions_have_the_documented_columns_and_one_row_per_clip(finished_run):
     table = read_csv(finished_run.folder.path / "predictions.csv")
     assert list(table.columns[:6]) == ["video_name", "target", "score", "logit", "status", "reason"]
     assert list(table.columns[6:]) == ["evidence_head", "evidence_cosine"]
@@ -60,7 +60,7 @@ def test_predictions_have_the_columns_of_the_contract_and_one_row_per_clip(finis
     np.testing.assert_allclose(table["evidence_head"] + table["evidence_cosine"], table["logit"], atol=1e-5)
 
 
-def test_the_prediction_file_is_written_where_the_caller_says(finished_run):
+def test_prediction_file_is_written_to_the_given_path(finished_run):
     with open(finished_run.submission, newline="") as stream:
         rows = list(csv.DictReader(stream))
     table = read_csv(finished_run.folder.path / "predictions.csv")
@@ -81,14 +81,14 @@ def test_testset_metrics_include_valset_metrics(finished_run):
     assert metrics["tpr_at_fpr"]["0.001"] is None and "real clips" in metrics["reasons"]["tpr_at_fpr.0.001"]
 
 
-def test_the_resolved_config_is_complete_and_valid_input(finished_run):
+def test_resolved_config_is_complete_and_valid_input(finished_run):
     path = finished_run.folder.path / "config.yml"
     again = load_run_config(path, check_model=True)
     assert again == tiny_config(finished_run.root, evaluate="test")
     assert yaml.safe_load(path.read_text())["model"].keys() >= {"alpha", "cosine", "modality_dropout", "weights"}
 
 
-def test_a_checkpoint_records_its_origin(finished_run):
+def test_checkpoint_records_its_provenance(finished_run):
     best = load_checkpoint(finished_run.folder.best)
     assert {"commit", "dirty", "versions", "initialisation", "seed", "data", "label_files"} <= best.provenance.keys()
     assert best.metrics["valset"] == metrics_of(finished_run.folder)["valset"]
@@ -97,11 +97,11 @@ def test_a_checkpoint_records_its_origin(finished_run):
     assert load_checkpoint(finished_run.folder.last).training["state"]["next_epoch"] == 3
 
 
-def test_only_the_validation_split_selects_the_epoch(tmp_path):
+def test_epoch_is_selected_on_the_validation_split_only(tmp_path):
     root = write_root(tmp_path, signal=0.03)
     config = tiny_config(root, evaluate="test", train={"epochs": 4})
     first = run_training(config)
-    # With the test targets swapped, the best epoch on the test split becomes the worst; the selection must not change.
+    # Swapping the test targets makes the best epoch on the test split the worst; the selection must not change.
     rows = [f"{clip.name},{1 - clip.target}" for clip in made_clips(6, "t")]
     (root / "testset_label.csv").write_text("\n".join(["video_name,target", *rows]) + "\n")
     second = run_training(config)
@@ -114,7 +114,7 @@ def test_only_the_validation_split_selects_the_epoch(tmp_path):
     assert best[0].epoch == 1 + aucs.index(max(aucs))
 
 
-def test_evaluate_val_neither_needs_nor_reads_the_test_split(tmp_path):
+def test_evaluation_on_val_does_not_read_the_test_split(tmp_path):
     root = write_root(tmp_path)
     (root / "testset_label.csv").write_text("this is no label file")
     folder = run_training(tiny_config(root, train={"epochs": 1}))
@@ -124,7 +124,7 @@ def test_evaluate_val_neither_needs_nor_reads_the_test_split(tmp_path):
 
 
 @pytest.mark.parametrize("split", ["trainset", "valset"])
-def test_a_split_of_one_class_is_refused_before_a_folder_is_created(tmp_path, split):
+def test_split_of_one_class_is_rejected_before_a_folder_is_created(tmp_path, split):
     root = write_root(tmp_path)
     write_split(root, split, [MadeClip(f"a{index}.mp4", 1) for index in range(4)])
     with pytest.raises(UsageError, match=f"{split} holds one class only"):
@@ -159,7 +159,7 @@ def test_failed_and_partial_clips_keep_their_rows(tmp_path):
     assert "1 clips unusable" in (folder.path / "run.log").read_text()
 
 
-def test_clips_without_the_needed_modality_are_unscored(tmp_path):
+def test_clips_without_the_required_modality_are_unscored(tmp_path):
     root = write_root(tmp_path)
     write_split(root, "valset", [*made_clips(6), MadeClip("mute.mp4", 1, NO_AUDIO)])
     folder = run_training(tiny_config(root, model=tiny_model("mel_baseline"), train={"epochs": 1}))
@@ -167,14 +167,14 @@ def test_clips_without_the_needed_modality_are_unscored(tmp_path):
     assert (row["score"], row["logit"], row["status"], row["reason"]) == ("", "", "partial", "no_audio")
 
 
-def test_no_usable_validation_clip_ends_the_run_in_its_first_epoch(tmp_path):
+def test_run_without_usable_validation_clips_ends_in_its_first_epoch(tmp_path):
     root = write_root(tmp_path)
     write_split(root, "valset", [MadeClip(f"m{index}.mp4", index % 2, NO_AUDIO) for index in range(4)])
     with pytest.raises(WorkError, match="0 of 4 clips scored"):
         run_training(tiny_config(root, model=tiny_model("mel_baseline")))
 
 
-def test_no_usable_training_clip_ends_the_run(tmp_path):
+def test_run_without_usable_training_clips_ends(tmp_path):
     root = write_root(tmp_path)
     write_split(root, "trainset", [MadeClip(f"m{index}.mp4", index % 2, NO_AUDIO) for index in range(4)])
     with pytest.raises(WorkError, match="no training clip has"):
@@ -182,21 +182,21 @@ def test_no_usable_training_clip_ends_the_run(tmp_path):
 
 
 @pytest.mark.parametrize("split", ["trainset", "valset", "testset"])
-def test_an_absent_label_file_is_reported_with_a_hint_at_the_demo(tmp_path, split):
+def test_missing_label_file_is_reported_with_a_hint_at_the_demo(tmp_path, split):
     root = write_root(tmp_path)
     next(root.glob(f"{split}_label.*")).unlink()
     with pytest.raises(UsageError, match=rf"{split} is needed.*{split}_label.*make demo"):
         run_training(tiny_config(root, evaluate="test"))
 
 
-def test_features_of_another_fingerprint_are_refused_by_field(tmp_path):
+def test_features_of_another_config_are_rejected_with_the_field(tmp_path):
     root = write_root(tmp_path)
     features = {"video": {"top_k": 32}, "audio": {"image_size_px": 64, "n_mels": 32}}
     with pytest.raises(UsageError, match=r"video\.top_k: 16 there, 32 here.*--overwrite"):
         run_training(tiny_config(root, features=features))
 
 
-def test_an_unwritable_prediction_file_is_refused_before_the_training(tmp_path, monkeypatch):
+def test_unwritable_prediction_file_is_rejected_before_training(tmp_path, monkeypatch):
     root = write_root(tmp_path)
     (tmp_path / "prediction.txt.csv").mkdir()
     monkeypatch.chdir(tmp_path)
@@ -205,7 +205,7 @@ def test_an_unwritable_prediction_file_is_refused_before_the_training(tmp_path, 
     assert not (root / "runs").exists()
 
 
-def test_an_output_folder_that_cannot_be_created_is_refused(tmp_path):
+def test_output_folder_that_cannot_be_created_is_rejected(tmp_path):
     root = write_root(tmp_path)
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(UsageError, match="output_dir"):
@@ -213,14 +213,14 @@ def test_an_output_folder_that_cannot_be_created_is_refused(tmp_path):
 
 
 class TestEvaluation:
-    """Evaluation of a checkpoint, as by `main.py --checkpoint`."""
+    """Evaluation of a checkpoint, as with `main.py --checkpoint`."""
 
-    def test_it_repeats_the_metrics_of_the_run(self, finished_run):
+    def test_metrics_equal_those_of_the_run(self, finished_run):
         config = tiny_config(finished_run.root, evaluate="test", model={"name": "mel_baseline", "pretrained": False})
         folder = run_evaluation(config, str(finished_run.folder.best))
         assert folder.path.name.endswith("_tiny_evaluation")
         trained = metrics_of(finished_run.folder)
-        # The leakage check is part of training runs only.
+        # Only training runs check for leakage.
         assert trained.pop("leakage")["check"] == "stored"
         assert metrics_of(folder) == trained
         assert not (folder.path / "best.pth").exists() and (folder.path / "report.html").is_file()
@@ -228,7 +228,7 @@ class TestEvaluation:
         pd.testing.assert_frame_equal(ours, theirs, atol=1e-6, rtol=0)
 
     @pytest.mark.parametrize("targets", ["none", "empty", "-1", "0.5"])
-    def test_a_label_file_without_targets_gives_predictions_and_no_metrics(self, finished_run, tmp_path, targets):
+    def test_label_file_without_targets_gives_predictions_and_no_metrics(self, finished_run, tmp_path, targets):
         root = write_root(tmp_path, train=2, val=2, test=4)
         names = [clip.name for clip in made_clips(4, "t")]
         cell = {"none": "", "empty": ","}.get(targets, f",{targets}")
@@ -245,7 +245,7 @@ class TestEvaluation:
             assert metrics[key] is None
         assert metrics["reasons"]["auc"]
 
-    def test_a_submission_keeps_its_values_for_clips_we_did_not_score(self, finished_run, tmp_path):
+    def test_submission_keeps_its_values_for_unscored_clips(self, finished_run, tmp_path):
         root = write_root(tmp_path, train=2, val=2, test=2)
         write_split(root, "testset", [*made_clips(3, "t"), MadeClip("bad.mp4", 1, UNREADABLE)])
         given = tmp_path / "given.csv"
@@ -263,7 +263,7 @@ class TestEvaluation:
         assert float(rows[4][1]) == pytest.approx(float(scores["t000.mp4"]), rel=1e-6)
 
     @pytest.mark.parametrize("content", [None, "video_name,target\na.mp4,1\n", "", "name;y_pred\n"])
-    def test_a_bad_submission_is_refused_before_scoring(self, finished_run, tmp_path, content, monkeypatch):
+    def test_invalid_submission_is_rejected_before_scoring(self, finished_run, tmp_path, content, monkeypatch):
         given = tmp_path / "given.csv"
         if content is not None:
             given.write_text(content)
@@ -271,7 +271,7 @@ class TestEvaluation:
         with pytest.raises(UsageError, match=r"given\.csv"):
             run_evaluation(tiny_config(finished_run.root), str(finished_run.folder.best), merge_into=str(given))
 
-    def test_a_run_without_any_score_fails_after_writing_its_files(self, finished_run, tmp_path):
+    def test_evaluation_without_scores_fails_after_writing_its_files(self, finished_run, tmp_path):
         root = write_root(tmp_path, train=2, val=2, test=2)
         write_split(root, "valset", [MadeClip(f"b{index}.mp4", index % 2, UNREADABLE) for index in range(3)])
         with pytest.raises(WorkError, match="no clip of valset could be scored"):

@@ -1,4 +1,4 @@
-"""Files and log of a run folder."""
+"""Tables, history and log of a run folder."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from engine.run_folder import RunFolder, write_csv
 from tests.support import REPOSITORY
 
 
-def test_a_table_with_an_undecodable_name_is_written_whole(tmp_path):
+def test_table_with_an_undecodable_name_is_written(tmp_path):
     table = pd.DataFrame({"video": [os.fsdecode(b"bad\xff.mp4"), "good.mp4"], "score": [0.5, 0.25]})
     write_csv(table, tmp_path / "scores.csv")
     assert pd.read_csv(tmp_path / "scores.csv")["video"].tolist() == ["bad\\udcff.mp4", "good.mp4"]
 
 
-def test_the_log_is_set_up_within_the_block_only(tmp_path, capsys):
+def test_log_is_active_within_the_context_only(tmp_path, capsys):
     root = logging.getLogger()
     before = (list(root.handlers), root.level)
     log = logging.getLogger("engine.some_module")
@@ -32,7 +32,7 @@ def test_the_log_is_set_up_within_the_block_only(tmp_path, capsys):
     assert "INFO within" in written and "after" not in written
 
 
-def test_console_lines_are_printed_once_also_where_a_command_prints_them(tmp_path):
+def test_console_lines_are_printed_once(tmp_path):
     code = (
         "import logging, sys\nfrom pathlib import Path\nfrom engine.run_folder import RunFolder\n"
         "if sys.argv[2] == 'command': logging.basicConfig(level=logging.INFO, format='%(message)s')\n"
@@ -44,7 +44,7 @@ def test_console_lines_are_printed_once_also_where_a_command_prints_them(tmp_pat
         assert done.stderr == "a line\n"
 
 
-def test_an_error_that_ends_the_run_is_in_the_log_with_its_traceback(tmp_path):
+def test_fatal_error_is_logged_with_its_traceback(tmp_path):
     def fail() -> None:
         raise ValueError("some reason")
 
@@ -54,7 +54,7 @@ def test_an_error_that_ends_the_run_is_in_the_log_with_its_traceback(tmp_path):
     assert "ERROR the run failed" in written and "ValueError: some reason" in written
 
 
-def test_a_history_line_cut_short_is_ignored_and_later_epochs_are_dropped(tmp_path):
+def test_truncated_history_line_is_ignored_and_later_epochs_are_dropped(tmp_path):
     folder = RunFolder(tmp_path)
     for epoch in (1, 2, 3):
         folder.append_history({"epoch": epoch, "changed": {"train.lr": [1, 2]}})

@@ -1,4 +1,4 @@
-"""The training loop: repeatable, resumable, and stopped before a bad step."""
+"""The training loop: repeatability, resuming, and non-finite losses."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def whole_run(root, tmp_path_factory):
         return run_training(tiny_config(root))
 
 
-def test_a_repeated_run_gives_the_same_metrics_and_weights(root, whole_run):
+def test_repeated_run_gives_the_same_metrics_and_weights(root, whole_run):
     assert_same_run(run_training(tiny_config(root)), whole_run)
 
 
@@ -86,7 +86,7 @@ def test_another_seed_gives_another_run(root, whole_run):
     assert untimed(run_training(tiny_config(root, seed=1))) != untimed(whole_run)
 
 
-def test_the_number_of_loader_processes_changes_nothing(root, whole_run):
+def test_result_does_not_depend_on_the_number_of_loader_workers(root, whole_run):
     assert_same_run(run_training(tiny_config(root, data={"workers": 2})), whole_run)
 
 
@@ -101,7 +101,7 @@ def test_one_epoch_and_one_resumed_epoch_equal_two_epochs(root, whole_run, worke
     assert same_weights(second.best, whole_run.best)
 
 
-def test_a_run_killed_within_an_epoch_can_be_resumed_without_loss(root, whole_run, tmp_path):
+def test_run_killed_within_an_epoch_resumes_to_the_same_result(root, whole_run, tmp_path):
     config = write_tiny_config(tmp_path, extract_path=str(root))
     command = [sys.executable, "-c", KILLED_IN_EPOCH_2, "--config", str(config)]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
@@ -109,7 +109,7 @@ def test_a_run_killed_within_an_epoch_can_be_resumed_without_loss(root, whole_ru
     (path,) = (tmp_path / "runs").iterdir()
     assert load_checkpoint(path / "last.pth").epoch == 1
     assert not [name for name in path.iterdir() if name.name.startswith(".writing-")]
-    # A kill may leave a line cut short.
+    # A kill may truncate the last line.
     with open(path / "history.jsonl", "a") as stream:
         stream.write('{"epoch": 2, "train_lo')
     resumed = run_training(resumed_config(str(path / "last.pth"), []), resume=str(path / "last.pth"))
@@ -133,7 +133,7 @@ def test_best_pth_cannot_be_resumed_and_the_model_cannot_change(whole_run):
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_a_non_finite_loss_stops_before_the_step_and_names_the_clips(root, monkeypatch, bad):
+def test_non_finite_loss_stops_before_the_step_and_names_the_clips(root, monkeypatch, bad):
     weights = {}
 
     def poisoned(model, batch, loss_of=engine.train.batch_loss):
@@ -152,7 +152,7 @@ def test_a_non_finite_loss_stops_before_the_step_and_names_the_clips(root, monke
     assert all(torch.equal(left, right) for left, right in zip(weights["before"], after, strict=True))
 
 
-def test_a_diverged_model_is_reported_with_a_validation_clip(root, monkeypatch):
+def test_diverged_model_is_reported_with_a_validation_clip(root, monkeypatch):
     def diverge(learner, *more, epoch=engine.train.train_epoch):
         record = epoch(learner, *more)
         with torch.no_grad():
@@ -165,14 +165,14 @@ def test_a_diverged_model_is_reported_with_a_validation_clip(root, monkeypatch):
         run_training(tiny_config(root))
 
 
-def test_a_last_batch_of_one_clip_is_used(tmp_path):
+def test_last_batch_of_one_clip_is_used(tmp_path):
     root = write_root(tmp_path)
     write_split(root, "trainset", made_clips(5))
     (epoch,) = run_training(tiny_config(root, train={"epochs": 1})).read_history()
     assert epoch["n_train"] == 5
 
 
-def test_the_learning_rate_decays_in_steps(tmp_path):
+def test_learning_rate_decays_in_steps(tmp_path):
     root = write_root(tmp_path, train=4, val=2)
     train = {"epochs": 3, "lr": 0.01, "step_epochs": 2, "gamma": 0.5}
     folder = run_training(tiny_config(root, train=train, model=tiny_model("mel_baseline")))
@@ -187,13 +187,13 @@ def test_training_reduces_the_loss_and_separates_the_classes(tmp_path):
     assert max(epoch["val_auc"] for epoch in history) > 0.9
 
 
-def test_the_first_of_equally_good_epochs_is_selected():
+def test_first_of_equally_good_epochs_is_selected():
     state = TrainingState()
     assert state.finish_epoch(1, 0.8) and not state.finish_epoch(2, 0.8) and state.finish_epoch(3, 0.9)
     assert (state.best_epoch, state.best_auc, state.next_epoch) == (3, 0.9, 4)
 
 
-def test_the_order_depends_only_on_seed_and_epoch_and_balance_equalises_the_classes():
+def test_order_depends_on_seed_and_epoch_and_balancing_equalises_the_classes():
     targets = np.array([1.0] * 90 + [0.0] * 10)
 
     def order(seed, epoch, balance=False):

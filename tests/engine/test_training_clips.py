@@ -1,4 +1,4 @@
-"""Evaluation on clips that the checkpoint was trained on is counted, whatever the clips are called."""
+"""Evaluated clips that were used for training are counted, even under other names."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def metrics_of(folder):
 
 
 def with_files(root, split, names, content=b"clip "):
-    """Write a clip file for each name; what is in it does not matter to a run on stored features."""
+    """Write a clip file for each name; a run on stored features does not decode it."""
     (root / split).mkdir(exist_ok=True)
     for name in names:
         (root / split / name).write_bytes(content + split.encode() + name.encode())
 
 
-def test_hashes_are_of_content_and_survive_the_checkpoint(tmp_path):
+def test_hashes_depend_on_content_and_are_stored_in_the_checkpoint(tmp_path):
     root = write_root(tmp_path / "data")
     folder = run_training(tiny_config(root, train={"epochs": 1}))
     stored = load_checkpoint(folder.best).trained_on
@@ -38,7 +38,7 @@ def test_renamed_training_clips_are_counted_and_reported(tmp_path, caplog):
     root = write_root(tmp_path / "data")
     with_files(root, "trainset", ["t000.mp4", "t001.mp4"])
     folder = run_training(tiny_config(root, train={"epochs": 1}))
-    # One test clip is the file of a training clip, one has its stored features; both under other names.
+    # One test clip has the file of a training clip, another has its stored features. Both have other names.
     write_split(root, "testset", [MadeClip(f"x{index}.mp4", index % 2) for index in range(4)], seed=5)
     with_files(root, "testset", ["x0.mp4", "x1.mp4"])
     shutil.copy(root / "trainset" / "t001.mp4", root / "testset" / "x1.mp4")
@@ -55,7 +55,7 @@ def test_renamed_training_clips_are_counted_and_reported(tmp_path, caplog):
     assert "The model was trained on 2 of the 4 evaluated clips" in report
 
 
-def test_a_checkpoint_without_hashes_claims_nothing(tmp_path, caplog):
+def test_checkpoint_without_hashes_reports_no_count(tmp_path, caplog):
     root = write_root(tmp_path / "data")
     checkpoint = random_checkpoint(tmp_path / "old.pth")
     content = torch.load(checkpoint, weights_only=True)
@@ -67,7 +67,7 @@ def test_a_checkpoint_without_hashes_claims_nothing(tmp_path, caplog):
     assert "unknown" in (folder.path / "report.html").read_text()
 
 
-def test_empty_and_absent_files_match_nothing(tmp_path):
+def test_empty_and_missing_files_match_nothing(tmp_path):
     root = write_root(tmp_path / "data")
     for split in ("trainset", "valset"):
         shutil.rmtree(root / f"{split}_raw" / "audio_feature")

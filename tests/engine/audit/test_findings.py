@@ -69,7 +69,7 @@ def test_classification_with_groups_states_the_reach(figures, expected, reach, w
     assert (finding.label, finding.reach) == (expected, reach) and words in finding.explanation
 
 
-def test_wider_null_distribution_raises_the_bar():
+def test_wider_null_distribution_raises_the_threshold():
     figures = held(0.68, 0.49, 0.85, 0.7, (0.6, 0.4, 0.8))
     assert classify_probe(figures, (60, 60), (20, 20), PLAIN).label == POSSIBLE
     assert classify_probe(figures, (60, 60), (20, 20), NullDistribution(2.0, 16)).label == NOTHING

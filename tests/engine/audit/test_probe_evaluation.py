@@ -1,4 +1,4 @@
-"""Evaluation of probes: shortcuts are found, their absence too, and no group is on both sides of a split."""
+"""Evaluation of probes: shortcuts are detected, no false findings, and splits share no group."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def grouped_set(n_groups=24, size=4, seed=0):
     return ProbeData([features], target, group, MODELS)
 
 
-def test_recognising_groups_helps_only_on_a_random_split():
+def test_group_features_help_only_on_a_random_split():
     held = evaluate_probe(grouped_set(), 0)
     assert held.random.value > 0.9
     assert held.grouped.low < 0.5 and held.grouped.value < 0.7

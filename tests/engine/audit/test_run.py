@@ -1,4 +1,4 @@
-"""End-to-end audit of tiny clips: it finds a planted shortcut, the mitigation removes it, and nothing else is reported."""
+"""Audit of tiny clips: it finds only a planted shortcut, and the mitigation removes it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""An added expert needs its feature, its model class, its fitter and its config section, and no change elsewhere.
+"""Adding an expert takes a feature, a model class, a fitter and a config section, and no change elsewhere.
 
-The expert of this test scores the mean brightness of a clip, from an added feature. It is fitted, calibrated, fused with
+The toy expert scores the mean brightness of a clip, which is an added feature. It is fitted, calibrated, fused with
 another expert, saved, loaded and used for inference.
 """
 
@@ -82,12 +82,12 @@ def registered(monkeypatch):
     FEATURES.register("brightness", BrightnessConfig)(BrightnessFeature)
     EXPERTS.register(NAME, ToyConfig)(ToyExpert)
     FITTERS.register(NAME, ToyConfig)(ToyFitter)
-    for module in (base, detector):  # worker processes do not know what a test registered
+    for module in (base, detector):  # worker processes lack the classes that a test registers
         monkeypatch.setattr(module, "run_in_workers", lambda function, tasks, **_: in_process(function, tasks))
 
 
 @pytest.mark.usefixtures("registered")
-def test_an_added_expert_is_fitted_fused_saved_loaded_and_used(tmp_path):
+def test_added_expert_is_fitted_fused_saved_loaded_and_used(tmp_path):
     for number in range(N):
         write_video(tmp_path / "trainset" / f"{number}.mp4", number, audio=False)
     labels = pd.DataFrame({"video_name": [f"{number}.mp4" for number in range(N)], "target": np.arange(N) % 2})

@@ -1,4 +1,4 @@
-"""Calibration of an expert: ranking within sources counts, differences between publishers do not."""
+"""Calibration of an expert uses the ranking within sources; differences between sources have no effect."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_the_slope_grows_with_the_separation_within_sources():
     assert 0 < weak[0] < strong[0]
 
 
-def test_a_difference_between_sources_does_not_set_the_slope_to_zero():
+def test_difference_between_sources_does_not_set_the_slope_to_zero():
     raw, target, groups = clips(shift_of_source=-8.0)
     target[groups == "b"] = 1.0
     raw = np.concatenate([raw, raw - 8.0])
@@ -38,14 +38,14 @@ def test_a_difference_between_sources_does_not_set_the_slope_to_zero():
     assert fit_slope_and_bias(raw, target, groups, BOUND)[0] > 0
 
 
-def test_an_expert_that_ranks_fakes_below_reals_gets_slope_zero():
+def test_expert_that_ranks_fakes_below_reals_has_slope_zero():
     raw, target, groups = clips()
     slope, bias = fit_slope_and_bias(-raw, target, groups, BOUND)
     assert (slope, bias) == (0.0, 0.0)
     np.testing.assert_allclose(evidence_of(raw, slope, bias, BOUND), 0.0, atol=1e-12)
 
 
-def test_nan_is_no_evidence_and_does_not_change_the_fit():
+def test_nan_scores_contribute_zero_and_do_not_change_the_fit():
     raw, target, groups = clips()
     padded = np.concatenate([raw, [np.nan, np.nan]]), np.append(target, [0, 1]), np.append(groups, ["a", "b"])
     assert fit_slope_and_bias(*padded, BOUND) == fit_slope_and_bias(raw, target, groups, BOUND)
@@ -57,6 +57,6 @@ def test_one_class_alone_cannot_be_calibrated():
     assert fit_slope_and_bias(raw, np.zeros(len(raw)), groups, BOUND) == (0.0, 0.0)
 
 
-def test_groups_of_one_class_give_no_pair():
+def test_groups_of_one_class_give_no_pairs():
     pairs = pairs_within(np.array([True, False, True]), np.array(["a", "a", "b"]))
     assert len(pairs) == 1 and [part.ravel().tolist() for part in pairs[0]] == [[0], [1]]

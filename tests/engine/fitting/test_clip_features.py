@@ -1,4 +1,4 @@
-"""Cached features of labelled clips: extracted once, and again whenever the clip or the settings change."""
+"""Cached features of labelled clips: extracted once, and again if the clip or the settings change."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_changed_clip_of_equal_size_and_time_is_extracted_again(root: Path) ->
     assert before.path != after.path
 
 
-def test_the_file_depends_on_everything_that_decides_its_content(root: Path, tmp_path: Path) -> None:
+def test_file_name_depends_on_everything_that_affects_its_content(root: Path, tmp_path: Path) -> None:
     path = root / "trainset" / "head.mp4"
     task = FeatureTask("head", path, content_key(path), WITH_FACE, None, tmp_path)
     variants = [

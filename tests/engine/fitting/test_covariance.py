@@ -46,7 +46,7 @@ def gathered(target: np.ndarray, folds: np.ndarray, monkeypatch, tmp_path) -> Co
     return CovarianceFitter.gather(clips, tiny_config(tmp_path, fit={"cache": str(tmp_path)}))
 
 
-def test_held_out_clips_are_separated_and_clips_without_features_get_nan(fitter: CovarianceFitter) -> None:
+def test_held_out_clips_are_separated_and_clips_without_features_have_nan(fitter: CovarianceFitter) -> None:
     raw = np.full(N, np.nan)
     for fold in range(3):
         expert = CovarianceExpert(CovarianceConfig())
@@ -58,7 +58,7 @@ def test_held_out_clips_are_separated_and_clips_without_features_get_nan(fitter:
     assert len(fitter.score_pseudo_fakes(expert, 0)) == 0
 
 
-def test_a_fit_never_sees_the_fold(fitter: CovarianceFitter) -> None:
+def test_fit_does_not_use_the_held_out_fold(fitter: CovarianceFitter) -> None:
     changed = fitter.features.copy()
     changed[fitter.folds == 1] += 100
     other = CovarianceFitter(changed, fitter.is_fake, fitter.folds)
@@ -70,14 +70,14 @@ def test_a_fit_never_sees_the_fold(fitter: CovarianceFitter) -> None:
     assert other.key != fitter.key
 
 
-def test_out_of_fold_scores_equal_the_experts_own(fitter: CovarianceFitter) -> None:
+def test_out_of_fold_scores_equal_scores_of_the_expert(fitter: CovarianceFitter) -> None:
     expert = CovarianceExpert(CovarianceConfig())
     fitter.fit(expert, seed=0)
     scored = expert.discriminant(torch.from_numpy(fitter.features[:4])).float()
     assert fitter.score(expert, np.arange(4)).tolist() == scored.double().tolist()
 
 
-def test_without_labelled_fakes_the_expert_is_left_out(monkeypatch, tmp_path, caplog) -> None:
+def test_expert_is_left_out_without_labelled_fakes(monkeypatch, tmp_path, caplog) -> None:
     assert gathered(np.zeros(N), np.arange(N) % 3, monkeypatch, tmp_path) is None
     assert [record.getMessage() for record in caplog.records] == [
         "the covariance expert is left out: 0 labelled fakes; it needs 8"
@@ -92,7 +92,7 @@ def test_fakes_in_a_single_fold_are_not_enough(monkeypatch, tmp_path, caplog) ->
     assert found is not None and np.isnan(found.features[3]).all() and found.counts().sum() == N - 1
 
 
-def test_one_class_is_refused(fitter: CovarianceFitter) -> None:
+def test_one_class_is_rejected(fitter: CovarianceFitter) -> None:
     reals_only = CovarianceFitter(fitter.features, np.zeros(N, bool), fitter.folds)
     with pytest.raises(WorkError, match="one class"):
         reals_only.fit(CovarianceExpert(CovarianceConfig()), seed=0)

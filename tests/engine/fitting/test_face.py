@@ -1,4 +1,4 @@
-"""Fitting of the face expert: training data, held-out folds, and the same scores as inference."""
+"""Fitting of the face expert: training data, held-out folds, and scores equal to inference."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FOLDS = np.array([0, 0, 1, 1, 2, 2, 0, 1])
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """Six drawn heads, the last of which is called fake, a clip without a face, and one that is text."""
+    """Write six rendered heads, the last labelled fake, a clip without a face, and a text file."""
     folder = tmp_path_factory.mktemp("root")
     for number in range(HEADS):
         write_head(folder / "trainset" / f"{number}.mp4", number, frames=26)
@@ -82,7 +82,7 @@ def test_pseudo_fakes_are_made_from_real_faces_only(fitter):
         assert examples.shape == (3, len(own)) and np.isfinite(examples).all() and np.isfinite(own).all()
 
 
-def test_a_second_gather_reads_the_cache_only(fitter, clips, config, monkeypatch):
+def test_second_gather_reads_the_cache_only(fitter, clips, config, monkeypatch):
     monkeypatch.setattr(face, "FaceExampleCounts", lambda: FEW)
 
     def unreadable_clip_only(function, tasks, **_):
@@ -93,7 +93,7 @@ def test_a_second_gather_reads_the_cache_only(fitter, clips, config, monkeypatch
     assert FaceFitter.gather(clips, config).key == fitter.key
 
 
-def test_truncated_examples_and_textures_are_made_again(fitter, clips, config, monkeypatch):
+def test_truncated_examples_and_textures_are_rebuilt(fitter, clips, config, monkeypatch):
     monkeypatch.setattr(face, "FaceExampleCounts", lambda: FEW)
     one = fitter.training[2]
     before = [read_examples(one.examples).pairs.copy(), one.statistics()[1]]
@@ -105,7 +105,7 @@ def test_truncated_examples_and_textures_are_made_again(fitter, clips, config, m
     np.testing.assert_array_equal(one.statistics()[1], before[1])
 
 
-def test_the_same_seed_gives_the_same_expert(fitter, expert):
+def test_same_seed_gives_the_same_expert(fitter, expert):
     again, other = FaceExpert(FaceConfig(**SECTION)), FaceExpert(FaceConfig(**SECTION))
     fitter.fit(again, seed=0, without_fold=0)
     fitter.fit(other, seed=1, without_fold=0)
@@ -115,7 +115,7 @@ def test_the_same_seed_gives_the_same_expert(fitter, expert):
     assert not torch.equal(expert.places[0].head.weight, expert.places[1].head.weight)
 
 
-def test_the_held_out_fold_is_not_read(fitter, expert, monkeypatch):
+def test_held_out_fold_is_not_read(fitter, expert, monkeypatch):
     looked = []
     monkeypatch.setattr(face, "read_examples", lambda path: looked.append(path) or read_examples(path))
     again = FaceExpert(FaceConfig(**SECTION))
@@ -133,7 +133,7 @@ def test_out_of_fold_scores_equal_inference(fitter, expert, clips):
             assert float(expert.raw(collate([sample]))[0]) == raw[number]
 
 
-def test_held_out_pseudo_fakes_are_those_of_the_fold(fitter, expert):
+def test_held_out_pseudo_fakes_belong_to_the_fold(fitter, expert):
     assert fitter.score_pseudo_fakes(expert, 0).shape == (4,) and fitter.score_pseudo_fakes(expert, 2).shape == (2,)
     assert np.isfinite(fitter.score_pseudo_fakes(expert, 1)).all()
 
@@ -157,7 +157,7 @@ def test_labelled_fakes_are_paired_with_reals_of_their_group_if_configured(fitte
         assert torch.equal(mine, theirs)
 
 
-def test_the_modality_column_names_the_forged_part(clips, caplog):
+def test_modality_column_selects_the_forged_part(clips, caplog):
     assert (
         clips.training_fakes("video").tolist()
         == clips.training_fakes("audio").tolist()
@@ -177,7 +177,7 @@ def test_the_modality_column_names_the_forged_part(clips, caplog):
         told.training_fakes("audio")
 
 
-def test_an_expert_with_too_few_faces_is_left_out(clips, config, fitter, caplog):
+def test_expert_with_too_few_faces_is_left_out(clips, config, fitter, caplog):
     few = labelled(clips.table.split, [0, 0, 1, 1, 1, 1, 0, 0])
     assert FaceFitter.gather(few, config) is None
     assert "face expert is left out" in caplog.text
@@ -188,7 +188,7 @@ def test_an_expert_with_too_few_faces_is_left_out(clips, config, fitter, caplog)
         lonely.fit(FaceExpert(FaceConfig(**SECTION)), seed=0, without_fold=0)
 
 
-def test_missing_weights_are_named_first(clips, config):
+def test_missing_weights_are_reported_first(clips, config):
     section = {**SECTION, "weights": "package"}
     asking = config.model_copy(update={"model": {**config.model, "experts": {"face": section}}})
     with pytest.raises(UsageError, match="no package has weights"):
@@ -196,7 +196,7 @@ def test_missing_weights_are_named_first(clips, config):
 
 
 def marked_examples(seed: int) -> FaceExamples:
-    """A real sequence of noise and one that is smooth in its lower right quarter."""
+    """Return a real noise sequence and a forged one that is smooth in its lower right quarter."""
     rng = np.random.default_rng(seed)
     real = rng.integers(0, 256, (6, 2, 112, 112, 3), dtype=np.uint8)
     fake, mask = real.copy(), np.zeros((2, 28, 28), np.float32)
@@ -205,7 +205,7 @@ def marked_examples(seed: int) -> FaceExamples:
     return FaceExamples(np.array([REAL, "smooth"]), np.zeros(2, int), mask, np.stack([real, fake]))
 
 
-def test_a_localizer_learns_the_forged_area():
+def test_localizer_learns_the_forged_region():
     clips = [marked_examples(seed) for seed in range(4)]
     net = fit_localizer(RealFakePairs(clips, np.array(["a", "a", "b", "c"])), seed=0, steps=25)
     assert not net.training
@@ -224,7 +224,7 @@ def test_real_and_forged_alternate():
     assert (pairs[0::2, :, :56] == pairs[1::2, :, :56]).all()
 
 
-def test_the_loss_is_lower_for_correct_logits():
+def test_loss_is_lower_for_correct_logits():
     masks = torch.zeros(4, 28, 28)
     masks[1::2, :10] = 1
     right, wrong = (

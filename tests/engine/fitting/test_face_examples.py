@@ -1,4 +1,4 @@
-"""Training examples of faces, and their cache."""
+"""Face training examples and their cache."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def task(path, folder, **changes) -> FaceTask:
     return FaceTask(path.name, path, content_key(path), **{**fields, **changes})
 
 
-def test_each_round_has_a_real_sequence_and_families_do_not_repeat_early(heads):
+def test_each_round_has_a_real_sequence_and_families_alternate(heads):
     crops = clip_faces(heads[0]).crops
     config = FaceExampleCounts(rounds=3, fakes_per_round=4, families=())
     examples = face_examples(crops, np.random.default_rng(0), FACE_FAKES, config)
@@ -49,7 +49,7 @@ def test_each_round_has_a_real_sequence_and_families_do_not_repeat_early(heads):
     assert (covered[examples.families == REAL] == 0).all() and (covered[examples.families != REAL] > 0).all()
 
 
-def test_an_example_is_forged_in_its_mask(heads):
+def test_example_is_forged_within_its_mask(heads):
     crops = clip_faces(heads[0]).crops
     config = FaceExampleCounts(rounds=4, fakes_per_round=1, families=("low_resolution",))
     examples = face_examples(crops, np.random.default_rng(1), FACE_FAKES, config)
@@ -62,12 +62,12 @@ def test_an_example_is_forged_in_its_mask(heads):
             assert cells[mask > 0.9].mean() > cells[mask == 0].mean()
 
 
-def test_a_short_face_gives_no_examples(heads):
+def test_short_face_track_gives_no_examples(heads):
     examples = face_examples(clip_faces(heads[0]).crops[:3], np.random.default_rng(0), FACE_FAKES, SMALL)
     assert len(examples.families) == len(examples.rounds) == len(examples.masks) == len(examples.pairs) == 0
 
 
-def test_cached_examples_are_not_made_again(heads, tmp_path):
+def test_cached_examples_are_reused(heads, tmp_path):
     tasks = [task(heads[0], tmp_path), task(tmp_path / "absent.mp4", tmp_path)]
     first, absent = load_faces(tasks, in_process)
     examples = read_examples(first)
@@ -91,7 +91,7 @@ def test_examples_depend_on_name_and_seed_only(heads, tmp_path):
     np.testing.assert_array_equal(made[0].masks, made[1].masks)
 
 
-def test_a_clip_without_a_face_gives_no_examples(tmp_path):
+def test_clip_without_a_face_gives_no_examples(tmp_path):
     one = task(write_video(tmp_path / "noise.mp4", 0), tmp_path)
     assert store_examples(one) == "" and len(read_examples(one.cache_path).families) == 0
 

@@ -1,4 +1,4 @@
-"""Fitting from real clips to a checkpoint; the same score cached, on the fly and in inference."""
+"""Fitting from real clips to a checkpoint, with equal scores cached, on the fly and in inference."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def fit_config(root, work):
     )
 
 
-def test_a_made_set_has_real_and_forged_copies_with_spans(pseudo_root):
+def test_pseudo_fake_set_has_real_and_forged_copies_with_spans(pseudo_root):
     root, table = pseudo_root
     assert table["target"].tolist() == [0, 1, 1] * 3 and table["type"][1:3].tolist() == ["mel_griffin_lim", "mel_gain"]
     assert (table.loc[table["target"] == 1, "end_s"] > 0).all() and (
@@ -92,7 +92,7 @@ def test_every_clip_is_scored_out_of_fold_and_no_path_is_stored(fitted):
     assert table_of_experts["experts"].tolist() == ["voice"] and table_of_experts["coverage"].tolist() == [1.0]
 
 
-def test_a_second_fit_reads_the_cache_only(fitted, monkeypatch):
+def test_second_fit_reads_the_cache_only(fitted, monkeypatch):
     config, _, work, _ = fitted
     monkeypatch.setattr(voice, "VoiceExampleCounts", lambda: FEW)
     monkeypatch.setattr(base, "run_in_workers", lambda *_, **__: pytest.fail("computed again"))
@@ -100,7 +100,7 @@ def test_a_second_fit_reads_the_cache_only(fitted, monkeypatch):
     assert load_checkpoint(again.best).calibration == load_checkpoint(fitted[1].best).calibration
 
 
-def test_experiments_list_a_fitted_detector_and_controls(fitted, tmp_path, monkeypatch):
+def test_experiments_include_a_fitted_detector_and_controls(fitted, tmp_path, monkeypatch):
     config, folder, _, table = fitted
     file, folds = tmp_path / "experts.yml", tmp_path / "folds.csv"
     file.write_text(config.to_yaml())
@@ -115,7 +115,7 @@ def test_experiments_list_a_fitted_detector_and_controls(fitted, tmp_path, monke
     predictions = pd.read_csv(outcome.runs[0].predictions).merge(
         pd.read_csv(folder.path / "predictions.csv"), on="video_name"
     )
-    assert not np.allclose(predictions["logit_x"], predictions["logit_y"]), "other folds give other opinions"
+    assert not np.allclose(predictions["logit_x"], predictions["logit_y"]), "other folds give other scores"
     assert "control: duration" in (tmp_path / "out" / TABLE_FILE).read_text()
     with pytest.raises(UsageError, match=r"--controls .* need split\.folds"):
         run_experiments(plan_experiments([file]), [0], tmp_path / "out", controls=True)
@@ -129,10 +129,10 @@ def test_labelled_fakes_are_training_examples_only_if_configured(fitted, monkeyp
     assert (kinds[0].kinds == SYNTHETIC).sum() == 0
     taught = kinds[1].kinds == SYNTHETIC
     assert taught.sum() == 3 * (table["target"] == 1).sum()
-    assert (kinds[1].folds[taught] >= 0).all(), "a fake is held out with its fold"
+    assert (kinds[1].folds[taught] >= 0).all(), "a labelled fake is held out with its fold"
 
 
-def test_cached_on_the_fly_and_inference_give_one_score(fitted):
+def test_cached_on_the_fly_and_inference_scores_are_equal(fitted):
     config, folder, _, table = fitted
     checkpoint = load_checkpoint(folder.best)
     model = checkpoint.build()
@@ -157,14 +157,14 @@ def test_cached_on_the_fly_and_inference_give_one_score(fitted):
     np.testing.assert_allclose(inferred["evidence_voice"], cached, atol=1e-6)
 
 
-def test_a_clip_without_audio_is_unscored_with_a_reason(fitted, tmp_path):
+def test_clip_without_audio_is_unscored_with_a_reason(fitted, tmp_path):
     checkpoint = load_checkpoint(fitted[1].best)
     mute = write_video(tmp_path / "mute.mp4", 0, audio=False)
     score = Detector(checkpoint, device="cpu").score(mute)
     assert (score.verdict, score.reason) == ("unscored", "no_audio")
 
 
-def test_cached_examples_are_not_made_again(real_clips, tmp_path):
+def test_cached_examples_are_reused(real_clips, tmp_path):
     tasks = [VoiceTask("a", real_clips[0], content_key(real_clips[0]), "real", WITH_VOICE, FEW, 0, tmp_path)]
     tasks.append(VoiceTask("b", tmp_path / "absent.mp4", "", "real", WITH_VOICE, FEW, 0, tmp_path))
     first = dict(zip("ab", load_voices(tasks, in_process), strict=True))
@@ -173,7 +173,7 @@ def test_cached_examples_are_not_made_again(real_clips, tmp_path):
     np.testing.assert_array_equal(again.examples, first["a"].examples)
 
 
-def test_truncated_cache_files_are_made_again(fitted, monkeypatch):
+def test_truncated_cache_files_are_rebuilt(fitted, monkeypatch):
     config, folder, work, table = fitted
     monkeypatch.setattr(voice, "VoiceExampleCounts", lambda: FEW)
     described, fits = sorted((work / "cache").glob("*.npz")), sorted((work / "cache" / "fits").iterdir())
@@ -184,7 +184,7 @@ def test_truncated_cache_files_are_made_again(fitted, monkeypatch):
     assert sum(map(is_intact_archive, described)) >= len(table) and any(map(is_intact_archive, fits))
 
 
-def test_real_clips_alone_suffice(real_clips, tmp_path, monkeypatch, caplog):
+def test_detector_can_be_fitted_on_real_clips_only(real_clips, tmp_path, monkeypatch, caplog):
     caplog.set_level("INFO")
     rows = [f"{clip.name},0,{number}" for number, clip in enumerate(real_clips)]
     (tmp_path / LABELS).write_text("\n".join(["video_name,target,fold", *rows]) + "\n")
@@ -202,7 +202,7 @@ def test_real_clips_alone_suffice(real_clips, tmp_path, monkeypatch, caplog):
     assert load_checkpoint(folder.best).calibration.n == 6
 
 
-def test_an_expert_with_too_few_voices_is_left_out(real_clips, tmp_path, caplog):
+def test_expert_with_too_few_clips_with_audio_is_left_out(real_clips, tmp_path, caplog):
     labels = [f"{clip},{int(number > 0)},{number}" for number, clip in enumerate(["0.mp4", "1.mp4", "2.mp4"])]
     (tmp_path / LABELS).write_text("\n".join(["video_name,target,fold", *labels, "absent.mp4,0,4"]) + "\n")
     (tmp_path / "trainset").symlink_to(real_clips[0].parent)
@@ -211,7 +211,7 @@ def test_an_expert_with_too_few_voices_is_left_out(real_clips, tmp_path, caplog)
     assert "1 real clips have usable audio, 0 without one of the folds" in caplog.text
 
 
-def test_real_clips_in_one_fold_are_refused_before_extraction(pseudo_root, tmp_path, monkeypatch):
+def test_real_clips_in_one_fold_are_rejected_before_extraction(pseudo_root, tmp_path, monkeypatch):
     root, table = pseudo_root
     (tmp_path / LABELS).write_text(table.assign(fold="0").to_csv(index=False))
     (tmp_path / "trainset").symlink_to(root / "trainset")
@@ -220,7 +220,7 @@ def test_real_clips_in_one_fold_are_refused_before_extraction(pseudo_root, tmp_p
         fit_experts(fit_config(tmp_path, tmp_path))
 
 
-def test_an_unwritable_output_folder_is_refused_first(pseudo_root, tmp_path, monkeypatch):
+def test_unwritable_output_folder_is_rejected_first(pseudo_root, tmp_path, monkeypatch):
     root, _ = pseudo_root
     (tmp_path / "file").write_text("")
     config = fit_config(root, tmp_path).model_copy(update={"output_dir": str(tmp_path / "file" / "runs")})

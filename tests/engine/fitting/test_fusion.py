@@ -44,7 +44,7 @@ def test_labelled_fakes_calibrate_unless_the_expert_uses_pseudo_fakes(expert_sco
     assert scales["by_own"][0] > 0
 
 
-def test_pseudo_fakes_calibrate_where_no_fake_is_labelled(expert_scores):
+def test_pseudo_fakes_calibrate_if_no_fake_is_labelled(expert_scores):
     _, good, _ = expert_scores
     reals = labelled(np.zeros(N))
     fusion = Fusion.fit({"good": good}, reals.target, reals.groups, BOUND)
@@ -61,7 +61,7 @@ def test_an_expert_with_slope_zero_does_not_change_the_fusion(expert_scores):
     np.testing.assert_allclose(both["evidence_good"] + both["evidence_blind"], both["logit"])
 
 
-def test_a_clip_is_not_in_its_own_calibration(expert_scores):
+def test_clip_is_not_used_for_its_own_calibration(expert_scores):
     clips, good, _ = expert_scores
     loud = good.raw.copy()
     loud[clips.folds == 0] *= 50
@@ -80,7 +80,7 @@ def test_a_clip_is_not_in_its_own_calibration(expert_scores):
     assert not np.allclose(before["logit"][20:], after["logit"][20:])
 
 
-def test_a_clip_that_all_experts_mask_is_unscored(expert_scores):
+def test_clip_masked_by_all_experts_is_unscored(expert_scores):
     clips, good, blind = expert_scores
     absent = [scores(one.raw.copy(), one.pseudo_fakes) for one in (good, blind)]
     absent[0].raw[:2] = np.nan
@@ -90,7 +90,7 @@ def test_a_clip_that_all_experts_mask_is_unscored(expert_scores):
     assert table["status"][1] == "partial" and table["reason"][1] == "missing_modality"
 
 
-def test_every_combination_has_a_row(expert_scores, tmp_path):
+def test_table_has_a_row_for_every_combination(expert_scores, tmp_path):
     clips, good, blind = expert_scores
     config = tiny_config(tmp_path).model_copy(update={"model": {"bound": BOUND}})
     table = combination_table(clips, [{"good": good, "blind": blind}], config)

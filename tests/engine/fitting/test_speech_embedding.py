@@ -1,4 +1,4 @@
-"""The speech-embedding expert from real clips to a checkpoint; the same score cached, on the fly and in inference."""
+"""The speech-embedding expert from real clips to a checkpoint, with equal scores cached, on the fly and in inference."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def fitted(fake_encoder, tmp_path_factory):  # noqa: F811
     return config, load_checkpoint(folder.best), table
 
 
-def test_cached_on_the_fly_and_inference_give_one_score(fitted):
+def test_cached_on_the_fly_and_inference_scores_are_equal(fitted):
     config, checkpoint, table = fitted
     model = checkpoint.build()
     split = split_of(config, "trainset", checkpoint.features)
@@ -70,13 +70,13 @@ def test_cached_on_the_fly_and_inference_give_one_score(fitted):
     np.testing.assert_array_equal(inferred["logit"], cached)
 
 
-def test_a_clip_without_audio_is_unscored(fitted, tmp_path):
+def test_clip_without_audio_is_unscored(fitted, tmp_path):
     mute = write_video(tmp_path / "mute.mp4", 0, audio=False)
     scores = score_table(Detector(fitted[1], device="cpu"), [mute], ScoringOptions(workers=1, quiet=True))
     assert scores["verdict"].tolist() == ["unscored"]
 
 
-def test_the_forgeries_do_not_depend_on_the_features():
+def test_forgeries_do_not_depend_on_the_features():
     heard: list[list[np.ndarray]] = []
     waveform = np.random.default_rng(0).normal(size=32_000).astype(np.float32)
     for _ in range(2):
@@ -94,7 +94,7 @@ def test_the_forgeries_do_not_depend_on_the_features():
 
 
 @pytest.mark.usefixtures("fake_encoder")
-def test_examples_of_another_encoder_have_another_file(tmp_path):
+def test_examples_of_another_encoder_have_another_cache_file(tmp_path):
     plain = VoiceTask("a", tmp_path, "", "real", FEATURE_CONFIG, FEW, 0, tmp_path)
     heard = VoiceTask("a", tmp_path, "", "real", FEATURE_CONFIG, FEW, 0, tmp_path, FAKE)
     assert plain.cache_path != heard.cache_path

@@ -1,4 +1,4 @@
-"""Fitting of the sync expert: real clips only, held-out folds, and voices of other clips."""
+"""Fitting of the sync expert: real clips only, held-out folds, and speech of other clips."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def store_pair(path: Path, mouth: np.ndarray, speech: np.ndarray) -> CachedClip:
 
 @pytest.fixture(scope="module")
 def features(tmp_path_factory: pytest.TempPathFactory) -> list[CachedClip | None]:
-    """Return 15 talking clips, one with another voice, one without a face, and one that could not be read."""
+    """Return 15 talking clips, one with another clip's speech, one without a face, and one unreadable."""
     folder = tmp_path_factory.mktemp("cache")
     clips: list[CachedClip | None] = [store_pair(folder / f"{seed}.npz", *talking(seed)) for seed in range(N - 3)]
     clips.append(store_pair(folder / "other.npz", talking(90)[0], talking(91)[1]))
@@ -54,7 +54,7 @@ def labelled(fitter: SyncFitter, target: np.ndarray) -> LabelledClips:
     return LabelledClips(table, fitter.folds, fitter.groups)
 
 
-def test_the_clip_with_another_voice_has_the_highest_score(fitter: SyncFitter) -> None:
+def test_clip_with_another_clips_speech_has_the_highest_score(fitter: SyncFitter) -> None:
     expert = SyncExpert(SMALL)
     fitter.fit(expert, seed=0, without_fold=0)
     fold = np.flatnonzero(fitter.folds == 0)
@@ -71,7 +71,7 @@ def test_pseudo_fakes_score_above_the_real_clips(fitter: SyncFitter) -> None:
     assert len(forged) == 10 and forged.min() > real.max()
 
 
-def test_a_fit_never_sees_the_fold_nor_a_fake(fitter: SyncFitter, tmp_path: Path) -> None:
+def test_fit_uses_neither_the_held_out_fold_nor_fakes(fitter: SyncFitter, tmp_path: Path) -> None:
     before, after = SyncExpert(SMALL), SyncExpert(SMALL)
     fitter.fit(before, seed=0, without_fold=0)
     changed = list(fitter.features)
@@ -84,18 +84,18 @@ def test_a_fit_never_sees_the_fold_nor_a_fake(fitter: SyncFitter, tmp_path: Path
     assert other.key != fitter.key
 
 
-def test_donors_are_of_the_same_group_if_possible(fitter: SyncFitter) -> None:
+def test_donors_are_from_the_same_group_if_possible(fitter: SyncFitter) -> None:
     assert fitter.donor(0, [0, 3, 6]) == 3 and fitter.donor(3, [0, 3, 6]) == 0
     assert fitter.donor(6, [0, 3, 6]) == 0 and fitter.donor(6, [6]) is None
 
 
-def test_shifted_speech_comes_earlier() -> None:
+def test_shift_moves_speech_earlier() -> None:
     speech = np.arange(30, dtype=np.float32)[:, None].repeat(40, axis=1)
     assert shifted(speech, 8)[:, 0].tolist() == [*range(8, 30), *[29] * 8]
 
 
 @pytest.mark.parametrize(("real", "stays"), [(15, True), (7, False)])
-def test_too_few_real_clips_leave_the_expert_out(
+def test_expert_is_left_out_with_too_few_real_clips(
     fitter: SyncFitter, monkeypatch, caplog, tmp_path, real, stays
 ) -> None:
     monkeypatch.setattr(sync_module, "extract_labelled", lambda *_: fitter.features)
@@ -105,7 +105,7 @@ def test_too_few_real_clips_leave_the_expert_out(
     assert ("is left out" in caplog.text) != stays
 
 
-def test_too_few_clips_to_fit_on_are_an_error(fitter: SyncFitter) -> None:
+def test_too_few_training_clips_are_an_error(fitter: SyncFitter) -> None:
     one_fold = SyncFitter(fitter.features, fitter.is_real, np.zeros(N, int), fitter.groups)
     with pytest.raises(WorkError, match="fewer than two"):
         one_fold.fit(SyncExpert(SMALL), seed=0, without_fold=0)

@@ -1,4 +1,4 @@
-"""Report inputs for the tests, generated from seeds: a full report and its parts."""
+"""Seeded report inputs for tests: a full report and its parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Limitations: each one appears if, and only if, the data calls for it."""
+"""Limitations: each one appears if and only if its condition holds."""
 
 from __future__ import annotations
 
