@@ -192,7 +192,7 @@ def finished(folder: Path, logits: list[float], seed: int = 0, targets: str = "0
     return FinishedRun(folder, seed, "abc", "random", "testset", 0.5, 60.0)
 
 
-def test_table_has_the_mean_and_spread_of_each_metric(root, tmp_path):
+def test_table_compares_seed_averaged_scores_with_the_first_config(root, tmp_path):
     (plan,) = plan_experiments([write_config(tmp_path, "one", root)])
 
     def outcome(name: str, *logits: list[float]) -> Outcome:

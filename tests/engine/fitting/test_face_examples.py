@@ -36,7 +36,7 @@ def task(path, folder, **changes) -> FaceTask:
     return FaceTask(path.name, path, content_key(path), **{**fields, **changes})
 
 
-def test_each_round_has_a_real_sequence_and_families_alternate(heads):
+def test_each_round_has_a_real_sequence_and_families_repeat_late(heads):
     crops = clip_faces(heads[0]).crops
     config = FaceExampleCounts(rounds=3, fakes_per_round=4, families=())
     examples = face_examples(crops, np.random.default_rng(0), FACE_FAKES, config)
