@@ -103,7 +103,7 @@ def add_output(parser: argparse.ArgumentParser, description: str, **options: obj
 
 
 def hide_progress_bars() -> None:
-    """Hide the progress bars of this process and its children. Call this before importing modules that use `tqdm`."""
+    """Hide the progress bars of this process and its children. Call this before importing modules that use tqdm."""
     os.environ["TQDM_DISABLE"] = "1"
 
 

@@ -25,7 +25,7 @@ KIB = 1024
 
 @contextmanager
 def file_size_limit(limit_bytes: int):
-    """Limit the size of files that this process writes; exceeding it raises an `OSError`, as a full disk does."""
+    """Limit the size of files that this process writes; exceeding it raises an OSError, as a full disk does."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, before[1]))
     try:
