@@ -1,7 +1,7 @@
-"""The interface of a feature: what it is fed, how it is extracted and stored, and which arrays it gives to a batch.
+"""Interface of a feature: its sources, its extraction, its stored form, and the arrays that it provides to a batch.
 
-A feature is one file of this package that registers one class. The decoding pass, the feature store, samples, batches and the
-selection of inputs are generic over these declarations, so adding a feature needs one file and one import.
+Each feature is a class registered in its own file of this package. The decoding pass, the feature store, samples, batches
+and the selection of inputs use only these declarations, so adding a feature takes one file and one import.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from utils.media.decode import StreamFacts
 
 FRAMES, SAMPLES = "frames", "samples"
-"""The decoding pass feeds (H, W, 3) uint8 RGB frames, and (S,) float32 mono samples at `features.audio.sample_rate_hz`."""
+"""Sources from the decoding pass: (H, W, 3) uint8 RGB frames, and (S,) float32 mono samples at the configured rate."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,11 @@ class MaskedArray:
 
 @dataclass(frozen=True)
 class ArraySpec:
-    """Declaration of one array that a feature gives to a batch.
+    """Declaration of one array that a feature provides to a batch.
 
     Attributes:
         name: the key in `Batch.inputs`.
-        shape: shape of one clip's array, padding included.
+        shape: shape of the array of one clip, padding included.
         dtype: numpy type.
         padded: whether clips may have fewer entries along the first axis. The mask then has shape (shape[0],), else ().
     """
@@ -58,7 +58,7 @@ class ArraySpec:
     def fill(self, array: np.ndarray | None) -> MaskedArray:
         """Return `array` padded with zeros to the declared shape, with its mask.
 
-        `None` gives zeros and a false mask. So does an array of another shape when the array is not padded.
+        Return zeros and a false mask if `array` is `None`, or if it is not padded and has another shape.
         """
         if not self.padded and array is not None and array.shape == self.shape:
             return MaskedArray(array, np.ones((), bool))
@@ -72,14 +72,14 @@ class ArraySpec:
 
 @dataclass(frozen=True)
 class ClipPass:
-    """A running decoding pass, as extractors see it.
+    """A running decoding pass, as passed to extractors.
 
     Attributes:
         path: the clip.
-        facts: findings of the pass so far; complete when the extractors are finished.
+        facts: facts collected so far; complete when the extractors are finished.
         max_frames: number of frames after which the pass ends early; `None` for all.
-        output_paths: feature name -> file to write during the pass, for features too large to hold in memory.
-        sources: names of the features that other requested features are derived from.
+        output_paths: feature name -> file to write during the pass, for features too large to keep in memory.
+        sources: names of the features from which other requested features are derived.
     """
 
     path: Path
@@ -93,15 +93,15 @@ class Extractor:
     """Computes one feature of one clip while the clip is decoded. It is a context manager; `close` always runs."""
 
     def add_frame(self, frame: np.ndarray) -> None:
-        """Take the next (H, W, 3) uint8 RGB frame, a view of the decoder's memory in coded orientation."""
+        """Process the next (H, W, 3) uint8 RGB frame, a view of the decoder's memory in coded orientation."""
         raise NotImplementedError
 
     def add_samples(self, samples: np.ndarray) -> None:
-        """Take the next (S,) float32 mono samples in [-1, 1]."""
+        """Process the next (S,) float32 mono samples in [-1, 1]."""
         raise NotImplementedError
 
     def finish(self) -> Any:
-        """Return the feature's value after the last frame and sample; `None` when the clip has none.
+        """Return the value of the feature after the last frame and sample; `None` if the clip has none.
 
         Raises:
             MediaError: the clip cannot be read.
@@ -121,21 +121,21 @@ class Extractor:
 
 
 class Feature(ABC):
-    """One kind of feature.
+    """Base class of all features.
 
-    A feature is *streamed* when it is fed frames or samples: it implements `extractor`. It is *derived* when it is fed other
-    features: it implements `derive`, and is recomputed from their stored form.
+    A *streamed* feature is computed from frames or samples and implements `extractor`. A *derived* feature is computed from
+    other features and implements `derive`; it is recomputed from their stored form.
 
     Attributes:
         name: the registered name.
         key: the key of its settings below `features` in the config.
-        fed: `FRAMES`, `SAMPLES`, or names of other features.
-        inputs: names of the arrays that it gives to a batch.
+        fed: its sources: `FRAMES`, `SAMPLES`, or names of other features.
+        inputs: names of the arrays that it provides to a batch.
         folder: folder of its files below `<split>_raw`; empty for a feature that is not stored.
         suffix: suffix of its files.
-        named_by_stem: whether a file is named after the clip's stem instead of its whole name.
-        needs_length: whether extraction depends on the number of frames before they are decoded.
-        cached: whether a derived feature keeps its results below the feature store, so that extraction computes them.
+        named_by_stem: whether files are named after the stem of the clip instead of its full name.
+        needs_length: whether extraction needs the number of frames before decoding.
+        cached: whether a derived feature caches its results below the feature store. Extraction then computes them.
     """
 
     name: ClassVar[str]
@@ -149,23 +149,23 @@ class Feature(ABC):
     cached: ClassVar[bool] = False
 
     def __init__(self, config: FeatureConfig, stored_config: FeatureConfig | None = None) -> None:
-        """Bind the feature to a config; `stored_config` is that of files on disk that serve this one (see `adapt`)."""
+        """Bind the feature to a config. `stored_config` is the config of compatible files on disk (see `adapt`)."""
         self.config = config
         self.stored_config = stored_config or config
 
     @classmethod
     def enabled(cls, config: FeatureConfig) -> bool:
-        """Return whether the config requests the feature, so that the extractor stores it."""
+        """Return whether the config requests the feature. The extractor stores requested features."""
         return config.setting(cls.key) not in (None, False)
 
     @classmethod
     def enable(cls, config: FeatureConfig) -> FeatureConfig:
-        """Return the config with the feature switched on by its defaults."""
+        """Return the config with the feature enabled with its defaults."""
         return config if cls.enabled(config) else config.with_setting(cls.key, True)
 
     @classmethod
     def stored_fields(cls, config: FeatureConfig) -> dict[str, Any]:
-        """Return the settings that decide the stored files. They enter the fingerprint, under `key`."""
+        """Return the settings that determine the stored files. They are part of the fingerprint, under `key`."""
         setting = config.setting(cls.key)
         if not cls.folder or not cls.enabled(config):
             return {}
@@ -173,7 +173,7 @@ class Feature(ABC):
 
     @classmethod
     def adapt(cls, config: FeatureConfig, stored: Mapping[str, Any]) -> FeatureConfig:
-        """Return `config` changed to that of stored files which serve it as well.
+        """Return the config of the stored files if they are compatible with `config`, else `config`.
 
         Args:
             config: the requested config.
@@ -182,18 +182,18 @@ class Feature(ABC):
         optional = bool(cls.folder) and cls.key in stored and not cls.enabled(config)
         return config.with_setting(cls.key, stored[cls.key]) if optional else config
 
-    def check(self) -> None:  # noqa: B027  (most features need no more than their defaults)
+    def check(self) -> None:  # noqa: B027  (most features need only their defaults)
         """Check that the config has the settings that the feature needs.
 
         Raises:
-            UsageError: names the setting.
+            UsageError: a setting is missing; the message names it.
         """
 
     def require(self) -> None:  # noqa: B027  (most features need no weights or packages)
-        """Check, before any clip is read, that weights and packages are installed.
+        """Check that weights and packages are installed. Called before any clip is read.
 
         Raises:
-            UsageError: names the missing part.
+            UsageError: a part is missing; the message names it.
         """
 
     @abstractmethod
@@ -202,18 +202,18 @@ class Feature(ABC):
 
     @abstractmethod
     def to_arrays(self, value: Any, facts: ClipFacts) -> Mapping[str, np.ndarray | None]:
-        """Return the arrays of a value, unpadded; `None` for one that carries no information."""
+        """Return the unpadded arrays of a value. An array without information is `None`."""
 
     def extractor(self, clip: ClipPass) -> Extractor:
-        """Start the extraction of a clip; streamed features only."""
+        """Return an extractor for a clip. Only streamed features implement this."""
         raise NotImplementedError
 
     def derive(self, sources: Mapping[str, Any], cache_dir: Path | None) -> Any:
-        """Compute the value from those of the features in `fed`; derived features only.
+        """Compute the value from the values of the features in `fed`. Only derived features implement this.
 
         Args:
-            sources: feature name -> value, none of them `None`.
-            cache_dir: folder for expensive results, keyed by content; `None` keeps nothing.
+            sources: feature name -> value; no value is `None`.
+            cache_dir: folder for expensive results, keyed by content; `None` disables the cache.
         """
         raise NotImplementedError
 
@@ -222,15 +222,15 @@ class Feature(ABC):
         return facts.n_frames > 0 if FRAMES in self.fed else facts.has_audio
 
     def write(self, path: Path, value: Any) -> None:
-        """Write a value, which is `None` for a clip without one."""
+        """Write a value to a file. The value is `None` for a clip without the feature."""
         raise NotImplementedError
 
     def read(self, path: Path, facts: ClipFacts) -> Any:
-        """Return what `write` wrote.
+        """Read a value written by `write`.
 
         Raises:
             OSError: the file cannot be read.
-            ValueError: the file is damaged or of another kind.
+            ValueError: the file is damaged or has another format.
         """
         raise NotImplementedError
 
@@ -241,26 +241,26 @@ class Feature(ABC):
 
 
 FEATURES: Registry[Any, Feature] = Registry("feature")
-"""Features by name. A name maps to the type of its settings and to the `Feature` class."""
+"""Registered features. A name maps to the type of the settings and to the `Feature` class."""
 
 
 def feature_classes() -> dict[str, type[Feature]]:
-    """Return every registered feature class by name."""
+    """Return all registered feature classes by name."""
     return {name: FEATURES.get(name).built_class for name in FEATURES}
 
 
 def features_of(inputs: Collection[str]) -> tuple[str, ...]:
-    """Return the names of the features that give these arrays.
+    """Return the names of the features that provide these arrays.
 
     Raises:
-        KeyError: no feature gives one of them.
+        KeyError: an array is provided by no feature.
     """
     owners = {array: name for name, feature in feature_classes().items() for array in feature.inputs}
     return tuple(dict.fromkeys(owners[array] for array in inputs))
 
 
 def with_sources(names: Collection[str]) -> tuple[str, ...]:
-    """Return these features and all that they are derived from, sources first."""
+    """Return these features and all their sources, sources first."""
     ordered: dict[str, None] = {}
 
     def visit(name: str) -> None:

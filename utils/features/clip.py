@@ -1,4 +1,4 @@
-"""Facts and features of one clip, as the extractor, the feature store and the batch exchange them."""
+"""Facts and features of one clip, exchanged between the extractor, the feature store and the batch."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class ClipFacts:
-    """Facts of a clip apart from its features; one row of `extraction.csv` without the name.
+    """Facts about a clip, without its features: one row of `extraction.csv` without the name.
 
     Attributes:
         status: `ok`, `partial` (a modality is missing or cut), `failed` or `pending`.
-        reason: reason codes joined with `+`; empty when ok.
-        duration_s: duration of the longer stream; 0 when unknown.
+        reason: reason codes joined with `+`; empty if the status is `ok`.
+        duration_s: duration of the longer stream; 0 if unknown.
         n_frames: number of decoded frames.
         fps: average frame rate; 0 without video.
         has_audio: whether any audio sample was decoded.
@@ -38,8 +38,8 @@ class ClipFeatures:
     """Facts and feature values of a clip.
 
     Attributes:
-        facts: findings of the decoder.
-        values: feature name -> value, for the requested features; `None` where the clip has none. Empty for a failed clip.
+        facts: facts from the decoder.
+        values: feature name -> value of each requested feature; `None` if the clip has none. Empty for a failed clip.
     """
 
     facts: ClipFacts
@@ -47,5 +47,5 @@ class ClipFeatures:
 
 
 def failed(reason: str) -> ClipFeatures:
-    """Return the features of a clip that could not be used, with this reason code."""
+    """Return the result for an unusable clip with this reason code."""
     return ClipFeatures(ClipFacts(status="failed", reason=reason))

@@ -1,4 +1,4 @@
-"""The config section `features`, and the fingerprint that identifies how stored features were made."""
+"""The config section `features`, and the fingerprint of the settings that determine stored features."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from utils.features.speech_embedding import SpeechEncoderName
 from utils.features.waveform import AudioFeatureConfig
 
 FEATURE_VERSION = 1
-"""Increase it when the same config gives other numbers than before; all stored features must then be extracted again."""
+"""Increase this if the same config gives different values than before. All features must then be extracted again."""
 
 
 class FeatureConfig(Section):
-    """All settings that decide a clip's features.
+    """All settings that determine the features of a clip.
 
-    Any registered feature may have a key here, named by `Feature.key`: the keys of features that are not listed below are
-    accepted and validated by the type that the feature was registered with.
+    Each registered feature may have a key, `Feature.key`. Keys without a field below are validated with the type that the
+    feature was registered with.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -75,19 +75,19 @@ class FeatureConfig(Section):
 
     @classmethod
     def known_keys(cls) -> list[str]:
-        """Return the valid keys, those of every registered feature included."""
+        """Return the valid keys, including those of all registered features."""
         return list(dict.fromkeys([*cls.model_fields, *(feature.key for feature in feature_classes().values())]))
 
     def setting(self, key: str) -> Any:
-        """Return the value below a feature's key; `None` where it is not set."""
+        """Return the value of a feature's key; `None` if it is not set."""
         return getattr(self, key, None)
 
     def with_setting(self, key: str, value: Any) -> FeatureConfig:
-        """Return a copy with another value below a feature's key."""
+        """Return a copy with another value for a feature's key."""
         return FeatureConfig.model_validate({**self.model_dump(), key: value})
 
     def with_inputs(self, inputs: Collection[str]) -> FeatureConfig:
-        """Return a copy in which the features behind these arrays are switched on.
+        """Return a copy with the features enabled that provide these arrays.
 
         Raises:
             UsageError: a feature needs a setting that has no default.
@@ -104,13 +104,13 @@ class FeatureConfig(Section):
         return tuple(name for name, feature in feature_classes().items() if feature.enabled(self))
 
     def build(self, names: Collection[str], stored_config: FeatureConfig | None = None) -> list[Feature]:
-        """Return the features of these names, bound to this config."""
+        """Return the features with these names, bound to this config."""
         return [FEATURES.get(name).built_class(self, stored_config) for name in names]
 
     def stored(self) -> dict[str, Any]:
-        """Return the settings that decide the files on disk, as plain types.
+        """Return the settings that determine the stored files, as plain types.
 
-        Derived features are computed from the stored waveform, so their settings are left out.
+        Settings of derived features are not included, since these features are computed from the stored waveform.
         """
         fields: dict[str, Any] = {}
         for feature in feature_classes().values():
@@ -118,19 +118,19 @@ class FeatureConfig(Section):
         return {key: fields[key] for key in self.known_keys() if key in fields}
 
     def fingerprint(self) -> str:
-        """Return 16 hex digits that differ whenever the stored features would."""
+        """Return a hash of the settings that determine the stored features, 16 hex digits."""
         canonical = json.dumps({"version": FEATURE_VERSION, **self.stored()}, sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
     def adapted_to(self, stored: Mapping[str, Any]) -> FeatureConfig:
-        """Return the config of stored files if they serve this config as well: a larger K, or more features."""
+        """Return the config of the stored files if they are compatible: with a larger K or additional features."""
         config = self
         for feature in feature_classes().values():
             config = feature.adapt(config, stored)
         return config
 
     def differences(self, other: Mapping[str, Any]) -> list[str]:
-        """Return one line for each dotted field in which another `stored` differs from this config."""
+        """Return one line for each dotted field in which the `stored` settings of another config differ."""
         mine, theirs = flatten(self.stored()), flatten(other)
         return [
             f"{key}: {theirs.get(key)!r} there, {mine.get(key)!r} here"
@@ -140,7 +140,7 @@ class FeatureConfig(Section):
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return a nested mapping as one level with dotted keys."""
+    """Flatten a nested mapping to one level with dotted keys."""
     flat: dict[str, Any] = {}
     for key, value in nested.items():
         flat.update(flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})

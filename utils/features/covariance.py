@@ -1,8 +1,9 @@
-"""The frame covariance: covariance of a clip's frame histograms, reduced to the K frames that vary least with the rest.
+"""Frame covariance: covariance of the frame histograms of a clip, reduced to the K frames with the smallest row sums.
 
-Follows the technical report of the multi-ffdv entry: C is the (T, T) covariance *between frames*, where the 256 histogram bins
-of a frame are its observations. The released code of the entry took the covariance between bins instead. Every histogram of a
-clip sums to the same pixel count, so the row sums it sorts by are zero up to round-off. `bins` is that variant, for comparison.
+This follows the technical report of the multi-ffdv entry: C is the (T, T) covariance *between frames*, and the 256
+histogram bins of a frame are its observations. The released code of the entry computes the covariance between bins instead.
+All histograms of a clip sum to the same pixel count, so the row sums used for sorting are then zero up to round-off. The
+setting `bins` selects that variant for comparison.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from utils.features.config import FeatureConfig
 
 N_BINS = 256
-"""Levels of a frame's histogram."""
+"""Number of levels of a histogram."""
 
 FRAMES_PER_BLOCK = 4096
 FLOAT64_ROUND_OFF = 1e-12
@@ -47,12 +48,12 @@ class CovarianceFeature(Feature):
 
     @classmethod
     def enabled(cls, config: FeatureConfig) -> bool:
-        """Return true: both published systems use it, and the extractor always stores it."""
+        """Return true: both published systems use this feature, and the extractor always stores it."""
         return True
 
     @classmethod
     def adapt(cls, config: FeatureConfig, stored: Mapping[str, Any]) -> FeatureConfig:
-        """Accept files of a larger K: the block of the smaller K is cut out of them."""
+        """Accept files with a larger K, from which the block of the smaller K is computed."""
         video = stored.get("video")
         top_k = video.get("top_k") if isinstance(video, dict) else None
         if not isinstance(top_k, int) or not config.video.top_k < top_k <= 1024:
@@ -60,15 +61,15 @@ class CovarianceFeature(Feature):
         return config.with_setting("video", {**config.video.model_dump(), "top_k": top_k})
 
     def arrays(self) -> tuple[ArraySpec, ...]:
-        """Return the one declaration: (K, K) float32."""
+        """Declare one array: (K, K) float32."""
         return (ArraySpec("covariance", (self.config.video.top_k,) * 2, np.float32),)
 
     def to_arrays(self, value: Any, facts: ClipFacts) -> Mapping[str, np.ndarray | None]:
-        """Return the matrix. That of a single frame is all zeros and counts as absent."""
+        """Return the matrix, or `None` for a clip of a single frame, whose matrix is all zeros."""
         return {"covariance": None if "one_frame" in facts.reasons else value}
 
     def extractor(self, clip: ClipPass) -> Extractor:
-        """Collect one histogram per frame."""
+        """Return an extractor that collects one histogram per frame."""
         return CovarianceExtractor(self.config.video, clip)
 
     def write(self, path: Path, value: Any) -> None:
@@ -76,7 +77,7 @@ class CovarianceFeature(Feature):
         np.save(path, value, allow_pickle=False)
 
     def read(self, path: Path, facts: ClipFacts) -> Any:
-        """Return the matrix, cut to the requested K where the stored one is larger."""
+        """Return the matrix. A larger stored matrix is reduced to the requested K."""
         covariance = np.load(path, allow_pickle=False)
         stored_k, video = self.stored_config.video.top_k, self.config.video
         expected = (stored_k, stored_k)
@@ -88,11 +89,11 @@ class CovarianceFeature(Feature):
 
 
 class CovarianceExtractor(Extractor):
-    """Counts the histogram of every frame, then forms the covariance."""
+    """Computes the histogram of every frame, then the covariance."""
 
     def __init__(self, config: VideoFeatureConfig, clip: ClipPass) -> None:
-        """Start without frames."""
-        # The histogram module loads a compiler (50 MB), which only a decoding process should pay for.
+        """Create an extractor without frames."""
+        # Imported here because the module loads a compiler (50 MB) that only decoding processes need.
         from utils.features.histogram import HistogramRows
 
         self._config = config
@@ -100,7 +101,7 @@ class CovarianceExtractor(Extractor):
         self._histograms = HistogramRows()
 
     def add_frame(self, frame: np.ndarray) -> None:
-        """Count the levels of a frame."""
+        """Add the histogram of a frame."""
         self._histograms.add(frame)
 
     def finish(self) -> Any:
@@ -109,16 +110,16 @@ class CovarianceExtractor(Extractor):
             return None
         between = frame_covariance if self._config.covariance == "frames" else bin_covariance
         covariance = between(self._histograms.array(), self._config.top_k)
-        # An hour's histograms take as much memory as its mel-spectrogram, which is finished next.
+        # Free memory for the mel-spectrogram, which is finished next. For an hour of video both have the same size.
         del self._histograms
         return covariance
 
 
 def frame_covariance_row_sums(histograms: np.ndarray) -> np.ndarray:
-    """Return the row sums of the (T, T) frame covariance without forming it.
+    """Return the row sums of the (T, T) frame covariance without computing the matrix.
 
-    With Hc the histograms minus each row's mean, C = Hc Hc' / 255, so its row sums are Hc (sum of Hc's rows) / 255. Frames are
-    processed in blocks, so an hour of video needs no (T, 256) array of floats.
+    Let Hc be the histograms minus the mean of each row. Then C = Hc Hc' / 255, and its row sums are Hc (sum of the rows of
+    Hc) / 255. Frames are processed in blocks to avoid a (T, 256) float array for long videos.
 
     Args:
         histograms: (T, 256) integers.
@@ -138,13 +139,13 @@ def frame_covariance_row_sums(histograms: np.ndarray) -> np.ndarray:
 
 
 def centred_rows(histograms: np.ndarray) -> np.ndarray:
-    """Subtract from each row of (T, 256) its own mean; returns float64."""
+    """Subtract the mean of each row of (T, 256) and return float64."""
     rows = histograms.astype(np.float64)
     return rows - rows.mean(axis=1, keepdims=True)
 
 
 def select_frames(row_sums: np.ndarray, top_k: int) -> np.ndarray:
-    """Return the indices of the `top_k` smallest row sums in ascending order; equal sums keep their temporal order."""
+    """Return the indices of the `top_k` smallest row sums in ascending order. Equal sums keep their temporal order."""
     return np.argsort(row_sums, kind="stable")[:top_k]
 
 
@@ -153,7 +154,7 @@ def frame_covariance(histograms: np.ndarray, top_k: int) -> np.ndarray:
 
     Args:
         histograms: (T, 256) integers, one row per frame.
-        top_k: K, the number of frames kept.
+        top_k: K, the number of selected frames.
 
     Returns:
         (K, K) float32 in [0, 1]: the covariance of the K frames with the smallest row sums, in ascending order of the sum,
@@ -170,11 +171,11 @@ def frame_covariance(histograms: np.ndarray, top_k: int) -> np.ndarray:
 def bin_covariance(histograms: np.ndarray, top_k: int) -> np.ndarray:
     """Compute the variant of the released code, for comparison only: covariance between histogram bins over time.
 
-    Round-off noise decides which K bins it keeps (see the module docstring), so it is not repeatable across numpy versions.
+    Round-off noise determines the selected bins (see the module docstring), so the result depends on the numpy version.
 
     Args:
         histograms: (T, 256) integers.
-        top_k: K, the number of bins kept; there are 256, and the rest of a larger matrix is zero.
+        top_k: K, the number of selected bins. For K > 256 the matrix is padded with zeros.
 
     Returns:
         (K, K) float32 in [0, 1].
@@ -187,14 +188,14 @@ def bin_covariance(histograms: np.ndarray, top_k: int) -> np.ndarray:
 
 
 def smaller_block(feature: np.ndarray, n_rows: int, top_k: int) -> np.ndarray:
-    """Return the feature for a smaller K from a stored one, without the clip.
+    """Compute the feature for a smaller K from a stored feature.
 
-    Frames (or bins) are in ascending order of their row sums, so the K smallest come first, and min-max scaling undoes the
-    scaling of the stored block. Up to float32 rounding the result equals extraction with K.
+    Frames (or bins) are in ascending order of their row sums, so the first K are the smallest. Min-max scaling cancels the
+    scaling of the stored matrix. Up to float32 rounding, the result equals extraction with K.
 
     Args:
-        feature: (N, N) float32 in [0, 1], the result of either function above for N.
-        n_rows: number of frames of the clip, or of bins; later rows are padding.
+        feature: (N, N) float32 in [0, 1], from `frame_covariance` or `bin_covariance`.
+        n_rows: number of frames of the clip, or of bins. Later rows are padding.
         top_k: K <= N.
 
     Returns:
@@ -205,10 +206,10 @@ def smaller_block(feature: np.ndarray, n_rows: int, top_k: int) -> np.ndarray:
 
 
 def scaled_and_padded(matrix: np.ndarray, size: int, round_off: float = FLOAT64_ROUND_OFF) -> np.ndarray:
-    """Min-max scale a square matrix to [0, 1] and pad it with zeros to (size, size) float32; a constant matrix gives zeros.
+    """Min-max scale a square matrix to [0, 1] and pad it with zeros to (size, size) float32.
 
-    A spread of at most `round_off` times the largest value counts as none: it is the round-off of a constant matrix, which
-    scaling would inflate to [0, 1].
+    A matrix counts as constant, and gives zeros, if its range is at most `round_off` times the largest absolute value.
+    Otherwise scaling would amplify round-off errors to [0, 1].
     """
     low, high = matrix.min(), matrix.max()
     padded = np.zeros((size, size), np.float32)

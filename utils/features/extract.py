@@ -1,4 +1,4 @@
-"""From a clip to its features in one decoding pass: used by the extractor, by training on the fly and by inference."""
+"""Extraction of all features of a clip in one decoding pass. The extractor, training and inference use it."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ExtractionOptions:
-    """How far a clip is decoded, and where large or expensive results go.
+    """Decoding limits and output locations.
 
     Attributes:
         max_frames: number of frames after which the pass stops (`too_long`); `None` for all.
-        output_paths: feature name -> file, for features that are written during the pass: the waveform's wav file (mono
-            16-bit PCM). Nothing is written for a clip without audio.
-        cache_dir: folder for expensive derived features, keyed by content; `None` keeps nothing.
+        output_paths: feature name -> file, for features written during the pass: the WAV file of the waveform (mono 16-bit
+            PCM). No file is written for a clip without audio.
+        cache_dir: folder for expensive derived features, keyed by content; `None` disables the cache.
     """
 
     max_frames: int | None = None
@@ -42,14 +42,14 @@ class ExtractionOptions:
 
 
 def require_parts(config: FeatureConfig, names: Collection[str] | None = None) -> None:
-    """Check, before any clip is read, that the weights and packages which features need are installed.
+    """Check that the weights and packages of features are installed. Call this before any clip is read.
 
     Args:
         config: settings of the features.
         names: the features; `None` for all that the config requests.
 
     Raises:
-        UsageError: names the missing part.
+        UsageError: a part is missing; the message names it.
     """
     for feature in config.build(config.enabled() if names is None else names):
         feature.require()
@@ -65,7 +65,7 @@ def extract_clip(
     """Decode a clip once and compute its features.
 
     Args:
-        source: a file in any container that libav reads, or the arrays of a decoded clip.
+        source: a file in any container that libav can read, or the arrays of a decoded clip.
         config: settings of the features.
         features: names of the features to compute; `None` for all that the config requests. The facts of the clip do not
             depend on them.
@@ -174,9 +174,9 @@ def facts_of(stream: StreamFacts, *, silent: bool) -> ClipFacts:
 
 
 def clip_voice(path: Path, config: FeatureConfig, *, trim: bool = True) -> np.ndarray:
-    """Return a clip's waveform at 16 kHz, (S,) float32, as its voice features use it; S = 0 without audio.
+    """Return the 16 kHz waveform of a clip, (S,) float32, from which voice features are computed; S = 0 without audio.
 
-    Without `trim`, digital silence at both ends is kept, so that the waveform stays aligned with the frames.
+    Without `trim`, digital silence at both ends is kept and the waveform stays aligned with the frames.
 
     Raises:
         MediaError: `missing_file` or `unreadable`.
@@ -199,7 +199,7 @@ def frame_histograms(path: Path, max_frames: int | None = None) -> np.ndarray:
     Raises:
         MediaError: `missing_file` or `unreadable`.
     """
-    # The module loads a compiler (50 MB), which only a decoding process should pay for.
+    # Imported here because the module loads a compiler (50 MB) that only decoding processes need.
     from utils.features.histogram import HistogramRows
 
     histograms = HistogramRows()

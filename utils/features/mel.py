@@ -38,7 +38,7 @@ class MelFeature(Feature):
 
     @classmethod
     def enabled(cls, config: FeatureConfig) -> bool:
-        """Return true: both published systems use it, and the extractor always stores it."""
+        """Return true: both published systems use this feature, and the extractor always stores it."""
         return True
 
     @classmethod
@@ -52,12 +52,12 @@ class MelFeature(Feature):
         return (ArraySpec("mel", (1, size_px, size_px), np.uint8),)
 
     def to_arrays(self, value: Any, facts: ClipFacts) -> Mapping[str, np.ndarray | None]:
-        """Decode the JPG. The image of a silent track is all zeros and counts as absent."""
+        """Decode the JPG. Return `None` for a silent track, whose image is all zeros."""
         image = None if value is None or "silent" in facts.reasons else decode_image(value)
         return {"mel": None if image is None else image[None]}
 
     def extractor(self, clip: ClipPass) -> Extractor:
-        """Start an empty spectrogram."""
+        """Return an extractor with an empty spectrogram."""
         return MelExtractor(self.config.audio, clip)
 
     def write(self, path: Path, value: Any) -> None:
@@ -80,7 +80,7 @@ class MelExtractor(Extractor):
     """Collects the mel-spectrogram, then encodes its image."""
 
     def __init__(self, config: AudioFeatureConfig, clip: ClipPass) -> None:
-        """Start without samples."""
+        """Create an extractor without samples."""
         self._config = config
         self._clip = clip
         self._spectrogram = MelSpectrogram(config)
@@ -90,7 +90,7 @@ class MelExtractor(Extractor):
         self._spectrogram.feed(samples)
 
     def finish(self) -> Any:
-        """Return the JPG's bytes; `None` without audio."""
+        """Return the bytes of the JPG; `None` without audio."""
         if not self._clip.facts.n_samples:
             return None
         image = mel_image(self._spectrogram.power(), self._config.image_size_px)
@@ -99,19 +99,19 @@ class MelExtractor(Extractor):
 
 @functools.lru_cache(maxsize=4)
 def mel_basis(sample_rate_hz: int, n_fft: int, n_mels: int) -> np.ndarray:
-    """Return librosa's mel filterbank, (M, 1 + n_fft / 2) float32. Computing it costs as much as a short clip's spectrogram."""
+    """Return librosa's mel filterbank, (M, 1 + n_fft / 2) float32. Cached, since it takes as long as a short spectrogram."""
     return librosa.filters.mel(sr=sample_rate_hz, n_fft=n_fft, n_mels=n_mels)
 
 
 class MelSpectrogram:
-    """A power mel-spectrogram computed block by block, equal to that of the whole waveform.
+    """Power mel-spectrogram computed in blocks. The result equals that of a single transform.
 
-    Memory holds one block of samples and the mel cells, 80 MB for an hour of audio. A single transform of an hour needs
+    Memory contains one block of samples and the mel cells, 80 MB for an hour of audio. A single transform would need
     gigabytes.
     """
 
     def __init__(self, config: AudioFeatureConfig) -> None:
-        """Start with half a window of zeros, because librosa centres its windows."""
+        """Initialise the buffer with half a window of zeros, because librosa centres its windows."""
         self._config = config
         self._basis = mel_basis(config.sample_rate_hz, config.n_fft, config.n_mels)
         self._samples = [np.zeros(config.n_fft // 2, np.float32)]
@@ -127,7 +127,7 @@ class MelSpectrogram:
             self._transform()
 
     def power(self) -> np.ndarray:
-        """End the waveform and return its power mel-spectrogram, (M, T') float32 with T' = 1 + S // hop."""
+        """Finish the waveform and return its power mel-spectrogram, (M, T') float32 with T' = 1 + S // hop."""
         self._samples.append(np.zeros(self._config.n_fft // 2, np.float32))
         self._n_waiting += self._config.n_fft // 2
         self._transform()
@@ -173,7 +173,7 @@ def encode_image(image: np.ndarray, jpeg_quality: int) -> bytes:
 
 
 def decode_image(encoded: bytes) -> np.ndarray | None:
-    """Decode a JPG to a (H, W) uint8 image; `None` when the bytes are not an image."""
+    """Decode a JPG to a (H, W) uint8 image. Return `None` if the bytes are not an image."""
     if not encoded:
         return None
     return cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_GRAYSCALE)

@@ -14,13 +14,13 @@ SAMPLES_PER_BLOCK = 1 << 17
 DURATION_STEP_S = 0.01
 SILENCE_PER_BLOCK_S = 10.0
 LONGEST_SILENCE_S = 4 * 3600
-"""Limit on padding: a damaged frame rate can declare years, which would exhaust memory."""
+"""Limit on padding. With a damaged frame rate, the declared duration could be years and exhaust memory."""
 
 
 def clip_length_samples(facts: StreamFacts) -> int:
-    """Return the length to which the published pipeline pads or cuts a clip's audio, in samples at the stream's rate.
+    """Return the length to which the published pipeline pads or cuts the audio of a clip, in samples of the stream.
 
-    The pipeline used the container's duration, which FFmpeg prints in steps of 10 ms.
+    The pipeline uses the duration of the container, which FFmpeg prints in steps of 10 ms.
     """
     return int(round(facts.duration_s, 2) * facts.rate_hz)
 
@@ -28,17 +28,17 @@ def clip_length_samples(facts: StreamFacts) -> int:
 class MonoResampler:
     """Resamples `AudioBlock`s to one rate and, at the end, pads or cuts the waveform to the clip's length.
 
-    Samples are first rounded to 16 bits, since the published pipeline used a 16-bit wav file. Resampling is soxr's HQ recipe,
-    the same as in `librosa.load`. Where the sample rate of the blocks changes, the audio before it is completed and a new
-    resampler continues; no time is gained or lost at the boundary.
+    Samples are first rounded to 16 bits, since the published pipeline used a 16-bit WAV file. Resampling uses soxr's HQ
+    recipe, as in `librosa.load`. If the sample rate of the blocks changes, the earlier audio is completed and a new
+    resampler is started. The total duration is preserved.
     """
 
     def __init__(self, rate_hz: int, facts: StreamFacts, *, match_clip: bool) -> None:
-        """Prepare for the blocks of a pass.
+        """Create a resampler for one pass.
 
         Args:
-            rate_hz: sample rate to deliver.
-            facts: those of the running pass; `finish` reads them.
+            rate_hz: sample rate of the output.
+            facts: facts of the running pass; `finish` reads them.
             match_clip: whether to pad or cut the waveform to the clip's length.
         """
         self.rate_hz = rate_hz
@@ -53,7 +53,7 @@ class MonoResampler:
         self._n_delivered = 0
 
     def feed(self, block: AudioBlock) -> Iterator[np.ndarray]:
-        """Take a block; yield (S,) float32 blocks at `rate_hz` once enough samples are pending."""
+        """Add a block and yield (S,) float32 blocks at `rate_hz` once enough samples are pending."""
         if block.rate_hz != self._source_hz:
             yield from self._change_rate(block.rate_hz)
         assert self._stream is not None
@@ -61,13 +61,13 @@ class MonoResampler:
         self._n_pending += len(block.samples)
         if self._n_pending >= SAMPLES_PER_BLOCK:
             samples = self._take_pending()
-            # The clip may turn out to end up to one step before the last sample, so hold that much back.
+            # The clip may end up to one step before the last sample, so keep that many samples pending.
             held = int(DURATION_STEP_S * block.rate_hz) + 1
             self._pending, self._n_pending = [samples[-held:]], held
             yield self._resample(self._stream, samples[:-held])
 
     def finish(self) -> Iterator[np.ndarray]:
-        """Yield the remaining blocks; call it after the last `feed`. Yields nothing for a clip without audio."""
+        """Yield the remaining blocks; none for a clip without audio. Call this after the last `feed`."""
         if self._stream is None:
             return
         samples = self._take_pending()
@@ -85,7 +85,7 @@ class MonoResampler:
             yield self._resample(self._stream, np.zeros(step, np.float32), last=missing == 0)
 
     def _change_rate(self, source_hz: int) -> Iterator[np.ndarray]:
-        """Complete the audio at the previous rate, exactly to its duration, and start a resampler for the new one."""
+        """Complete the audio at the previous rate to its exact duration and start a resampler for the new rate."""
         if self._stream is not None:
             last = self._resample(self._stream, self._take_pending(), last=True)
             self._earlier_s += self._n_passed / self._source_hz
@@ -103,7 +103,7 @@ class MonoResampler:
 
     def _resample(self, stream: soxr.ResampleStream, samples: np.ndarray, *, last: bool = False) -> np.ndarray:
         self._n_passed += len(samples)
-        # Damaged float streams decode to NaN, which would spread over the whole spectrogram.
+        # Damaged float streams decode to NaN, which would propagate through the whole spectrogram.
         samples = np.clip(np.nan_to_num(samples), -1.0, 1.0)
         rounded = np.minimum(np.round(samples * np.float32(32768)), np.float32(32767)) / np.float32(32768)
         resampled = stream.resample_chunk(rounded.astype(np.float32, copy=False), last=last)
@@ -112,7 +112,7 @@ class MonoResampler:
 
 
 def whole_waveform(blocks: list[AudioBlock]) -> tuple[np.ndarray, int]:
-    """Join blocks to one waveform: (S,) float32 and its sample rate, the highest of the blocks; (0,) and 0 for no blocks."""
+    """Join blocks to one waveform at their highest sample rate. Return (S,) float32 and the rate; (0,) and 0 if empty."""
     if not blocks:
         return np.empty(0, np.float32), 0
     rate_hz = max(block.rate_hz for block in blocks)

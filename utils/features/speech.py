@@ -1,4 +1,4 @@
-"""Speech features aligned with the mouth: log-mel spectra on the time grid of the mouth frames, for comparing the two."""
+"""Speech features for audio-visual synchronisation: log-mel spectra on the time grid of the mouth frames."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from utils.features.voice import HOP, N_FFT, VOICE_RATE_HZ, voice_waveform
 from utils.features.waveform import Pcm
 
 SPEECH_VERSION = 1
-"""Increase it when the same waveform gives other numbers than before."""
+"""Increase this if the same waveform gives different values than before."""
 
 MAX_LAG = 12
 """Mouth and speech are compared at lags of up to this many frames of 40 ms."""
 
 CONTEXT = 6
-"""Neighbouring speech frames, before and after, that belong to a mouth frame."""
+"""Number of speech frames before and after a mouth frame that are compared with it."""
 
 PAD = MAX_LAG + CONTEXT
 """Speech frames before the first mouth frame and after the last one."""
 
 SPEECH_BANDS = 40
 LEAST_MOUTH_FRAMES = 25
-"""A shorter mouth series is not compared: shifted by `MAX_LAG` it would mostly meet other speech."""
+"""Minimum length of a mouth series. A shorter one, shifted by `MAX_LAG`, would mostly overlap with other speech."""
 
 FFT_WINDOW = VOICE_RATE_HZ // 40
-"""Spectra of windows of 25 ms; FFT size and hop are those of the voice features."""
+"""Window of 25 ms. FFT size and hop are those of the voice features."""
 
 LOW_HZ, HIGH_HZ = 60, 7600
 TARGET_RMS = 0.05
-"""Root mean square that the waveform is scaled to; `FLOOR` belongs to it."""
+"""Root mean square to which the waveform is scaled. `FLOOR` is chosen for this level."""
 
 FLOOR = 1e-5
 SMOOTHING_HOPS = 4
@@ -49,13 +49,13 @@ MARGIN_S = 0.1
 class SpeechFeature(Feature):
     """Log-mel spectra around the mouth frames, derived from the waveform and the face. Its value is (T + 2 `PAD`, 40) float32.
 
-    It is absent without audio in the span of the mouth, and for a mouth series shorter than `LEAST_MOUTH_FRAMES`.
+    It is absent if there is no audio during the mouth series, or if that series is shorter than `LEAST_MOUTH_FRAMES`.
     """
 
     name, key, fed, inputs = "speech", "face", ("waveform", "face"), ("speech",)
 
     def arrays(self) -> tuple[ArraySpec, ...]:
-        """Return the one declaration: (`MAX_MOUTH_FRAMES` + 2 `PAD`, 40) float32 with a mask over frames."""
+        """Declare one array: (`MAX_MOUTH_FRAMES` + 2 `PAD`, 40) float32 with a mask over frames."""
         return (ArraySpec("speech", (MAX_MOUTH_FRAMES + 2 * PAD, SPEECH_BANDS), np.float32, padded=True),)
 
     def to_arrays(self, value: Any, facts: ClipFacts) -> Mapping[str, np.ndarray | None]:
@@ -63,7 +63,7 @@ class SpeechFeature(Feature):
         return {"speech": value}
 
     def derive(self, sources: Mapping[str, Any], cache_dir: Path | None) -> Any:
-        """Compute the spectra around the mouth."""
+        """Compute the spectra for the mouth series."""
         pcm: Pcm = sources["waveform"]
         face: FaceFeatures = sources["face"]
         if len(face.mouth) < LEAST_MOUTH_FRAMES:
@@ -72,21 +72,20 @@ class SpeechFeature(Feature):
 
 
 def speech_of_pcm(samples: np.ndarray, rate_hz: int, start_s: float, mouth_frames: int) -> np.ndarray | None:
-    """Compute log-mel spectra around a mouth series.
+    """Compute log-mel spectra for a mouth series.
 
-    The waveform is scaled to a fixed level, the mean over the span is subtracted from every band, and all bands are divided by
-    their common standard deviation, which removes loudness and channel. Outside the waveform every band is at its mean, 0.
+    The waveform is scaled to a fixed level, the mean over time is subtracted from every band, and all bands are divided by
+    their common standard deviation. This removes loudness and channel effects. Outside the waveform all bands are 0.
 
     Args:
-        samples: (S,) int16 mono, as a 16-bit wav file stores them, so that a clip scores alike from its stored waveform and
-            directly from the decoder.
+        samples: (S,) int16 mono, as stored in a 16-bit WAV file. Stored and decoded waveforms therefore give equal scores.
         rate_hz: sample rate.
         start_s: time of the first mouth frame in the waveform.
         mouth_frames: T.
 
     Returns:
-        (T + 2 `PAD`, `SPEECH_BANDS`) float32 at `MOUTH_HZ`, from `PAD` frames before the first mouth frame; `None` for a silent
-        span.
+        (T + 2 `PAD`, `SPEECH_BANDS`) float32 at `MOUTH_HZ`, starting `PAD` frames before the first mouth frame; `None` if
+        the audio is silent.
     """
     times_s = start_s + (np.arange(mouth_frames + 2 * PAD) - PAD) / MOUTH_HZ
     first, last = (int(np.floor((times_s[end] + side * MARGIN_S) * rate_hz)) for end, side in ((0, -1), (-1, 1)))

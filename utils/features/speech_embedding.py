@@ -1,4 +1,4 @@
-"""Speech embeddings: what a frozen encoder computes of each window of the waveform, cached on disk by content."""
+"""Speech embeddings: output of a frozen encoder for each window of the waveform, cached on disk by content."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from utils.features.waveform import Pcm
 from utils.files import atomic_path
 
 EMBEDDING_VERSION = 1
-"""Increase it when the same waveform and encoder give other numbers than before."""
+"""Increase this if the same waveform and encoder give different values than before."""
 
 EMBEDDINGS_FOLDER = "speech_embedding"
 """Cache folder below `<split>_raw`."""
@@ -49,7 +49,7 @@ class SpeechEmbeddingFeature(Feature):
 
     @classmethod
     def enable(cls, config: Any) -> Any:
-        """Return the config as it is: no encoder is chosen by default."""
+        """Return the config unchanged, since there is no default encoder."""
         return config
 
     def check(self) -> None:
@@ -63,12 +63,12 @@ class SpeechEmbeddingFeature(Feature):
         speech_encoder(str(self.config.speech_encoder))
 
     def arrays(self) -> tuple[ArraySpec, ...]:
-        """Return the one declaration: (`MAX_WINDOWS`, E) float32 with a mask over windows."""
+        """Declare one array: (`MAX_WINDOWS`, E) float32 with a mask over windows."""
         shape = (MAX_WINDOWS, embedding_size(self.config.speech_encoder))
         return (ArraySpec("speech_embedding", shape, np.float32, padded=True),)
 
     def to_arrays(self, value: Any, facts: ClipFacts) -> Mapping[str, np.ndarray | None]:
-        """Return the windows. Those of a silent track count as absent."""
+        """Return the windows, or `None` for a silent track."""
         return {"speech_embedding": None if "silent" in facts.reasons else value}
 
     def derive(self, sources: Mapping[str, Any], cache_dir: Path | None) -> Any:
@@ -88,7 +88,7 @@ def embedding_size(encoder: str | None) -> int:
 
 
 def encoder_fingerprint(encoder: SpeechEncoder) -> str:
-    """Return text that differs whenever the encoder may embed the same waveform differently."""
+    """Return a text that changes whenever the embeddings of the same waveform may change."""
     return json.dumps([encoder.name, encoder.version, EMBEDDING_VERSION, VOICE_VERSION])
 
 
@@ -116,7 +116,7 @@ def embedding_of_pcm(samples: np.ndarray, rate_hz: int, encoder_name: str, cache
             return rows
     rows = window_features(voice_waveform(samples, rate_hz), encoder.pooled)
     if cache_path is not None:
-        # Where the cache cannot be written, the embeddings are computed again next time.
+        # If the cache cannot be written, the embeddings are computed again next time.
         with contextlib.suppress(OSError):
             cache_path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_path(cache_path) as temporary, open(temporary, "wb") as file:
@@ -125,7 +125,7 @@ def embedding_of_pcm(samples: np.ndarray, rate_hz: int, encoder_name: str, cache
 
 
 def read_rows(path: Path, size: int) -> np.ndarray | None:
-    """Return cached embeddings (W, E); `None` where they are absent or damaged."""
+    """Return cached embeddings (W, E); `None` if they are absent or damaged."""
     try:
         rows = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError, SyntaxError):

@@ -1,4 +1,4 @@
-"""The feature store: layout, config and reading of a `data/<split>_raw` folder."""
+"""Feature store: layout and config of a `data/<split>_raw` folder, and reading of its features."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ REDO = "extract again with --overwrite"
 
 
 class FeatureStore:
-    """Paths, config and contents of one split's feature folder."""
+    """Paths, config and contents of the feature folder of one split."""
 
     def __init__(self, root: Path, config: FeatureConfig) -> None:
-        """Bind to `root`, which is `data/<split>_raw` and need not exist yet."""
+        """Bind the store to `root`, the folder `data/<split>_raw`, which may not exist yet."""
         self.root = Path(root)
         self.config = config
         self._stored_config = config
@@ -30,7 +30,7 @@ class FeatureStore:
     def path(self, feature: str, name: str, *, shared_stem: bool = False) -> Path:
         """Return the file of a stored feature of the clip `name`, a path below the split's folder.
 
-        Features named by the clip's stem use the whole name when two clips share a stem (`shared_stem`).
+        For features named by the clip's stem, the full name is used if two clips share a stem (`shared_stem`).
         """
         kind = FEATURES.get(feature).built_class
         stem = stem_of(name) if kind.named_by_stem and not shared_stem else name
@@ -56,7 +56,7 @@ class FeatureStore:
             fields = self.config.differences(stored["features"])
             if stored.get("version") != FEATURE_VERSION:
                 fields.append(f"version: {stored.get('version')!r} there, {FEATURE_VERSION!r} here")
-            # No field differs, so the file was edited or damaged.
+            # If no field differs, the file was edited or damaged.
             fields = fields or [f"fingerprint: {stored.get('fingerprint')!r} there, {self.config.fingerprint()!r} here"]
             raise UsageError(f"the features in {self.root} were made differently ({'; '.join(fields)}); {REDO}")
 

@@ -1,8 +1,8 @@
-"""Voice features: how a short-time spectrum changes, never its mean shape, in blocks for one small model each.
+"""Voice features: the dynamics of the short-time spectrum, without its mean, in blocks. Each block is input to a small model.
 
-Channel, loudness and speaker act on means. Re-synthesis acts on the dynamics (spectral regression smooths them), on the tails
-of their distribution, and on the phase. Every block uses 50 Hz to 7 kHz at most, whatever the clip's sample rate, and windows
-of a fixed length, whatever its duration.
+Channel, loudness and speaker affect the means. Re-synthesis affects the dynamics (spectral regression smooths them), the
+tails of their distribution, and the phase. Every block uses at most 50 Hz to 7 kHz, independent of the sample rate, and
+windows of fixed length, independent of the duration.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ VOICE_RATE_HZ = 16_000
 """Sample rate of every speech feature."""
 
 VOICE_VERSION = 2
-"""Increase it when the same waveform gives other numbers than before."""
+"""Increase this if the same waveform gives different values than before."""
 
 WINDOW_S = 2.0
 WINDOW_HOP_S = 1.0
 MAX_WINDOWS = 10
 LEAST_VOICE_S = 1.0
-"""A shorter waveform is neither scored nor trained on: its features would mostly describe the padding."""
+"""Shorter waveforms are not used for scoring or training. Their features would mostly describe the padding."""
 
 SHORTEST_S = 0.3
 
@@ -52,7 +52,7 @@ PHASE_BINS = 5_500 * PHASE_FFT // VOICE_RATE_HZ + 1
 PHASE_BANDS = 8
 LOWEST_PHASE_BIN = 4
 SPEECH_BINS = slice(2, 7_000 * N_FFT // VOICE_RATE_HZ)
-"""Bins from 62.5 Hz up to 7 kHz, whose energy decides which frames are active."""
+"""Bins from 62.5 Hz to 7 kHz. Their energy determines the active frames."""
 
 TRIM_DB = 35
 TRIM_MARGIN = VOICE_RATE_HZ // 40
@@ -73,11 +73,11 @@ class VoiceFeature(Feature):
     name, key, fed, inputs = "voice", "voice", ("waveform",), ("voice",)
 
     def arrays(self) -> tuple[ArraySpec, ...]:
-        """Return the one declaration: (`MAX_WINDOWS`, D) float32 with a mask over windows."""
+        """Declare one array: (`MAX_WINDOWS`, D) float32 with a mask over windows."""
         return (ArraySpec("voice", (MAX_WINDOWS, VOICE_SIZE), np.float32, padded=True),)
 
     def to_arrays(self, value: Any, facts: ClipFacts) -> Mapping[str, np.ndarray | None]:
-        """Return the windows. Those of a silent track count as absent."""
+        """Return the windows, or `None` for a silent track."""
         return {"voice": None if "silent" in facts.reasons else value}
 
     def derive(self, sources: Mapping[str, Any], cache_dir: Path | None) -> Any:
@@ -90,8 +90,7 @@ def voice_of_pcm(samples: np.ndarray, rate_hz: int) -> np.ndarray:
     """Compute the voice features of a waveform's windows.
 
     Args:
-        samples: (S,) int16 mono, as a 16-bit wav file stores them, so that a clip scores alike from its stored waveform and
-            directly from the decoder.
+        samples: (S,) int16 mono, as stored in a 16-bit WAV file. Stored and decoded waveforms therefore give equal scores.
         rate_hz: sample rate.
 
     Returns:
@@ -114,7 +113,7 @@ def window_features(waveform: np.ndarray, features: Callable[[np.ndarray], np.nd
 def voice_waveform(samples: np.ndarray, rate_hz: int, *, trim: bool = True) -> np.ndarray:
     """Convert (S,) int16 mono at `rate_hz` to float32 in [-1, 1] at `VOICE_RATE_HZ`, at most `LONGEST_PCM_S` long.
 
-    With `trim`, digital silence at both ends is cut off: the waveform may have been padded to the duration of the video.
+    With `trim`, digital silence at both ends is removed, since the waveform may be padded to the duration of the video.
     """
     samples = samples[: LONGEST_PCM_S * rate_hz]
     if trim:
@@ -127,7 +126,7 @@ def voice_waveform(samples: np.ndarray, rate_hz: int, *, trim: bool = True) -> n
 
 
 def trim_and_scale(waveform: np.ndarray) -> np.ndarray:
-    """Cut silence from both ends (35 dB below the loud parts) and scale the active parts to an RMS of 0.1."""
+    """Remove silence (35 dB below the loud parts) from both ends and scale the active parts to an RMS of 0.1."""
     if len(waveform) < VOICE_RATE_HZ // 10:
         return waveform.astype(np.float32)
     power = uniform_filter1d(waveform.astype(np.float64) ** 2, TRIM_MARGIN)[::HOP] + 1e-12
@@ -139,7 +138,7 @@ def trim_and_scale(waveform: np.ndarray) -> np.ndarray:
 
 
 def voice_windows(waveform: np.ndarray) -> list[np.ndarray]:
-    """Cut a 16 kHz waveform (S,) into at most `MAX_WINDOWS` evenly spaced windows of `WINDOW_S`; a short one is one window."""
+    """Split a 16 kHz waveform (S,) into at most `MAX_WINDOWS` evenly spaced windows of `WINDOW_S`."""
     active = trim_and_scale(waveform)
     width = int(WINDOW_S * VOICE_RATE_HZ)
     if len(active) <= width:

@@ -1,4 +1,4 @@
-"""The mono waveform of a clip: its config section, its wav file, and the samples that other features derive from."""
+"""The mono waveform of a clip: config section, WAV file, and samples from which other features are derived."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from utils.features.config import FeatureConfig
 
 LONGEST_PCM_S = 600
-"""Only the beginning of a longer audio clip is kept in memory for features that are derived from the waveform."""
+"""Maximum length of the waveform for derived features. Later audio is not kept in memory."""
 
 
 class AudioFeatureConfig(Section):
-    """Settings of the waveform and of the mel-spectrogram image; the defaults are librosa's, which both systems used."""
+    """Settings of the waveform and of the mel-spectrogram image. The defaults are librosa's, as in both published systems."""
 
     sample_rate_hz: int = Field(22050, ge=4000, le=96000)
     n_fft: int = Field(2048, ge=64, multiple_of=2)
@@ -66,20 +66,20 @@ class WaveformFeature(Feature):
 
     @classmethod
     def enabled(cls, config: FeatureConfig) -> bool:
-        """Return true: both published systems use it, and the extractor always stores it."""
+        """Return true: both published systems use this feature, and the extractor always stores it."""
         return True
 
     @classmethod
     def stored_fields(cls, config: FeatureConfig) -> dict[str, Any]:
-        """Return nothing: the mel-spectrogram image declares the shared section."""
+        """Return no settings, since the mel-spectrogram feature declares the shared section."""
         return {}
 
     def arrays(self) -> tuple[ArraySpec, ...]:
-        """Return no declaration: models use features that are derived from the waveform."""
+        """Declare no arrays, since models only use features derived from the waveform."""
         return ()
 
     def to_arrays(self, value: Any, facts: ClipFacts) -> Mapping[str, np.ndarray | None]:
-        """Return no array."""
+        """Return no arrays."""
         return {}
 
     def extractor(self, clip: ClipPass) -> Extractor:

@@ -11,7 +11,7 @@ from scipy.special import expit
 from utils.errors import UsageError
 from utils.metrics.calibration import Calibration
 
-# Values that label files without ground truth hold instead of a target.
+# Placeholder values of targets in label files without ground truth.
 PLACEHOLDER_TARGETS = (-1.0, 0.5)
 NOT_GIVEN = "(none)"
 

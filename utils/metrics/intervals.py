@@ -72,8 +72,8 @@ def bootstrap_auc(target: ArrayLike, score: ArrayLike, *, resamples: int = RESAM
     """Return the AUC with a 95 % interval from a bootstrap over clips, stratified by class.
 
     Each resample draws n_real reals and n_fake fakes with replacement. If all resamples have the same AUC (for example
-    because every fake scores above every real), Newcombe's limits are used and ``reason`` says so: ten perfectly ranked
-    clips do not prove an AUC of 1.
+    because every fake scores above every real), Newcombe's limits are used and stated in ``reason``, since ten perfectly
+    ranked clips do not prove an AUC of 1.
 
     Args:
         target: (n,) 1 for fake, 0 for real.

@@ -86,7 +86,7 @@ def summarise(
 
     Ranking metrics order the clips by ``logit`` if every scored clip has one, otherwise by ``score``. The headline AUC
     has bootstrap limits; the AUCs in the tables have DeLong limits. The Brier score and the calibration error always
-    use the scored clips only, whatever the policy.
+    use only the scored clips, independent of the policy.
 
     Args:
         predictions: One row per clip with ``video_name``, ``target`` (1 fake, 0 real, empty or a placeholder),

@@ -27,9 +27,9 @@ class SpeechEncoder(ABC):
     """A frozen encoder. The constructor only checks that its packages are installed; the model loads on first use.
 
     Attributes:
-        name: its name in configs.
+        name: name in configs.
         size: D, the length of an embedding.
-        version: changes whenever the embeddings of the same waveform may change.
+        version: text that changes whenever the embeddings of the same waveform may change.
     """
 
     needs: ClassVar[Mapping[str, str]] = {}
@@ -102,7 +102,7 @@ def check_encoder_name(name: str) -> None:
     """Check that the encoder of this name is registered.
 
     Raises:
-        UsageError: it is not; the message suggests the nearest name and lists all.
+        UsageError: unknown name; the message suggests the nearest name and lists all names.
     """
     SPEECH_ENCODERS.get(name.partition("/")[0])
 
@@ -133,7 +133,7 @@ def folder_of(module: str) -> Path:
 
 @contextlib.contextmanager
 def one_torch_thread() -> Iterator[None]:
-    """Compute with one thread: embeddings of a waveform are then bit-identical in every process."""
+    """Limit torch to one thread, so embeddings of a waveform are bit-identical in every process."""
     import torch
 
     before = torch.get_num_threads()

@@ -1,4 +1,4 @@
-"""Encoders with weights inside a Python package; they do not need the hub."""
+"""Encoders whose weights are part of a Python package. They do not need the hub."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class WhisperTiny(SpeechEncoder):
         return Whisper(str(folder), device="cpu", inter_threads=1, intra_threads=1, compute_type="int8")
 
     def run(self, model: Any, waveform: np.ndarray) -> np.ndarray:
-        """See `SpeechEncoder.run`. Sound is not padded to 30 s: the encoder takes shorter spectra and is the faster for it."""
+        """See `SpeechEncoder.run`. Audio is not padded to 30 s, because the encoder is faster on shorter spectra."""
         from ctranslate2 import StorageView
 
         spectra = whisper_spectra(waveform)[:, : self.LONGEST_FRAMES]

@@ -37,13 +37,13 @@ class TransformersEncoder(SpeechEncoder):
 
         config = self._fetch(AutoConfig)
         if getattr(config, "is_encoder_decoder", False) or not isinstance(getattr(config, "hidden_size", None), int):
-            raise UsageError(f"{self.model_name} is no plain speech encoder such as WavLM, wav2vec 2.0 or HuBERT")
+            raise UsageError(f"{self.model_name} is not a speech encoder such as WavLM, wav2vec 2.0 or HuBERT")
         self.size = config.hidden_size
         self._commit = getattr(config, "_commit_hash", None)
 
     @cached_property
     def version(self) -> str:
-        """The package's version with the hub's commit, or with a hash of the folder's files."""
+        """Version of the package, with the commit on the hub or a hash of the local files."""
         folder = Path(self.model_name)
         model = hash_of_files(folder) if folder.is_dir() else self._commit
         return f"{super().version} {model}"
@@ -67,7 +67,7 @@ class TransformersEncoder(SpeechEncoder):
             return kind.from_pretrained(self.model_name, local_files_only=True)
         except (OSError, ValueError) as error:
             if Path(self.model_name).is_dir():
-                raise UsageError(f"{self.model_name} holds no usable model ({first_line(error)})") from error
+                raise UsageError(f"{self.model_name} contains no usable model ({first_line(error)})") from error
         if not hub_is_reachable():
             raise UsageError(
                 f"the speech encoder {self.name} is not on this machine and the hub cannot be reached: "
@@ -76,11 +76,11 @@ class TransformersEncoder(SpeechEncoder):
         try:
             return kind.from_pretrained(self.model_name)
         except (OSError, ValueError) as error:
-            raise UsageError(f"the hub gives no {self.model_name} ({first_line(error)})") from error
+            raise UsageError(f"{self.model_name} cannot be loaded from the hub ({first_line(error)})") from error
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of an error's message."""
+    """Return the message of an error on one line, truncated to 200 characters."""
     return " ".join(str(error).split())[:200]
 
 

@@ -60,7 +60,7 @@ class CutOut:
 
 
 def cut_out(frame: np.ndarray, landmarks: np.ndarray) -> CutOut:
-    """Copy a face with a margin, downscaled to about the crop's resolution if the frame's is higher.
+    """Copy a face with a margin. Downscale it to about the resolution of the crop if the frame has a higher one.
 
     Args:
         frame: (H, W, 3) uint8.

@@ -17,7 +17,7 @@ SIDE_PX = 320
 MIN_SCORE = 0.6
 MAX_OVERLAP = 0.4
 
-# Fixed by the weights: three anchor grids with two squares per cell, offsets in these units.
+# These values are fixed by the weights: three anchor grids with two squares per cell, and the units of the offsets.
 STRIDES_PX = (8, 16, 32)
 ANCHORS_PX = ((16, 32), (64, 128), (256, 512))
 CENTRE_UNIT, SIZE_UNIT = 0.1, 0.2
@@ -56,7 +56,7 @@ def require_weights() -> None:
 
 
 class FaceDetector:
-    """The detector. Frames are scaled to a longer side of `SIDE_PX`; faces smaller than a twentieth of it are missed."""
+    """Face detector. Frames are scaled to a longer side of `SIDE_PX`. Faces below a twentieth of it are not detected."""
 
     def __init__(self) -> None:
         """Load the weights.
@@ -98,7 +98,7 @@ class FaceDetector:
 
 @cache
 def shared_detector() -> FaceDetector:
-    """Return the detector of this process. Loading takes longer than detection in one frame, so it is shared."""
+    """Return the detector of this process. It is shared, since loading takes longer than detection in one frame."""
     return FaceDetector()
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from utils.features.config import FeatureConfig
 
 FACE_VERSION = 1
-"""Increase it when the same frames give other face features than before; only features with faces are then extracted again."""
+"""Increase this if the same frames give different face features than before. Only sets with faces are extracted again."""
 
 PAIRS = 16
 PAIR_PX = 112
@@ -28,14 +28,14 @@ PAIR_SHAPE = (2, PAIR_PX, PAIR_PX, 3)
 MOUTH_HZ = 25
 MOUTH_ROWS, MOUTH_COLUMNS = 24, 28
 MAX_MOUTH_FRAMES = 128
-"""Mouth frames of the face window at 20 frames per second; of a slower clip only the beginning is used."""
+"""Number of mouth frames in a face window at 20 frames per second. Of slower clips only the beginning is used."""
 
 MOUTH_IN_CROP = (slice(116, 196), slice(68, 156))
 
 
 @dataclass(frozen=True)
 class FaceFeatures:
-    """The face of a clip, as it is stored.
+    """Stored face features of a clip.
 
     Attributes:
         pairs: (16, 2, 112, 112, 3) uint8 RGB: consecutive frames, evenly spaced over the time in which the face was tracked.
@@ -57,12 +57,12 @@ class FaceFeature(Feature):
 
     @classmethod
     def stored_fields(cls, config: FeatureConfig) -> dict[str, Any]:
-        """Return the version where faces are stored; features without faces keep their fingerprint."""
+        """Return the version if faces are stored. Otherwise the fingerprint does not depend on it."""
         return {cls.key: FACE_VERSION} if config.face else {}
 
     @classmethod
     def adapt(cls, config: FeatureConfig, stored: Mapping[str, Any]) -> FeatureConfig:
-        """Accept files with faces where none are requested."""
+        """Accept files with faces if none are requested."""
         return config.with_setting(cls.key, True) if stored.get(cls.key) == FACE_VERSION else config
 
     def require(self) -> None:
@@ -83,11 +83,11 @@ class FaceFeature(Feature):
         return {"face": None if value is None else value.pairs, "mouth": None if value is None else value.mouth}
 
     def extractor(self, clip: ClipPass) -> Extractor:
-        """Start tracking."""
+        """Return an extractor that tracks the face."""
         return FaceExtractor(clip)
 
     def write(self, path: Path, value: Any) -> None:
-        """Write the face; a clip without one gets arrays of length 0."""
+        """Write the face. For a clip without a face, the arrays have length 0."""
         write_face(path, value)
 
     def read(self, path: Path, facts: ClipFacts) -> Any:
@@ -99,8 +99,8 @@ class FaceExtractor(Extractor):
     """Tracks the face during the pass, then aligns it."""
 
     def __init__(self, clip: ClipPass) -> None:
-        """Expect the frames of a pass."""
-        # The window module imports a decoder, which only a decoding process should load.
+        """Create an extractor without frames."""
+        # Imported here because the module imports a decoder that only decoding processes need.
         from utils.features.face.window import FaceWindow
 
         self._clip = clip
@@ -123,7 +123,7 @@ class FaceExtractor(Extractor):
 
         if not self._window.misplaced:
             return self._window.crops()
-        # The container declared frames that do not exist: decode again, now that their number is known.
+        # The container declared frames that do not exist. Decode again with the actual number of frames.
         return clip_faces(self._clip.path, max_frames=self._clip.max_frames, n_frames=self._clip.facts.n_frames)
 
 
@@ -136,7 +136,7 @@ def face_features(face: FaceCrops) -> FaceFeatures:
 
 
 def write_face(path: Path, face: FaceFeatures | None) -> None:
-    """Write a face to an `.npz` file; `None` gives arrays of length 0."""
+    """Write a face to an `.npz` file. For `None`, the arrays have length 0."""
     pairs = np.zeros((0, *PAIR_SHAPE), np.uint8) if face is None else face.pairs
     mouth = np.zeros((0, MOUTH_ROWS, MOUTH_COLUMNS), np.uint8) if face is None else face.mouth
     with open(path, "wb") as file:
@@ -144,11 +144,11 @@ def write_face(path: Path, face: FaceFeatures | None) -> None:
 
 
 def read_face(path: Path) -> FaceFeatures | None:
-    """Return what `write_face` wrote.
+    """Read a face written by `write_face`.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: the file is of another kind, or damaged.
+        ValueError: the file is damaged or has another format.
     """
     try:
         stored = np.load(path, allow_pickle=False)
@@ -177,11 +177,11 @@ def halved(crop: np.ndarray) -> np.ndarray:
 def mouth_series(crops: np.ndarray, times_s: np.ndarray) -> np.ndarray:
     """Return the mouth of aligned crops (T, 224, 224, 3) at times (T,): grey levels (T', 24, 28) uint8 at `MOUTH_HZ`."""
     if crops.shape[1:] != (CROP_PX, CROP_PX, 3):
-        raise ValueError(f"crops are (T, {CROP_PX}, {CROP_PX}, 3), not {crops.shape}")
+        raise ValueError(f"crops must be (T, {CROP_PX}, {CROP_PX}, 3), not {crops.shape}")
     grey = (cv2.cvtColor(crop[MOUTH_IN_CROP], cv2.COLOR_RGB2GRAY) for crop in crops)
     size = (MOUTH_COLUMNS, MOUTH_ROWS)
-    small = np.stack([cv2.resize(picture, size, interpolation=cv2.INTER_AREA) for picture in grey]).astype(np.float32)
-    # The tolerance keeps a last frame that misses the grid only by round-off.
+    small = np.stack([cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in grey]).astype(np.float32)
+    # The tolerance includes a last frame that misses the grid only by round-off.
     count = min(MAX_MOUTH_FRAMES, int((times_s[-1] - times_s[0]) * MOUTH_HZ + 1e-3) + 1)
     grid = times_s[0] + np.arange(count) / MOUTH_HZ
     right = np.searchsorted(times_s, grid).clip(1, len(times_s) - 1)

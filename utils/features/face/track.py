@@ -7,7 +7,7 @@ import numpy as np
 from utils.features.face.detector import Detections, overlap
 
 MIN_OVERLAP = 0.1
-"""Least intersection over union of a detection with the latest box for it to be the same face."""
+"""Minimum intersection over union of a detection and the latest box of the same face."""
 
 PREFERENCE = 10.0
 """Weight of the overlap with the latest box relative to size and score."""

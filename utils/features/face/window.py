@@ -21,11 +21,10 @@ DETECT_EVERY = 5
 """Interval of face detection, in frames. Faces are also detected in the last frame of the window."""
 
 LONGEST_S = 600
-"""Of a longer clip only this much of the beginning counts, and the window is in the middle of that part. The waveform has the
-same limit."""
+"""Only the beginning of a longer clip is used, and the window is in the middle of that part. Same limit as the waveform."""
 
 MOST_MISSES = 2
-"""A track ends after more missed detections in a row than this. A face that returns later starts another track."""
+"""A track ends after more consecutive missed detections than this. A face that returns later starts a new track."""
 
 LEAST_FRAMES = 2
 

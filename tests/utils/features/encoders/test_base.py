@@ -91,6 +91,6 @@ def test_an_uncached_model_is_refused_without_the_hub(hub_package, monkeypatch):
 
 def test_a_model_other_than_a_speech_encoder_is_refused(hub_package, monkeypatch):
     monkeypatch.setattr("utils.features.encoders.transformer.hub_is_reachable", lambda: True)
-    with pytest.raises(UsageError, match="no plain speech encoder"):
+    with pytest.raises(UsageError, match="is not a speech encoder"):
         TransformersEncoder("transformers/encoder/decoder")
     assert TransformersEncoder("transformers/far/away").size == 8
