@@ -14,7 +14,7 @@ import av
 
 from dataset.degradations.families import Container
 from utils.media.errors import MediaError
-from utils.media.streams import open_clip, video_stream
+from utils.media.streams import audio_stream, open_clip, video_stream
 
 DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG})
 
@@ -40,8 +40,7 @@ class Track:
 
 def main_stream(container: av.container.InputContainer, kind: str) -> av.stream.Stream | None:
     """Return the stream that the decoder reads, never a cover image or a secondary track; `None` if there is none."""
-    stream = video_stream(container) if kind == "video" else container.streams.best("audio")
-    return stream if stream is not None and stream.codec_context is not None else None
+    return video_stream(container) if kind == "video" else audio_stream(container)
 
 
 def start_s(path: Path, kind: str) -> float:

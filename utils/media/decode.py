@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from utils.media.streams import (
     declared_end_s,
     declared_video_s,
     open_clip,
+    other_audio_tracks,
     undecodable_streams,
     video_stream,
 )
@@ -27,7 +29,7 @@ TRUNCATION_TOLERANCE_S = 0.25
 """A clip is truncated if its last frame ends earlier than declared by more than this."""
 
 MAX_DECODE_ERRORS = 200
-"""After this many undecodable packets in a row, the rest of the file is skipped as damaged."""
+"""After this many undecodable packets in a row, the rest of their stream is skipped as damaged."""
 
 LOWEST_FPS = 0.01
 """Lower frame rates come from still images or damaged headers. No duration is computed from them."""
@@ -125,7 +127,7 @@ class ClipStream:
         self._wanted = (video, audio)
         self._count_undeclared = count_undeclared
         self._mixer = MonoMixer()
-        self._undecodable = 0
+        self._undecodable: Counter[int] = Counter()
         self._end_s: dict[str, float] = {}
 
     def __iter__(self) -> Iterator[np.ndarray | AudioBlock]:
@@ -142,15 +144,28 @@ class ClipStream:
             if not streams:
                 return
             for stream in streams:
-                stream.codec_context.thread_type = "NONE"
-                stream.codec_context.thread_count = 1
+                _decode_in_this_thread(stream)
             if video is not None:
                 self._note_declared(container, video)
             yield from self._decode(container, streams, VideoReformatter())
+            if audio is not None and not self.facts.n_samples:
+                yield from self._other_audio(other_audio_tracks(container, audio))
+                streams.remove(audio)
             yield from self._mixer.finish()
             if self._mixer.cancelled:
                 self.facts.notes.append(f"the channels cancel: mono is channel {self._mixer.cancelled}, not the mean")
             self._note_truncation(container, streams)
+
+    def _other_audio(self, tracks: list[int]) -> Iterator[np.ndarray | AudioBlock]:
+        """Decode the first of these audio tracks that has samples. Each needs a pass over the file."""
+        for index in tracks:
+            with open_clip(self.path) as container:
+                stream = container.streams[index]
+                _decode_in_this_thread(stream)
+                yield from self._decode(container, [stream], VideoReformatter())
+            if self.facts.n_samples:
+                self.facts.notes.append(f"audio track {index} is used: the main one has no sample")
+                return
 
     def _note_declared(self, container: av.container.InputContainer, video: av.video.stream.VideoStream) -> None:
         fps = float(video.average_rate or video.guessed_rate or 0)
@@ -195,15 +210,15 @@ class ClipStream:
                 yield last
 
     def _frames(self, packet: av.Packet) -> list:
-        if self._undecodable >= MAX_DECODE_ERRORS:
+        if self._undecodable[packet.stream.index] >= MAX_DECODE_ERRORS:
             return []
         try:
             frames = packet.decode()
-            self._undecodable = 0
+            self._undecodable[packet.stream.index] = 0
             return frames
         except (av.error.FFmpegError, ValueError) as error:
             if not isinstance(error, av.error.EOFError):
-                self._undecodable += 1
+                self._undecodable[packet.stream.index] += 1
                 self.facts.problems.add("truncated")
             return []
 
@@ -269,6 +284,11 @@ def in_runs(packets: Iterator[av.Packet]) -> Iterator[av.Packet]:
             yield from waiting
             waiting = []
     yield from waiting
+
+
+def _decode_in_this_thread(stream: av.stream.Stream) -> None:
+    stream.codec_context.thread_type = "NONE"
+    stream.codec_context.thread_count = 1
 
 
 def _duration_s(frame: av.VideoFrame) -> float:

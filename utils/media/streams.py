@@ -55,8 +55,24 @@ def undecodable_streams(container: av.container.InputContainer) -> list[str]:
     ]
 
 
+def other_audio_tracks(container: av.container.InputContainer, main: AudioStream) -> list[int]:
+    """Return the indices of the decodable audio streams except the main one."""
+    return [stream.index for stream in _decodable_streams(container, "audio") if stream.index != main.index]
+
+
 def _main_stream(container: av.container.InputContainer, kind: Literal["audio", "video"]) -> av.stream.Stream | None:
-    candidates = [
+    candidates = _decodable_streams(container, kind)
+    best = container.streams.best(kind)
+    if best in candidates:
+        return best
+    preferred = [stream for stream in candidates if stream.disposition & av.stream.Disposition.default]
+    return next(iter([*preferred, *candidates]), None)
+
+
+def _decodable_streams(
+    container: av.container.InputContainer, kind: Literal["audio", "video"]
+) -> list[av.stream.Stream]:
+    return [
         stream
         for stream in container.streams
         if stream.type == kind
@@ -64,11 +80,6 @@ def _main_stream(container: av.container.InputContainer, kind: Literal["audio", 
         and not _is_picture(stream)
         and not _is_empty(stream)
     ]
-    best = container.streams.best(kind)
-    if best in candidates:
-        return best
-    preferred = [stream for stream in candidates if stream.disposition & av.stream.Disposition.default]
-    return next(iter([*preferred, *candidates]), None)
 
 
 def _is_picture(stream: av.stream.Stream) -> bool:

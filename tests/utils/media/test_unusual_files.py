@@ -13,7 +13,7 @@ import pytest
 from tests.support import write_head
 from utils.features.config import FeatureConfig
 from utils.features.extract import clip_voice, extract_clip
-from utils.media.decode import ClipStream
+from utils.media.decode import MAX_DECODE_ERRORS, ClipStream
 from utils.media.display import DisplayGeometry
 from utils.media.writer import write_clip
 
@@ -77,6 +77,40 @@ def test_track_without_a_decoder_is_skipped(media, tmp_path: Path) -> None:
     n_samples = sum(len(item.samples) for item in stream)
     assert n_samples == pytest.approx(22_050, rel=0.02)
     assert any("no decoder" in note for note in stream.facts.notes)
+
+
+def test_next_audio_track_is_used_if_the_main_one_has_no_sample(media, tmp_path: Path) -> None:
+    path = media.clip(tmp_path / "a.mkv", 6.0, audio_codec="aac", sample_rate_hz=48_000)
+    both = tmp_path / "both.mkv"
+    n_garbage = 0
+    with av.open(str(path)) as before, av.open(str(both), "w") as after:
+        pictures, garbage, sound = (
+            after.add_stream_from_template(stream)
+            for stream in (before.streams.video[0], before.streams.audio[0], before.streams.audio[0])
+        )
+        for packet in before.demux():
+            if packet.size == 0:
+                continue
+            copies = [(bytes(packet), pictures if packet.stream.type == "video" else sound)]
+            if packet.stream.type == "audio":
+                copies.append((b"\x7f" * packet.size, garbage))
+                n_garbage += 1
+            for data, stream in copies:
+                copy = av.Packet(data)
+                copy.pts, copy.dts, copy.time_base, copy.stream = packet.pts, packet.dts, packet.time_base, stream
+                copy.is_keyframe = packet.is_keyframe
+                after.mux(copy)
+    assert n_garbage > MAX_DECODE_ERRORS
+    stream = ClipStream(both)
+    items = list(stream)
+    n_frames = sum(isinstance(item, np.ndarray) for item in items)
+    assert n_frames == sum(isinstance(item, np.ndarray) for item in ClipStream(path))
+    found, expected = (
+        np.concatenate([item.samples for item in clip if not isinstance(item, np.ndarray)])
+        for clip in (items, ClipStream(path))
+    )
+    np.testing.assert_array_equal(found, expected)
+    assert any("audio track 2 is used" in note for note in stream.facts.notes)
 
 
 def test_audio_is_complete_if_the_sample_rate_changes(tmp_path: Path) -> None:
