@@ -165,16 +165,16 @@ def test_modality_column_selects_the_forged_part(clips, caplog):
     )
     labels = clips.table.labels.assign(target=[0, 1, 1, 1, 0, 0, 0, 0])
     labels["modality"] = ["RVRA", "FVRA", "RVFA", "FVFA", *["RVRA"] * 4]
-    told = LabelledClips(ClipTable(clips.table.split, labels, None), FOLDS, clips.groups)  # type: ignore[arg-type]
-    assert np.flatnonzero(told.training_fakes("video")).tolist() == [1, 3]
+    with_modality = LabelledClips(ClipTable(clips.table.split, labels, None), FOLDS, clips.groups)  # type: ignore[arg-type]
+    assert np.flatnonzero(with_modality.training_fakes("video")).tolist() == [1, 3]
     caplog.set_level("INFO")
-    assert np.flatnonzero(told.training_fakes("audio")).tolist() == [2, 3]
+    assert np.flatnonzero(with_modality.training_fakes("audio")).tolist() == [2, 3]
     assert "2 of 3 labelled fakes are examples of forged audio" in caplog.text
-    told.table.labels["modality"] = ["", "", " rvfa", "fvfa ", *[""] * 4]
-    assert np.flatnonzero(told.training_fakes("audio")).tolist() == [2, 3]
-    told.table.labels["modality"] = "both"
+    with_modality.table.labels["modality"] = ["", "", " rvfa", "fvfa ", *[""] * 4]
+    assert np.flatnonzero(with_modality.training_fakes("audio")).tolist() == [2, 3]
+    with_modality.table.labels["modality"] = "both"
     with pytest.raises(UsageError, match="the modality of 1.mp4 is 'BOTH'"):
-        told.training_fakes("audio")
+        with_modality.training_fakes("audio")
 
 
 def test_expert_with_too_few_faces_is_left_out(clips, config, fitter, caplog):

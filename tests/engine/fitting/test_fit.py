@@ -197,8 +197,8 @@ def test_detector_can_be_fitted_on_real_clips_only(real_clips, tmp_path, monkeyp
         and metrics["pseudo_fakes"]["n"] == 3
         and metrics["pseudo_fakes"]["auc"] is not None
     )
-    told = (folder.path / "run.log").read_text()
-    assert "3 held-out pseudo-fakes are used instead, AUC" in told and "calibration and threshold: " in told
+    log = (folder.path / "run.log").read_text()
+    assert "3 held-out pseudo-fakes are used instead, AUC" in log and "calibration and threshold: " in log
     assert load_checkpoint(folder.best).calibration.n == 6
 
 

@@ -77,24 +77,24 @@ def test_clip_without_audio_is_unscored(fitted, tmp_path):
 
 
 def test_forgeries_do_not_depend_on_the_features():
-    heard: list[list[np.ndarray]] = []
+    runs: list[list[np.ndarray]] = []
     waveform = np.random.default_rng(0).normal(size=32_000).astype(np.float32)
     for _ in range(2):
         windows: list[np.ndarray] = []
-        heard.append(windows)
+        runs.append(windows)
 
         def keep(window, windows=windows):
             windows.append(window)
             return np.zeros(len(windows) % 2 + 1)[:1]
 
         real_examples(waveform, np.random.default_rng(5), FEW, keep)
-    assert len(heard[0]) == 9
-    for one, other in zip(*heard, strict=True):
+    assert len(runs[0]) == 9
+    for one, other in zip(*runs, strict=True):
         np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.usefixtures("fake_encoder")
 def test_examples_of_another_encoder_have_another_cache_file(tmp_path):
     plain = VoiceTask("a", tmp_path, "", "real", FEATURE_CONFIG, FEW, 0, tmp_path)
-    heard = VoiceTask("a", tmp_path, "", "real", FEATURE_CONFIG, FEW, 0, tmp_path, FAKE)
-    assert plain.cache_path != heard.cache_path
+    encoded = VoiceTask("a", tmp_path, "", "real", FEATURE_CONFIG, FEW, 0, tmp_path, FAKE)
+    assert plain.cache_path != encoded.cache_path
