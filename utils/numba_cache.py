@@ -1,4 +1,4 @@
-"""A folder for the machine code that numba caches, for users whose home folder cannot be written to."""
+"""Cache folder of numba for users whose home folder is not writable."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 
 
 def set_numba_cache() -> None:
-    """Set `NUMBA_CACHE_DIR` to a temporary folder if the user's cache folder cannot be written to.
+    """Set `NUMBA_CACHE_DIR` to a temporary folder if the user's cache folder is not writable.
 
-    librosa cannot be imported where numba finds no folder for its cache, e.g. under a service account without a home folder.
-    Call this before numba is imported; worker processes inherit the variable.
+    librosa cannot be imported if numba finds no writable cache folder, e.g. under a service account without a home folder.
+    Call this before numba is imported. Worker processes inherit the variable.
     """
     if os.environ.get("NUMBA_CACHE_DIR"):
         return
@@ -25,20 +25,20 @@ def set_numba_cache() -> None:
 
 
 def temporary_cache() -> Path:
-    """Return a private folder below the system's temporary folder; the next process of the same user finds it again."""
+    """Return a private folder below the system's temporary folder. Later processes of the same user reuse it."""
     folder = Path(tempfile.gettempdir()) / f"multi-ffdv-numba-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
     try:
         folder.mkdir(mode=0o700)
     except FileExistsError:
         if not is_private(folder):
-            # Cached code is executed: never load it from a folder that another user could have filled.
+            # Cached code is executed, so it must not come from a folder that another user can write to.
             folder = Path(tempfile.mkdtemp(prefix=f"{folder.name}-"))
             atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 
 
 def is_private(folder: Path) -> bool:
-    """Return whether this is a real folder that belongs to this user and that nobody else can write to."""
+    """Return whether `folder` is not a link, belongs to this user and is not writable by others."""
     status = folder.lstat()
     owned = not hasattr(os, "getuid") or status.st_uid == os.getuid()
     return stat.S_ISDIR(status.st_mode) and owned and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)

@@ -37,7 +37,7 @@ def entries(folder: Path, *names: str) -> list[Entry]:
     return [Entry(name, folder / "cache") for name in names]
 
 
-def test_content_decides_the_key_not_name_size_or_time(tmp_path):
+def test_key_depends_only_on_the_content(tmp_path):
     first, second, third = (tmp_path / name for name in ("a.mp4", "b.mp4", "c.mp4"))
     first.write_bytes(b"one clip")
     second.write_bytes(b"one clip")
@@ -56,11 +56,11 @@ def test_a_changed_file_gets_another_key_in_the_same_process(tmp_path):
     assert content_key(path) != before
 
 
-def test_a_missing_file_has_a_key_of_its_own(tmp_path):
+def test_missing_file_has_a_special_key(tmp_path):
     assert content_key(tmp_path / "absent.mp4") == content_key(tmp_path) == MISSING_FILE
 
 
-def test_every_part_of_the_recipe_decides_the_key():
+def test_key_depends_on_every_part_of_the_recipe():
     recipes = [("a", 1), ("a", 2), ("b", 1), ("a", 1, None), ("a", [1]), ({"a": 1},)]
     assert len({entry_key(*recipe) for recipe in recipes}) == len(recipes)
     assert entry_key({"a": 1, "b": 2}) == entry_key({"b": 2, "a": 1})

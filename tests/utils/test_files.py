@@ -126,7 +126,7 @@ def test_a_full_or_protected_disk_is_reported_with_the_path_and_leaves_the_old_f
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
 
-def test_a_runtime_error_that_hides_a_full_disk_is_reported_too(tmp_path: Path) -> None:
+def test_runtime_error_caused_by_a_full_disk_is_reported(tmp_path: Path) -> None:
     def save() -> None:
         try:
             raise OSError(errno.ENOSPC, "No space left on device")
@@ -140,7 +140,7 @@ def test_a_runtime_error_that_hides_a_full_disk_is_reported_too(tmp_path: Path) 
 @pytest.mark.parametrize(
     "error", [FileNotFoundError(errno.ENOENT, "no such file"), RuntimeError("a bug"), ValueError()]
 )
-def test_other_errors_pass_unchanged(tmp_path: Path, error: Exception) -> None:
+def test_other_errors_propagate_unchanged(tmp_path: Path, error: Exception) -> None:
     with pytest.raises(type(error)) as caught, atomic_path(tmp_path / "a.csv"):
         raise error
     assert caught.value is error

@@ -1,4 +1,4 @@
-"""The folder for numba's machine code: the user's own where it can be written to, else a private temporary one."""
+"""Cache folder of numba: the user's cache folder if it is writable, else a private temporary folder."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_temporary_folder_that_others_can_write_to_is_not_used(monkeypatch):
 
 
 def test_librosa_computes_without_a_writable_cache_folder(tmp_path):
-    # numba tests its folders by creating files in them; only the temporary folder may succeed.
+    # numba checks its folders by creating files in them. Only the temporary folder may succeed.
     script = f"""
 import os, sys, tempfile
 sys.path.insert(0, {str(REPOSITORY)!r})

@@ -1,4 +1,4 @@
-"""The frame covariance against `numpy.cov`, which the report's definition names."""
+"""The frame covariance compared with the definition of the report, based on `numpy.cov`."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from utils.features.covariance import bin_covariance, frame_covariance, frame_co
 
 
 def random_histograms(n_frames: int, seed: int = 0) -> np.ndarray:
-    """Histograms of 10,000 values each, as frames of one size give."""
+    """Return histograms of 10,000 values each, as for frames of equal size."""
     rng = np.random.default_rng(seed)
     shares = rng.dirichlet(np.ones(256), n_frames)
     return np.stack([rng.multinomial(10_000, share) for share in shares]).astype(np.int32)
 
 
 def reference(histograms: np.ndarray, top_k: int) -> np.ndarray:
-    """The report's text, step by step, with the whole (T, T) matrix."""
+    """Follow the text of the report step by step, with the whole (T, T) matrix."""
     matrix = np.cov(histograms, rowvar=True)
     order = np.argsort(matrix.sum(axis=1), kind="stable")[:top_k]
     block = matrix[np.ix_(order, order)]

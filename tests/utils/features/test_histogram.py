@@ -1,4 +1,4 @@
-"""The frame histogram against numpy, for every memory layout that a decoder gives."""
+"""The frame histogram compared with numpy, for all memory layouts of decoded frames."""
 
 from __future__ import annotations
 

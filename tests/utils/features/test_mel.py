@@ -1,4 +1,4 @@
-"""The mel-spectrogram image, computed in blocks, against librosa on the whole waveform."""
+"""The mel-spectrogram image, computed in blocks and compared with librosa on the whole waveform."""
 
 from __future__ import annotations
 

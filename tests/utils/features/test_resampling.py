@@ -1,4 +1,4 @@
-"""Resampling in blocks against soxr on the whole, the length rule, and the wav that is written."""
+"""Resampling in blocks compared with one-shot soxr, the clip length rule, and the written WAV file."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_length_matches_the_clip_in_steps_of_10_ms(n_frames: int, n_samples: int
     np.testing.assert_allclose(streamed, whole, atol=2e-6)
 
 
-def test_a_cut_that_falls_into_the_last_block_boundary_is_still_made() -> None:
+def test_audio_is_cut_across_the_last_block_boundary() -> None:
     n_samples = resampling.SAMPLES_PER_BLOCK + 100
     facts = StreamFacts(n_samples=n_samples, rate_hz=44_100)
     expected = clip_length_samples(facts)
@@ -95,7 +95,7 @@ def test_nan_samples_become_silence() -> None:
     assert np.isfinite(streamed).all() and np.abs(streamed[120:180]).max() < 1e-6
 
 
-def test_wav_is_mono_16_bit_and_holds_the_clipped_samples(tmp_path: Path) -> None:
+def test_wav_is_mono_16_bit_with_clipped_samples(tmp_path: Path) -> None:
     samples = np.r_[noise(1000), np.float32(1.7), np.float32(-1.7)]
     with WavWriter(tmp_path / "a.wav", 22050) as writer:
         writer.write(samples[:300])

@@ -1,4 +1,4 @@
-"""Features stored for a larger K give what extraction with a smaller K would."""
+"""Features stored for a larger K give the same result as extraction with a smaller K."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def split_with(root, features: FeatureConfig):
     return open_split("trainset", root, LabelNames(), VideoDirs(), features)
 
 
-def test_stored_features_serve_a_smaller_k_as_extraction_would(data_root):
+def test_stored_features_for_a_smaller_k_equal_extraction(data_root):
     extract_split(split_with(data_root, config_of(12)), ExtractionConfig(workers=1), quiet=True)
     for top_k in (12, 8, 5):
         split = split_with(data_root, config_of(top_k))

@@ -1,4 +1,4 @@
-"""Speech bands for synchrony: time grid of the mouth, independent of loudness, silent outside the audio."""
+"""Speech features for synchronisation: time grid of the mouth, invariance to loudness, and spans without audio."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_frames_outside_the_waveform_are_at_the_band_means(voice: np.ndarray, st
 
 
 @pytest.mark.parametrize("start_s", [-20.0, 1.0, 40.0])
-def test_a_span_without_audio_is_none(start_s: float) -> None:
+def test_span_without_audio_gives_none(start_s: float) -> None:
     assert speech_of_pcm(np.zeros(4 * RATE_HZ, np.int16), RATE_HZ, start_s, 40) is None
     assert speech_of_pcm(np.zeros(0, np.int16), RATE_HZ, start_s, 40) is None
     sounding = np.zeros(4 * RATE_HZ, np.int16)

@@ -44,7 +44,7 @@ def test_a_damaged_or_unwritable_cache_is_ignored(tmp_path):
     np.testing.assert_array_equal(embedding_of_pcm(PCM, 16_000, FAKE, file / "below"), first)
 
 
-def test_a_config_with_an_encoder_is_served_by_the_same_stored_features():
+def test_config_with_an_encoder_uses_the_same_stored_features():
     assert (
         FeatureConfig.model_validate({**FEATURES, "speech_encoder": FAKE}).fingerprint() == FEATURE_CONFIG.fingerprint()
     )

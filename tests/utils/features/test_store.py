@@ -1,4 +1,4 @@
-"""Reading features: missing and damaged files are reported, never guessed and never unpickled."""
+"""Reading of stored features: missing and damaged files are reported, and nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_an_absent_file_is_not_extracted(store: FeatureStore, kind: str) -> None
 
 
 class Bomb:
-    """Unpickling it would run code."""
+    """An object whose unpickling would run code."""
 
     def __reduce__(self):
         return (pytest.fail, ("a pickle was loaded",))
@@ -101,7 +101,7 @@ def damaged_arrays(path: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     "kind", ["empty", "cut", "text", "pickle", "objects", "other size", "doubles", "archive", "giant", "header"]
 )
-def test_a_damaged_or_hostile_array_is_unreadable(store: FeatureStore, kind: str) -> None:
+def test_damaged_or_malicious_array_is_unreadable(store: FeatureStore, kind: str) -> None:
     path = store.path("covariance", "sub/a.mp4")
     content = damaged_arrays(path)[kind]
     path.write_bytes(content)

@@ -1,4 +1,4 @@
-"""Voice features: shapes, bad recordings, and the same numbers from a wav file as from the decoder."""
+"""Voice features: shapes, degraded audio, and equal values from a WAV file and from the decoder."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from utils.features.waveform import PcmBuffer, WavWriter, pcm_of_wav, to_pcm16
 
 
 def speech_like(seconds: float, rate_hz: int = VOICE_RATE_HZ, seed: int = 0) -> np.ndarray:
-    """Harmonics that swell and fade four times a second, in noise."""
+    """Return noisy harmonics with an amplitude modulation of 4 Hz."""
     time_s = np.arange(int(seconds * rate_hz)) / rate_hz
     harmonics = sum(np.sin(2 * np.pi * 140 * k * time_s) / k for k in range(1, 15))
     noise = np.random.default_rng(seed).standard_normal(len(time_s))
     return (0.1 * (1.1 + np.sin(2 * np.pi * 4 * time_s)) * harmonics + 0.005 * noise).astype(np.float32)
 
 
-def test_a_window_per_second_up_to_the_most():
+def test_one_window_per_second_up_to_the_maximum():
     for seconds, windows in ((1, 1), (2, 1), (5, 4), (30, MAX_WINDOWS)):
         features = window_features(speech_like(seconds))
         assert features.shape == (windows, VOICE_SIZE) and features.dtype == np.float32

@@ -29,7 +29,7 @@ class AutoConfig:
 
 @pytest.fixture
 def hub_package(tmp_path, monkeypatch):
-    """A package that bears the name of the real one and knows a model or two."""
+    """Install a fake package with the name of the real one and a few models."""
     import sys
 
     (tmp_path / "transformers").mkdir()
@@ -44,7 +44,7 @@ def test_the_encoders_of_the_project_are_registered():
     assert {"google_speech_embedding", "ge2e", "whisper_tiny", "transformers"} <= set(SPEECH_ENCODERS)
 
 
-def test_a_config_takes_known_names_only():
+def test_config_accepts_only_registered_names():
     assert FeatureConfig(speech_encoder="transformers/some/model").speech_encoder == "transformers/some/model"
     with pytest.raises(ValidationError, match="did you mean 'whisper_tiny'"):
         FeatureConfig(speech_encoder="whisper_tinny")

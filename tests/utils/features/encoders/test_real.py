@@ -1,4 +1,4 @@
-"""The real encoders, each where its packages are installed (`make encoders`)."""
+"""The real encoders. Each test needs the packages of its encoder (`make encoders`)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def needs(name: str) -> pytest.MarkDecorator:
 
 
 def two_seconds(seed: int = 0) -> np.ndarray:
-    """Harmonics that swell and fade, in noise."""
+    """Return noisy harmonics with an amplitude modulation."""
     time_s = np.arange(32_000) / 16_000
     harmonics = sum(np.sin(2 * np.pi * 140 * k * time_s) / k for k in range(1, 15))
     noise = np.random.default_rng(seed).standard_normal(len(time_s))

@@ -16,14 +16,14 @@ def turned(points: np.ndarray, scale: float, angle_deg: float, shift: tuple[floa
 
 
 def dotted(height: int, width: int, points: np.ndarray, radius: float) -> np.ndarray:
-    """A dark frame with a bright spot at each point."""
+    """Return a dark frame with a bright spot at each point."""
     y, x = np.mgrid[:height, :width]
     spots = [np.exp(-((x - px) ** 2 + (y - py) ** 2) / (2 * radius**2)) for px, py in points]
     return np.repeat((255 * np.clip(sum(spots), 0, 1)).astype(np.uint8)[..., None], 3, axis=2)
 
 
 def spots_of(crop: np.ndarray) -> np.ndarray:
-    """Positions of the spots near the template's landmarks, (5, 2)."""
+    """Return the positions of the spots near the template's landmarks, (5, 2)."""
     places = []
     for x, y in np.round(TEMPLATE).astype(int):
         near = crop[y - 12 : y + 13, x - 12 : x + 13, 0].astype(float)

@@ -1,4 +1,4 @@
-"""The face detector: landmarks where they belong, nothing where nothing is, any size of frame."""
+"""The face detector: positions of landmarks, frames without a face, and frames of any size."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_anchors_cover_the_canvas_cell_by_cell() -> None:
     assert grid[:, :2].max() < SIDE_PX
 
 
-def test_the_highest_score_wins_among_overlapping_boxes() -> None:
+def test_highest_score_is_kept_among_overlapping_boxes() -> None:
     boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [50, 50, 60, 60]], np.float32)
     assert suppress_overlaps(boxes, np.array([0.7, 0.9, 0.8])) == [1, 2]
     assert overlap(boxes[0], boxes[1]) == pytest.approx(90 / 110)

@@ -24,7 +24,7 @@ from utils.features.face.features import (
 
 
 def crops_of(levels: np.ndarray) -> np.ndarray:
-    """Crops (T, 224, 224, 3) of one grey level each."""
+    """Return crops (T, 224, 224, 3), each with one grey level."""
     return np.broadcast_to(levels[:, None, None, None], (len(levels), 224, 224, 3)).astype(np.uint8)
 
 
@@ -55,7 +55,7 @@ def test_halving_averages_areas() -> None:
 
 
 @pytest.mark.parametrize("fps", [12.5, 25, 30, 50])
-def test_the_mouth_is_read_at_25_hz_whatever_the_frame_rate(fps: float) -> None:
+def test_mouth_is_sampled_at_25_hz_at_any_frame_rate(fps: float) -> None:
     times_s = 3.0 + np.arange(round(2 * fps)) / fps
     mouth = mouth_series(crops_of(50 + 20 * (times_s - 3.0)), times_s)
     assert mouth.dtype == np.uint8 and abs(len(mouth) - 50) <= 2
@@ -68,7 +68,7 @@ def test_the_mouth_series_depends_only_on_the_mouth() -> None:
     assert (mouth_series(crops, np.arange(5) / 25) == 200).all()
 
 
-def test_a_slow_clips_mouth_is_bounded() -> None:
+def test_mouth_series_of_a_slow_clip_is_limited() -> None:
     assert len(mouth_series(crops_of(np.arange(40)), np.arange(40.0))) == MAX_MOUTH_FRAMES
     with pytest.raises(ValueError, match="224"):
         mouth_series(np.zeros((5, 112, 112, 3), np.uint8), np.arange(5.0))
@@ -91,7 +91,7 @@ def test_an_absent_face_is_stored(tmp_path: Path) -> None:
 
 
 class Bomb:
-    """Unpickling it would run code."""
+    """An object whose unpickling would run code."""
 
     def __reduce__(self):
         return (pytest.fail, ("a pickle was loaded",))
@@ -135,7 +135,7 @@ def damaged(face: FaceFeatures) -> dict[str, bytes]:
         "long mouth", "floats", "other size", "no time",
     ],
 )  # fmt: skip
-def test_a_damaged_or_hostile_file_is_refused(face: FaceFeatures, tmp_path: Path, kind: str) -> None:
+def test_damaged_or_malicious_file_is_rejected(face: FaceFeatures, tmp_path: Path, kind: str) -> None:
     path = tmp_path / "a.npz"
     path.write_bytes(damaged(face)[kind])
     with pytest.raises((ValueError, EOFError)):

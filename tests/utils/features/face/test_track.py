@@ -1,4 +1,4 @@
-"""Which detection is followed, and landmarks between looks."""
+"""Choice of the tracked detection, and landmarks between detections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Following a face through a clip: which frames, which face, and what befalls it on the way."""
+"""Face tracking: position of the window, choice of the face, gaps, rotation and memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from utils.media.writer import write_clip
 def fed(
     frames, *, fps: float = 25.0, declared: int = 0, display: DisplayGeometry | None = None, times_s=None, **options
 ) -> FaceWindow:
-    """A window that has seen these frames as a pass would show them."""
+    """Return a window to which these frames were added as in a decoding pass."""
     facts = StreamFacts(fps=fps, declared_frames=declared, display=display or DisplayGeometry())
     window = FaceWindow(facts, **options)
     for number, frame in enumerate(frames):
@@ -105,7 +105,7 @@ def test_the_larger_of_two_faces_is_tracked() -> None:
     assert np.abs(face.crops.astype(int) - alone.crops).mean() < 10
 
 
-def test_a_face_that_comes_and_goes_counts_while_it_stays() -> None:
+def test_intermittent_face_is_tracked_while_visible() -> None:
     frames = np.concatenate([head_frames(0, 11), empty(20), head_frames(1, 31), empty(16)])
     face = followed(frames)
     assert face.times_s[0] == pytest.approx(35 / 25) and face.times_s[-1] == pytest.approx(60 / 25)
@@ -138,7 +138,7 @@ def test_no_frames_give_none() -> None:
 
 
 @pytest.mark.parametrize("times_s", [[None] * 12, [0.0] * 12, [0.0, 0.04, 0.02, *np.arange(3, 12) / 25]])
-def test_times_that_are_absent_or_go_back_become_regular(times_s: list) -> None:
+def test_absent_or_decreasing_times_become_regular(times_s: list) -> None:
     found = followed(head_frames(0, 12), times_s=times_s).times_s
     assert (np.diff(found) > 0).all() and found[-1] == pytest.approx(11 / 25)
     without_rate = fed(head_frames(0, 12), times_s=times_s)
