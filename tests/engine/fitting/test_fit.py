@@ -208,7 +208,7 @@ def test_expert_with_too_few_clips_with_audio_is_left_out(real_clips, tmp_path, 
     (tmp_path / "trainset").symlink_to(real_clips[0].parent)
     with pytest.raises(UsageError, match="none of the experts voice can be fitted"):
         fit_experts(fit_config(tmp_path, tmp_path))
-    assert "1 real clips have usable audio, 0 without one of the folds" in caplog.text
+    assert "1 real clips with usable audio, 0 outside the largest fold" in caplog.text
 
 
 def test_real_clips_in_one_fold_are_rejected_before_extraction(pseudo_root, tmp_path, monkeypatch):
