@@ -18,6 +18,9 @@ from scipy.sparse.csgraph import connected_components
 
 from utils.errors import UsageError
 
+RECORDING_COLUMNS = ("pair", "content_group")
+"""Label columns whose equal values mark clips of the same recording or sentence. Such clips belong in the same fold."""
+
 LARGE_GROUP_SHARE = 0.5
 """If the largest group has more than this share of all clips, splits cannot be balanced, and a warning is shown."""
 
@@ -64,6 +67,30 @@ def column_values(labels: pd.DataFrame, column: str) -> np.ndarray:
         raise UsageError(f"the labels have no column {column!r}; available columns: {', '.join(labels.columns)}")
     values = labels[column]
     return values.astype(object).where(values.notna(), "").astype(str).str.strip().to_numpy(object)
+
+
+def check_recordings(labels: pd.DataFrame, folds: np.ndarray, where: object) -> None:
+    """Check that no recording is divided between folds.
+
+    Args:
+        labels: one row per clip.
+        folds: (N,) the fold of each clip.
+        where: the label file, for the message.
+
+    Raises:
+        UsageError: clips with the same value in one of `RECORDING_COLUMNS` are in different folds.
+    """
+    for column in RECORDING_COLUMNS:
+        if column not in labels:
+            continue
+        values = pd.Series(column_values(labels, column))
+        n_folds = pd.Series(folds).groupby(values).nunique()
+        divided = n_folds.index[(n_folds > 1) & (n_folds.index != "")]
+        if len(divided):
+            raise UsageError(
+                f"{where}: the clips with {column}={divided[0]} are in {n_folds[divided[0]]} folds ({len(divided)} such "
+                f"values); clips of one recording belong in one fold: utils/make_splits.py --by {column} makes such folds"
+            )
 
 
 def stratum_counts(labels: pd.DataFrame, groups: np.ndarray) -> np.ndarray:

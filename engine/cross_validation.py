@@ -20,7 +20,7 @@ import torch
 from scipy.special import logit as log_odds
 
 from dataset.clips import ClipTable, FeatureSource
-from dataset.folds import GroupFacts, assign_groups, related_groups, training_rows
+from dataset.folds import RECORDING_COLUMNS, GroupFacts, assign_groups, related_groups, training_rows
 from dataset.split_files import in_order, read_folds
 from dataset.splits import Split
 from engine.checkpoint import Checkpoint
@@ -176,7 +176,7 @@ def divide(labels: pd.DataFrame, config: RunConfig) -> Folds:
     if wanted is None:
         raise UsageError("split.folds is not set: give a number of folds or a file of utils/make_splits.py")
     if isinstance(wanted, int):
-        columns = [name for name in GROUPING_COLUMNS if name in labels]
+        columns = [name for name in (*GROUPING_COLUMNS, *RECORDING_COLUMNS) if name in labels]
         if not columns:
             log.warning(
                 "the labels have none of the columns %s: every clip is its own group; utils/make_splits.py "
@@ -196,7 +196,10 @@ def divide(labels: pd.DataFrame, config: RunConfig) -> Folds:
     if len(set(fold)) < 2:
         raise UsageError(f"{wanted}: every clip is in fold {fold[0]!r}; cross-validation needs two")
     # The folds are given, so one grouping column suffices to separate selection clips from training clips.
-    return Folds(fold, related_groups(table, [name for name in GROUPING_COLUMNS if name in table][:1]))
+    columns = [name for name in GROUPING_COLUMNS if name in table][:1]
+    recordings = [name for name in RECORDING_COLUMNS if name in labels]
+    table = table.assign(**{name: labels[name].to_numpy() for name in recordings})
+    return Folds(fold, related_groups(table, [*columns, *recordings]))
 
 
 def fold_clips(pooled: ClipTable, folds: Folds, name: str, config: RunConfig) -> FoldClips:

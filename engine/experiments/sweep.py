@@ -14,8 +14,8 @@ from engine.experiments.plan import Experiment
 from engine.experiments.runs import run_or_reuse
 from engine.experiments.table import Outcome, Row, comparison_rows, control_rows, markdown_table
 from engine.fitting.base import LabelledClips
+from engine.fitting.clip_labels import labelled_clips
 from engine.fitting.controls import control_table
-from engine.fitting.fit import labelled_clips
 from engine.run_folder import write_csv
 from utils.errors import FFDVError, UsageError
 from utils.files import write_text_atomic

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from engine.fitting.base import ExpertFitter, LabelledClips
-    from engine.fitting.fit import fit_experts, labelled_clips
+    from engine.fitting.clip_labels import labelled_clips
+    from engine.fitting.fit import fit_experts
 
 __all__ = ["ExpertFitter", "LabelledClips", "fit_experts", "labelled_clips"]
 
@@ -18,6 +19,6 @@ def __getattr__(name: str) -> Any:
     """Import an exported name on first use."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from engine.fitting import base, fit
+    from engine.fitting import base, clip_labels, fit
 
-    return getattr(base if hasattr(base, name) else fit, name)
+    return getattr(next(module for module in (base, clip_labels, fit) if hasattr(module, name)), name)

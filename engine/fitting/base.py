@@ -36,11 +36,13 @@ class LabelledClips:
         table: labels and clip files; a `target` of 0 is a real clip.
         folds: (n,) int, the fold of each clip.
         groups: (n,) text, the group of related clips (a source or a person) that each clip belongs to.
+        audio_only: (n,) bool, the clips without video; `None` if all have video.
     """
 
     table: ClipTable
     folds: np.ndarray
     groups: np.ndarray
+    audio_only: np.ndarray | None = None
 
     def training_fakes(self, part: Part) -> np.ndarray:
         """Return a mask (n,) bool of the labelled fakes in which this part is forged.
@@ -62,6 +64,20 @@ class LabelledClips:
         chosen = fake & np.isin(modality, {"video": ["FVRA", "FVFA"], "audio": ["RVFA", "FVFA"]}[part])
         log.info("%d of %d labelled fakes are examples of forged %s", chosen.sum(), fake.sum(), part)
         return chosen
+
+    @property
+    def with_video(self) -> np.ndarray:
+        """(n,) bool: the clips with video."""
+        return np.ones(len(self), bool) if self.audio_only is None else ~self.audio_only
+
+    @property
+    def evaluated(self) -> np.ndarray:
+        """(n,) bool: the clips that decide the threshold and the main metrics.
+
+        These are the clips with video, or all clips if no real clip has video.
+        """
+        real = self.target == 0
+        return self.with_video if (real & self.with_video).any() else np.ones(len(self), bool)
 
     @property
     def target(self) -> np.ndarray:

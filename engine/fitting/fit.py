@@ -15,19 +15,16 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from dataset.clips import ClipTable, VideoFeatures
-from dataset.folds import assign_groups, column_values
-from dataset.labels import read_labels
 from engine.checkpoint import Checkpoint
 from engine.config import RunConfig
-from engine.cross_validation import GROUPING_COLUMNS, OUT_OF_FOLD, divide
+from engine.cross_validation import OUT_OF_FOLD
 from engine.fitting import covariance, face, sync, voice  # noqa: F401  (the import registers their fitters)
 from engine.fitting.base import FITTERS, ExpertFitter, LabelledClips
+from engine.fitting.clip_labels import labelled_clips
 from engine.fitting.controls import control_table
-from engine.fitting.fusion import Fusion, combination_table, fuse_out_of_fold
+from engine.fitting.fusion import AUDIO_ONLY, Fusion, combination_table, fuse_out_of_fold
 from engine.fitting.out_of_fold import OutOfFoldScores, fit_on_all_clips, score_out_of_fold
 from engine.provenance import describe_run
-from engine.run import split_of
 from engine.run_folder import RunFolder, check_output, write_csv
 from engine.training_clips import training_hashes
 from models import build_model
@@ -38,7 +35,6 @@ from utils.metrics import Calibration, DecisionRule, fit_calibration, roc_auc, s
 
 log = logging.getLogger(__name__)
 
-FOLDS = 5
 EXPERTS_TABLE = "experts.csv"
 
 
@@ -114,47 +110,6 @@ def fit_into(
     log.info("%s (threshold %.3f: %s)", written, threshold.threshold, threshold.threshold_rule)
 
 
-def labelled_clips(config: RunConfig) -> LabelledClips:
-    """Read the training labels with their folds and groups.
-
-    Raises:
-        UsageError: the labels cannot be read, or have no real clip.
-    """
-    split = split_of(config, "trainset", config.features)
-    labels = read_labels(split.labels, need_targets=True)
-    if not (labels["target"] == 0).any():
-        raise UsageError(f"{split.labels} has no real clip (target 0) to make pseudo-fakes from")
-    groups = group_names(labels)
-    folds = fold_numbers(labels, groups, config)
-    if len(np.unique(folds[labels["target"].to_numpy(float) == 0])) < 2:
-        raise UsageError(
-            f"{split.labels}: all real clips are in one fold (by the columns fold, else {', '.join(GROUPING_COLUMNS)}); "
-            "scoring a fold needs real clips outside it"
-        )
-    table = ClipTable(split, labels, VideoFeatures(split, config.extraction.max_frames))
-    return LabelledClips(table, folds, groups)
-
-
-def group_names(labels: pd.DataFrame) -> np.ndarray:
-    """Return the group of each clip: the first of the label columns `GROUPING_COLUMNS` that exists, else the clip's name."""
-    for column in GROUPING_COLUMNS:
-        if column in labels:
-            values, names = column_values(labels, column), labels["video_name"].to_numpy(object)
-            return np.where(values == "", names, values).astype(str)
-    return labels["video_name"].to_numpy(str)
-
-
-def fold_numbers(labels: pd.DataFrame, groups: np.ndarray, config: RunConfig) -> np.ndarray:
-    """Return the fold of each clip: from `split.folds`, else the column `fold`, else `FOLDS` folds of whole groups."""
-    if config.split.folds is not None:
-        return pd.factorize(divide(labels, config).fold)[0]
-    if "fold" in labels:
-        return pd.factorize(column_values(labels, "fold"))[0]
-    numbers = pd.factorize(groups)[0]
-    count = min(FOLDS, numbers.max() + 1)
-    return assign_groups(labels, numbers, [1 / count] * count)
-
-
 def gather(clips: LabelledClips, config: RunConfig) -> dict[str, ExpertFitter]:
     """Return a fitter for every expert of the config that has enough training data.
 
@@ -183,11 +138,16 @@ def with_experts(config: RunConfig, names: list[str]) -> RunConfig:
 
 
 def fuse(clips: LabelledClips, scores: Mapping[str, OutOfFoldScores], config: RunConfig) -> FittedFusion:
-    """Calibrate the experts and their sum on out-of-fold scores."""
+    """Calibrate the experts and their sum on out-of-fold scores.
+
+    Calibration, threshold and main metrics are those of the clips with video, if there are any. An audio-only clip is scored
+    by fewer experts, so its logit must not decide the threshold of whole clips. Its metrics are under `audio_only`.
+    """
     bound = config.model["bound"]
     fusion = Fusion.fit(scores, clips.target, clips.groups, bound)
     predictions = fuse_out_of_fold(clips, scores, bound)
-    known = predictions["logit"].notna().to_numpy()
+    evaluated = clips.evaluated
+    known = predictions["logit"].notna().to_numpy() & evaluated
     target, logit = clips.target[known], predictions["logit"].to_numpy(float)[known]
     groups = clips.groups[known]
     on_pseudo_fakes = not target.any()
@@ -204,17 +164,24 @@ def fuse(clips: LabelledClips, scores: Mapping[str, OutOfFoldScores], config: Ru
     if calibration.reason:
         log.warning("calibration and threshold: %s", calibration.reason)
     predictions.insert(2, "score", calibration.score(predictions["logit"].to_numpy(float)))
-    metrics = summarise(
+    metrics = metrics_of(predictions[evaluated], DecisionRule(calibration, in_sample=calibration.is_fitted), config)
+    if not evaluated.all():
+        metrics[AUDIO_ONLY] = metrics_of(predictions[~evaluated], DecisionRule(calibration), config)
+    if on_pseudo_fakes:
+        metrics["pseudo_fakes"] = {"n": len(forged), "auc": against.value}
+    return FittedFusion(fusion, calibration, predictions, metrics)
+
+
+def metrics_of(predictions: pd.DataFrame, rule: DecisionRule, config: RunConfig) -> dict[str, Any]:
+    """Return the metrics of clips that were scored out of fold."""
+    return summarise(
         predictions,
         split=OUT_OF_FOLD,
-        rule=DecisionRule(calibration, in_sample=calibration.is_fitted),
+        rule=rule,
         initialisation="fitted",
         bootstrap=config.eval.bootstrap,
         seed=config.seed,
     )
-    if on_pseudo_fakes:
-        metrics["pseudo_fakes"] = {"n": len(forged), "auc": against.value}
-    return FittedFusion(fusion, calibration, predictions, metrics)
 
 
 def as_many_as(count: int, logits: np.ndarray, folds: np.ndarray, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -260,9 +227,14 @@ def load_experts(model: DetectorModel, weights: Mapping[str, Mapping[str, Any]],
 def headline(metrics: list[dict[str, Any]]) -> str:
     """Return a one-line summary: the AUC over all clips and within sources, for every seed."""
 
-    def each(name: str) -> str:
-        values = [one[name]["value"] for one in metrics]
-        return " ".join("none" if value is None else f"{value:.3f}" for value in values)
+    def aucs(part: list[dict[str, Any]]) -> str:
+        figures = []
+        for name in ("same_source", "auc"):
+            values = [one[name]["value"] for one in part]
+            figures.append(" ".join("none" if value is None else f"{value:.3f}" for value in values))
+        return f"same-source AUC {figures[0]}; AUC {figures[1]}"
 
-    coverage = metrics[0]["coverage"]
-    return f"out of fold: same-source AUC {each('same_source')}; AUC {each('auc')}; coverage {coverage:.3f}"
+    line = f"out of fold: {aucs(metrics)}; coverage {metrics[0]['coverage']:.3f}"
+    if AUDIO_ONLY in metrics[0]:
+        line += f"; {metrics[0][AUDIO_ONLY]['n']} clips without video: {aucs([one[AUDIO_ONLY] for one in metrics])}"
+    return line

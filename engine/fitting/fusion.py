@@ -17,6 +17,10 @@ from engine.scoring import EVIDENCE_PREFIX, MISSING_MODALITY
 from utils.metrics import summarise, summary_row
 
 PSEUDO_FAKE_GROUP = "pseudo-fakes"
+ALL_CLIPS, WITH_VIDEO, AUDIO_ONLY = "all", "with_video", "audio_only"
+"""Values of the column `clips` in the table of combinations. `all`: the metrics are of all clips."""
+
+NO_VIDEO = "no_video"
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,8 @@ def fuse_out_of_fold(
         names: the experts to fuse; all when omitted.
 
     Returns:
-        The label table with `logit` (NaN where all experts abstained), `status`, `reason` and `evidence_<expert>`.
+        The label table with `logit` (NaN where all experts abstained), `status`, `reason` and `evidence_<expert>`. The reason
+        of a clip without video is `no_video`, as in inference.
     """
     chosen = {name: scores[name] for name in (scores if names is None else names)}
     evidence = {name: np.zeros(len(clips)) for name in chosen}
@@ -94,8 +99,8 @@ def fuse_out_of_fold(
     logit = np.where(known, np.sum(list(evidence.values()), axis=0), np.nan)
     return clips.table.labels.assign(
         logit=logit,
-        status=np.where(known, "ok", "partial"),
-        reason=np.where(known, "", MISSING_MODALITY),
+        status=np.where(known & clips.with_video, "ok", "partial"),
+        reason=np.where(clips.with_video, np.where(known, "", MISSING_MODALITY), NO_VIDEO),
         **{f"{EVIDENCE_PREFIX}{name}": np.where(masked[name], np.nan, values) for name, values in evidence.items()},
     )
 
@@ -105,7 +110,8 @@ def combination_table(
 ) -> pd.DataFrame:
     """Return the metrics of each expert and of each combination: a row per seed and combination.
 
-    Rows of a single expert use its raw log-odds, so they do not depend on the calibration.
+    Rows of a single expert use its raw log-odds, so they do not depend on the calibration. If some clips have no video, there
+    is a second row for these clips, unless the combination scored none of them.
     """
     rows = []
     for number, scores in enumerate(by_seed):
@@ -114,8 +120,18 @@ def combination_table(
                 predictions = fuse_out_of_fold(clips, scores, config.model["bound"], names)
                 if size == 1:
                     predictions["logit"] = scores[names[0]].raw
-                metrics = summarise(
-                    predictions, split="+".join(names), bootstrap=config.eval.bootstrap, seed=config.seed
-                )
-                rows.append({"seed": config.seed + number, "experts": "+".join(names), **summary_row(metrics)})
+                for part, chosen in parts_of(clips).items():
+                    if part == AUDIO_ONLY and predictions.loc[chosen, "logit"].isna().all():
+                        continue
+                    metrics = summarise(
+                        predictions[chosen], split="+".join(names), bootstrap=config.eval.bootstrap, seed=config.seed
+                    )
+                    row = {"seed": config.seed + number, "experts": "+".join(names), **summary_row(metrics)}
+                    rows.append(row | {"clips": part})
     return pd.DataFrame(rows)
+
+
+def parts_of(clips: LabelledClips) -> dict[str, np.ndarray]:
+    """Return a mask (n,) bool for each part of the clips that has its own metrics."""
+    chosen = clips.evaluated
+    return {ALL_CLIPS: chosen} if chosen.all() else {WITH_VIDEO: chosen, AUDIO_ONLY: ~chosen}

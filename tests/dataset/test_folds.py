@@ -6,7 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dataset.folds import GroupFacts, assign_groups, hold_out, leave_one_out, related_groups, training_rows
+from dataset.folds import (
+    GroupFacts,
+    assign_groups,
+    check_recordings,
+    hold_out,
+    leave_one_out,
+    related_groups,
+    training_rows,
+)
 from dataset.split_files import balance_table, read_folds, write_splits
 from utils.errors import UsageError
 
@@ -33,6 +41,14 @@ def test_relations_by_columns_and_pairs_are_transitive():
     assert related_groups(labels, ["identity", "source"]).tolist() == [0, 1, 0, 1, 2, 3, 4]
     assert related_groups(labels, ["identity", "source"], [(2, 3), (5, 6)]).tolist() == [0, 0, 0, 0, 1, 2, 2]
     assert related_groups(labels).tolist() == list(range(7))
+
+
+@pytest.mark.parametrize("column", ["pair", "content_group"])
+def test_a_recording_in_several_folds_is_refused(column):
+    labels = table(5, **{column: ["a", "a", "b", "", ""]})
+    check_recordings(labels, np.array([0, 0, 1, 1, 2]), "x.csv")
+    with pytest.raises(UsageError, match=f"x.csv: the clips with {column}=a are in 2 folds"):
+        check_recordings(labels, np.array([0, 1, 1, 1, 2]), "x.csv")
 
 
 def test_equal_values_in_different_columns_are_unrelated():

@@ -47,6 +47,17 @@ def test_every_clip_is_scored_once_out_of_fold(root):
     assert (folder.path / "report.html").is_file()
 
 
+def test_clips_of_one_recording_are_never_trained_and_tested_apart(root, tmp_path):
+    config = tiny_config(root, split={"folds": 2})
+    labels = pool_clips(config).labels.drop(columns="group")
+    labels["pair"] = [f"p{row // 2}" for row in range(len(labels))]
+    folds = divide(labels, config)
+    assert pd.Series(folds.fold).groupby(labels["pair"]).nunique().eq(1).all()
+    labels.drop(columns="pair").assign(fold=[row % 2 for row in range(len(labels))]).to_csv(tmp_path / "f.csv")
+    given = divide(labels, tiny_config(root, split={"folds": str(tmp_path / "f.csv")}))
+    assert (given.group[::2] == given.group[1::2]).all(), "the pairs of the label file relate clips of a fold file"
+
+
 def test_training_selection_and_test_share_no_group(root):
     config = tiny_config(root, split={"folds": 4})
     pooled = pool_clips(config)

@@ -45,6 +45,16 @@ def audio_stream(container: av.container.InputContainer) -> AudioStream | None:
     return cast(AudioStream | None, _main_stream(container, "audio"))
 
 
+def has_video(path: Path) -> bool:
+    """Return whether a file has a decodable video stream. Nothing is decoded, and cover images are ignored.
+
+    Raises:
+        MediaError: `missing_file` or `unreadable`.
+    """
+    with open_clip(path) as container:
+        return video_stream(container) is not None
+
+
 def undecodable_streams(container: av.container.InputContainer) -> list[str]:
     """Return the names of the audio and video streams without a decoder in libav, e.g. "audio track 1"."""
     streams = (stream for stream in container.streams if stream.type in ("audio", "video"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -25,7 +26,9 @@ from tests.in_process import in_process, no_work
 from tests.support import FEATURE_CONFIG, WITH_VOICE, tiny_config, write_video
 from utils.cache import content_key, is_intact_archive
 from utils.errors import UsageError
-from utils.features.extract import extract_clip
+from utils.features.extract import clip_voice, extract_clip
+from utils.features.voice import VOICE_RATE_HZ
+from utils.media.writer import write_clip
 
 FEW = VoiceExampleCounts(real_copies=2, fake_copies=1)
 
@@ -218,6 +221,40 @@ def test_real_clips_in_one_fold_are_rejected_before_extraction(pseudo_root, tmp_
     monkeypatch.setattr(voice, "load_voices", lambda *_, **__: pytest.fail("extracted"))
     with pytest.raises(UsageError, match="one fold"):
         fit_experts(fit_config(tmp_path, tmp_path))
+
+
+def test_clips_without_video_have_their_own_metrics_and_do_not_decide_the_threshold(pseudo_root, tmp_path, monkeypatch):
+    root, table = pseudo_root
+    (tmp_path / "trainset").mkdir()
+    rows = ["video_name,target,group"]
+    for name, target, group in zip(table["video_name"], table["target"], table["group"], strict=True):
+        (tmp_path / "trainset" / name).symlink_to(root / "trainset" / name)
+        voiced = tmp_path / "trainset" / f"{Path(name).stem}.flac"
+        samples = clip_voice(root / "trainset" / name, FEATURE_CONFIG)
+        write_clip(voiced, None, 0, samples, VOICE_RATE_HZ, audio_codec="flac")
+        rows += [f"{name},{target},{group}", f"{voiced.name},{target},audio {group}"]
+    (tmp_path / LABELS).write_text("\n".join(rows) + "\n")
+    monkeypatch.setattr(voice, "VoiceExampleCounts", lambda: FEW)
+    folder = fit_experts(fit_config(tmp_path, tmp_path))
+    metrics = json.loads((folder.path / "metrics.json").read_text())
+    assert metrics["n"] == metrics["audio_only"]["n"] == len(table)
+    assert metrics["auc"]["value"] is not None and metrics["audio_only"]["auc"]["value"] is not None
+    assert load_checkpoint(folder.best).calibration.n == len(table)
+    predictions = pd.read_csv(folder.path / "predictions.csv", keep_default_na=False)
+    audio_only = predictions["video_name"].str.endswith(".flac")
+    assert set(predictions.loc[audio_only, "reason"]) == {"no_video"}
+    assert set(predictions.loc[~audio_only, "reason"]) == {""}
+    experts = pd.read_csv(folder.path / "experts.csv")
+    assert experts["clips"].tolist() == ["with_video", "audio_only"] and experts["n"].tolist() == [len(table)] * 2
+
+
+def test_a_recording_in_two_folds_is_refused(pseudo_root, tmp_path):
+    root, table = pseudo_root
+    (tmp_path / "trainset").symlink_to(root / "trainset")
+    folds = [str(row % 2) for row in range(len(table))]
+    (tmp_path / LABELS).write_text(table.assign(fold=folds, pair=table["group"]).to_csv(index=False))
+    with pytest.raises(UsageError, match=r"pair=.* are in 2 folds .*--by pair"):
+        labelled_clips(fit_config(tmp_path, tmp_path))
 
 
 def test_unwritable_output_folder_is_rejected_first(pseudo_root, tmp_path, monkeypatch):
