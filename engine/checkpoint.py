@@ -30,7 +30,7 @@ class Checkpoint:
         model: the model's config section, including `name`.
         features: settings of the extraction of its inputs.
         weights: the model's state dict.
-        calibration: the map from logit to score, and the decision threshold.
+        calibration: the map from logit to score, and the thresholds between the verdicts.
         run_config: the resolved config of the run that trained it.
         epoch: number of epochs trained.
         metrics: validation metrics of that epoch, by split.

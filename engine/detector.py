@@ -24,6 +24,7 @@ from utils.errors import UsageError
 from utils.features.clip import ClipFacts, ClipFeatures, failed
 from utils.features.extract import require_parts
 from utils.media.arrays import ClipArrays
+from utils.metrics.calibration import Verdict
 
 CHECKPOINTS = Path(__file__).resolve().parents[1] / "checkpoint"
 
@@ -38,8 +39,9 @@ class Score:
         video: path of the clip as given, or `ClipArrays.name`.
         score: calibrated probability of fake in [0, 1]; `None` for an unscored clip.
         logit: uncalibrated score, positive for fake; `None` for an unscored clip.
-        verdict: `fake`, `real` or `unscored`.
-        thresholds: verdict -> lowest score with that verdict, for example `{"fake": 0.5}`.
+        verdict: `fake`, `inconclusive`, `real` or `unscored`.
+        thresholds: `fake`: lowest score with that verdict; `real`: scores below have that verdict. Without `real`, all scores
+            below `fake` have the verdict `real`.
         status: `ok`, `partial` (a modality is missing or truncated) or `failed`.
         reason: reason codes joined with `+`; empty when ok.
         evidence: expert -> its additive contribution to the logit; `None` where the expert abstains.
@@ -48,7 +50,7 @@ class Score:
     video: str
     score: float | None
     logit: float | None
-    verdict: str
+    verdict: Verdict
     thresholds: Mapping[str, float]
     status: str
     reason: str
@@ -215,13 +217,12 @@ class Detector:
     def _score(self, name: str, row: Mapping[str, Any]) -> Score:
         calibration = self.checkpoint.calibration
         score = number_or_none(row["score"])
-        verdict = "unscored" if score is None else "fake" if calibration.is_fake(score) else "real"
         return Score(
             video=name,
             score=score,
             logit=number_or_none(row["logit"]),
-            verdict=verdict,
-            thresholds={"fake": calibration.threshold},
+            verdict=calibration.verdict(score),
+            thresholds=calibration.thresholds,
             status=row["status"],
             reason=row["reason"],
             evidence={term: number_or_none(row[EVIDENCE_PREFIX + term]) for term in self.terms},

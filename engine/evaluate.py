@@ -22,7 +22,7 @@ from models.base import DetectorModel
 from utils.errors import UsageError
 from utils.features.config import FeatureConfig
 from utils.files import existing_file
-from utils.metrics import Calibration, DecisionRule, fit_calibration, summarise
+from utils.metrics import Calibration, DecisionRule, TargetRates, fit_calibration, summarise
 
 log = logging.getLogger(__name__)
 
@@ -100,15 +100,14 @@ def predict_split(
 
 
 def calibrate(predictions: pd.DataFrame, config: RunConfig) -> Calibration:
-    """Fit calibration and threshold on validation predictions; return the identity if they cannot be fitted."""
+    """Fit calibration and thresholds on validation predictions; return the identity if they cannot be fitted."""
     known = predictions[predictions["logit"].notna() & predictions["target"].notna()]
     target = known["target"].to_numpy(float)
     if not config.eval.calibrate or len(np.unique(target)) < 2:
         return Calibration()
     groups = known["group"].to_numpy(str) if "group" in known else None
-    return fit_calibration(
-        target, known["logit"].to_numpy(float), fitted_on="valset", target_fpr=config.eval.target_fpr, groups=groups
-    )
+    rates = TargetRates(config.eval.target_fpr, config.eval.target_fnr)
+    return fit_calibration(target, known["logit"].to_numpy(float), fitted_on="valset", rates=rates, groups=groups)
 
 
 def rescore(predictions: pd.DataFrame, calibration: Calibration) -> pd.DataFrame:

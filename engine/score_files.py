@@ -21,6 +21,8 @@ from engine.report import ScreeningInputs, write_screening_report
 from engine.run_folder import write_csv
 from engine.scoring import EVIDENCE_PREFIX
 from utils.files import write_text_atomic, writing
+from utils.metrics import Calibration
+from utils.metrics.threshold_text import describe_thresholds
 
 log = logging.getLogger(__name__)
 
@@ -114,14 +116,15 @@ def score_to_files(
     except (Exception, KeyboardInterrupt) as error:  # keep the finished scores on any error
         ended = error
     table = scores_table(scores, detector, clips)
+    calibration = detector.checkpoint.calibration
     try:
         files.write(table, detector)
     except OSError:
-        show(format_scores(table))
+        show(format_scores(table, calibration))
         raise
     if ended is not None:
         raise ended
-    show(format_scores(table))
+    show(format_scores(table, calibration))
     return table
 
 
@@ -142,8 +145,8 @@ def scores_table(scores: Iterable[Score], detector: Detector, clips: Sequence[Cl
         clips: all clips, if some have no score yet; those get rows with the status `pending`.
 
     Returns:
-        `video, score, logit, verdict, threshold, status, reason` and a column `evidence_<expert>` per expert. Score and logit
-        are NaN if the verdict is `unscored`.
+        `video, score, logit, verdict, threshold, status, reason` and a column `evidence_<expert>` per expert. `threshold` is
+        the lowest score with the verdict `fake`. Score and logit are NaN if the verdict is `unscored`.
     """
     rows = [row_of(score) for score in scores]
     threshold = detector.checkpoint.calibration.threshold
@@ -213,8 +216,8 @@ def write_scores_report(table: pd.DataFrame, detector: Detector, path: Path) -> 
     return write_screening_report(path, inputs)
 
 
-def format_scores(table: pd.DataFrame) -> str:
-    """Return the scores as an aligned table for the terminal."""
+def format_scores(table: pd.DataFrame, calibration: Calibration) -> str:
+    """Return the scores as an aligned table for the terminal, followed by the thresholds and their error rates."""
     shown = pd.DataFrame(
         {
             "video": table["video"],
@@ -223,4 +226,5 @@ def format_scores(table: pd.DataFrame) -> str:
             "reason": table["reason"],
         }
     )
-    return shown.to_string(index=False, justify="left", max_colwidth=100)
+    aligned = shown.to_string(index=False, justify="left", max_colwidth=100)
+    return f"{aligned}\n{describe_thresholds(calibration)}"

@@ -32,6 +32,7 @@ from engine.training_clips import training_hashes
 from models.base import DetectorModel
 from utils.errors import WorkError
 from utils.metrics import Calibration, roc_auc
+from utils.metrics.threshold_text import describe_thresholds
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +84,7 @@ def fit(
     model = best.build().to(device)
     uncalibrated = predict_split(model, clips.val, config.features, config, device=device, calibration=Calibration())
     best.calibration = calibrate(uncalibrated, config)
+    log.info("thresholds: %s", " ".join(describe_thresholds(best.calibration).split()))
     validated = split_result(rescore(uncalibrated, best.calibration), clips.val, best, config)
     best.metrics = {"valset": validated.metrics}
     best.save(folder.best)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,7 +31,8 @@ from models import build_model
 from models.base import DetectorModel
 from models.experts import Expert
 from utils.errors import UsageError
-from utils.metrics import Calibration, DecisionRule, fit_calibration, roc_auc, summarise
+from utils.metrics import Calibration, DecisionRule, TargetRates, fit_calibration, roc_auc, summarise
+from utils.metrics.threshold_text import describe_thresholds
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ class FittedFusion:
 
     Attributes:
         fusion: the calibration of each expert.
-        calibration: calibration and threshold of the fused logit.
+        calibration: calibration and thresholds of the fused logit.
         predictions: the labelled clips, scored out of fold.
         metrics: of the predictions.
     """
@@ -105,9 +106,8 @@ def fit_into(
     folder.write_predictions(fits[0].predictions)
     folder.write_metrics({**fits[0].metrics, "seeds": [fit.metrics for fit in fits]})
     log.info("%s", headline([fit.metrics for fit in fits]))
-    threshold = fits[0].calibration
-    written = f"checkpoint: {folder.best}" if checkpoint else "no checkpoint"
-    log.info("%s (threshold %.3f: %s)", written, threshold.threshold, threshold.threshold_rule)
+    log.info("thresholds: %s", " ".join(describe_thresholds(fits[0].calibration).split()))
+    log.info("%s", f"checkpoint: {folder.best}" if checkpoint else "no checkpoint")
 
 
 def gather(clips: LabelledClips, config: RunConfig) -> dict[str, ExpertFitter]:
@@ -158,11 +158,12 @@ def fuse(clips: LabelledClips, scores: Mapping[str, OutOfFoldScores], config: Ru
         against = roc_auc(target, logit)
         found = against.reason if against.value is None else f"{against.value:.3f}"
         log.info("no labelled fake: %d held-out pseudo-fakes are used instead, AUC %s", len(forged), found)
-    calibration = fit_calibration(
-        target, logit, fitted_on=OUT_OF_FOLD, target_fpr=config.eval.target_fpr, groups=groups, seed=config.seed
-    )
+    rates = TargetRates(config.eval.target_fpr, config.eval.target_fnr)
+    calibration = fit_calibration(target, logit, fitted_on=OUT_OF_FOLD, rates=rates, groups=groups, seed=config.seed)
+    if calibration.rates is not None and on_pseudo_fakes:
+        calibration = replace(calibration, rates=replace(calibration.rates, pseudo_fakes=True))
     if calibration.reason:
-        log.warning("calibration and threshold: %s", calibration.reason)
+        log.warning("calibration and thresholds: %s", calibration.reason)
     predictions.insert(2, "score", calibration.score(predictions["logit"].to_numpy(float)))
     metrics = metrics_of(predictions[evaluated], DecisionRule(calibration, in_sample=calibration.is_fitted), config)
     if not evaluated.all():

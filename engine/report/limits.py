@@ -18,7 +18,7 @@ from engine.report.inputs import (
     scored_rows,
 )
 from engine.report.text import count, fixed, percent, plural, visible
-from utils.metrics.ranking import resolves_fpr
+from utils.metrics.ranking import resolves_rate
 
 FEW_CLIPS = 50
 BLIND_AUC = 0.6
@@ -95,7 +95,7 @@ def _about_size(metrics: Mapping[str, Any], scored: Scored, auc: ReportedMetric,
             f"With {plural(scored.n_fake, 'fake')} and {plural(scored.n_real, 'real clip')} the figures depend "
             "strongly on single clips; rely on the intervals, not on the point estimates."
         )
-    unresolved = [rate for rate in (0.01, 0.005, 0.001) if not resolves_fpr(scored.n_real, rate)]
+    unresolved = [rate for rate in (0.01, 0.005, 0.001) if not resolves_rate(scored.n_real, rate)]
     if unresolved:
         *others, lowest = (percent(rate) for rate in unresolved)
         rates = f"{', '.join(others)} or {lowest}" if others else lowest

@@ -11,7 +11,7 @@ import numpy as np
 from engine.report.inputs import ReportedMetric, Scored, scored_rows
 from engine.report.svg import BOTTOM, LEFT, PERCENT_TICKS, RIGHT, TOP, Chart, Plot, Scale, Ticks, staircase
 from engine.report.text import csv_uri, percent, plural
-from utils.metrics.ranking import RocCurve, resolves_fpr, roc_curve
+from utils.metrics.ranking import RocCurve, resolves_rate, roc_curve
 
 MAX_CSV_POINTS = 1500
 LOW_FPR = 0.1
@@ -49,7 +49,7 @@ def _roc_csv(curve: RocCurve, highest_fpr: float = 1.0) -> str:
 def _operating_rows(curve: RocCurve, n_real: int) -> list[tuple[str, str]]:
     unresolved = f"not resolved by {plural(n_real, 'real clip')}"
     return [
-        (f"{100 * rate:g} %", percent(_tpr_at(curve, rate)) if resolves_fpr(n_real, rate) else unresolved)
+        (f"{100 * rate:g} %", percent(_tpr_at(curve, rate)) if resolves_rate(n_real, rate) else unresolved)
         for rate in OPERATING_FPRS
     ]
 

@@ -16,6 +16,7 @@ import main
 from engine.checkpoint import load_checkpoint
 from tests.support import FEATURE_CONFIG, K, one_sentence, random_checkpoint, write_video
 from utils.errors import UsageError
+from utils.metrics import Calibration, ErrorRates
 
 
 class Hostile:
@@ -107,6 +108,14 @@ def weights_of_a_list(path, _):
     changed(path, weights=[1, 2])
 
 
+def crossed_thresholds(path, _):
+    changed(path, calibration={"threshold": 0.3, "real_threshold": 0.6})
+
+
+def odd_error_rates(path, _):
+    changed(path, calibration={"rates": [0.1, 0.2]})
+
+
 REFUSED = {
     hostile_pickle: "not a multi-ffdv checkpoint",
     hostile_torch_file: "not a multi-ffdv checkpoint",
@@ -121,6 +130,8 @@ REFUSED = {
     newer_version: "version 99, this code reads 1",
     no_model: "model is a NoneType",
     odd_calibration: "slope",
+    crossed_thresholds: "the real threshold 0.6 is not at or below the fake threshold 0.3",
+    odd_error_rates: "ErrorRates",
     other_features: "features of another version",
     bad_features: "top_k",
     weights_of_a_list: "weights is a list",
@@ -150,6 +161,24 @@ def test_weights_that_do_not_fit_the_model_are_rejected(write, words, tmp_path, 
     assert words in one_sentence(main.main, ["--checkpoint", str(path)], capsys)
     line = one_sentence(inference.main, ["--video_path", str(clip), "--checkpoint", str(path)], capsys)
     assert words in line
+
+
+def test_thresholds_and_their_rates_are_stored(tmp_path):
+    rates = ErrorRates(0.05, 0.06, 0.3, 0.4, n_real=70, n_fake=81, pseudo_fakes=True)
+    calibration = Calibration(threshold=0.7, real_threshold=0.3, target_fnr=0.1, rates=rates)
+    assert load_checkpoint(random_checkpoint(tmp_path / "a.pth", calibration=calibration)).calibration == calibration
+
+
+def test_checkpoint_of_an_earlier_version_has_one_threshold(tmp_path):
+    new = ("real_threshold", "target_fnr", "rates")
+    plain = {name: value for name, value in Calibration(threshold=0.7).to_dict().items() if name not in new}
+    changed(tmp_path / "old.pth", calibration=plain)
+    calibration = load_checkpoint(tmp_path / "old.pth").calibration
+    assert (calibration.thresholds, calibration.verdict(0.69), calibration.verdict(0.7)) == (
+        {"fake": 0.7},
+        "real",
+        "fake",
+    )
 
 
 def test_folder_and_missing_file_are_rejected_by_name(tmp_path, capsys):

@@ -16,6 +16,7 @@ import pytest
 from engine import ClipArrays, Detector
 from tests.support import REPOSITORY, random_checkpoint, tiny_model, write_video
 from utils.errors import UsageError
+from utils.metrics import Calibration
 
 RATE_HZ = 16_000
 FPS = 20
@@ -73,6 +74,27 @@ def test_score_has_typed_fields(detector, clips):
     assert score.thresholds == {"fake": 0.5}
     assert set(score.evidence) == {"head", "cosine"} == set(detector.terms)
     assert sum(score.evidence.values()) == pytest.approx(score.logit, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("fake_from", "real_below", "verdict"),
+    [(0.0, 0.0, "fake"), (1.0, 0.0, "inconclusive"), (1.0, 1.0, "real"), (1.0, None, "real")],
+)
+def test_verdicts_follow_the_two_thresholds(clips, tmp_path, fake_from, real_below, verdict):
+    calibration = Calibration(threshold=fake_from, real_threshold=real_below)
+    detector = Detector.load(random_checkpoint(tmp_path / "two.pth", calibration=calibration), device="cpu")
+    expected = {"fake": fake_from} if real_below is None else {"fake": fake_from, "real": real_below}
+    score = detector.score(clips[0])
+    assert (score.verdict, score.thresholds) == (verdict, expected)
+    assert detector.score("absent.mp4").verdict == "unscored"
+
+
+def test_score_at_a_threshold_is_not_below_it(detector, clips):
+    score = detector.score(clips[0]).score
+    for fake_from, real_below, verdict in ((score, 0.0, "fake"), (1.0, score, "inconclusive")):
+        calibration = Calibration(threshold=fake_from, real_threshold=real_below)
+        checkpoint = replace(detector.checkpoint, calibration=calibration)
+        assert Detector(checkpoint, device="cpu").score(clips[0]).verdict == verdict
 
 
 def test_missing_clip_gives_a_failed_score(detector):

@@ -1,7 +1,9 @@
 """Evaluation metrics: ranking metrics, confidence intervals, significance tests, calibration, and a split summary."""
 
-from utils.metrics.calibration import Calibration, CrossFit, cross_fit, fit_calibration
+from utils.metrics.calibration import Calibration, ErrorRates
+from utils.metrics.calibration_fit import TargetRates, fit_calibration
 from utils.metrics.coverage import POLICIES, CoveragePolicy
+from utils.metrics.cross_fit import CrossFit, cross_fit
 from utils.metrics.decisions import DecisionRule
 from utils.metrics.delong import DeLongTest, delong_interval, delong_test, holm
 from utils.metrics.estimate import Estimate, Interval
@@ -19,7 +21,7 @@ from utils.metrics.ranking import (
 )
 from utils.metrics.reliability import ReliabilityBin, brier_score, expected_calibration_error, reliability_table
 from utils.metrics.summary import summarise, summary_row
-from utils.metrics.thresholds import DEFAULT_THRESHOLD, best_balanced_threshold, threshold_at_fpr
+from utils.metrics.thresholds import DEFAULT_THRESHOLD, best_balanced_threshold, threshold_at_fnr, threshold_at_fpr
 
 __all__ = [
     "DEFAULT_THRESHOLD",
@@ -30,10 +32,12 @@ __all__ = [
     "DeLongTest",
     "DecisionRule",
     "DetCurve",
+    "ErrorRates",
     "Estimate",
     "Interval",
     "ReliabilityBin",
     "RocCurve",
+    "TargetRates",
     "average_precision",
     "balanced_accuracy",
     "best_balanced_threshold",
@@ -54,6 +58,7 @@ __all__ = [
     "same_source_auc",
     "summarise",
     "summary_row",
+    "threshold_at_fnr",
     "threshold_at_fpr",
     "tpr_at_fpr",
 ]

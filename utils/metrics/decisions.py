@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from utils.metrics.calibration import Calibration, cross_fit
+from utils.metrics.calibration import Calibration
 from utils.metrics.clips import EvaluatedClips
+from utils.metrics.cross_fit import cross_fit
 from utils.metrics.thresholds import DEFAULT_THRESHOLD
 
 
@@ -17,7 +18,8 @@ class DecisionRule:
 
     Attributes:
         calibration: Computes the score from the logit and supplies the threshold.
-        threshold: Score at or above which a clip is called fake; overrides the calibration's threshold.
+        threshold: Score at or above which a clip is called fake, and below which it is called real; overrides the
+            calibration's thresholds.
         in_sample: Whether the calibration was fitted on the clips being evaluated. If so, every figure that depends on
             it is cross-fitted.
     """
@@ -33,15 +35,19 @@ class Decisions:
 
     Attributes:
         threshold: Score at or above which a clip is called fake, or ``None``.
+        real_threshold: Score below which a clip is called real; equal to ``threshold`` if there is only one threshold.
         called_fake: (n,) whether each scored clip is called fake, or ``None``.
+        called_real: (n,) whether each scored clip is called real, or ``None``.
         probability: (n,) probability of fake of the scored clips, or ``None``.
         no_threshold: Why ``threshold`` is ``None``.
-        no_call: Why ``called_fake`` is ``None``.
+        no_call: Why ``called_fake`` and ``called_real`` are ``None``.
         no_probability: Why ``probability`` is ``None``.
     """
 
     threshold: float | None
+    real_threshold: float | None
     called_fake: np.ndarray | None
+    called_real: np.ndarray | None
     probability: np.ndarray | None
     no_threshold: str
     no_call: str
@@ -49,9 +55,9 @@ class Decisions:
 
 
 def decide_clips(clips: EvaluatedClips, rule: DecisionRule, seed: int) -> Decisions:
-    """Call each clip real or fake.
+    """Call each clip fake, real or neither.
 
-    The threshold is ``rule.threshold`` if given, otherwise the calibration's, otherwise 0.5. With ``rule.in_sample``,
+    The fake threshold is ``rule.threshold`` if given, otherwise the calibration's, otherwise 0.5. With ``rule.in_sample``,
     decisions and probabilities are cross-fitted.
 
     Args:
@@ -60,15 +66,18 @@ def decide_clips(clips: EvaluatedClips, rule: DecisionRule, seed: int) -> Decisi
         seed: Seed of the cross-fitting folds.
     """
     threshold, calibration = rule.threshold, rule.calibration
+    real_threshold: float | None = None
     given = threshold is not None
     no_threshold = ""
     if not given and calibration is not None:
-        threshold = calibration.threshold
+        threshold, real_threshold = calibration.threshold, calibration.real_threshold
     elif not given and clips.not_probability:
         no_threshold = f"{clips.not_probability} and no threshold was given"
     elif not given:
         threshold = DEFAULT_THRESHOLD
+    real_threshold = threshold if real_threshold is None else real_threshold
     called_fake = None if threshold is None else clips.score >= threshold
+    called_real = None if real_threshold is None else clips.score < real_threshold
     probability = None if clips.not_probability else clips.score
     no_call, no_probability = no_threshold, clips.not_probability
     if rule.in_sample and calibration is not None and calibration.is_fitted and clips.logit is not None:
@@ -78,8 +87,18 @@ def decide_clips(clips: EvaluatedClips, rule: DecisionRule, seed: int) -> Decisi
         crossed = cross_fit(*columns, like=calibration, groups=groups, seed=seed)
         probability, no_probability = _expand(crossed.score, clips.scored), crossed.reason
         if not given:
-            called_fake, no_call = _expand(crossed.called_fake, clips.scored), crossed.reason
-    return Decisions(threshold, called_fake, probability, no_threshold, no_call, no_probability)
+            called_fake = _expand(crossed.called_fake, clips.scored)
+            called_real, no_call = _expand(crossed.called_real, clips.scored), crossed.reason
+    return Decisions(
+        threshold=threshold,
+        real_threshold=real_threshold,
+        called_fake=called_fake,
+        called_real=called_real,
+        probability=probability,
+        no_threshold=no_threshold,
+        no_call=no_call,
+        no_probability=no_probability,
+    )
 
 
 def _expand(values: np.ndarray | None, scored: np.ndarray) -> np.ndarray | None:

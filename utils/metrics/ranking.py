@@ -171,20 +171,20 @@ def tpr_at_fpr(target: ArrayLike, score: ArrayLike, fpr: float, weight: ArrayLik
     curve = roc_curve(target, score, weight)
     if curve is None:
         return Estimate(None, counts.missing_class)
-    if not resolves_fpr(counts.n_real, fpr):
+    if not resolves_rate(counts.n_real, fpr):
         return Estimate(None, f"only {count_of(counts.n_real, 'real clip')}")
     return Estimate(float(curve.tpr[curve.fpr <= fpr * (1 + 1e-12)].max()))
 
 
-def resolves_fpr(n_real: int, fpr: float) -> bool:
-    """Return whether one false positive among ``n_real`` reals is a rate of at most ``fpr``.
+def resolves_rate(n: int, rate: float) -> bool:
+    """Return whether one error among ``n`` clips is an error rate of at most ``rate``.
 
     Raises:
-        ValueError: ``fpr`` is not between 0 and 1.
+        ValueError: ``rate`` is not between 0 and 1.
     """
-    if not 0 < fpr < 1:
-        raise ValueError(f"a false-positive rate must be between 0 and 1, got {fpr}")
-    return n_real * fpr >= 1 - 1e-9
+    if not 0 < rate < 1:
+        raise ValueError(f"an error rate must be between 0 and 1, got {rate}")
+    return n * rate >= 1 - 1e-9
 
 
 def balanced_accuracy(target: ArrayLike, called_fake: ArrayLike) -> Estimate:

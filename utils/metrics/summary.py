@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -25,51 +24,14 @@ from utils.metrics.coverage import (
 )
 from utils.metrics.decisions import DecisionRule, Decisions, decide_clips
 from utils.metrics.estimate import Estimate, Interval, missing_class
+from utils.metrics.figure_log import FigureLog
 from utils.metrics.intervals import RESAMPLES, bootstrap_auc, bootstrap_auc_over_groups, same_source_auc
-from utils.metrics.ranking import average_precision, balanced_accuracy, equal_error_rate, tpr_at_fpr
+from utils.metrics.ranking import average_precision, equal_error_rate, tpr_at_fpr
 from utils.metrics.reliability import brier_score, expected_calibration_error, reliability_table
+from utils.metrics.threshold_metrics import threshold_metrics
 
 LOW_FPRS = (0.001, 0.005, 0.01)
 _NO_RULE = DecisionRule()
-
-
-@dataclass
-class _FigureLog:
-    """Reasons and notes collected while the figures of a summary are computed.
-
-    Attributes:
-        no_metrics: Why no metric can be computed; empty if some can.
-        reasons: Reason for each figure that is ``None``, by dotted path.
-        notes: Remarks on figures that have a value, by dotted path.
-    """
-
-    no_metrics: str
-    reasons: dict[str, str] = field(default_factory=dict)
-    notes: dict[str, str] = field(default_factory=dict)
-
-    def value(self, path: str, compute: Callable[[], Estimate]) -> float | None:
-        """Compute a figure; if it is ``None``, record the reason under ``path``."""
-        value, reason = Estimate(None, self.no_metrics) if self.no_metrics else compute()
-        if value is None:
-            self.reasons[path] = reason
-        return value
-
-    def interval(self, path: str, compute: Callable[[], Interval], units: str = "") -> dict[str, Any]:
-        """Compute a figure with its limits; if ``units`` is given, include the number of resampled units."""
-        interval = Interval(None, reason=self.no_metrics) if self.no_metrics else compute()
-        if interval.value is None:
-            self.reasons[path] = interval.reason
-        elif interval.low is None:
-            self.reasons[f"{path}.low"] = self.reasons[f"{path}.high"] = interval.reason
-        elif interval.reason:
-            self.notes[path] = interval.reason
-        shown = {"value": interval.value, "low": interval.low, "high": interval.high}
-        return shown | {units: interval.units} if units else shown
-
-    def table(self, path: str, table: dict[str, Any], reasons: dict[str, str]) -> dict[str, Any]:
-        """Record the reasons of a finished table under ``path`` and return the table."""
-        self.reasons.update({f"{path}.{below}": reason for below, reason in reasons.items()})
-        return table
 
 
 def summarise(
@@ -109,14 +71,14 @@ def summarise(
     if coverage_policy not in POLICIES:
         raise UsageError(f"the coverage policy {coverage_policy!r} is not one of {', '.join(POLICIES)}")
     clips = evaluated_clips(predictions, rule.calibration)
-    log = _FigureLog(_no_metrics_reason(clips))
+    log = FigureLog(_no_metrics_reason(clips))
     fold_rule = DecisionRule(rule.calibration, rule.threshold, rule.in_sample and not log.no_metrics)
     decisions = decide_clips(clips, fold_rule, seed)
     return {
         "split": split,
         **_counts(clips, coverage_policy),
         **_ranking_metrics(clips, coverage_policy, bootstrap, seed, log),
-        **_threshold_metrics(clips, decisions, coverage_policy, log),
+        **threshold_metrics(clips, decisions, coverage_policy, log),
         **_probability_metrics(clips, decisions, log),
         "in_sample": rule.in_sample,
         "initialisation": initialisation,
@@ -188,7 +150,7 @@ def _counts(clips: EvaluatedClips, policy: CoveragePolicy) -> dict[str, Any]:
 
 
 def _ranking_metrics(
-    clips: EvaluatedClips, policy: CoveragePolicy, bootstrap: int, seed: int, log: _FigureLog
+    clips: EvaluatedClips, policy: CoveragePolicy, bootstrap: int, seed: int, log: FigureLog
 ) -> dict[str, Any]:
     mask, ranking = counted(clips, policy)
     columns = (clips.is_fake[mask], ranking[mask])
@@ -218,34 +180,7 @@ def _ranking_metrics(
     }
 
 
-def _threshold_metrics(
-    clips: EvaluatedClips, decisions: Decisions, policy: CoveragePolicy, log: _FigureLog
-) -> dict[str, Any]:
-    unscored_call = {"exclude": np.nan, "as-real": 0.0, "as-fake": 1.0, "as-chance": 0.5}[policy]
-    call = None if decisions.called_fake is None else np.where(clips.scored, decisions.called_fake, unscored_call)
-
-    def share_called_fake(members: np.ndarray) -> Estimate:
-        return Estimate(None, decisions.no_call) if call is None else Estimate(float(np.nanmean(call[members])))
-
-    def balanced() -> Estimate:
-        if call is None:
-            return Estimate(None, decisions.no_call)
-        counted_clips = ~np.isnan(call)
-        return balanced_accuracy(clips.is_fake[counted_clips], call[counted_clips])
-
-    if decisions.threshold is None:
-        log.reasons["threshold"] = decisions.no_threshold
-    return {
-        "threshold": decisions.threshold,
-        "balanced_accuracy": log.value("balanced_accuracy", balanced),
-        "at_threshold": {
-            "tpr": log.value("at_threshold.tpr", lambda: share_called_fake(clips.is_fake)),
-            "fpr": log.value("at_threshold.fpr", lambda: share_called_fake(~clips.is_fake)),
-        },
-    }
-
-
-def _probability_metrics(clips: EvaluatedClips, decisions: Decisions, log: _FigureLog) -> dict[str, Any]:
+def _probability_metrics(clips: EvaluatedClips, decisions: Decisions, log: FigureLog) -> dict[str, Any]:
     target = clips.is_fake[clips.scored]
     after = None if decisions.probability is None else decisions.probability[clips.scored]
     before = None if clips.logit is None else expit(clips.logit[clips.scored])
@@ -267,7 +202,7 @@ def _probability_metrics(clips: EvaluatedClips, decisions: Decisions, log: _Figu
     return figures | {"reliability": rows(after), "reliability_uncalibrated": rows(before)}
 
 
-def _tables(clips: EvaluatedClips, bootstrap: int, seed: int, log: _FigureLog) -> dict[str, Any]:
+def _tables(clips: EvaluatedClips, bootstrap: int, seed: int, log: FigureLog) -> dict[str, Any]:
     sources = clips.labels("source")
 
     def over_sources() -> Interval:

@@ -1,4 +1,4 @@
-"""Choice of the score at or above which a clip is called fake."""
+"""Choice of the scores at which the verdict on a clip changes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from utils.metrics.estimate import Estimate, as_target_and_score, count_of, missing_class
-from utils.metrics.ranking import resolves_fpr, roc_curve
+from utils.metrics.ranking import resolves_rate, roc_curve
 
 DEFAULT_THRESHOLD = 0.5
 
@@ -26,7 +26,7 @@ def threshold_at_fpr(target: ArrayLike, score: ArrayLike, fpr: float, *, must_re
     """
     is_fake, score = as_target_and_score(target, score)
     real = np.sort(score[~is_fake])[::-1]
-    resolved = resolves_fpr(len(real), fpr)
+    resolved = resolves_rate(len(real), fpr)
     if len(real) == 0 or (must_resolve and not resolved):
         return Estimate(None, f"only {count_of(len(real), 'real clip')}")
     highest_passed = real[int(fpr * len(real) + 1e-9)]
@@ -35,6 +35,32 @@ def threshold_at_fpr(target: ArrayLike, score: ArrayLike, fpr: float, *, must_re
     if highest_passed >= ceiling:
         return Estimate(None, "too many real clips share the highest score")
     return Estimate(_between(float(highest_passed), float(ceiling)))
+
+
+def threshold_at_fnr(target: ArrayLike, score: ArrayLike, fnr: float, *, must_resolve: bool = True) -> Estimate:
+    """Find the highest threshold with at most a share ``fnr`` of the fakes below it, midway to the next lower score.
+
+    Args:
+        target: (n,) 1 for fake, 0 for real.
+        score: (n,) probability of fake in [0, 1].
+        fnr: False-negative rate in (0, 1).
+        must_resolve: Return no threshold if ``fnr`` is below ``1 / n_fake``, since even zero missed fakes do not
+            establish such a rate.
+
+    Raises:
+        ValueError: ``fnr`` is not between 0 and 1.
+    """
+    is_fake, score = as_target_and_score(target, score)
+    fakes = np.sort(score[is_fake])
+    resolved = resolves_rate(len(fakes), fnr)
+    if len(fakes) == 0 or (must_resolve and not resolved):
+        return Estimate(None, f"only {count_of(len(fakes), 'fake')}")
+    lowest_found = fakes[int(fnr * len(fakes) + 1e-9)]
+    lower = score[score < lowest_found]
+    floor = lower.max() if len(lower) else 0.0
+    if lowest_found <= floor:
+        return Estimate(None, "too many fakes share the lowest score")
+    return Estimate(_between(float(floor), float(lowest_found)))
 
 
 def best_balanced_threshold(target: ArrayLike, score: ArrayLike) -> Estimate:

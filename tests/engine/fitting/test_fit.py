@@ -201,7 +201,7 @@ def test_detector_can_be_fitted_on_real_clips_only(real_clips, tmp_path, monkeyp
         and metrics["pseudo_fakes"]["auc"] is not None
     )
     log = (folder.path / "run.log").read_text()
-    assert "3 held-out pseudo-fakes are used instead, AUC" in log and "calibration and threshold: " in log
+    assert "3 held-out pseudo-fakes are used instead, AUC" in log and "calibration and thresholds: " in log
     assert load_checkpoint(folder.best).calibration.n == 6
 
 

@@ -12,7 +12,10 @@ from scipy.special import expit
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
-from utils.metrics.calibration import Calibration, assign_folds, cross_fit, fit_calibration, fit_platt
+from utils.metrics.calibration import Calibration
+from utils.metrics.calibration_fit import TargetRates, fit_calibration
+from utils.metrics.calibration_scale import fit_platt
+from utils.metrics.cross_fit import assign_folds, cross_fit
 from utils.metrics.ranking import roc_auc
 from utils.metrics.reliability import expected_calibration_error
 from utils.metrics.thresholds import best_balanced_threshold, threshold_at_fpr
@@ -117,7 +120,7 @@ def test_failed_fit_falls_back_to_the_sigmoid_with_a_reason(target, logit, reaso
 
 def test_threshold_meets_a_resolvable_false_positive_rate() -> None:
     target, logit = draw(4, 2000)
-    calibration = fit_calibration(target, logit, fitted_on="valset", target_fpr=0.01)
+    calibration = fit_calibration(target, logit, fitted_on="valset", rates=TargetRates(fpr=0.01))
     called = calibration.is_fake(calibration.score(logit))
     assert (calibration.threshold_rule, calibration.n, calibration.fitted_on) == ("target_fpr", 2000, "valset")
     assert called[target == 0].sum() == 10
@@ -126,7 +129,7 @@ def test_threshold_meets_a_resolvable_false_positive_rate() -> None:
 
 def test_threshold_falls_back_to_balanced_accuracy_with_a_reason() -> None:
     target, logit = draw(5, 60)
-    calibration = fit_calibration(target, logit, fitted_on="valset", target_fpr=0.01)
+    calibration = fit_calibration(target, logit, fitted_on="valset", rates=TargetRates(fpr=0.01))
     assert calibration.threshold_rule == "balanced_accuracy"
     assert "false-positive rate of 0.01: only 30 real clips" in calibration.reason
     crossed = cross_fit(target, logit, like=Calibration(method="platt"))
@@ -193,7 +196,7 @@ def test_cross_fitting_random_scores_shows_no_skill() -> None:
 
 def test_cross_fitting_uses_the_threshold_rule_of_the_calibration_in_small_folds() -> None:
     target, logit = draw(9, 220)
-    like = fit_calibration(target, logit, fitted_on="valset", target_fpr=0.01)
+    like = fit_calibration(target, logit, fitted_on="valset", rates=TargetRates(fpr=0.01))
     assert like.threshold_rule == "target_fpr"
     called = cross_fit(target, logit, like=like).called_fake
     assert called[target == 0].mean() < 0.06

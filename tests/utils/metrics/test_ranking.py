@@ -14,7 +14,7 @@ from utils.metrics.ranking import (
     balanced_accuracy,
     det_curve,
     equal_error_rate,
-    resolves_fpr,
+    resolves_rate,
     roc_auc,
     roc_curve,
     tally,
@@ -117,9 +117,9 @@ def test_tpr_at_fpr_needs_enough_reals() -> None:
     assert tpr_at_fpr(target, score, 0.001) == (None, "only 15 real clips")
     assert tpr_at_fpr(target, score, 0.1).value == 1.0
     assert tpr_at_fpr([0, 1], [0, 1], 0.01).reason == "only 1 real clip"
-    assert resolves_fpr(100, 0.01)
-    assert resolves_fpr(1000, 0.001)
-    assert not resolves_fpr(999, 0.001)
+    assert resolves_rate(100, 0.01)
+    assert resolves_rate(1000, 0.001)
+    assert not resolves_rate(999, 0.001)
     with pytest.raises(ValueError, match="between 0 and 1"):
         tpr_at_fpr(target, score, 1.0)
 
