@@ -30,12 +30,13 @@ def read_labels(path: Path, *, need_targets: bool = False) -> pd.DataFrame:
     """Read and check a label file.
 
     Args:
-        path: a comma-separated .txt or .csv file whose header has at least `video_name`.
+        path: a comma-separated .txt or .csv file whose header has at least `video_name`, or `name` instead.
         need_targets: require a target of 0 or 1 in every row, as training and selection do.
 
     Returns:
         One row per clip in file order: `video_name` (str), `target` (float, NaN where missing), then all other columns as
-        text. If all targets are the same value other than 0 or 1 (such as -1), they are read as NaN, with a warning.
+        text. A column `kind` is copied to `type` if there is none. If all targets are the same value other than 0 or 1
+        (such as -1), they are read as NaN, with a warning.
 
     Raises:
         UsageError: the file is missing or empty, or has no header; a name is duplicated or points outside the data root; a
@@ -96,6 +97,10 @@ def read_table(path: Path) -> pd.DataFrame:
     table.columns = [str(column).strip() for column in table.columns]
     # The missing cells of short rows are empty.
     table = table.fillna("")
+    if "name" in table and "video_name" not in table:
+        table = table.rename(columns={"name": "video_name"})
+    if "kind" in table and "type" not in table:
+        table["type"] = table["kind"]
     if not table.columns.is_unique:
         raise UsageError(f"{path}: the header names a column twice: {','.join(table.columns)!r}")
     if "video_name" not in table.columns:

@@ -160,3 +160,10 @@ def test_evaluation_sample_is_balanced_and_repeatable(write) -> None:
     assert sample["video_name"].is_monotonic_increasing
     assert sample.equals(read_evaluation_labels(path, limit=8))
     assert len(read_evaluation_labels(path)) == 30
+
+
+def test_name_and_kind_stand_for_video_name_and_type(write) -> None:
+    labels = read_labels(write("name,target,kind\na.flac,1,tts\n"))
+    assert list(labels.columns) == ["video_name", "target", "kind", "type"] and labels["type"].tolist() == ["tts"]
+    both = read_labels(write("video_name,name,type,kind\na.flac,Ann,voice,tts\n"))
+    assert both.loc[0, ["video_name", "name", "type", "kind"]].tolist() == ["a.flac", "Ann", "voice", "tts"]
