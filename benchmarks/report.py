@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.setting import Row
 
 LIBRARIES = ("av", "opencv-python-headless", "numpy", "numba", "librosa", "soxr", "moviepy", "torch", "timm", "pandas")
-HEADER = ("benchmark", "what", "value", "unit", "x floor", "times less than published")
+HEADER = ("benchmark", "what", "value", "unit", "x floor", "published / value")
 
 
 def cpu_model() -> str:

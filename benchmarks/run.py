@@ -35,7 +35,7 @@ def build_parser() -> OneLineParser:
         "--repetitions",
         type=int,
         default=5,
-        help="repeat each measurement this often and report the minimum (default: %(default)s)",
+        help="repeat each measurement this many times and report the minimum (default: %(default)s)",
     )
     parser.add_argument(
         "--long", action="store_true", help="also measure peak memory on an hour of 1080p video (takes half an hour)"

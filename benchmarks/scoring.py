@@ -49,7 +49,7 @@ def score_as_published(clip: Path, folder: Path, model: DetectorModel) -> float:
 
 
 def run(setting: Setting) -> list[Row]:
-    """Time the scoring of a folder with three links to each clip, and decoding alone with as many workers."""
+    """Time the scoring of a folder with three links to each clip, and decoding alone with the same number of workers."""
     folder = setting.scratch / "scoring"
     split = link_split(folder, setting.clips, 3 * len(setting.clips))
     paths = find_videos(split.videos)

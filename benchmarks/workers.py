@@ -64,7 +64,7 @@ def run(setting: Setting) -> list[Row]:
 
 
 def worker_rows(costs: dict[str, Cost], n_clips: int) -> list[Row]:
-    """Return times per clip, compared with decoding in as many workers and with the published steps in one process."""
+    """Return times per clip, compared with decoding in the same number of workers and with the serial published steps."""
     ms = {name: 1e3 * cost.wall_s / n_clips for name, cost in costs.items()}
     rows = []
     for workers in WORKERS:

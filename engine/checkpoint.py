@@ -114,16 +114,20 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     except Exception:  # the restricted unpickler raises many kinds of exceptions for other or damaged files
         raise UsageError(f"{not_ours}, or it is damaged") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise UsageError(f"{not_ours}: it holds other tensors or settings")
+        raise UsageError(f"{not_ours}: it contains unrelated tensors or settings")
     if content.get("version") != FORMAT_VERSION:
-        raise UsageError(f"{path} has checkpoint version {content.get('version')}, this code reads {FORMAT_VERSION}")
+        raise UsageError(
+            f"{path} has checkpoint version {content.get('version')}; this code reads version {FORMAT_VERSION}"
+        )
     try:
         features = FeatureConfig.model_validate(content["features"])
         for name in ("model", "weights", "run_config", "metrics", "provenance"):
             if not isinstance(content[name], dict):
                 raise TypeError(f"{name} is a {type(content[name]).__name__}, not a mapping")
         if content["fingerprint"] != features.fingerprint():
-            raise UsageError(f"{path} was trained on features of another version, which this code no longer extracts")
+            raise UsageError(
+                f"{path} was trained on features of an incompatible version, which this code cannot extract"
+            )
         return Checkpoint(
             model=content["model"],
             features=features,

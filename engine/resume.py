@@ -13,7 +13,7 @@ from engine.provenance import table_fingerprint
 from utils.errors import UsageError
 
 FIXED = {
-    "model": "the weights belong to it",
+    "model": "the weights depend on it",
     "features": "the weights were trained on them",
     "seed": "the finished epochs used it",
     "name": "the run folder is named after it",

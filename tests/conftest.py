@@ -64,7 +64,7 @@ def clips() -> Path:
     """Return the folder of real clips that the environment variable names; skip the test if it is not set."""
     folder = os.environ.get(CLIPS_VARIABLE)
     if not folder:
-        pytest.skip(f"{CLIPS_VARIABLE} is not set: no real clips here")
+        pytest.skip(f"{CLIPS_VARIABLE} is not set; it names a folder of real clips")
     return Path(folder)
 
 

@@ -207,10 +207,10 @@ def _steady(poses: list[Pose], sigma_frames: float) -> list[Pose]:
     return [Pose(*row) for row in gaussian_filter1d(table, sigma_frames, axis=0).tolist()]
 
 
-def _soften(picture: np.ndarray, sharpness: float) -> np.ndarray:
+def _soften(image: np.ndarray, sharpness: float) -> np.ndarray:
     """Reduce the resolution, as a low-resolution generator does."""
-    small = cv2.resize(picture, None, fx=sharpness, fy=sharpness, interpolation=cv2.INTER_AREA)
-    return cv2.resize(small, picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    small = cv2.resize(image, None, fx=sharpness, fy=sharpness, interpolation=cv2.INTER_AREA)
+    return cv2.resize(small, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def _match_colours(generated: np.ndarray, frame: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -79,9 +79,9 @@ class SceneRenderer:
         matrix = np.array([[1.0, 0.0, shift[0]], [0.0, 1.0, shift[1]]])
         size = (self._size_px, self._size_px)
         body = cv2.warpAffine(self._body, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        picture = _composite(self._background, body)
-        picture = _composite(picture, self.head(pose, expression))
-        return apply_gain(picture, gain)
+        image = _composite(self._background, body)
+        image = _composite(image, self.head(pose, expression))
+        return apply_gain(image, gain)
 
     def head(self, pose: Pose, expression: Expression) -> np.ndarray:
         """Render the head only, (H, W, 4) uint8: RGB without the light gain, and coverage."""
@@ -96,10 +96,10 @@ def render(take: Take, times_s: np.ndarray, size_px: int) -> list[np.ndarray]:
     return [renderer.frame(pose, expression, gain) for pose, expression, gain in rows]
 
 
-def apply_gain(picture: np.ndarray, gain: np.ndarray) -> np.ndarray:
+def apply_gain(image: np.ndarray, gain: np.ndarray) -> np.ndarray:
     """Multiply each colour channel by its gain and round to uint8."""
     table = np.clip(np.arange(256)[:, None] * gain, 0, 255).round().astype(np.uint8)
-    return cv2.LUT(picture, table[None])
+    return cv2.LUT(image, table[None])
 
 
 def _composite(below: np.ndarray, above: np.ndarray) -> np.ndarray:
@@ -113,7 +113,7 @@ def _background(scene: Scene, size_px: int) -> np.ndarray:
     ramp = np.linspace(0, 1, size_px)
     slope = rng.uniform(-0.5, 0.5)
     weight = np.clip(ramp[:, None] * (1 - abs(slope)) + slope * ramp[None] + max(-slope, 0), 0, 1)[..., None]
-    picture = near * (1 - weight) + far * weight
+    image = near * (1 - weight) + far * weight
     unit = size_px / 144
     if scene.background_kind == "shelves":
         for y in range(int(rng.integers(4, 20) * unit), size_px, int(30 * unit)):
@@ -121,12 +121,12 @@ def _background(scene: Scene, size_px: int) -> np.ndarray:
             while x < size_px:
                 width, height = int(rng.integers(4, 10) * unit), int(rng.integers(14, 24) * unit)
                 foot = y + int(26 * unit)
-                picture[max(0, foot - height) : foot, x : x + width] = far * 0.4 + 0.6 * rng.uniform(40, 190, 3)
+                image[max(0, foot - height) : foot, x : x + width] = far * 0.4 + 0.6 * rng.uniform(40, 190, 3)
                 x += width + 1
-            picture[y + int(26 * unit) : y + int(28 * unit)] = far * 0.5
+            image[y + int(26 * unit) : y + int(28 * unit)] = far * 0.5
     elif scene.background_kind == "window":
         left, top = rng.integers(0, size_px // 2), rng.integers(0, size_px // 4)
-        pane = picture[top : top + size_px // 2, left : left + size_px // 2]
+        pane = image[top : top + size_px // 2, left : left + size_px // 2]
         pane[:] = rng.uniform(180, 245) + rng.uniform(-14, 14, 3)
         pane[size_px // 4 - 2 : size_px // 4 + 2] = far * 0.7
         pane[:, size_px // 4 - 2 : size_px // 4 + 2] = far * 0.7
@@ -135,9 +135,9 @@ def _background(scene: Scene, size_px: int) -> np.ndarray:
             centre = rng.uniform(0, size_px, 2)
             distance = np.hypot(*(np.mgrid[0:size_px, 0:size_px] - centre[:, None, None]))
             disc = np.clip(rng.uniform(5, 13) * unit - distance, 0, 1)[..., None]
-            picture = picture * (1 - 0.5 * disc) + rng.uniform(120, 255, 3) * 0.5 * disc
-    picture = cv2.GaussianBlur(picture * np.array(scene.light_rgb), (0, 0), 2.4 * unit)
-    return np.clip(picture, 0, 255).round().astype(np.uint8)
+            image = image * (1 - 0.5 * disc) + rng.uniform(120, 255, 3) * 0.5 * disc
+    image = cv2.GaussianBlur(image * np.array(scene.light_rgb), (0, 0), 2.4 * unit)
+    return np.clip(image, 0, 255).round().astype(np.uint8)
 
 
 def _body(take: Take, size_px: int) -> np.ndarray:

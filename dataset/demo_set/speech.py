@@ -206,7 +206,7 @@ def _hiss(white: np.ndarray, plan: SpeechPlan, window: slice, at: np.ndarray, vo
 
 
 def _time_varying_filter(source: np.ndarray, centres_hz: np.ndarray, bandwidths_hz: np.ndarray) -> np.ndarray:
-    """Apply resonators in cascade, each with unit gain at DC. Coefficients change every 15 ms; filter state is kept.
+    """Apply resonators in cascade, each with unit gain at DC. Coefficients change every 15 ms; the filter state carries over.
 
     Args:
         source: (N * hop,) samples.

@@ -21,7 +21,7 @@ def evidence_of(raw: np.ndarray, slope: float, bias: float, bound: float) -> np.
 
 
 def fit_slope_and_bias(raw: np.ndarray, target: np.ndarray, groups: np.ndarray, bound: float) -> tuple[float, float]:
-    """Fit an expert's calibration on clips that it was not fitted on.
+    """Fit an expert's calibration on clips that were not used to fit the expert.
 
     The slope minimises the conditional logistic loss of ranking fakes above real clips *of the same group*; all groups have
     the same weight. Scene, camera and codec are the same within a group, so the slope measures how well the expert detects

@@ -76,7 +76,7 @@ def _create_pretrained(name: str, weights: str | None, options: dict[str, Any]) 
         if settings is None or not (settings.hf_hub_id or settings.url):
             raise UsageError("timm does not publish any")
         if not _in_cache(settings.hf_hub_id) and not hub_is_reachable():
-            raise UsageError("they are not on this machine, and the hub cannot be reached")
+            raise UsageError("they are not cached locally, and the hub cannot be reached")
         origin = settings.architecture or name
     try:
         model = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, **options)

@@ -76,7 +76,7 @@ def test_the_command_prints_a_table_and_writes_json_and_markdown(tiny_clips, tmp
     written = json.loads(output.read_text())
     assert written["clips"] == 2 and written["machine"]["cores"]
     assert {found["benchmark"] for found in written["rows"]} == {"extraction"}
-    assert "times less than published" in capsys.readouterr().out
+    assert "published / value" in capsys.readouterr().out
     assert table.read_text().count("\n| extraction |") == len(written["rows"])
 
 

@@ -190,7 +190,7 @@ def test_changed_feature_settings_are_rejected_and_named(data_root: Path, capsys
     capsys.readouterr()
     options = ("--data_root", str(data_root), "--splits", "valset", "--set", "features.audio.n_mels=64")
     code, message = fails(capsys, *options)
-    assert code == 2 and "audio.n_mels: 128 there, 64 here" in message and "--overwrite" in message
+    assert code == 2 and "audio.n_mels: 128 stored, 64 requested" in message and "--overwrite" in message
     assert call(*options, "--overwrite") == 0
 
 

@@ -82,7 +82,7 @@ def test_rows_without_features_are_not_extracted(mixed: Path, tmp_path: Path) ->
 
 def test_features_of_another_config_or_none_are_rejected(mixed: Path, tmp_path: Path) -> None:
     other = split_of(mixed, FeatureConfig.model_validate({"video": {"top_k": 16}}))
-    with pytest.raises(UsageError, match=r"video\.top_k: 32 there, 16 here"):
+    with pytest.raises(UsageError, match=r"video\.top_k: 32 stored, 16 requested"):
         open_clips(other, DataConfig(), ExtractionConfig(), need_targets=True)
     shutil.copy(mixed / "trainset_label.txt", tmp_path)
     with pytest.raises(UsageError, match=r"run `python utils/extract_ffdv\.py` first"):

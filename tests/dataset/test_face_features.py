@@ -165,7 +165,7 @@ def test_store_without_faces_is_rejected_if_faces_are_required(tmp_path: Path) -
     (tmp_path / "trainset_label.txt").write_text("video_name,target\na.mp4,0\n", encoding="utf-8")
     extract(tmp_path, FEATURE_CONFIG)
     assert not (tmp_path / "trainset_raw" / "face_feature").exists()
-    with pytest.raises(UsageError, match="face: None there, 1 here"):
+    with pytest.raises(UsageError, match="face: None stored, 1 requested"):
         CachedFeatures(split_of(tmp_path, WITH_FACE))
     with pytest.raises(UsageError, match="--overwrite"):
         extract(tmp_path)

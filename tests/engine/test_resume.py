@@ -90,7 +90,7 @@ def test_changed_batch_size_and_augmentation_are_applied_and_recorded(started, t
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("model.alpha=3", r"cannot change model\.alpha \(the weights belong to it\)"),
+        ("model.alpha=3", r"cannot change model\.alpha \(the weights depend on it\)"),
         ("features.video.top_k=8", r"cannot change features\.video\.top_k"),
         ("seed=5", r"cannot change seed"),
         ("name=other", r"cannot change name"),

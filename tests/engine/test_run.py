@@ -192,7 +192,7 @@ def test_missing_label_file_is_reported_with_a_hint_at_the_demo(tmp_path, split)
 def test_features_of_another_config_are_rejected_with_the_field(tmp_path):
     root = write_root(tmp_path)
     features = {"video": {"top_k": 32}, "audio": {"image_size_px": 64, "n_mels": 32}}
-    with pytest.raises(UsageError, match=r"video\.top_k: 16 there, 32 here.*--overwrite"):
+    with pytest.raises(UsageError, match=r"video\.top_k: 16 stored, 32 requested.*--overwrite"):
         run_training(tiny_config(root, features=features))
 
 

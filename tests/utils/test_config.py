@@ -84,7 +84,7 @@ def test_fingerprint_depends_on_every_field() -> None:
         seen.add(other.fingerprint())
         (section, field), *_ = [(section, next(iter(value))) for section, value in change.items()]
         assert other.differences(base.stored()) == [
-            f"{section}.{field}: {getattr(getattr(base, section), field)!r} there, {change[section][field]!r} here"
+            f"{section}.{field}: {getattr(getattr(base, section), field)!r} stored, {change[section][field]!r} requested"
         ]
 
 
@@ -92,4 +92,4 @@ def test_faces_change_the_fingerprint_only_if_requested() -> None:
     without, with_faces = FeatureConfig(), FeatureConfig(face=True)
     assert without.fingerprint() == FeatureConfig(voice=True).fingerprint() != with_faces.fingerprint()
     assert "face" not in without.stored()
-    assert with_faces.differences(without.stored()) == [f"face: None there, {FACE_VERSION!r} here"]
+    assert with_faces.differences(without.stored()) == [f"face: None stored, {FACE_VERSION!r} requested"]

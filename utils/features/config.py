@@ -133,7 +133,7 @@ class FeatureConfig(Section):
         """Return one line for each dotted field in which the `stored` settings of another config differ."""
         mine, theirs = flatten(self.stored()), flatten(other)
         return [
-            f"{key}: {theirs.get(key)!r} there, {mine.get(key)!r} here"
+            f"{key}: {theirs.get(key)!r} stored, {mine.get(key)!r} requested"
             for key in sorted(mine.keys() | theirs.keys())
             if mine.get(key) != theirs.get(key)
         ]

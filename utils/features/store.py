@@ -55,10 +55,14 @@ class FeatureStore:
         if stored.get("fingerprint") != self.config.fingerprint():
             fields = self.config.differences(stored["features"])
             if stored.get("version") != FEATURE_VERSION:
-                fields.append(f"version: {stored.get('version')!r} there, {FEATURE_VERSION!r} here")
+                fields.append(f"version: {stored.get('version')!r} stored, {FEATURE_VERSION!r} requested")
             # If no field differs, the file was edited or damaged.
-            fields = fields or [f"fingerprint: {stored.get('fingerprint')!r} there, {self.config.fingerprint()!r} here"]
-            raise UsageError(f"the features in {self.root} were made differently ({'; '.join(fields)}); {REDO}")
+            fields = fields or [
+                f"fingerprint: {stored.get('fingerprint')!r} stored, {self.config.fingerprint()!r} requested"
+            ]
+            raise UsageError(
+                f"the features in {self.root} were extracted with other settings ({'; '.join(fields)}); {REDO}"
+            )
 
     def open(self) -> None:
         """Prepare to `load`. Unlike `check`, accept a folder with a larger K or with additional features.

@@ -78,7 +78,7 @@ def test_another_frame_cap_extracts_only_affected_clips_again(data_root: Path, m
 
 def test_features_of_another_config_are_rejected_without_overwrite(extracted: Path) -> None:
     other = FeatureConfig.model_validate({"video": {"top_k": 16}})
-    with pytest.raises(UsageError, match=r"video\.top_k: 32 there, 16 here\); extract again with --overwrite"):
+    with pytest.raises(UsageError, match=r"video\.top_k: 32 stored, 16 requested\); extract again with --overwrite"):
         extract(extracted, other)
     assert extract(extracted, other, overwrite=True).n_new == 8
     assert np.load(extracted / "trainset_raw" / "video_feature" / "t0.mp4.npy").shape == (16, 16)

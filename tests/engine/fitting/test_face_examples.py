@@ -36,7 +36,7 @@ def task(path, folder, **changes) -> FaceTask:
     return FaceTask(path.name, path, content_key(path), **{**fields, **changes})
 
 
-def test_each_round_has_a_real_sequence_and_families_repeat_late(heads):
+def test_each_round_has_a_real_sequence_and_no_family_repeats_until_all_are_used(heads):
     crops = clip_faces(heads[0]).crops
     config = FaceExampleCounts(rounds=3, fakes_per_round=4, families=())
     examples = face_examples(crops, np.random.default_rng(0), FACE_FAKES, config)
@@ -53,8 +53,8 @@ def test_example_is_forged_within_its_mask(heads):
     crops = clip_faces(heads[0]).crops
     config = FaceExampleCounts(rounds=4, fakes_per_round=1, families=("low_resolution",))
     examples = face_examples(crops, np.random.default_rng(1), FACE_FAKES, config)
-    for turn in range(4):
-        real, fake = np.flatnonzero(examples.rounds == turn)
+    for round_index in range(4):
+        real, fake = np.flatnonzero(examples.rounds == round_index)
         change = np.abs(examples.pairs[fake].astype(int) - examples.pairs[real]).mean(axis=(0, 1, 4))
         cells = change.reshape(28, 4, 28, 4).mean(axis=(1, 3))
         mask = examples.masks[fake]

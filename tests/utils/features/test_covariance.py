@@ -53,7 +53,7 @@ def test_frames_are_sorted_by_ascending_row_sum() -> None:
     sums = np.cov(histograms, rowvar=True).sum(axis=1)
     selected = select_frames(frame_covariance_row_sums(histograms), 10)
     assert list(selected) == list(np.argsort(sums)[:10])
-    assert list(select_frames(np.array([2.0, 1.0, 1.0, 1.0, 0.0]), 3)) == [4, 1, 2], "equal sums keep the order of time"
+    assert list(select_frames(np.array([2.0, 1.0, 1.0, 1.0, 0.0]), 3)) == [4, 1, 2], "equal sums stay in temporal order"
 
 
 def test_short_clip_is_scaled_before_it_is_padded() -> None:
@@ -78,7 +78,7 @@ def test_a_static_video_gives_zeros_and_no_nan(n_frames: int) -> None:
     assert not frame_covariance(flat, 64).any()
 
 
-def test_bins_variant_is_between_bins_and_padded_beyond_256() -> None:
+def test_covariance_between_bins_is_padded_beyond_256() -> None:
     feature = bin_covariance(random_histograms(30), 300)
     assert feature.shape == (300, 300) and np.isfinite(feature).all()
     assert feature[:256, :256].max() == 1.0 and not feature[256:].any()

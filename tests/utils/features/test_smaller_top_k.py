@@ -69,9 +69,9 @@ def test_stored_features_for_a_smaller_k_equal_extraction(data_root):
 
 def test_a_larger_k_or_another_kind_is_refused(data_root):
     extract_split(split_with(data_root, config_of(8)), ExtractionConfig(workers=1), quiet=True)
-    with pytest.raises(UsageError, match=r"video\.top_k: 8 there, 12 here"):
+    with pytest.raises(UsageError, match=r"video\.top_k: 8 stored, 12 requested"):
         CachedFeatures(split_with(data_root, config_of(12)))
-    with pytest.raises(UsageError, match=r"video\.covariance: 'frames' there, 'bins' here"):
+    with pytest.raises(UsageError, match=r"video\.covariance: 'frames' stored, 'bins' requested"):
         CachedFeatures(split_with(data_root, config_of(4, "bins")))
-    with pytest.raises(UsageError, match=r"video\.top_k: 8 there, 4 here"):
+    with pytest.raises(UsageError, match=r"video\.top_k: 8 stored, 4 requested"):
         extract_split(split_with(data_root, config_of(4)), ExtractionConfig(workers=1), quiet=True)

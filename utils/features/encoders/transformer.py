@@ -70,8 +70,8 @@ class TransformersEncoder(SpeechEncoder):
                 raise UsageError(f"{self.model_name} contains no usable model ({first_line(error)})") from error
         if not hub_is_reachable():
             raise UsageError(
-                f"the speech encoder {self.name} is not on this machine and the hub cannot be reached: "
-                "give a local folder, or fetch it with `huggingface-cli download` where there is a network"
+                f"the speech encoder {self.name} is not cached locally and the hub cannot be reached: "
+                "pass a local folder, or download it with `huggingface-cli download` on a machine with network access"
             )
         try:
             return kind.from_pretrained(self.model_name)

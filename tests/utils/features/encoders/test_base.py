@@ -83,7 +83,7 @@ def test_whisper_spectra_are_in_the_expected_range():
 
 def test_an_uncached_model_is_refused_without_the_hub(hub_package, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(UsageError, match=r"transformers/far/away is not on this machine and the hub cannot be reached"):
+    with pytest.raises(UsageError, match=r"transformers/far/away is not cached locally and the hub cannot be reached"):
         TransformersEncoder("transformers/far/away")
     with pytest.raises(UsageError, match="needs a model"):
         TransformersEncoder("transformers")
