@@ -77,7 +77,7 @@ def degrade_clip(source: Path, output: Path, degradation: Degradation, *, seed: 
         Path of the written file.
 
     Raises:
-        MediaError: `missing_file` or `unreadable`; `not_degraded` if no encoder or container accepts the clip.
+        MediaError: see `open_clip`; `not_degraded` if no encoder or container accepts the clip.
         OSError: the disk is full, or the output cannot be written.
     """
     change = degradation.change

@@ -14,7 +14,7 @@ import av
 
 from dataset.degradations.families import Container
 from utils.media.errors import MediaError
-from utils.media.streams import audio_stream, open_clip, video_stream
+from utils.media.streams import audio_stream, file_url, open_clip, video_stream
 
 DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG})
 
@@ -80,7 +80,7 @@ def multiplex(output: Path, tracks: Sequence[Track], container: Container) -> No
             codec = stream.codec_context.codec.canonical_name
             if container.codecs is not None and codec not in container.codecs:
                 raise ContainerRefusedError(f"{container.suffix} does not support {codec}")
-        with refusals_of(container), av.open(str(output), "w", options=container.options) as target:
+        with refusals_of(container), av.open(file_url(output), "w", options=container.options) as target:
             packets = [
                 _packets(source, track, stream, target.add_stream_from_template(stream, opaque=True))
                 for source, track, stream in found

@@ -40,7 +40,7 @@ def read_audio(path: Path) -> tuple[np.ndarray, int]:
         (S,) float32 mono waveform and its sample rate; (0,) and 0 for a clip without audio.
 
     Raises:
-        MediaError: `missing_file` or `unreadable`.
+        MediaError: see `open_clip`.
     """
     stream = ClipStream(path, video=False)
     blocks = []

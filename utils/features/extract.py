@@ -90,6 +90,8 @@ def extract_clip(
     try:
         values, silent = run_pass(stream, clip, plan, config)
     except MediaError as error:
+        if error.reason in ("refused_format", "over_limit"):
+            log.warning("%s", error)
         return failed(error.reason)
     for note in stream.facts.notes:
         log.warning("%s: %s", path.name, note)
@@ -179,7 +181,7 @@ def clip_voice(path: Path, config: FeatureConfig, *, trim: bool = True) -> np.nd
     Without `trim`, digital silence at both ends is kept and the waveform stays aligned with the frames.
 
     Raises:
-        MediaError: `missing_file` or `unreadable`.
+        MediaError: see `open_clip`.
     """
     stream = ClipStream(path, video=False)
     resampler = MonoResampler(config.audio.sample_rate_hz, stream.facts, match_clip=False)
@@ -197,7 +199,7 @@ def frame_histograms(path: Path, max_frames: int | None = None) -> np.ndarray:
     """Return the colour histogram of every frame of a clip, (T, 256) int32; T = 0 for a clip without video.
 
     Raises:
-        MediaError: `missing_file` or `unreadable`.
+        MediaError: see `open_clip`.
     """
     # Imported here because the module loads a compiler (50 MB) that only decoding processes need.
     from utils.features.histogram import HistogramRows

@@ -13,6 +13,7 @@ from av.video.reformatter import VideoReformatter
 
 from utils.media.display import DisplayGeometry, display_geometry
 from utils.media.frames import channel_samples, rgb_view
+from utils.media.limits import limited
 from utils.media.mono import AudioBlock, MonoMixer
 from utils.media.streams import (
     audio_stream,
@@ -134,7 +135,7 @@ class ClipStream:
         """Decode the clip.
 
         Raises:
-            MediaError: `missing_file` or `unreadable`.
+            MediaError: see `open_clip`; `over_limit` also after too many packets.
         """
         with open_clip(self.path) as container:
             video = video_stream(container) if self._wanted[0] else None
@@ -200,7 +201,7 @@ class ClipStream:
 
     def _packets(self, container: av.container.InputContainer, streams: list) -> Iterator[av.Packet]:
         try:
-            yield from container.demux(streams)
+            yield from limited(container.demux(streams), self.path)
         except (av.error.FFmpegError, OSError, ValueError):
             self.facts.problems.add("truncated")
             for stream in streams:

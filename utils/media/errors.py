@@ -5,6 +5,8 @@ from __future__ import annotations
 REASONS: dict[str, str] = {
     "missing_file": "the clip named in the label file does not exist",
     "unreadable": "no decoder can open the file, or it contains neither frames nor samples",
+    "refused_format": "the file is a playlist, a script or an image sequence, which refer to other files, or has a rare format",
+    "over_limit": "the clip exceeds a limit of `utils/media/limits.py` on frame size, frame rate, duration or streams",
     "no_video": "the file has no video stream, or no frame of it could be decoded",
     "no_audio": "the file has no audio stream, or no sample of it could be decoded",
     "one_frame": "the clip has a single frame, so there is no covariance between frames",

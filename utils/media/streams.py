@@ -12,27 +12,44 @@ from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
 
 from utils.media.errors import MediaError
+from utils.media.limits import DECODER_OPTIONS, OPEN_OPTIONS, limited, pointer_kind, refuse_oversized
 
 av.logging.set_level(av.logging.PANIC)
 
-LOCAL_FILES_ONLY = {"protocol_whitelist": "file"}
-"""Playlist formats refer to other addresses. This option prevents network access by a clip."""
+
+def file_url(path: Path) -> str:
+    """Return the name of a local file for libav. Without the protocol, libav would take `a:b.mp4` for a URL of protocol `a`."""
+    return f"file:{path}"
 
 
 def open_clip(path: Path) -> av.container.InputContainer:
     """Open a clip for reading.
 
     Raises:
-        MediaError: `missing_file` or `unreadable`.
+        MediaError: `missing_file`, `unreadable`, `refused_format` or `over_limit`.
     """
     # Unlike Path.is_file, os.path.isfile returns False if the name is too long for the file system.
     if not os.path.isfile(path):
         raise MediaError("missing_file", f"no such file: {path}")
     try:
-        # Without the explicit protocol, libav would parse `a:b.mp4` as a URL with protocol `a`.
-        return av.open(f"file:{path}", metadata_errors="ignore", options=LOCAL_FILES_ONLY)
+        kind = pointer_kind(path)
+        if kind is not None:
+            raise MediaError("refused_format", f"the file is {kind}, which refers to other files: {path}")
+        container = av.open(file_url(path), metadata_errors="ignore", options=OPEN_OPTIONS)
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise MediaError("unreadable", f"cannot be opened as audio or video: {path} ({error})") from error
+        if "not on whitelist" in str(error):
+            raise MediaError("refused_format", f"the file is an image sequence or has a rare format: {path}") from error
+        problem = getattr(error, "strerror", None) or error
+        raise MediaError("unreadable", f"cannot be opened as audio or video: {path} ({problem})") from error
+    try:
+        refuse_oversized(container, [stream for stream in container.streams if not _is_picture(stream)], path)
+    except MediaError:
+        container.close()
+        raise
+    for stream in container.streams:
+        if stream.codec_context is not None:
+            stream.codec_context.options = dict(DECODER_OPTIONS)
+    return container
 
 
 def video_stream(container: av.container.InputContainer) -> VideoStream | None:
@@ -49,7 +66,7 @@ def has_video(path: Path) -> bool:
     """Return whether a file has a decodable video stream. Nothing is decoded, and cover images are ignored.
 
     Raises:
-        MediaError: `missing_file` or `unreadable`.
+        MediaError: see `open_clip`.
     """
     with open_clip(path) as container:
         return video_stream(container) is not None
@@ -127,7 +144,7 @@ def count_frames(path: Path, fps: float) -> int:
         fps: average frame rate; 0 if unknown.
 
     Raises:
-        MediaError: `missing_file` or `unreadable`.
+        MediaError: see `open_clip`.
     """
     with open_clip(path) as container:
         video = video_stream(container)
@@ -145,7 +162,7 @@ def packets_with_content(container: av.container.InputContainer, streams: list) 
     if not streams:
         return
     try:
-        for packet in container.demux(streams):
+        for packet in limited(container.demux(streams), Path(container.name.removeprefix("file:"))):
             if packet.size:
                 yield packet
     except (av.error.FFmpegError, OSError, ValueError):

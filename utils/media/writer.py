@@ -13,6 +13,8 @@ import av
 import numpy as np
 from av.video.stream import VideoStream
 
+from utils.media.streams import file_url
+
 AUDIO_CHUNK_SAMPLES = 4096
 CHANNEL_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
 # MPEG-4 part 2 stores the time base in 16 bits and does not support a finer one.
@@ -81,7 +83,7 @@ def write_clip(
     first = next(frame_iterator, None)
     if first is None and waveform is None:
         raise ValueError("write_clip needs at least one frame or a waveform")
-    with av.open(str(path), "w") as container:
+    with av.open(file_url(path), "w") as container:
         video: VideoStream | None = None
         if first is not None:
             _check_frame(first, first.shape)

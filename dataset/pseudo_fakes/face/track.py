@@ -76,7 +76,7 @@ def track_face(path: Path) -> TrackedFace | None:
     """Return the longest uninterrupted appearance of a clip's most prominent face, cut to `LONGEST_TRACK` frames.
 
     Raises:
-        MediaError: `missing_file` or `unreadable`.
+        MediaError: see `open_clip`.
     """
     best: _Appearance | None = None
     now: _Appearance | None = None
@@ -118,7 +118,7 @@ def track_crops(path: Path, track: TrackedFace) -> np.ndarray:
     """Return the aligned crops of a track, (T, 224, 224, 3) uint8 RGB.
 
     Raises:
-        MediaError: `missing_file` or `unreadable`.
+        MediaError: see `open_clip`.
     """
     frames = islice(upright_frames(ClipStream(path, audio=False)), track.first, track.end)
     crops = [align([frame], points[None])[0] for frame, points in zip(frames, track.landmarks, strict=False)]

@@ -62,8 +62,6 @@ GARBAGE = {
     "zeros.mp4": bytes(40_000),
     "head_only.mp4": b"\x00\x00\x00\x20ftypisom\x00\x00\x02\x00isomiso2avc1mp41",
     "page.mp4": b"<html><body>404 not found</body></html>",
-    "playlist.mp4": b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n",
-    "list.mp4": b"ffconcat version 1.0\nfile /etc/hostname\n",
 }
 
 

@@ -187,7 +187,7 @@ def clip_faces(path: Path, *, max_frames: int | None = None, n_frames: int | Non
         The aligned crops; `None` without a face.
 
     Raises:
-        MediaError: `missing_file` or `unreadable`.
+        MediaError: see `open_clip`.
     """
     stream = ClipStream(path, audio=False, max_frames=max_frames, count_undeclared=n_frames is None)
     window = FaceWindow(stream.facts, max_frames=max_frames, n_frames=n_frames)
