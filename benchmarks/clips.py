@@ -13,7 +13,7 @@ import numpy as np
 
 from dataset.config import LabelNames, VideoDirs
 from dataset.demo_set.build import film_group
-from dataset.demo_set.delivery import Delivery, record_frames, record_sound
+from dataset.demo_set.delivery import Delivery, record_audio, record_frames
 from dataset.demo_set.plan import DemoSettings, plan_demo_set
 from dataset.splits import Split, open_split
 from utils.features.config import FeatureConfig
@@ -55,7 +55,7 @@ def make_clips(folder: Path, count: int = 6, *, size_px: int = 384, duration_s: 
             paths[-1],
             record_frames(footage.frames, delivery, rng),
             group.fps,
-            record_sound(footage.samples, len(footage.frames) / group.fps, delivery, rng),
+            record_audio(footage.samples, len(footage.frames) / group.fps, delivery, rng),
             delivery.sample_rate_hz,
             audio_codec="libmp3lame",
             video_bit_rate=round(delivery.bits_per_pixel * size_px**2 * group.fps),

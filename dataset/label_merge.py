@@ -16,7 +16,7 @@ from utils.errors import UsageError
 from utils.media.suffixes import AUDIO_SUFFIXES
 
 CLIPS = "clips"
-"""Name of the folder beside a label file that is searched first."""
+"""Name of the folder next to a label file that is searched first."""
 
 MODALITY_OF_AUDIO = {0.0: "RVRA", 1.0: "RVFA"}
 """Target of an audio file -> modality: only the audio can be forged."""
@@ -27,7 +27,7 @@ class LabelledSet:
     """A data set to merge.
 
     Attributes:
-        name: name of the set: that of the label file's folder.
+        name: name of the label file's folder.
         labels: the label file.
         table: its rows.
         clips: folder of the clips.
@@ -128,7 +128,7 @@ def unique_name(name: str, taken: Sequence[str]) -> str:
 
 
 def place_below(root: Path, part: LabelledSet) -> str:
-    """Return the path of a set's clips below the output folder: their own if they are there, else that of a link.
+    """Return the path of a set's clip folder below the output folder, or the path of a link if the clips are elsewhere.
 
     Raises:
         UsageError: the path of the link is used by another file.
@@ -151,7 +151,7 @@ def make_link(link: Path, clips: Path) -> None:
 
 
 def values_of(part: LabelledSet, column: str) -> set[str]:
-    """Return the values of a column of a set without the empty one; nothing if the set lacks the column."""
+    """Return the non-empty values of a column; an empty set if the column is absent."""
     return set(column_values(part.table, column)) - {""} if column in part.table else set()
 
 
@@ -177,7 +177,7 @@ def prefix_shared_sources(sets: Sequence[LabelledSet], notes: list[str]) -> None
             part.table["source"] = [change(value) for value in column_values(part.table, "source")]
     notes.append(
         f"{len(shared)} source(s) occur in several sets, the first is {min(shared)!r}; they are prefixed with the name of "
-        "their set (--sources keep leaves them)"
+        "their set (--sources keep leaves them unchanged)"
     )
 
 

@@ -53,7 +53,7 @@ class Leakage:
     Attributes:
         check: the value of `split.check`.
         found: pairs by check: `same_bytes`, `same_visual`, `same_audio`; a check that was not run is absent.
-        n_blind: number of clips without a fingerprint (no audio, not extracted or unreadable); they are checked less fully.
+        n_blind: number of clips without a fingerprint (no audio, not extracted or unreadable); not all checks apply to them.
     """
 
     check: str
@@ -76,7 +76,7 @@ class Leakage:
             return "leakage: not checked (split.check is off)"
         counts = ", ".join(f"{len(pairs)} {check.replace('_', ' ')}" for check, pairs in self.found.items())
         blind = f"; {self.n_blind} clips have no fingerprint" if self.n_blind else ""
-        return f"leakage: pairs of a training clip and an evaluated one: {counts} (split.check: {self.check}{blind})"
+        return f"leakage: pairs of a training and an evaluated clip: {counts} (split.check: {self.check}{blind})"
 
 
 def check_leakage(train: ClipTable, others: Sequence[ClipTable], config: RunConfig) -> Leakage:
@@ -114,7 +114,7 @@ def check_leakage(train: ClipTable, others: Sequence[ClipTable], config: RunConf
     shared = list(dict.fromkeys(pair for pairs in found.values() for pair in pairs))
     if shared and config.split.strict:
         hint = "divide the clips with utils/make_splits.py --near_duplicates, or set split.strict=false"
-        refuse("share frames or sound", shared, hint)
+        refuse("share frames or audio", shared, hint)
     return Leakage(config.split.check, found, sum(int((table.reasons != "").sum()) for table in prints))
 
 

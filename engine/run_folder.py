@@ -48,7 +48,7 @@ class RunFolder:
                 return cls(path)
             except FileExistsError:
                 if not path.is_dir():
-                    raise UsageError(f"output_dir {output_dir!r}: {path} is in the way") from None
+                    raise UsageError(f"output_dir {output_dir!r}: {path} is an existing file") from None
             except OSError as error:
                 kind = WriteError if error.errno in DISK_FULL else UsageError
                 raise kind(f"output_dir {output_dir!r} cannot be written: {error.strerror or error}") from None

@@ -17,7 +17,7 @@ class SplitConfig(Section):
         description="compare training and evaluated clips by file bytes (files), also by stored features (stored), "
         "or by decoding each clip once (clips)",
     )
-    strict: bool = Field(False, description="refuse to train when training and evaluated clips share frames or sound")
+    strict: bool = Field(False, description="refuse to train when training and evaluated clips share frames or audio")
     folds: Annotated[int, Field(ge=2)] | str | None = Field(
         None, description="cross-validate: a file written by utils/make_splits.py, or a number of folds"
     )

@@ -32,7 +32,7 @@ def add_noise(waveform: np.ndarray, rate_hz: int, snr_db: float, rng: np.random.
 def reverb(waveform: np.ndarray, rate_hz: int, rt60_s: float, rng: np.random.Generator) -> np.ndarray:
     """Add a reverberation tail: white noise 5 ms after and 3 dB below the direct sound, decaying by 60 dB in `rt60_s`.
 
-    The direct sound keeps its position and the waveform its RMS. The tail beyond the end is cut off.
+    The direct sound keeps its position, and the waveform keeps its RMS. The tail beyond the end is cut off.
     """
     lag = round(TAIL_LAG_S * rate_hz)
     times_s = np.arange(max(round(rt60_s * rate_hz), 1)) / rate_hz

@@ -61,7 +61,7 @@ def draw_delivery(group_rng: np.random.Generator, clip_rng: np.random.Generator)
 
 def deliver(path: Path, footage: Footage, fps: int, delivery: Delivery, rng: np.random.Generator) -> None:
     """Add noise to the footage and encode it once to H.264 and AAC."""
-    waveform = record_sound(footage.samples, len(footage.frames) / fps, delivery, rng)
+    waveform = record_audio(footage.samples, len(footage.frames) / fps, delivery, rng)
     write_clip(
         path,
         record_frames(footage.frames, delivery, rng),
@@ -102,7 +102,7 @@ def _noise_field(height: int, width: int, delivery: Delivery, rng: np.random.Gen
     return np.float32(delivery.sensor_noise) * (luma + np.float32(delivery.chroma_noise) * chroma)
 
 
-def record_sound(samples: np.ndarray, duration_s: float, delivery: Delivery, rng: np.random.Generator) -> np.ndarray:
+def record_audio(samples: np.ndarray, duration_s: float, delivery: Delivery, rng: np.random.Generator) -> np.ndarray:
     """Resample to the file's rate, add microphone noise and set the loudness. The result is exactly as long as the video.
 
     Returns:

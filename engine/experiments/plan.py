@@ -1,4 +1,4 @@
-"""The experiments to run. Each config is checked before any run starts, and its key covers all that its result depends on."""
+"""The experiments to run. Each config is checked before any run starts. Its key covers everything that affects its result."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def plan_experiments(files: Sequence[str | Path], overrides: Sequence[str] = ())
         config = with_absolute_paths(load_run_config(path, settings, check_model=True))
         if config.name in experiments:
             other = experiments[config.name].file
-            raise UsageError(f"{other} and {path} both say name: {config.name}; the table needs a name for each")
+            raise UsageError(f"{other} and {path} both have the name {config.name!r}; each config needs its own name")
         data = data_hash(config)
         experiments[config.name] = Experiment(path, config, config_key(config, data), data)
     for override, name in unused.items():

@@ -123,7 +123,7 @@ def markdown_table(rows: Sequence[Row]) -> str:
         "AUC [95 %]",
         "AUC per seed",
         "macro",
-        f"AUC less {rows[0]['config']}'s [95 %]",
+        f"AUC minus that of {rows[0]['config']} [95 %]",
         "p (Holm)",
         "seeds",
         "coverage",

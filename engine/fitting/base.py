@@ -72,7 +72,7 @@ class LabelledClips:
 
     @property
     def evaluated(self) -> np.ndarray:
-        """(n,) bool: the clips that decide the threshold and the main metrics.
+        """(n,) bool: the clips that determine the thresholds and the main metrics.
 
         These are the clips with video, or all clips if no real clip has video.
         """
@@ -98,7 +98,7 @@ class ExpertFitter(ABC, Generic[E]):
     calibrates_on_pseudo_fakes: ClassVar[bool] = False
     """Whether to calibrate on held-out pseudo-fakes even if fakes are labelled.
 
-    Set for experts that few labelled fakes are examples for.
+    True for experts that detect a kind of forgery that is rare among labelled fakes.
     """
 
     @classmethod

@@ -45,7 +45,7 @@ def test_no_finished_run_exits_1(configs, capsys):
     [
         ([], "required: CONFIG"),
         (["none.yml"], "does not exist"),
-        (["one.yml", "one.yml"], "both say name: one"),
+        (["one.yml", "one.yml"], "both have the name 'one'"),
         (["one.yml", "--seeds", "1", "1"], "distinct integers"),
         (["one.yml", "--seeds", "-1"], "at least 0"),
         (["one.yml", "--set", "train.epoch=1"], "did you mean 'epochs'"),

@@ -47,7 +47,7 @@ def test_every_clip_is_scored_once_out_of_fold(root):
     assert (folder.path / "report.html").is_file()
 
 
-def test_clips_of_one_recording_are_never_trained_and_tested_apart(root, tmp_path):
+def test_clips_of_one_recording_stay_in_one_fold(root, tmp_path):
     config = tiny_config(root, split={"folds": 2})
     labels = pool_clips(config).labels.drop(columns="group")
     labels["pair"] = [f"p{row // 2}" for row in range(len(labels))]

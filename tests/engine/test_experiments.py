@@ -174,7 +174,7 @@ def test_paths_are_valid_from_every_working_directory(root, tmp_path, monkeypatc
 def test_invalid_configs_are_rejected_before_any_run(root, tmp_path):
     first = write_config(tmp_path, "one", root)
     (tmp_path / "copy.yml").write_text(first.read_text())
-    with pytest.raises(UsageError, match=r"one\.yml and .*copy\.yml both say name: one"):
+    with pytest.raises(UsageError, match=r"one\.yml and .*copy\.yml both have the name 'one'"):
         plan_experiments([first, tmp_path / "copy.yml"])
     with pytest.raises(UsageError, match="did you mean 'alpha'"):
         plan_experiments([first], ["model.alhpa=2"])
@@ -217,7 +217,7 @@ def test_table_compares_seed_averaged_scores_with_the_first_config(root, tmp_pat
     assert rows[1]["n_sources"] == 2 and rows[1]["same_source"] == 1.0
     assert rows[1]["auc_seed_sd"] is None and rows[0]["seeds"] == "0 1"
     text = markdown_table(rows)
-    assert "AUC less a's [95 %]" in text and "testset: 8 clips; weights start: random." in text
+    assert "AUC minus that of a [95 %]" in text and "testset: 8 clips; weights start: random." in text
 
 
 def test_no_metric_is_computed_without_targets(root, tmp_path):

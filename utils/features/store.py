@@ -85,12 +85,12 @@ class FeatureStore:
             stored = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise UsageError(
-                f"{self.root} holds features without a features.json that says how they were made; {REDO}"
+                f"{self.root} holds features without a features.json that records their settings; {REDO}"
             ) from None
         except (OSError, ValueError) as error:
             raise UsageError(f"{path} cannot be read ({error}); {REDO}") from None
         if not isinstance(stored, dict) or not isinstance(stored.get("features"), dict):
-            raise UsageError(f"{path} does not say how the features were made; {REDO}")
+            raise UsageError(f"{path} does not record the settings of the features; {REDO}")
         return stored
 
     def matches(self) -> bool:

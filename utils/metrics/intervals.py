@@ -210,7 +210,8 @@ def _bootstrap(order: PairOrder, auc: float | None, units: _Units, draw: _Draw, 
         return Interval(auc, units=units.n, reason="no resampling was requested")
     for number, kind in ((units.n_real, "real"), (units.n_fake, "fake")):
         if number == 1:
-            return Interval(auc, units=units.n, reason=f"only 1 {units.noun} is or holds {kind} clips")
+            reason = f"only 1 {kind} clip" if units.noun == "clip" else f"only 1 {units.noun} with {kind} clips"
+            return Interval(auc, units=units.n, reason=reason)
     rng = np.random.default_rng(seed)
     rows = max(1, CELLS_AT_ONCE // (len(order.real) + len(order.fake)))
     starts = range(0, resamples, rows)

@@ -87,11 +87,11 @@ def test_features_of_another_config_are_rejected_without_overwrite(extracted: Pa
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "without a features.json that says how they were made"),
+        (None, "without a features.json that records their settings"),
         ("{", "cannot be read"),
-        ("[]", "does not say how the features were made"),
-        ("{}", "does not say how the features were made"),
-        ('{"fingerprint": "x", "features": 3}', "does not say how the features were made"),
+        ("[]", "does not record the settings of the features"),
+        ("{}", "does not record the settings of the features"),
+        ('{"fingerprint": "x", "features": 3}', "does not record the settings of the features"),
     ],
 )
 def test_features_without_a_config_are_rejected(extracted: Path, content: str | None, message: str) -> None:

@@ -20,7 +20,7 @@ PCM = (8000 * np.random.default_rng(0).normal(size=48_000)).clip(-32767, 32767).
 
 
 def test_embeddings_are_cached_by_encoder_version_and_waveform(tmp_path, monkeypatch):
-    folder = tmp_path / "kept"
+    folder = tmp_path / "entry"
     first = embedding_of_pcm(PCM, 16_000, FAKE, folder)
     assert first.shape == (2, 6) == (2, embedding_size(FAKE)) and embedding_size(None) == 0
     calls = BandsEncoder.calls
@@ -35,9 +35,9 @@ def test_embeddings_are_cached_by_encoder_version_and_waveform(tmp_path, monkeyp
 
 def test_a_damaged_or_unwritable_cache_is_ignored(tmp_path):
     first = embedding_of_pcm(PCM, 16_000, FAKE, tmp_path)
-    (kept,) = tmp_path.iterdir()
-    for content in (b"", kept.read_bytes()[:-3], b"no array"):
-        kept.write_bytes(content)
+    (entry,) = tmp_path.iterdir()
+    for content in (b"", entry.read_bytes()[:-3], b"no array"):
+        entry.write_bytes(content)
         np.testing.assert_array_equal(embedding_of_pcm(PCM, 16_000, FAKE, tmp_path), first)
     file = tmp_path / "file"
     file.write_text("in the way")
@@ -50,7 +50,7 @@ def test_config_with_an_encoder_uses_the_same_stored_features():
     )
 
 
-def test_no_encoder_runs_without_one_in_the_config(tmp_path):
+def test_no_encoder_runs_unless_the_config_names_one(tmp_path):
     calls = BandsEncoder.calls
     clip = extract_clip(write_video(tmp_path / "a.mp4", 0), FEATURE_CONFIG)
     assert "speech_embedding" not in clip.values and BandsEncoder.calls == calls

@@ -31,7 +31,7 @@ def test_decodable_part_of_a_truncated_file_is_kept(media, tmp_path: Path, suffi
         assert "truncated" in facts.reason if share < 0.9 else facts.n_frames >= 40
     if suffix in (".mkv", ".webm", ".mpg") and share == 0.5:
         assert 10 <= facts.n_frames < 50
-    # Programme streams declare no duration, so a truncated one cannot be told from a shorter one.
+    # Programme streams declare no duration, so a truncated one cannot be distinguished from a shorter one.
     assert facts.reason or suffix in (".mpg", ".avi") or share == 0.9
 
 

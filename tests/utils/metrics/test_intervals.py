@@ -90,7 +90,7 @@ def test_newcombe_limits_solve_the_score_equation() -> None:
 
 @pytest.mark.parametrize(
     ("target", "reason"),
-    [([0, 1, 1], "only 1 clip is or holds real clips"), ([0, 0, 1], "only 1 clip is or holds fake clips")],
+    [([0, 1, 1], "only 1 real clip"), ([0, 0, 1], "only 1 fake clip")],
 )
 def test_single_clip_of_a_class_gives_no_limits(target: list[int], reason: str) -> None:
     interval = bootstrap_auc(target, [0.1, 0.2, 0.3])
@@ -123,7 +123,7 @@ def test_too_few_groups_give_no_limits() -> None:
     interval = bootstrap_auc_over_groups([0, 0, 1, 1], [0.1, 0.3, 0.2, 0.4], ["a", "a", "b", "c"])
     assert interval.value == 0.75
     assert interval.low is None
-    assert interval.reason == "only 1 group is or holds real clips"
+    assert interval.reason == "only 1 group with real clips"
     with pytest.raises(ValueError, match="one label per clip"):
         bootstrap_auc_over_groups([0, 1], [0.1, 0.3], ["a"])
 

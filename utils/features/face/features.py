@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from utils.features.config import FeatureConfig
 
 FACE_VERSION = 1
-"""Increase this if the same frames give different face features than before. Only sets with faces are extracted again."""
+"""Increase this if the same frames now give different face features. Only sets with faces are extracted again."""
 
 PAIRS = 16
 PAIR_PX = 112
