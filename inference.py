@@ -3,8 +3,9 @@
     python inference.py --video_path clip.mp4
     python inference.py --video_dir folder --output scores.csv
 
-Prints a table and writes it to the output file. A score is the probability of fake. Clips that cannot be scored are
-`unscored`, with a reason. An interrupted run keeps its scores; clips not yet scored are `pending`.
+Prints a table and writes it to the output file. A score is the probability of fake. The verdict is `fake`, `real` or,
+between the checkpoint's two thresholds, `inconclusive`. Clips that cannot be scored are `unscored`, with a reason. An
+interrupted run keeps its scores; clips not yet scored are `pending`.
 """
 
 from __future__ import annotations

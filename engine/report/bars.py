@@ -7,6 +7,7 @@ from markupsafe import Markup
 from engine.report.inputs import ReportedMetric
 from engine.report.svg import Plot, Scale
 from engine.report.text import fixed
+from utils.metrics import Calibration
 
 
 def rail(low: float, high: float) -> Plot:
@@ -30,13 +31,15 @@ def auc_bar(auc: ReportedMetric, name: str) -> Markup:
     return plot.render_mini(label)
 
 
-def score_bar(score: float | None, threshold: float) -> Markup:
-    """Draw a small bar from 0 to the score, with a line at the threshold."""
+def score_bar(score: float | None, calibration: Calibration) -> Markup:
+    """Draw a small bar from 0 to the score, coloured by its verdict, with a line at each threshold."""
     plot = rail(0, 1)
     if score is not None:
-        plot.rect(0, score, 0.12, 0.88, "bar fake" if score >= threshold else "bar real")
-    plot.rule("axis", x=threshold)
-    return plot.render_mini("no score" if score is None else f"score {fixed(score)}, threshold {fixed(threshold)}")
+        plot.rect(0, score, 0.12, 0.88, f"bar {calibration.verdict(score)}")
+    for threshold in calibration.thresholds.values():
+        plot.rule("axis", x=threshold)
+    marks = ", ".join(f"{verdict} threshold {fixed(value)}" for verdict, value in calibration.thresholds.items())
+    return plot.render_mini(f"{'no score' if score is None else f'score {fixed(score)}'}, {marks}")
 
 
 def evidence_bar(value: float | None, scale: float, name: str) -> Markup:

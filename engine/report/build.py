@@ -82,11 +82,12 @@ def _context(inputs: ReportInputs) -> dict[str, Any]:
     frame = inputs.predictions.get(split)
     scored = scored_rows(frame)
     auc = read_metric(metrics, "auc")
-    threshold = number(metrics.get("threshold"))
+    threshold, real_threshold = number(metrics.get("threshold")), _real_threshold(metrics)
     other = ranking_charts.comparison_curve(inputs.predictions, split)
     name = visible(split, 24)
     evidence = tables.evidence_columns(frame, inputs.evidence_columns) if frame is not None else []
-    wrong = tables.wrong_clips(frame, 0.5 if threshold is None else threshold, evidence) if frame is not None else None
+    fake_from = 0.5 if threshold is None else threshold
+    wrong = None if frame is None else tables.wrong_clips(frame, fake_from, evidence, real_threshold)
     return {
         "title": inputs.title,
         "subtitle": list(_subtitle(inputs)),
@@ -101,6 +102,7 @@ def _context(inputs: ReportInputs) -> dict[str, Any]:
         "initialisation": limits.initialisation(inputs),
         "in_sample": bool(metrics.get("in_sample")),
         "threshold": threshold,
+        "real_threshold": real_threshold,
         "figures": list(_figures(metrics)),
         "splits": [_split_row(inputs, key) for key in inputs.metrics],
         "ranking": [
@@ -109,7 +111,7 @@ def _context(inputs: ReportInputs) -> dict[str, Any]:
             ranking_charts.det_chart(scored, name, other, read_metric(metrics, "eer")),
         ],
         "scores": [
-            score_charts.score_chart(scored, threshold, name),
+            score_charts.score_chart(scored, threshold, name, real_threshold),
             score_charts.reliability_chart(metrics, scored, read_metric(metrics, "ece"), name),
         ],
         "history": history_charts.history_charts(inputs.history),
@@ -179,6 +181,21 @@ def _figures(metrics: Mapping[str, Any]) -> Iterator[Figure]:
     known = None not in rates.values() and rates
     note = f"finds {percent(rates['tpr'])} of fakes, {percent(rates['fpr'])} false alarms" if known else ""
     yield _figure(metrics, "threshold", "Threshold on the score", note="; ".join(filter(None, (note, cross))))
+    real_threshold = _real_threshold(metrics)
+    if real_threshold is not None:
+        thresholds = metrics["thresholds"]
+        inconclusive = thresholds.get("inconclusive") or {}
+        shares = [percent(inconclusive.get(name)) for name in ("real", "fake")]
+        between = f"inconclusive: {shares[0]} of real clips, {shares[1]} of fakes"
+        notes = (f"{percent(thresholds.get('missed'))} of fakes called real", between, cross)
+        yield Figure("Real threshold on the score", fixed(real_threshold), "; ".join(filter(None, notes)))
+
+
+def _real_threshold(metrics: Mapping[str, Any]) -> float | None:
+    """Return the score below which clips are called real, or None if it is the threshold."""
+    thresholds = metrics.get("thresholds")
+    real = number(thresholds.get("real")) if isinstance(thresholds, Mapping) else None
+    return None if real is None or real == number(metrics.get("threshold")) else real
 
 
 def _policies(metrics: Mapping[str, Any]) -> Iterator[tuple[str, ReportedMetric]]:

@@ -12,11 +12,22 @@ import numpy as np
 from engine.report.inputs import ReportedMetric, Scored, number
 from engine.report.svg import BOTTOM, LEFT, RIGHT, TOP, UNIT_TICKS, Chart, Plot, Scale, nice_ticks
 from engine.report.text import count, csv_uri, fixed, plural
+from utils.metrics.calibration import Calibration
 from utils.metrics.reliability import reliability_table
 
 
-def score_chart(scored: Scored, threshold: float | None, split: str, bins: int = 25) -> Chart:
-    """Draw score histograms, as shares of each class: fakes above the zero line, reals below it."""
+def score_chart(
+    scored: Scored, threshold: float | None, split: str, real_threshold: float | None = None, bins: int = 25
+) -> Chart:
+    """Draw score histograms, as shares of each class: fakes above the zero line, reals below it.
+
+    Args:
+        scored: The labelled clips that have a score.
+        threshold: Score from which a clip is called fake; ``None`` to draw no threshold.
+        split: Name of the split, for the axis.
+        real_threshold: Score below which a clip is called real; ``None`` if it is ``threshold``.
+        bins: Number of bins.
+    """
     known = ~np.isnan(scored.score)
     if not known.any():
         return Chart("scores", "Scores", missing="No clip with a target has a score, so there is nothing to draw.")
@@ -40,10 +51,8 @@ def score_chart(scored: Scored, threshold: float | None, split: str, bins: int =
     plot.text(RIGHT - 6, BOTTOM - 7, f"real ({count(real.sum())})", "t strong real", "end")
     caption = "Fakes are above the zero line, real clips below it."
     if threshold is not None and 0 <= threshold <= 1:
-        mark_threshold(plot, threshold)
-        missed = float((scored.score[known & (scored.target == 1)] < threshold).sum())
-        alarms = float((scored.score[known & (scored.target == 0)] >= threshold).sum())
-        caption += f" At the threshold: {plural(int(missed), 'missed fake')}, {plural(int(alarms), 'false alarm')}."
+        mark_thresholds(plot, threshold, real_threshold)
+        caption += f" {_errors(scored, threshold, real_threshold)}"
     rows = [
         (f"{edges[index]:.2f}\u2013{edges[index + 1]:.2f}", count(fake[index]), count(real[index]))
         for index in range(bins)
@@ -56,15 +65,33 @@ def score_chart(scored: Scored, threshold: float | None, split: str, bins: int =
     )  # fmt: skip
 
 
-def mark_threshold(plot: Plot, threshold: float) -> None:
-    """Add a line at the threshold, labelled with its value."""
+def _errors(scored: Scored, threshold: float, real_threshold: float | None) -> str:
+    """Count the clips with a wrong verdict and, with two thresholds, those with none."""
+    real_below = threshold if real_threshold is None else real_threshold
+    called_fake, called_real = scored.score >= threshold, scored.score < real_below
+    missed = plural(int((called_real & (scored.target == 1)).sum()), "missed fake")
+    alarms = plural(int((called_fake & (scored.target == 0)).sum()), "false alarm")
+    if real_below == threshold:
+        return f"At the threshold: {missed}, {alarms}."
+    between = int(((scored.score >= real_below) & (scored.score < threshold)).sum())
+    return f"At the thresholds: {missed}, {alarms}, {plural(between, 'inconclusive clip')}."
+
+
+def mark_thresholds(plot: Plot, threshold: float, real_threshold: float | None) -> None:
+    """Add a line at each threshold, with a label."""
     plot.rule("threshold", x=threshold)
-    side = "start" if threshold < 0.15 else "end" if threshold > 0.85 else "middle"
-    plot.text(plot.x(threshold), TOP - 6, f"threshold {threshold:.3f}", "t strong", side)
+    if real_threshold is None or real_threshold == threshold:
+        side = "start" if threshold < 0.15 else "end" if threshold > 0.85 else "middle"
+        plot.text(plot.x(threshold), TOP - 6, f"threshold {threshold:.3f}", "t strong", side)
+        return
+    plot.rule("threshold", x=real_threshold)
+    # One label for both lines: two labels overlap if the thresholds are close.
+    label = f"real below {real_threshold:.3f}, fake from {threshold:.3f}"
+    plot.text(0.5 * (LEFT + RIGHT), TOP - 6, label, "t strong", "middle")
 
 
-def unlabelled_chart(score: np.ndarray, threshold: float, bins: int = 25) -> Chart:
-    """Draw a histogram of the scores (N,) of unlabelled clips; NaN marks unscored clips."""
+def unlabelled_chart(score: np.ndarray, calibration: Calibration, bins: int = 25) -> Chart:
+    """Draw a histogram of the scores (N,) of unlabelled clips, coloured by verdict; NaN marks unscored clips."""
     known = score[~np.isnan(score)]
     if not len(known):
         return Chart("scores", "Scores", missing="No clip was scored, so there is nothing to draw.")
@@ -74,11 +101,15 @@ def unlabelled_chart(score: np.ndarray, threshold: float, bins: int = 25) -> Cha
     ticks = [value for value in nice_ticks(0, top, 5) if value == int(value)]
     plot.axes(UNIT_TICKS, [(value, count(value)) for value in ticks], "score, probability of fake", "clips")
     for index, height in enumerate(counts):
-        side = "fake" if edges[index] >= threshold else "real"
-        plot.rect(edges[index] + 0.12 / bins, edges[index + 1] - 0.12 / bins, 0, float(height), f"bar {side}")
-    mark_threshold(plot, threshold)
-    above = int((known >= threshold).sum())
-    caption = f"{plural(above, 'clip')} at or above the threshold, {plural(len(known) - above, 'clip')} below it."
+        css = f"bar {calibration.verdict(float(edges[index]))}"
+        plot.rect(edges[index] + 0.12 / bins, edges[index + 1] - 0.12 / bins, 0, float(height), css)
+    mark_thresholds(plot, calibration.threshold, calibration.real_threshold)
+    above, below = int(calibration.is_fake(known).sum()), int(calibration.is_real(known).sum())
+    caption = f"{plural(above, 'clip')} at or above the threshold, {plural(below, 'clip')} below it."
+    if between := len(known) - above - below:
+        caption = (
+            f"{plural(above, 'clip')} called fake, {plural(below, 'clip')} called real, {count(between)} inconclusive."
+        )
     rows = [
         (f"{edges[index]:.2f}\u2013{edges[index + 1]:.2f}", count(height))
         for index, height in enumerate(counts)

@@ -19,12 +19,16 @@ from engine.report.score_charts import unlabelled_chart
 from engine.report.text import csv_uri, fixed, percent, plural, writable
 from utils.files import write_text_atomic
 from utils.metrics import Calibration
+from utils.metrics.threshold_text import fake_rule, fakes_measured, real_rule, where_measured
 
 MAX_CLIPS = 500
 """Maximum number of rows on the page; the download has all rows."""
 
 LEAST_SCALE = 1.0
 """Minimum scale of the evidence bars, in log-odds; it keeps small differences small."""
+
+
+VERDICTS = ("fake", "inconclusive", "real", "unscored")
 
 
 @dataclass(frozen=True)
@@ -70,15 +74,15 @@ def screening_context(inputs: ScreeningInputs) -> dict[str, Any]:
     terms = [name.removeprefix(prefix) for name in map(str, table) if name.startswith(prefix)]
     order = np.argsort(-numeric_column(table, "score"), kind="stable")  # unscored clips (NaN) sort last
     ranked = table.iloc[order].reset_index(drop=True)
-    counts = {verdict: int((table["verdict"] == verdict).sum()) for verdict in ("fake", "real", "unscored")}
+    counts = {verdict: int((table["verdict"] == verdict).sum()) for verdict in VERDICTS}
     return {
         "n": len(table),
         "counts": counts,
         "figures": list(_figures(table, counts, calibration)),
-        "chart": unlabelled_chart(numeric_column(table, "score"), calibration.threshold),
+        "chart": unlabelled_chart(numeric_column(table, "score"), calibration),
         "cautions": list(_cautions(inputs, counts)),
         "terms": terms,
-        "clips": list(_clips(ranked.head(MAX_CLIPS), prefix, terms, calibration.threshold)),
+        "clips": list(_clips(ranked.head(MAX_CLIPS), prefix, terms, calibration)),
         "csv": csv_uri(list(map(str, ranked)), ranked.itertuples(index=False)),
         "provenance": list(provenance_rows(inputs.provenance)),
         "command": str(inputs.provenance.get("command") or ""),
@@ -89,21 +93,29 @@ def screening_context(inputs: ScreeningInputs) -> dict[str, Any]:
 def _figures(table: pd.DataFrame, counts: Mapping[str, int], calibration: Calibration) -> Iterator[Figure]:
     scores = numeric_column(table, "score")
     known = scores[~np.isnan(scores)]
-    yield Figure("Called real", str(counts["real"]), "score below the threshold, which does not prove authenticity")
-    yield Figure("Not scored", str(counts["unscored"]), "neither real nor fake; the table gives the reason")
-    yield Figure("Threshold on the score", fixed(calibration.threshold), threshold_words(calibration))
+    two = calibration.real_threshold is not None and calibration.real_threshold < calibration.threshold
+    below = "the real threshold" if two else "the threshold"
+    yield Figure("Called real", str(counts["real"]), f"score below {below}, which does not prove authenticity")
+    if two or counts["inconclusive"]:
+        yield Figure("Inconclusive", str(counts["inconclusive"]), "score between the thresholds: neither real nor fake")
+    yield Figure("Not scored", str(counts["unscored"]), "no verdict; the table gives the reason")
+    rates = calibration.rates
+    measured = "" if rates is None else f"; {percent(rates.false_alarms)} {where_measured(calibration)}"
+    name = "Fake threshold on the score" if two else "Threshold on the score"
+    yield Figure(name, fixed(calibration.threshold), _unbroken(fake_rule(calibration)) + measured)
+    if two:
+        missed = "" if rates is None else f"; {percent(rates.missed)} {where_measured(calibration)}"
+        yield Figure(
+            "Real threshold on the score", fixed(calibration.real_threshold), _unbroken(real_rule(calibration)) + missed
+        )
     yield Figure("Median score", fixed(float(np.median(known))) if len(known) else fixed(None))
     yield Figure("Highest score", fixed(float(known.max())) if len(known) else fixed(None))
     yield Figure("Lowest score", fixed(float(known.min())) if len(known) else fixed(None))
 
 
-def threshold_words(calibration: Calibration) -> str:
-    """Describe how the threshold was chosen."""
-    if calibration.threshold_rule == "target_fpr":
-        return f"meant to call at most {percent(calibration.target_fpr)} of real clips fake"
-    if calibration.threshold_rule == "default":
-        return "not fitted to any data"
-    return "at the best balanced accuracy on labelled clips"
+def _unbroken(text: str) -> str:
+    """Return the text with no-break spaces before percent signs."""
+    return text.replace(" %", "\u00a0%")
 
 
 def _cautions(inputs: ScreeningInputs, counts: Mapping[str, int]) -> Iterator[str]:
@@ -130,6 +142,14 @@ def _cautions(inputs: ScreeningInputs, counts: Mapping[str, int]) -> Iterator[st
         yield "The scores are not calibrated: only their order is meaningful, not their values."
     elif inputs.calibration.reason:
         yield f"Calibration: {inputs.calibration.reason}."
+    rates = inputs.calibration.rates
+    if rates is not None:
+        yield (
+            f"Error rates of the verdicts, measured {where_measured(inputs.calibration)}: "
+            f"{percent(rates.false_alarms)} of {plural(rates.n_real, 'real clip')} called fake, "
+            f"{percent(rates.missed)} of {fakes_measured(inputs.calibration)} called real, inconclusive "
+            f"{percent(rates.inconclusive_real)} of the real clips and {percent(rates.inconclusive_fake)} of the fakes."
+        )
     if counts["unscored"]:
         yield f"{plural(counts['unscored'], 'clip')} could not be scored and may be real or fake."
 
@@ -139,7 +159,7 @@ def _limits(found: Any) -> str:
     return f"{fixed(found.value)}{interval}"
 
 
-def _clips(table: pd.DataFrame, prefix: str, labels: Sequence[str], threshold: float) -> Iterator[ScreenedClip]:
+def _clips(table: pd.DataFrame, prefix: str, labels: Sequence[str], calibration: Calibration) -> Iterator[ScreenedClip]:
     values = {label: numeric_column(table, f"{prefix}{label}") for label in labels}
     largest = [np.abs(value[np.isfinite(value)]).max() for value in values.values() if np.isfinite(value).any()]
     scale = max([LEAST_SCALE, *largest])
@@ -151,7 +171,7 @@ def _clips(table: pd.DataFrame, prefix: str, labels: Sequence[str], threshold: f
         codes = [str(clip[key]) for key in ("status", "reason") if clip[key] and clip[key] != "ok"]
         absent = [label for label, column in values.items() if score is not None and np.isnan(column[row])]
         note = ", ".join([*codes, *(f"no score from {label}" for label in absent)])
-        yield ScreenedClip(name, str(clip["verdict"]), score, score_bar(score, threshold), bars, note)
+        yield ScreenedClip(name, str(clip["verdict"]), score, score_bar(score, calibration), bars, note)
 
 
 def short_names(paths: Sequence[str]) -> list[str]:

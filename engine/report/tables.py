@@ -141,12 +141,24 @@ def evidence_columns(frame: pd.DataFrame, named: Iterable[str] = ()) -> list[str
     ]
 
 
-def wrong_clips(frame: pd.DataFrame, threshold: float, evidence: Sequence[str]) -> tuple[WrongClips, WrongClips]:
-    """Return the missed fakes (lowest score first) and the false alarms (highest score first) at `threshold`."""
+def wrong_clips(
+    frame: pd.DataFrame, threshold: float, evidence: Sequence[str], real_threshold: float | None = None
+) -> tuple[WrongClips, WrongClips]:
+    """Return the misclassified clips, most confident errors first.
+
+    Args:
+        frame: The predictions.
+        threshold: Score from which a clip is called fake.
+        evidence: Names of the evidence columns to show.
+        real_threshold: Score below which a clip is called real; `None` if it is `threshold`.
+
+    Returns:
+        The fakes called real, and the real clips called fake.
+    """
     target, score = numeric_column(frame, "target"), numeric_column(frame, "score")
     logit = numeric_column(frame, "logit")
     order = np.where(np.isnan(logit), score, logit)
-    missed = np.flatnonzero((target == 1) & (score < threshold))
+    missed = np.flatnonzero((target == 1) & (score < (threshold if real_threshold is None else real_threshold)))
     alarms = np.flatnonzero((target == 0) & (score >= threshold))
     missed = missed[np.argsort(order[missed], kind="stable")]
     alarms = alarms[np.argsort(-order[alarms], kind="stable")]

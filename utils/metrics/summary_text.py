@@ -51,6 +51,13 @@ def _headline(summary: dict[str, Any]) -> str:
         ("ece_uncalibrated", "ECE, uncalibrated"),
     ):
         rows.append((title, _number(summary[path]), reasons.get(path, "")))
+    thresholds = summary["thresholds"]
+    if None not in thresholds.values() and thresholds["real"] < thresholds["fake"]:
+        inconclusive = thresholds["inconclusive"]
+        shares = f"inconclusive: {inconclusive['real']:.4f} of real clips, {inconclusive['fake']:.4f} of fakes"
+        rows.append(
+            ("real threshold", _number(thresholds["real"]), f"{thresholds['missed']:.4f} of fakes missed, {shares}")
+        )
     if summary["coverage"] != 1:
         rows += [
             (f"AUC, unscored {policy}", _number(figure["auc"]), reasons.get(f"policies.{policy}.auc", ""))

@@ -150,6 +150,18 @@ def test_headline_shows_last_split_with_interval_and_coverage() -> None:
     assert "commit 0123456789ab + changes" in words
 
 
+def test_two_thresholds_are_shown_with_their_error_rates() -> None:
+    rates = {"false_alarms": 0.2, "missed": 0.05, "inconclusive": {"real": 0.3, "fake": 0.4}}
+    two = metrics(thresholds={"fake": 0.47, "real": 0.2, **rates})
+    words = text_of(render_report(ReportInputs("run", {"test": two}, {"test": predictions()})))
+    assert "5 % of fakes called real; inconclusive: 30 % of real clips" in words
+    assert "fakes with a score below 0.200, real clips with 0.470 or more" in words
+    one = metrics(thresholds={"fake": 0.47, "real": 0.47, **rates})
+    for summary in (metrics(), one, metrics(thresholds=None)):
+        page = render_report(ReportInputs("run", {"test": summary}, {"test": predictions()}))
+        assert "Real threshold" not in page and "at the threshold 0.470" in page
+
+
 def test_null_metrics_show_their_reason() -> None:
     words = text_of(render_report(full_inputs()))
     assert words.count("only 60 real clips") == 3

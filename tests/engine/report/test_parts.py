@@ -159,6 +159,18 @@ def test_worst_errors_come_first_and_all_are_counted() -> None:
     assert all(clip.score >= 0.5 and clip.evidence[0][0] == "cosine" for clip in alarms.clips)
 
 
+def test_inconclusive_fakes_are_not_errors() -> None:
+    frame = predictions(40, 40, unscored=0)
+    missed, alarms = wrong_clips(frame, 0.6, [], 0.3)
+    target, score = frame["target"], frame["score"]
+    assert missed.total == int((score[target == 1] < 0.3).sum()) and alarms.total == int(
+        (score[target == 0] >= 0.6).sum()
+    )
+    between = int(((score >= 0.3) & (score < 0.6)).sum())
+    chart = score_chart(scored_rows(frame), 0.6, "test", 0.3)
+    assert f"{between} inconclusive clips" in chart.caption and "real below 0.300, fake from 0.600" in chart.svg
+
+
 def test_robustness_grid_orders_severities_and_averages_the_drop() -> None:
     frame = pd.DataFrame(
         {

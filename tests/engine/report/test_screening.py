@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import pytest
 
 from engine.report import ScreeningInputs, write_screening_report
 from engine.report.screening import MAX_CLIPS, screening_context, short_names
-from utils.metrics import Calibration
+from utils.metrics import Calibration, ErrorRates
 
 FITTED = Calibration(method="platt", threshold=0.7, threshold_rule="target_fpr", target_fpr=0.05, fitted_on="x", n=9)
 MEASURED = {
@@ -53,7 +54,7 @@ def test_clips_are_sorted_by_score_and_all_are_listed() -> None:
         "",
         "failed, unreadable",
     ]
-    assert shown["counts"] == {"fake": 1, "real": 2, "unscored": 1} and shown["terms"] == ["voice"]
+    assert shown["counts"] == {"fake": 1, "inconclusive": 0, "real": 2, "unscored": 1} and shown["terms"] == ["voice"]
     assert "voice: 2.50" in shown["clips"][0].evidence[0] and "voice: none" in shown["clips"][3].evidence[0]
     lines = base64.b64decode(shown["csv"].partition("base64,")[2]).decode().splitlines()
     assert len(lines) == 5 and lines[1].startswith("/clips/sub/high.mp4,0.9,")
@@ -73,6 +74,33 @@ def test_page_is_complete_and_escapes_hostile_names(tmp_path) -> None:
     assert not re.search(r'(src|href)="(?!data:|#)', page), "the page must not make network requests"
     for words in ("Called <b>fake</b>", "of 4 clips", "5\u00a0% of real clips", "python inference.py"):
         assert words in page
+
+
+def test_two_thresholds_are_shown_with_their_rates_and_inconclusive_clips(tmp_path) -> None:
+    rates = ErrorRates(0.06, 0.05, 0.5, 0.4, n_real=70, n_fake=81)
+    two = replace(FITTED, real_threshold=0.3, rates=rates, fitted_on="out_of_fold")
+    table = scored(verdict=["real", "fake", "unscored", "inconclusive"])
+    shown = screening_context(inputs(table, two))
+    assert shown["counts"] == {"fake": 1, "inconclusive": 1, "real": 1, "unscored": 1}
+    assert [clip.verdict for clip in shown["clips"]] == ["fake", "inconclusive", "real", "unscored"]
+    assert ["bar inconclusive" in clip.bar for clip in shown["clips"]] == [False, True, False, False]
+    figures = {figure.label: figure for figure in shown["figures"]}
+    assert (figures["Inconclusive"].value, figures["Real threshold on the score"].value) == ("1", "0.300")
+    assert "at most 5\u00a0% of fakes real; 5\u00a0% out of fold" in figures["Real threshold on the score"].note
+    assert "6\u00a0% out of fold" in figures["Fake threshold on the score"].note
+    cautions = " ".join(shown["cautions"])
+    assert (
+        "6\u00a0% of 70 real clips called fake, 5\u00a0% of 81 fakes called real, inconclusive 50\u00a0% of" in cautions
+    )
+    assert shown["chart"].caption == "1 clip called fake, 1 clip called real, 1 inconclusive."
+    assert "real below 0.300, fake from 0.700" in shown["chart"].svg
+    page = write_screening_report(tmp_path / "report.html", inputs(table, two)).read_text()
+    assert '<span class="verdict inconclusive">inconclusive</span>' in page
+
+
+def test_one_threshold_shows_no_inconclusive_figure() -> None:
+    labels = [figure.label for figure in screening_context(inputs(scored()))["figures"]]
+    assert "Threshold on the score" in labels and not {"Inconclusive", "Real threshold on the score"} & set(labels)
 
 
 @pytest.mark.parametrize("score", [[np.nan] * 4, [0.2, 0.9, 0.1, 0.6]])
