@@ -11,17 +11,15 @@ from pathlib import Path
 
 from engine.config import EMPTY_DATA_HINT
 from utils.errors import UsageError
+from utils.media.suffixes import AUDIO_SUFFIXES, VIDEO_SUFFIXES
 
 log = logging.getLogger(__name__)
 
-VIDEO_SUFFIXES = frozenset(
-    """
-    .mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .mpe .m1v .m2v .m2p .mpv .ts .mts .m2ts .tod .mod .vob .wmv .asf .flv .f4v
-    .ogv .ogg .ogm .ogx .3gp .3g2 .3gpp .3gpp2 .mxf .qt .rm .rmvb .divx .dv .gif .h264 .264 .h265 .265 .hevc .ivf .obu .mj2
-    .mjpeg .mjpg .y4m .nut .lrv .insv .wtv
-    """.split()  # noqa: SIM905  (a list of quoted words is harder to read)
-)
+CLIP_SUFFIXES = VIDEO_SUFFIXES | AUDIO_SUFFIXES
 """Suffixes by which clips are found in a folder. A file named on the command line may have any suffix."""
+
+FEATURES_FILE = "features.json"
+"""File that marks a folder of extracted features; the audio files in it are not clips."""
 
 MAX_NAMED = 3
 """Maximum number of names per kind in the summary; the rest are only counted."""
@@ -32,20 +30,26 @@ class ClipSearch:
     """Result of the search through a folder.
 
     Attributes:
+        suffixes: lower-case suffixes of clips.
         clips: the clips in path order. A symbolic link to a missing file with a clip's suffix counts as a clip.
         other_suffixes: lower-case suffix, or `none` -> number of files left out because of it.
         special: named pipes, sockets and devices; they are never opened.
         unreadable: folders that could not be listed.
         repeated: links to folders that had already been searched under another path.
         hidden: number of hidden folders and hidden clips.
+        soundtracks: audio files with the name of a video in the same folder, apart from the suffix.
+        features: folders of extracted features.
     """
 
+    suffixes: frozenset[str]
     clips: list[Path] = field(default_factory=list)
     other_suffixes: Counter[str] = field(default_factory=Counter)
     special: list[Path] = field(default_factory=list)
     unreadable: list[Path] = field(default_factory=list)
     repeated: list[Path] = field(default_factory=list)
     hidden: int = 0
+    soundtracks: list[Path] = field(default_factory=list)
+    features: list[Path] = field(default_factory=list)
 
     @property
     def summary(self) -> str:
@@ -57,6 +61,8 @@ class ClipSearch:
             counted(len(self.special), "named pipe, socket or device", "named pipes, sockets or devices", self.special),
             counted(len(self.repeated), "link to a folder", "links to folders", self.repeated, " already searched"),
             counted(self.hidden, "hidden entry", "hidden entries", []),
+            counted(len(self.soundtracks), "audio file", "audio files", self.soundtracks, " named like a video"),
+            counted(len(self.features), "folder of features", "folders of features", self.features),
         ]
         left_out = ", ".join(part for part in parts if part)
         return f"left out: {left_out}" if left_out else ""
@@ -79,21 +85,27 @@ def clips_to_score(video_path: str | None, video_dir: str | None) -> list[Path]:
     return find_videos(Path(video_dir or ".")) if video_path is None else [check_clip(Path(video_path))]
 
 
-def find_videos(folder: Path) -> list[Path]:
+def find_videos(folder: Path, *, audio: bool = True) -> list[Path]:
     """Return all clips below a folder in path order, and log what was left out.
+
+    Args:
+        folder: the folder.
+        audio: whether audio files are clips.
 
     Raises:
         UsageError: see `search_folder`.
     """
-    found = search_folder(folder)
+    found = search_folder(folder, CLIP_SUFFIXES if audio else VIDEO_SUFFIXES)
     if found.summary:
         log.warning("%s: %s", folder, found.summary)
     return found.clips
 
 
-def search_folder(folder: Path) -> ClipSearch:
+def search_folder(folder: Path, suffixes: frozenset[str] = CLIP_SUFFIXES) -> ClipSearch:
     """Find all clips below a folder by their suffix.
 
+    Audio files are clips, except those named like a video in the same folder, which are its soundtrack, and those in folders
+    of extracted features.
     Real folders are searched first, then links to folders. Each folder is searched once, so circular links end.
 
     Raises:
@@ -102,7 +114,7 @@ def search_folder(folder: Path) -> ClipSearch:
     if not folder.is_dir():
         problem = "is a file, not a folder" if folder.exists() else "does not exist"
         raise UsageError(f"--video_dir {problem}: {folder}")
-    found = ClipSearch()
+    found = ClipSearch(suffixes)
     searched: set[tuple[int, int]] = set()
     waiting = [folder]
     while waiting:
@@ -139,8 +151,23 @@ def search_tree(folder: Path, found: ClipSearch, searched: set[tuple[int, int]],
                 return False
             continue
         searched.add(identity)
+        if current != folder and any(entry.name == FEATURES_FILE for entry in entries):
+            found.features.append(current)
+            continue
+        leave_out_soundtracks(current, entries, found)
         pending += [child for entry in entries if (child := add_entry(current, entry, found, links)) is not None]
     return True
+
+
+def leave_out_soundtracks(folder: Path, entries: list[os.DirEntry], found: ClipSearch) -> None:
+    """Remove the audio files that are named like a video in the same folder from `entries`."""
+    stems = {Path(entry.name).stem for entry in entries if Path(entry.name).suffix.lower() in VIDEO_SUFFIXES}
+    for entry in list(entries):
+        path = folder / entry.name
+        only_audio = path.suffix.lower() in AUDIO_SUFFIXES - VIDEO_SUFFIXES
+        if only_audio and path.stem in stems and not entry.name.startswith("."):
+            found.soundtracks.append(path)
+            entries.remove(entry)
 
 
 def add_entry(folder: Path, entry: os.DirEntry, found: ClipSearch, links: list[Path]) -> Path | None:
@@ -149,14 +176,14 @@ def add_entry(folder: Path, entry: os.DirEntry, found: ClipSearch, links: list[P
     suffix = path.suffix.lower()
     kind = mode_of(path)
     if entry.name.startswith("."):
-        found.hidden += stat.S_ISDIR(kind) or suffix in VIDEO_SUFFIXES
+        found.hidden += stat.S_ISDIR(kind) or suffix in found.suffixes
     elif stat.S_ISDIR(kind):
         if not entry.is_symlink():
             return path
         links.append(path)
     elif kind and not stat.S_ISREG(kind):
         found.special.append(path)
-    elif suffix in VIDEO_SUFFIXES:
+    elif suffix in found.suffixes:
         found.clips.append(path)
     else:
         found.other_suffixes[suffix or "none"] += 1

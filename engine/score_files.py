@@ -217,7 +217,10 @@ def write_scores_report(table: pd.DataFrame, detector: Detector, path: Path) -> 
 
 
 def format_scores(table: pd.DataFrame, calibration: Calibration) -> str:
-    """Return the scores as an aligned table for the terminal, followed by the thresholds and their error rates."""
+    """Return the scores as an aligned table for the terminal, followed by the thresholds and their error rates.
+
+    A last line states how many clips were scored by their audio alone.
+    """
     shown = pd.DataFrame(
         {
             "video": table["video"],
@@ -226,5 +229,9 @@ def format_scores(table: pd.DataFrame, calibration: Calibration) -> str:
             "reason": table["reason"],
         }
     )
-    aligned = shown.to_string(index=False, justify="left", max_colwidth=100)
-    return f"{aligned}\n{describe_thresholds(calibration)}"
+    lines = [shown.to_string(index=False, justify="left", max_colwidth=100), describe_thresholds(calibration)]
+    no_video = table["reason"].str.split("+").map(lambda codes: "no_video" in codes)
+    audio_only = int((no_video & table["score"].notna()).sum())
+    if audio_only:
+        lines.append(f"no_video: only the audio of {audio_only} clip{'s' * (audio_only > 1)} was scored")
+    return "\n".join(lines)

@@ -61,7 +61,9 @@ def main(argv: Sequence[str]) -> int:
 
     log_to_stderr()
     settings = SetSettings(arguments.seed, arguments.fakes_per_clip, arguments.modality)
-    made = build_pseudo_fakes(find_videos(arguments.video_dir), arguments.output, settings, workers=arguments.workers)
+    made = build_pseudo_fakes(
+        find_videos(arguments.video_dir, audio=False), arguments.output, settings, workers=arguments.workers
+    )
     print(f"{arguments.output}: {int((made['target'] == 0).sum())} real and {int(made['target'].sum())} forged clips")
     return 0
 

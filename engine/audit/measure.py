@@ -13,7 +13,7 @@ import numpy as np
 import soxr
 
 from engine.audit.mitigations import mitigate_audio, re_encode
-from engine.audit.waveform_facts import MAX_AUDIO_S, band_facts, level_facts, read_audio, silence_facts
+from engine.audit.waveform_facts import MAX_AUDIO_S, band_facts, level_facts, offset_facts, read_audio, silence_facts
 from utils.features.config import FeatureConfig
 from utils.features.mel import MelSpectrogram, mel_image
 from utils.media.decode import ClipStream
@@ -97,6 +97,7 @@ def _measure(path: Path, task: MeasureTask) -> Measurements:
         audio = {
             **silence_facts(samples, rate_hz),
             **level_facts(samples),
+            "DC offset": offset_facts(samples),
             "band limit": band_facts(samples, rate_hz),
         }
         mel = _mel_image(samples, rate_hz)

@@ -26,6 +26,7 @@ RE_ENCODED_SIZE_PX = 224
 RE_ENCODED_AUDIO_BPS = 64_000
 
 MITIGATIONS = {
+    "remove_dc": "subtract the mean from all audio",
     "resample": "resample all audio to 16 kHz mono",
     "band_limit": "low-pass all audio at 7 kHz",
     "trim_silence": "trim leading and trailing silence from all audio",
@@ -62,6 +63,8 @@ def mitigate_audio(
     Returns:
         The samples and their sample rate; an empty array if `trim_silence` removed everything.
     """
+    if "remove_dc" in mitigations:
+        samples = samples - samples.mean(dtype=np.float64).astype(np.float32)
     if "resample" in mitigations:
         samples, rate_hz = soxr.resample(samples, rate_hz, RESAMPLE_HZ, quality="HQ"), RESAMPLE_HZ
     if "band_limit" in mitigations and rate_hz > 2 * BAND_LIMIT_HZ:

@@ -122,6 +122,7 @@ PROBES: tuple[Probe, ...] = (
     Probe("leading silence", ("trim_silence",), ("leading silence",)),
     Probe("trailing silence", ("trim_silence",), ("trailing silence",)),
     Probe("loudness", ("level",), ("loudness",)),
+    Probe("DC offset", ("remove_dc",), ("DC offset",)),
     Probe("crest factor", (), ("crest factor",), caveat=AUDIO_CAVEAT),
     Probe("band limit", ("band_limit", "resample"), ("band limit",)),
     Probe(

@@ -1,4 +1,4 @@
-"""Content-independent facts of a waveform: leading and trailing silence, loudness, crest factor and bandwidth."""
+"""Content-independent facts of a waveform: leading and trailing silence, loudness, DC offset, crest factor and bandwidth."""
 
 from __future__ import annotations
 
@@ -86,6 +86,12 @@ def level_facts(samples: np.ndarray) -> dict[str, AudioFacts]:
     rms_db = decibels(float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))))
     peak_db = decibels(float(np.abs(samples).max()))
     return {"loudness": {"rms_db": rms_db}, "crest factor": {"crest_db": peak_db - rms_db}}
+
+
+def offset_facts(samples: np.ndarray) -> AudioFacts:
+    """Measure the DC offset: the mean of the samples, with its sign, and its size in dB relative to full scale."""
+    mean = float(np.mean(samples, dtype=np.float64))
+    return {"offset": mean, "offset_db": decibels(abs(mean))}
 
 
 def band_facts(samples: np.ndarray, rate_hz: int) -> AudioFacts:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.clip_search import VIDEO_SUFFIXES, check_clip, clips_to_score, find_videos, search_folder
+from engine.clip_search import CLIP_SUFFIXES, check_clip, clips_to_score, find_videos, search_folder
 from utils.errors import UsageError
 
 
@@ -36,7 +36,7 @@ def test_less_common_suffixes_are_clips(tmp_path, suffix):
 
 
 def test_suffixes_are_lower_case_with_a_dot():
-    assert all(suffix == suffix.lower() and suffix.startswith(".") for suffix in VIDEO_SUFFIXES)
+    assert all(suffix == suffix.lower() and suffix.startswith(".") for suffix in CLIP_SUFFIXES)
 
 
 def test_linked_folders_are_followed_and_cycles_end(tmp_path):
@@ -111,3 +111,17 @@ def test_single_clip_may_have_any_suffix_but_must_be_a_file(tmp_path):
     ]:
         with pytest.raises(UsageError, match=words):
             check_clip(path)
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".mp3", ".ogg", ".m4a", ".opus", ".WAV"])
+def test_audio_files_are_clips(tmp_path, suffix):
+    assert found(make(tmp_path, f"voice{suffix}", "a.mp4")) == ["a.mp4", f"voice{suffix}"]
+    assert find_videos(tmp_path, audio=False) == [tmp_path / "a.mp4", *[tmp_path / "voice.ogg"] * (suffix == ".ogg")]
+
+
+def test_soundtracks_and_extracted_features_are_not_clips(tmp_path):
+    make(tmp_path, "a.mp4", "a.wav", "b.wav", "deep/a.wav", "set_raw/wav_file/a.wav", "set_raw/features.json")
+    assert found(tmp_path) == ["a.mp4", "b.wav", "deep/a.wav"]
+    summary = search_folder(tmp_path).summary
+    assert "1 audio file named like a video" in summary and "1 folder of features" in summary
+    assert found(tmp_path / "set_raw" / "wav_file") == ["a.wav"]

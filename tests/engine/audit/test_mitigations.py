@@ -93,3 +93,9 @@ def test_unreadable_clip_gives_a_reason_code(tmp_path):
     (tmp_path / "text.mp4").write_text("no clip")
     assert measure_clip(MeasureTask(tmp_path / "text.mp4")).reason == "unreadable"
     assert measure_clip(MeasureTask(tmp_path / "none.mp4", frozenset({"re_encode"}))).reason == "missing_file"
+
+
+def test_remove_dc_removes_the_mean_only():
+    samples = noise(scale=0.1)
+    treated, _ = treat(samples + np.float32(0.05), "remove_dc")
+    np.testing.assert_allclose(treated, samples - samples.mean(), atol=1e-6)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine.audit.waveform_facts import FLOOR_DB, band_facts, level_facts, read_audio, silence_facts
+from engine.audit.waveform_facts import FLOOR_DB, band_facts, level_facts, offset_facts, read_audio, silence_facts
 from utils.media.writer import write_clip
 
 RATE_HZ = 48_000
@@ -59,3 +59,11 @@ def test_read_audio_decodes_the_whole_waveform(tmp_path):
     samples, rate_hz = read_audio(tmp_path / "a.mkv")
     assert rate_hz == RATE_HZ and np.abs(samples - noise()).max() < 1e-4
     assert [len(read_audio(tmp_path / "mute.mp4")[0]), read_audio(tmp_path / "mute.mp4")[1]] == [0, 0]
+
+
+@pytest.mark.parametrize("offset", [0.01, -0.01, 0.0])
+def test_dc_offset_is_the_mean_with_its_sign(offset):
+    sine = 0.3 * np.sin(2 * np.pi * 100 * np.arange(16_000) / 16_000)
+    facts = offset_facts((sine + offset).astype(np.float32))
+    assert facts["offset"] == pytest.approx(offset, abs=1e-6)
+    assert facts["offset_db"] == pytest.approx(-40, abs=0.01) if offset else facts["offset_db"] < -100
