@@ -75,13 +75,16 @@ def main(argv: Sequence[str]) -> int:
     """Group the clips, divide the groups, write the label file and print the balance of the parts."""
     arguments = parse_arguments(argv)
     log_to_stderr()
-    from dataset.folds import GroupFacts, related_groups
+    from dataset.folds import RECORDING_COLUMNS, GroupFacts, related_groups
     from dataset.labels import read_labels
     from dataset.split_files import balance_table, write_splits
 
     labels = read_labels(Path(arguments.labels))
+    recordings = [name for name in RECORDING_COLUMNS if name in labels and name not in arguments.by]
+    if recordings:
+        print(f"clips of one recording are also kept together: {', '.join(recordings)}")
     pairs = near_duplicate_rows(arguments, labels) if arguments.near_duplicates else ()
-    groups = related_groups(labels, arguments.by, pairs)
+    groups = related_groups(labels, [*arguments.by, *recordings], pairs)
     print(GroupFacts.of(groups).sentence())
     column, parts = divide(arguments, labels, groups)
     digest = write_splits(Path(arguments.output), labels, groups, column, parts)

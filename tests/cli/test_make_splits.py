@@ -46,6 +46,14 @@ def test_folds_keep_the_groups_of_a_column_together(labels, tmp_path, capsys):
     assert (tmp_path / "folds.csv.sha256").read_text().startswith(digest)
 
 
+def test_clips_of_one_recording_are_kept_together_without_a_request(labels, tmp_path, capsys):
+    table = pd.read_csv(labels)
+    table.assign(content_group=[f"r{row % 24}" for row in range(len(table))]).to_csv(labels, index=False)
+    call("--labels", labels, "--by", "identity", "--folds", 2, "--output", tmp_path / "folds.csv")
+    assert pd.read_csv(tmp_path / "folds.csv").groupby("content_group")["fold"].nunique().eq(1).all()
+    assert "kept together: content_group" in capsys.readouterr().out
+
+
 def test_hash_depends_on_the_seed_only(labels, tmp_path):
     for name, seed in (("a.csv", 1), ("b.csv", 1), ("c.csv", 2)):
         call("--labels", labels, "--by", "identity", "--seed", seed, "--output", tmp_path / name)
