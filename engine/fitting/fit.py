@@ -141,7 +141,7 @@ def fuse(clips: LabelledClips, scores: Mapping[str, OutOfFoldScores], config: Ru
     """Calibrate the experts and their sum on out-of-fold scores.
 
     Calibration, threshold and main metrics are those of the clips with video, if there are any. An audio-only clip is scored
-    by fewer experts, so its logit must not decide the threshold of whole clips. Its metrics are under `audio_only`.
+    by fewer experts, so its logit must not affect the thresholds for clips with video. Its metrics are under `audio_only`.
     """
     bound = config.model["bound"]
     fusion = Fusion.fit(scores, clips.target, clips.groups, bound)
