@@ -17,7 +17,7 @@ from utils.features.extract import ExtractionOptions, extract_clip
 from utils.features.speech import SPEECH_VERSION
 from utils.files import atomic_path
 
-INPUTS = ("covariance", "face", "mouth", "speech")
+INPUTS = ("covariance", "face", "mouth", "motion", "speech")
 """Arrays that this package's fitters read from the cache if the config enables their features."""
 
 

@@ -23,8 +23,8 @@ from dataset.pseudo_fakes.face.post_process import FacePostProcess
 from engine.fitting.clip_features import CachedClip
 from utils.cache import Runner, compute_missing, entry_key, is_intact_archive
 from utils.errors import WorkError
-from utils.features.face.crops import CROP_PX
-from utils.features.face.features import FACE_VERSION, PAIR_SHAPE, halved
+from utils.features.face.crops import CROP_PX, CROPS_VERSION
+from utils.features.face.features import PAIR_SHAPE, halved
 from utils.features.face.window import clip_faces
 from utils.files import atomic_path
 from utils.media.errors import MediaError
@@ -106,7 +106,7 @@ class FaceTask:
         """The file of the families, rounds and masks; the pairs are in `pairs_file`."""
         autoencoders = "" if self.autoencoders is None else self.autoencoders.name
         recipe = [self.name, self.max_frames, asdict(self.counts), autoencoders, self.seed]
-        return self.folder / f"{entry_key(self.content, *recipe, FACE_EXAMPLES_VERSION, FACE_VERSION)}.npz"
+        return self.folder / f"{entry_key(self.content, *recipe, FACE_EXAMPLES_VERSION, CROPS_VERSION)}.npz"
 
 
 @dataclass(frozen=True)

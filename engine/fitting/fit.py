@@ -18,7 +18,14 @@ import pandas as pd
 from engine.checkpoint import Checkpoint
 from engine.config import RunConfig
 from engine.cross_validation import OUT_OF_FOLD
-from engine.fitting import covariance, face, sync, voice  # noqa: F401  (the import registers their fitters)
+from engine.fitting import (  # noqa: F401  (the import registers their fitters)
+    covariance,
+    face,
+    motion,
+    sync,
+    synthetic_speech,
+    voice,
+)
 from engine.fitting.base import FITTERS, ExpertFitter, LabelledClips
 from engine.fitting.clip_labels import labelled_clips
 from engine.fitting.controls import control_table

