@@ -22,11 +22,8 @@ def build_parser() -> command.OneLineParser:
     command.add_config(parser, "cfg/cfg.yml, or the run's own with --resume")
     parser.add_argument("--checkpoint", help="evaluate this checkpoint instead of training")
     parser.add_argument("--resume", metavar="CKPT", help="continue the run of this last.pth")
-    parser.add_argument(
-        "--merge_into",
-        metavar="FILE",
-        help="with --checkpoint: merge the scores into this submission (video_name,y_pred)",
-    )
+    merging = "with --checkpoint: merge the scores into this submission (video_name,y_pred)"
+    parser.add_argument("--merge_into", metavar="FILE", help=merging)
     command.add_output(parser, "the merged submission (default: submit.csv)", metavar="FILE")
     command.add_set(parser)
     command.add_workers(parser, None, "data.workers and extraction.workers of the config")
