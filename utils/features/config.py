@@ -53,7 +53,8 @@ class FeatureConfig(Section):
         checked: dict[str, Any] = {}
         problems: list[InitErrorDetails] = []
         for key in values.keys() - cls.model_fields.keys():
-            value = {} if values[key] is True and isinstance(types.get(key), type) else values[key]
+            takes_section = isinstance(types.get(key), type) and issubclass(types[key], Section)
+            value = {} if values[key] is True and takes_section else values[key]
             if key not in types:
                 problem = PydanticCustomError("extra_forbidden", "unknown key")
                 problems.append(InitErrorDetails(type=problem, loc=(key,), input=value))
