@@ -29,6 +29,7 @@ from utils.features.face.features import MAX_MOUTH_FRAMES, MOUTH_COLUMNS, MOUTH_
 from utils.features.mel import encode_image
 from utils.features.speech import PAD, SPEECH_BANDS
 from utils.features.store import FeatureStore
+from utils.features.utterance import MAX_UTTERANCES
 from utils.media.writer import write_clip
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -168,7 +169,7 @@ def write_head(path: Path, identity: int = 0, *, frames: int = 40, audio: bool =
     return path
 
 
-BATCH_INPUTS = ("mel", "covariance", "voice", "face", "mouth", "speech")
+BATCH_INPUTS = ("mel", "covariance", "voice", "utterance", "utterance_voice", "face", "mouth", "motion", "speech")
 BATCH_CONFIG = FeatureConfig.model_validate({**FEATURES, "voice": True, "face": True})
 
 
@@ -182,14 +183,18 @@ def random_batch(has_audio: list[bool], has_video: list[bool], seed: int = 0, *,
     present = {
         "mel": audio,
         "voice": audio,
+        "utterance": audio,
+        "utterance_voice": audio,
         "covariance": video,
         "face": video,
         "mouth": video,
+        "motion": video,
         "speech": audio & video,
     }
     count = torch.arange(len(has_audio))
     frames = 40 + count * 7 % (MAX_MOUTH_FRAMES - 39)
-    lengths = {"voice": count + 1, "mouth": frames, "speech": frames + 2 * PAD}
+    lengths = {"voice": count + 1, "mouth": frames, "motion": frames, "speech": frames + 2 * PAD}
+    lengths |= dict.fromkeys(("utterance", "utterance_voice"), 1 + count % MAX_UTTERANCES)
     inputs = {}
     for feature in config.build(features_of(BATCH_INPUTS)):
         for spec in feature.arrays():

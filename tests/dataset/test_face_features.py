@@ -109,7 +109,7 @@ def test_cached_on_the_fly_and_inference_inputs_are_bit_identical(root: Path) ->
 
 def test_batch_has_only_the_inputs_of_its_layout(root: Path) -> None:
     assert collate(samples(root, FEATURE_CONFIG)).inputs.keys() == {"mel", "covariance"}
-    assert collate(samples(root, WITH_FACE)).inputs.keys() == {"mel", "covariance", "face", "mouth", "speech"}
+    assert collate(samples(root, WITH_FACE)).inputs.keys() == {"mel", "covariance", "face", "mouth", "motion", "speech"}
 
 
 def test_face_inputs_have_a_fixed_shape(root: Path) -> None:
