@@ -59,7 +59,7 @@ def checked_section(name: str, section: dict[str, Any]) -> dict[str, Any]:
 
 @MODELS.register("av_experts", AvExpertsConfig)
 class AvExperts(DetectorModel):
-    """Late fusion of experts. Its terms are each expert's `clip_evidence`, 0 where the expert abstains."""
+    """Late fusion of experts. Its terms are their evidence above that of a typical real clip; 0 where an expert abstains."""
 
     fitted_by = "utils/train_experts.py"
 
@@ -99,7 +99,7 @@ class AvExperts(DetectorModel):
         """See `DetectorModel.forward`."""
         terms, masked = {}, {}
         for (name, expert), mask in zip(self._experts.items(), self.masks(batch), strict=True):
-            evidence = clip_evidence(expert(batch), self.bound)
+            evidence = clip_evidence(expert(batch), self.bound) - expert.typical
             terms[name] = torch.where(mask, evidence, torch.zeros_like(evidence))
             masked[name] = ~mask
         return DetectorOutput(terms, masked)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from scipy.special import logsumexp
@@ -14,13 +16,29 @@ SLOPES = np.geomspace(0.02, 5.0, 60)
 LEAST_SPREAD = 1e-6
 
 
-def evidence_of(raw: np.ndarray, slope: float, bias: float, bound: float) -> np.ndarray:
-    """Return `clip_evidence` of raw log-odds (n,); 0 for NaN, where the expert abstained."""
-    evidence = clip_evidence(torch.from_numpy(slope * raw + bias), bound).numpy()
+class Scale(NamedTuple):
+    """The calibration of one expert.
+
+    Attributes:
+        slope, bias: the log-likelihood ratio is slope * raw log-odds + bias. Both are 0 for an expert that is not used.
+        typical: median evidence of real clips, see `Expert`.
+    """
+
+    slope: float
+    bias: float
+    typical: float = 0.0
+
+
+UNUSED = Scale(0.0, 0.0)
+
+
+def evidence_of(raw: np.ndarray, scale: Scale, bound: float) -> np.ndarray:
+    """Return the evidence of raw log-odds (n,) above that of a typical real clip; 0 for NaN, where the expert abstained."""
+    evidence = clip_evidence(torch.from_numpy(scale.slope * raw + scale.bias), bound).numpy() - scale.typical
     return np.where(np.isnan(raw), 0.0, evidence)
 
 
-def fit_slope_and_bias(raw: np.ndarray, target: np.ndarray, groups: np.ndarray, bound: float) -> tuple[float, float]:
+def fit_scale(raw: np.ndarray, target: np.ndarray, groups: np.ndarray, bound: float) -> Scale:
     """Fit an expert's calibration on clips that were not used to fit the expert.
 
     The slope minimises the conditional logistic loss of ranking fakes above real clips *of the same group*; all groups have
@@ -35,27 +53,28 @@ def fit_slope_and_bias(raw: np.ndarray, target: np.ndarray, groups: np.ndarray, 
         bound: see `clip_evidence`.
 
     Returns:
-        Slope and bias for `Expert.calibrate`. Both are 0 for an expert that ranks fakes no better than chance.
+        The arguments of `Expert.calibrate`; `UNUSED` for an expert that ranks fakes no better than chance.
     """
     known = ~np.isnan(raw)
     raw, is_fake, groups = raw[known], target[known] == 1, groups[known]
     if is_fake.all() or not is_fake.any():
-        return 0.0, 0.0
+        return UNUSED
     real = raw[~is_fake]
     spread = max(float(real.std()), LEAST_SPREAD)
     pairs = pairs_within(is_fake, groups) or [np.ix_(np.flatnonzero(is_fake), np.flatnonzero(~is_fake))]
 
     def loss(slope: float) -> float:
-        evidence = evidence_of(raw, slope, bias_for(real, slope), bound)
+        evidence = evidence_of(raw, Scale(slope, bias_for(real, slope)), bound)
         gaps = [evidence[fakes] - evidence[reals] for fakes, reals in pairs]
         return float(np.mean([np.logaddexp(0.0, -gap).mean() for gap in gaps]))
 
     losses = [loss(slope / spread) for slope in SLOPES]
     best = int(np.argmin(losses))
     if losses[best] >= np.log(2):
-        return 0.0, 0.0
+        return UNUSED
     slope = float(SLOPES[best] / spread)
-    return slope, bias_for(real, slope)
+    scale = Scale(slope, bias_for(real, slope))
+    return scale._replace(typical=float(np.median(evidence_of(real, scale, bound))))
 
 
 def bias_for(real: np.ndarray, slope: float) -> float:

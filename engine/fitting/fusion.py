@@ -11,7 +11,7 @@ import pandas as pd
 
 from engine.config import RunConfig
 from engine.fitting.base import LabelledClips
-from engine.fitting.calibration import evidence_of, fit_slope_and_bias
+from engine.fitting.calibration import Scale, evidence_of, fit_scale
 from engine.fitting.out_of_fold import OutOfFoldScores
 from engine.scoring import EVIDENCE_PREFIX, MISSING_MODALITY
 from utils.metrics import summarise, summary_row
@@ -28,11 +28,11 @@ class Fusion:
     """The calibrations of all experts.
 
     Attributes:
-        scales: expert -> slope and bias from raw log-odds to a log-likelihood ratio.
+        scales: expert -> calibration of its raw log-odds.
         bound: see `models.experts.evidence.clip_evidence`.
     """
 
-    scales: dict[str, tuple[float, float]]
+    scales: dict[str, Scale]
     bound: float
 
     @classmethod
@@ -55,12 +55,12 @@ class Fusion:
                 raw = np.concatenate([raw[target == 0], own.pseudo_fakes])
                 is_fake = np.repeat([0.0, 1.0], [int((target == 0).sum()), len(own.pseudo_fakes)])
                 group = np.full(len(raw), PSEUDO_FAKE_GROUP)
-            scales[name] = fit_slope_and_bias(raw, is_fake, group, bound)
+            scales[name] = fit_scale(raw, is_fake, group, bound)
         return cls(scales, bound)
 
     def evidence(self, name: str, raw: np.ndarray) -> np.ndarray:
         """Return the contribution of an expert's raw log-odds (n,) to the fused logit; 0 for NaN."""
-        return evidence_of(raw, *self.scales[name], self.bound)
+        return evidence_of(raw, self.scales[name], self.bound)
 
     def pseudo_fake_logits(self, scores: Mapping[str, OutOfFoldScores]) -> tuple[np.ndarray, np.ndarray]:
         """Return the fused logits of held-out pseudo-fakes (m,), and their folds (m,).

@@ -24,17 +24,21 @@ class Expert(nn.Module, ABC):
     Attributes:
         inputs: names of the arrays read from `Batch.inputs`.
         slope: () and bias (): calibration of the raw log-odds.
+        typical: () median evidence of the real clips that it was calibrated on. It is subtracted from the evidence, so an
+            expert that abstains, with evidence 0, treats a clip like a typical real one.
     """
 
     inputs: ClassVar[tuple[str, ...]]
     slope: Tensor
     bias: Tensor
+    typical: Tensor
 
     def __init__(self, config: ExpertConfig) -> None:
-        """Start uncalibrated: slope 1, bias 0."""
+        """Start uncalibrated: slope 1, bias 0, typical evidence 0."""
         super().__init__()
         self.register_buffer("slope", torch.ones(()))
         self.register_buffer("bias", torch.zeros(()))
+        self.register_buffer("typical", torch.zeros(()))
 
     @abstractmethod
     def mask(self, batch: Batch) -> Tensor:
@@ -49,10 +53,16 @@ class Expert(nn.Module, ABC):
         return self.slope * self.raw(batch) + self.bias
 
     @torch.no_grad()
-    def calibrate(self, slope: float, bias: float) -> None:
+    def calibrate(self, slope: float, bias: float, typical: float = 0.0) -> None:
         """Set the calibration."""
         self.slope.fill_(slope)
         self.bias.fill_(bias)
+        self.typical.fill_(typical)
+
+    def _load_from_state_dict(self, state_dict, prefix, *arguments, **keywords) -> None:  # type: ignore[no-untyped-def]
+        # Checkpoints of version 0.2 have no `typical`: their evidence was not shifted.
+        state_dict.setdefault(f"{prefix}typical", torch.zeros(()))
+        super()._load_from_state_dict(state_dict, prefix, *arguments, **keywords)
 
     @classmethod
     def check_features(cls, features: FeatureConfig) -> None:  # noqa: B027  (optional)

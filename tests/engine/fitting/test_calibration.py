@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine.fitting.calibration import bias_for, evidence_of, fit_slope_and_bias, pairs_within
+from engine.fitting.calibration import UNUSED, Scale, bias_for, evidence_of, fit_scale, pairs_within
 
 BOUND = 4.0
 
@@ -25,8 +25,8 @@ def test_likelihood_ratios_of_real_clips_are_one_on_average():
 
 
 def test_the_slope_grows_with_the_separation_within_sources():
-    weak = fit_slope_and_bias(*clips(shift_within=0.5), BOUND)
-    strong = fit_slope_and_bias(*clips(shift_within=2.0), BOUND)
+    weak = fit_scale(*clips(shift_within=0.5), BOUND)
+    strong = fit_scale(*clips(shift_within=2.0), BOUND)
     assert 0 < weak[0] < strong[0]
 
 
@@ -35,26 +35,33 @@ def test_difference_between_sources_does_not_set_the_slope_to_zero():
     target[groups == "b"] = 1.0
     raw = np.concatenate([raw, raw - 8.0])
     target, groups = np.concatenate([target, clips()[1]]), np.concatenate([groups, np.repeat(["c", "d"], 60)])
-    assert fit_slope_and_bias(raw, target, groups, BOUND)[0] > 0
+    assert fit_scale(raw, target, groups, BOUND)[0] > 0
 
 
 def test_expert_that_ranks_fakes_below_reals_has_slope_zero():
     raw, target, groups = clips()
-    slope, bias = fit_slope_and_bias(-raw, target, groups, BOUND)
-    assert (slope, bias) == (0.0, 0.0)
-    np.testing.assert_allclose(evidence_of(raw, slope, bias, BOUND), 0.0, atol=1e-12)
+    scale = fit_scale(-raw, target, groups, BOUND)
+    assert scale == UNUSED
+    np.testing.assert_allclose(evidence_of(raw, scale, BOUND), 0.0, atol=1e-12)
+
+
+def test_median_evidence_of_real_clips_is_that_of_an_absent_modality():
+    raw, target, groups = clips(shift_within=2.0)
+    scale = fit_scale(raw, target, groups, BOUND)
+    assert np.median(evidence_of(raw[target == 0], scale, BOUND)) == pytest.approx(0.0, abs=1e-9)
+    assert np.median(evidence_of(raw[target == 1], scale, BOUND)) > 0.1
 
 
 def test_nan_scores_contribute_zero_and_do_not_change_the_fit():
     raw, target, groups = clips()
     padded = np.concatenate([raw, [np.nan, np.nan]]), np.append(target, [0, 1]), np.append(groups, ["a", "b"])
-    assert fit_slope_and_bias(*padded, BOUND) == fit_slope_and_bias(raw, target, groups, BOUND)
-    assert evidence_of(np.array([np.nan, 1.0]), 1.0, 0.0, BOUND)[0] == 0.0
+    assert fit_scale(*padded, BOUND) == fit_scale(raw, target, groups, BOUND)
+    assert evidence_of(np.array([np.nan, 1.0]), Scale(1.0, 0.0), BOUND)[0] == 0.0
 
 
 def test_one_class_alone_cannot_be_calibrated():
     raw, _, groups = clips()
-    assert fit_slope_and_bias(raw, np.zeros(len(raw)), groups, BOUND) == (0.0, 0.0)
+    assert fit_scale(raw, np.zeros(len(raw)), groups, BOUND) == UNUSED
 
 
 def test_groups_of_one_class_give_no_pairs():
