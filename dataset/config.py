@@ -49,6 +49,9 @@ class ExtractionConfig(Section):
     timeout_s: float = Field(
         1800.0, gt=0, description="time limit per clip; a clip that exceeds it is skipped (`timeout`)"
     )
+    memory_gb: float | None = Field(
+        8.0, ge=1, description="memory limit per process; a clip that needs more is skipped (`crashed`); null: none"
+    )
     max_frames: int | None = Field(
         None, ge=1, description="maximum number of frames per clip (else `too_long`); null: all"
     )

@@ -197,7 +197,14 @@ def extract_missing(
     )
     workers = worker_count(config.workers, len(names))
     progress = tqdm(total=len(names), desc=split.name, unit="clip", disable=quiet, smoothing=0.05, dynamic_ncols=True)
-    results = run_in_workers(extract_to_store, tasks, workers=workers, timeout_s=config.timeout_s, ordered=False)
+    results = run_in_workers(
+        extract_to_store,
+        tasks,
+        workers=workers,
+        timeout_s=config.timeout_s,
+        memory_gb=config.memory_gb,
+        ordered=False,
+    )
     with progress, contextlib.closing(results):
         for task, row, reason in results:
             if row is None:

@@ -7,6 +7,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures import TimeoutError as TaskTimeoutError
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
+
+from utils.terminal import log_printable_text
 
 TaskT = TypeVar("TaskT")
 
@@ -42,14 +45,35 @@ def worker_settings(workers: int | None) -> list[str]:
     return [f"extraction.workers={workers}", f"data.workers={workers or default_workers()}"]
 
 
-def prepare_worker() -> None:
-    """Limit a worker to one core and ignore Ctrl-C; the parent handles it by stopping its workers."""
+def prepare_worker(memory_gb: float | None = None) -> None:
+    """Limit a worker to one core and ignore Ctrl-C; the parent handles it by stopping its workers.
+
+    Args:
+        memory_gb: see `limit_memory`.
+    """
     import cv2
     from threadpoolctl import threadpool_limits
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
     threadpool_limits(1)
+    log_printable_text()
+    limit_memory(memory_gb)
+
+
+def limit_memory(memory_gb: float | None) -> None:
+    """Limit the writable memory of this process to `memory_gb` GB, beyond which allocations fail; `None` for no limit.
+
+    Reserved addresses do not count, unlike with RLIMIT_AS: numerical libraries reserve many more than they use. Systems
+    other than Linux have no such limit.
+    """
+    if memory_gb is None or not sys.platform.startswith("linux"):
+        return
+    import resource
+
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    limit = round(memory_gb * 1e9)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
 
 
 def start_method() -> multiprocessing.context.BaseContext:
@@ -71,7 +95,13 @@ def warm_up() -> None:
 
 
 def run_in_workers(
-    function: Callable[[TaskT], Any], tasks: Iterable[TaskT], *, workers: int, timeout_s: float, ordered: bool = True
+    function: Callable[[TaskT], Any],
+    tasks: Iterable[TaskT],
+    *,
+    workers: int,
+    timeout_s: float,
+    memory_gb: float | None = None,
+    ordered: bool = True,
 ) -> Generator[tuple[TaskT, Any | None, str], None, None]:
     """Run `function(task)` in worker processes.
 
@@ -80,13 +110,14 @@ def run_in_workers(
         tasks: picklable arguments, consumed lazily, a few per worker ahead.
         workers: number of processes, at least 1.
         timeout_s: a task that runs longer is killed with its worker.
+        memory_gb: memory limit per worker; see `limit_memory`.
         ordered: yield in task order; otherwise in order of completion, so that a long task does not leave workers idle.
 
     Yields:
         (task, result, ""), or (task, `None`, reason code `timeout` or `crashed`).
     """
     waiting = iter(tasks)
-    pool = ProcessPool(max_workers=workers, initializer=prepare_worker, context=start_method())
+    pool = ProcessPool(max_workers=workers, initializer=prepare_worker, initargs=[memory_gb], context=start_method())
     in_flight: dict[Any, TaskT] = {}
     try:
         while True:

@@ -210,7 +210,11 @@ class Detector:
             return
         count = worker_count(workers, total) if total is not None else worker_count(workers, workers or 1 << 10)
         for _, clip, reason in run_in_workers(
-            extract_in_memory, tasks, workers=count, timeout_s=self._limits.timeout_s
+            extract_in_memory,
+            tasks,
+            workers=count,
+            timeout_s=self._limits.timeout_s,
+            memory_gb=self._limits.memory_gb,
         ):
             yield clip or failed(reason)
 

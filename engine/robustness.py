@@ -219,8 +219,8 @@ class Suite:
                 yield waiting.popleft(), scratch / str(number)
 
         workers = worker_count(self.options.workers, len(waiting))
-        results = run_in_workers(degrade_in_worker, tasks(), workers=workers, timeout_s=limits.timeout_s)
-        for (job, _), degraded, reason in results:
+        limited = {"timeout_s": limits.timeout_s, "memory_gb": limits.memory_gb}
+        for (job, _), degraded, reason in run_in_workers(degrade_in_worker, tasks(), workers=workers, **limited):
             degraded = degraded or Degraded(job, None, reason)
             if degraded.reason == "write_failed":
                 raise WorkError(f"the degraded clips cannot be written below {self.output}: is the disk full?")

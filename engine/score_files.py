@@ -18,6 +18,7 @@ import pandas as pd
 from engine.detector import Clip, Detector, Score
 from engine.provenance import git_state, package_versions
 from engine.report import ScreeningInputs, write_screening_report
+from engine.report.text import FORMULA_STARTS, visible
 from engine.run_folder import write_csv
 from engine.scoring import EVIDENCE_PREFIX
 from utils.files import write_text_atomic, writing
@@ -183,7 +184,12 @@ def write_scores(table: pd.DataFrame, path: Path) -> None:
         records = table.astype(object).where(table.notna(), None).to_dict("records")
         write_text_atomic(path, json.dumps(records, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     else:
-        write_csv(table, path)
+        write_csv(table.assign(video=table["video"].map(plain_cell)), path)
+
+
+def plain_cell(name: str) -> str:
+    """Return a path that spreadsheets do not take for a formula. `./=a.mp4` and `=a.mp4` are the same file."""
+    return f"./{name}" if name.startswith(FORMULA_STARTS) else name
 
 
 def write_scores_report(table: pd.DataFrame, detector: Detector, path: Path) -> Path:
@@ -223,7 +229,7 @@ def format_scores(table: pd.DataFrame, calibration: Calibration) -> str:
     """
     shown = pd.DataFrame(
         {
-            "video": table["video"],
+            "video": table["video"].map(visible),
             "score": table["score"].map(lambda value: "" if pd.isna(value) else f"{value:.4f}"),
             "verdict": table["verdict"],
             "reason": table["reason"],

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
 from utils.errors import FFDVError
+from utils.terminal import PrintableFormatter, printable
 
 EXIT_INTERRUPTED, EXIT_TERMINATED = 130, 143
 
@@ -24,7 +25,7 @@ class OneLineParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print `message` with a pointer to `--help` and exit with code 2."""
-        print(f"error: {message} (see {self.prog} --help)", file=sys.stderr)
+        print(f"error: {printable(message)} (see {self.prog} --help)", file=sys.stderr)
         raise SystemExit(2)
 
 
@@ -109,7 +110,9 @@ def hide_progress_bars() -> None:
 
 def log_to_stderr() -> None:
     """Show log messages from level INFO on as plain lines on standard error, apart from the results on standard output."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PrintableFormatter("%(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
 def at_least(lowest: int) -> Callable[[str], int]:
@@ -150,7 +153,7 @@ def sigterm_raises() -> Iterator[None]:
 def say(text: str) -> None:
     """Print a line and flush it. Ignore a closed pipe (`head`, a pager), so that the command continues."""
     with contextlib.suppress(BrokenPipeError):
-        print(text, flush=True)
+        print(printable(text), flush=True)
 
 
 def run_command(
@@ -194,7 +197,7 @@ def exit_code_of(main: Callable[[Sequence[str]], int | None], arguments: Sequenc
     try:
         return main(arguments) or 0
     except FFDVError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
         # The reader (`head`, a pager) has closed the pipe. Redirect stdout to prevent an error in the final flush.
@@ -202,7 +205,7 @@ def exit_code_of(main: Callable[[Sequence[str]], int | None], arguments: Sequenc
         return 0
     except OSError as error:
         # Disk full, no permission, drive removed: print the message of the operating system.
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 1
     except Terminated:
         print("terminated: everything finished so far is kept", file=sys.stderr)

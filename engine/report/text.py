@@ -14,7 +14,7 @@ from markupsafe import Markup
 from engine.report.inputs import number
 
 MISSING = "n/a"
-_FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r", "\n")
+FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r", "\n")
 _HIDDEN_CATEGORIES = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 
 
@@ -83,7 +83,7 @@ def safe_cell(value: object) -> object:
         result = number(value)
         return "" if result is None else value
     text = writable(str(value))
-    if text.startswith(_FORMULA_STARTS) and number(text) is None:
+    if text.startswith(FORMULA_STARTS) and number(text) is None:
         return "'" + text
     return text
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -109,3 +110,14 @@ def test_damaged_files_never_crash_a_worker(media, tmp_path: Path) -> None:
         if features.values.get("covariance") is not None:
             assert np.isfinite(features.values["covariance"]).all()
     assert {"ok", "partial", "failed"} == set(statuses), "the damage should cover every degree"
+
+
+def allocate(size_mb: int) -> str:
+    """Fill this much memory."""
+    return f"{np.ones(size_mb << 17).nbytes >> 20} MB"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the memory limit needs Linux")
+def test_task_above_the_memory_limit_affects_only_itself() -> None:
+    results = list(run_in_workers(allocate, [10, 4000, 20], workers=1, timeout_s=60, memory_gb=2.0))
+    assert [(result, reason) for _, result, reason in results] == [("10 MB", ""), (None, "crashed"), ("20 MB", "")]

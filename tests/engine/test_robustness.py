@@ -171,7 +171,7 @@ def test_scratch_files_of_killed_runs_are_removed_and_those_of_running_ones_kept
 
 
 def test_timeout_is_retried_and_a_full_disk_ends_the_run(world, degrading, tmp_path, monkeypatch):
-    def time_out(function, tasks, *, workers, timeout_s):
+    def time_out(function, tasks, **_):
         for task in tasks:
             yield task, None, "timeout"
 

@@ -17,7 +17,7 @@ from utils.media.limits import DECODER_OPTIONS, OPEN_OPTIONS, limited, pointer_k
 av.logging.set_level(av.logging.PANIC)
 
 
-def file_url(path: Path) -> str:
+def file_url(path: str | Path) -> str:
     """Return the name of a local file for libav. Without the protocol, libav would take `a:b.mp4` for a URL of protocol `a`."""
     return f"file:{path}"
 
