@@ -96,7 +96,7 @@ class AvExperts(DetectorModel):
         return self.masks(batch).any(dim=0)
 
     def forward(self, batch: Batch) -> DetectorOutput:
-        """See `DetectorModel.forward`."""
+        """Score B usable clips; see `DetectorModel.forward`."""
         terms, masked = {}, {}
         for (name, expert), mask in zip(self._experts.items(), self.masks(batch), strict=True):
             evidence = clip_evidence(expert(batch), self.bound) - expert.typical

@@ -106,7 +106,7 @@ class FFDVCov(DetectorModel):
 
     @property
     def terms(self) -> tuple[str, ...]:
-        """See `DetectorModel.terms`."""
+        """Names of the output's terms; see `DetectorModel.terms`."""
         return ("head", "cosine") if self.uses_cosine else ("head",)
 
     def usable(self, batch: Batch) -> Tensor:
@@ -114,7 +114,7 @@ class FFDVCov(DetectorModel):
         return torch.stack([batch.inputs[name].mask for name in self.inputs]).any(dim=0)
 
     def forward(self, batch: Batch) -> DetectorOutput:
-        """See `DetectorModel.forward`."""
+        """Score B usable clips; see `DetectorModel.forward`."""
         if not self.config.audio_branch:
             frames = self.covariance_branch(batch.inputs["covariance"].values)
             return DetectorOutput({"head": self.head(frames).squeeze(1)})

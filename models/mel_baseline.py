@@ -47,7 +47,7 @@ class MelBaseline(DetectorModel):
 
     @property
     def terms(self) -> tuple[str, ...]:
-        """See `DetectorModel.terms`."""
+        """Names of the output's terms; see `DetectorModel.terms`."""
         return ("mel",)
 
     def usable(self, batch: Batch) -> Tensor:
@@ -55,5 +55,5 @@ class MelBaseline(DetectorModel):
         return batch.inputs["mel"].mask
 
     def forward(self, batch: Batch) -> DetectorOutput:
-        """See `DetectorModel.forward`."""
+        """Score B usable clips; see `DetectorModel.forward`."""
         return DetectorOutput({"mel": self.backbone(self.image(batch.inputs["mel"].values)).squeeze(1)})

@@ -20,9 +20,9 @@ COMPONENTS = 6
 def permuted_aucs(data: ProbeData, seed: int, permutations: int = PERMUTATIONS) -> np.ndarray:
     """Return the AUCs of a probe under permuted labels: (permutations,).
 
-    Labels are permuted in runs: the clips are ordered by group in one random order and receive the labels of the clips
-    in another. Clips of one group therefore share a class about as often as in the data, which gives the correct, wider
-    null distribution.
+    Labels are permuted in runs. Two random orders of the clips are drawn, each with the clips of a group next to each
+    other, and the labels in one order are assigned to the clips in the other. Clips of one group therefore share a
+    class about as often as in the data, which gives the correct, wider null distribution.
     """
     rng = np.random.default_rng(seed)
     aucs = []
@@ -82,9 +82,9 @@ def swap_audio_pairs(group: np.ndarray, rng: np.random.Generator) -> tuple[np.nd
 
 
 def swapped_audio(clips: Sequence[Measurements], group: np.ndarray | None, seed: int) -> ProbeData | None:
-    """Return data that contrasts real clips with the same clips with the audio of another real clip.
+    """Return a data set of real clips (class 0) and the same clips with the audio of another real clip (class 1).
 
-    Each video and each waveform occurs once in either class, so neither is informative alone; only their match is.
+    Each video and each waveform occurs once in each class, so only their match is informative.
     Random encoders cannot assess lip synchrony. If they tell the classes apart, audio and video are linked by something
     else (the recording session, the source), and a detector meant to use synchrony may rely on it.
 

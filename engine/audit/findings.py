@@ -30,13 +30,13 @@ REACH_MEANINGS = {
     KNOWN: "shown only on groups seen in training",
     UNKNOWN: "found, but it is unknown whether it works within an unseen group",
 }
-"""Where a shortcut works -> its meaning in words."""
+"""Reach of a shortcut -> its description."""
 
 FEW_UNITS = 10
 """With fewer real or fake units (groups, or clips if there are no groups), the result is inconclusive."""
 
 FEW_GROUPS = 3
-"""With fewer groups that hold both classes, it is left open whether a shortcut works within a group."""
+"""With fewer groups that hold both classes, the reach of a shortcut is `UNKNOWN`."""
 
 WORTHLESS_AUC = 0.55
 """A mean within-group AUC up to this value, with an interval that includes 0.5, counts as no effect."""
@@ -54,7 +54,7 @@ HINT_ERROR = 0.01
 """Probability of a false `possible shortcut` for a single probe."""
 
 GAP_TO_RANDOM = 0.1
-"""How far the AUC on a random split must exceed the grouped AUC to conclude that the probe recognises groups."""
+"""Minimum excess of the random-split AUC over the grouped AUC to conclude that the probe recognises groups."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def classify_probe(
         result: AUCs of the probe.
         n_clips: Number of real and of fake clips.
         n_units: Number of independent units that hold reals, and that hold fakes.
-        null: Distribution of the AUC by chance.
+        null: Null distribution of the AUC.
     """
     auc = result.grouped.value
     if auc is None:
@@ -136,9 +136,9 @@ def classify_probe(
 
 
 def _random_split_limit(n_clips: tuple[int, int], null: NullDistribution) -> float:
-    """Return the upper AUC by chance on a random split.
+    """Return the highest AUC that chance explains on a random split.
 
-    Clips of one group occur in training and test folds there, so groups do not widen the null distribution.
+    Training and test folds share groups in such a split, so groups do not widen the null distribution.
     """
     return NullDistribution(1.0, null.n_probes).upper_auc(*n_clips, FAMILY_ERROR / null.n_probes)
 

@@ -19,7 +19,7 @@ RESAMPLE_HZ = 16_000
 BAND_LIMIT_HZ = 7_000
 LEVEL_RMS = 0.1
 WINDOW_S = (0.5, 3.0)
-"""Limits of the `fixed_window` length; within them it is the duration of the shortest clip of the set."""
+"""Limits of the `fixed_window` length, which is the duration of the shortest clip clipped to this range."""
 
 RE_ENCODED_FPS = 25
 RE_ENCODED_SIZE_PX = 224

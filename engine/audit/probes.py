@@ -1,4 +1,4 @@
-"""The probes: which measurements each one uses, and which mitigations counter what it finds."""
+"""The probes, with the measurements that each of them uses and the mitigations of the shortcuts that it finds."""
 
 from __future__ import annotations
 

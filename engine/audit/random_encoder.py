@@ -35,7 +35,7 @@ class RandomEncoder(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Map (B, C, H, W) float32 to (B, 2 * STRIPES * CHANNELS[-1]).
 
-        The stripes keep low and high frequencies of a mel-spectrogram image apart.
+        The stripes separate the low and high frequencies of a mel-spectrogram image.
         """
         maps = self.layers(images)
         stripes = maps.unflatten(2, (STRIPES, -1)).flatten(3)

@@ -143,7 +143,7 @@ def _measure(tasks: list[MeasureTask], options: AuditOptions) -> list[Measuremen
 
 
 def _usable(table: pd.DataFrame, measured: list[Measurements]) -> MeasuredClips:
-    """Keep the clips that could be measured and log the number of the others by reason."""
+    """Select the clips that could be measured, and log the number of other clips by reason."""
     good = np.array([not clip.reason for clip in measured])
     reasons = Counter(clip.reason for clip in measured if clip.reason)
     if reasons:

@@ -53,7 +53,7 @@ def read_audio(path: Path) -> tuple[np.ndarray, int]:
 
 
 def silence_facts(samples: np.ndarray, rate_hz: int) -> dict[str, AudioFacts]:
-    """Measure leading and trailing silence in seconds, both digital and `QUIET_DB` below the peak.
+    """Measure leading and trailing silence in seconds: digital silence, and levels `QUIET_DB` below the peak.
 
     Args:
         samples: (S,) float in [-1, 1], S > 0. If all samples are silent, both durations equal the full length.
@@ -71,7 +71,7 @@ def silence_facts(samples: np.ndarray, rate_hz: int) -> dict[str, AudioFacts]:
 
 
 def loud_part(level: np.ndarray, threshold: float) -> tuple[int, int]:
-    """Return the first and one past the last index of (S,) `level` above the threshold; (S, 0) if there is none."""
+    """Return the index range [first, end) of the part of (S,) `level` above the threshold; (S, 0) if there is none."""
     loud = level > threshold
     if not loud.any():
         return len(level), 0

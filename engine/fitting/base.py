@@ -147,7 +147,7 @@ class ExpertFitter(ABC, Generic[E]):
         """Score held-out pseudo-fakes: those made from the real clips of one fold.
 
         Returns:
-            (p,) raw log-odds. They calibrate the expert where no fake is labelled.
+            (p,) raw log-odds. They calibrate the expert if no fake is labelled.
         """
 
 

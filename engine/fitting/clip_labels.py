@@ -48,7 +48,7 @@ def labelled_clips(config: RunConfig) -> LabelledClips:
 
 
 def audio_only_clips(table: ClipTable) -> np.ndarray:
-    """Return a mask (n,) bool of the clips without video. A clip that cannot be opened is not one of them."""
+    """Return a mask (n,) bool of the clips without video. Clips that cannot be opened are not included."""
     mask = np.zeros(len(table.labels), bool)
     for number, name in enumerate(table.names):
         with contextlib.suppress(MediaError):

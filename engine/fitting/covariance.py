@@ -36,7 +36,7 @@ class CovarianceFitter(ExpertFitter[CovarianceExpert]):
 
     @classmethod
     def gather(cls, clips: LabelledClips, config: RunConfig) -> CovarianceFitter | None:
-        """See `ExpertFitter.gather`."""
+        """Extract the covariances of the labelled clips; see `ExpertFitter.gather`."""
         if (clips.target == 1).sum() < LEAST_PER_CLASS:
             log.warning(
                 "the covariance expert is left out: %d labelled fakes; it needs %d",
@@ -71,7 +71,7 @@ class CovarianceFitter(ExpertFitter[CovarianceExpert]):
         return np.bincount(self.is_fake[self.chosen(without_fold)].astype(int), minlength=2)
 
     def fit(self, expert: CovarianceExpert, *, seed: int, without_fold: int | None = None) -> None:
-        """See `ExpertFitter.fit`. No random choice is made, so every seed gives the same result."""
+        """Fit the discriminant. No random choice is made, so every seed gives the same result."""
         if not self.counts(without_fold).all():
             raise WorkError("all labelled clips outside one fold are of one class; the covariance expert needs both")
         chosen = self.chosen(without_fold)
@@ -79,7 +79,7 @@ class CovarianceFitter(ExpertFitter[CovarianceExpert]):
 
     @torch.inference_mode()
     def score(self, expert: CovarianceExpert, clips: np.ndarray) -> np.ndarray:
-        """See `ExpertFitter.score`."""
+        """Score labelled clips; see `ExpertFitter.score`."""
         return expert.discriminant(torch.from_numpy(self.features[clips])).float().double().numpy()
 
     def score_pseudo_fakes(self, expert: CovarianceExpert, fold: int) -> np.ndarray:

@@ -39,7 +39,7 @@ class LabelledFaces:
         features: one per clip; `None` for a clip that cannot be read.
         folds: (n,) int.
         groups: (n,) text.
-        training_fakes: indices of the labelled fakes with a face that the texture direction is also fitted on.
+        training_fakes: indices of the labelled fakes with a face; they are also used to fit the texture direction.
     """
 
     features: Sequence[CachedClip | None]
@@ -69,13 +69,13 @@ class FaceFitter(ExpertFitter[FaceExpert]):
 
     @classmethod
     def check(cls, config: RunConfig) -> None:
-        """See `ExpertFitter.check`: check that the backbone's weights can be loaded."""
+        """Check that the backbone's weights can be loaded."""
         section = FaceConfig.model_validate(config.model["experts"]["face"])
         pretrained_texture(section.backbone, section.weights)
 
     @classmethod
     def gather(cls, clips: LabelledClips, config: RunConfig) -> FaceFitter | None:
-        """See `ExpertFitter.gather`.
+        """Extract the faces and make their pseudo-fakes; see `ExpertFitter.gather`.
 
         Raises:
             UsageError: the backbone's weights are not available.
@@ -130,7 +130,7 @@ class FaceFitter(ExpertFitter[FaceExpert]):
         return [number for number in self.training if self.labelled.folds[number] != without_fold]
 
     def fit(self, expert: FaceExpert, *, seed: int, without_fold: int | None = None) -> None:
-        """See `ExpertFitter.fit`."""
+        """Fit the texture direction and train the localizers; see `ExpertFitter.fit`."""
         members = self.members(without_fold)
         if len(members) < LEAST_CLIPS:
             raise WorkError("fewer than two real clips with a face are left to fit on")
@@ -180,14 +180,14 @@ class FaceFitter(ExpertFitter[FaceExpert]):
 
     @torch.inference_mode()
     def score(self, expert: FaceExpert, clips: np.ndarray) -> np.ndarray:
-        """See `ExpertFitter.score`."""
+        """Score labelled clips; see `ExpertFitter.score`."""
         found = (self.labelled.features[clip] for clip in clips)
         faces = (None if features is None else features.face_pairs() for features in found)
         return np.array([np.nan if pairs is None else float(expert.score(torch.from_numpy(pairs))) for pairs in faces])
 
     @torch.inference_mode()
     def score_pseudo_fakes(self, expert: FaceExpert, fold: int) -> np.ndarray:
-        """See `ExpertFitter.score_pseudo_fakes`."""
+        """Score held-out pseudo-fakes; see `ExpertFitter.score_pseudo_fakes`."""
         scores = []
         for number in (number for number in self.training if self.labelled.folds[number] == fold):
             examples = read_examples(self.training[number].examples)

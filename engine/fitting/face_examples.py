@@ -210,7 +210,7 @@ def read_examples(cache_path: Path) -> FaceExamples:
 def face_examples(
     crops: np.ndarray, rng: np.random.Generator, families: Mapping[str, FaceFamily], counts: FaceExampleCounts
 ) -> FaceExamples:
-    """Make the examples of a real face; none if it has fewer than `LEAST_FRAMES` frames.
+    """Make the examples of a real face. A face with fewer than `LEAST_FRAMES` frames gives none.
 
     Args:
         crops: (T, 224, 224, 3) uint8 RGB.

@@ -30,7 +30,7 @@ class FaceTrainingData:
     Attributes:
         clip: its features.
         examples: file of its training examples, see `read_examples`.
-        texture: file of the texture statistics of both.
+        texture: file of the texture statistics of the clip and its examples.
     """
 
     clip: CachedClip

@@ -54,7 +54,7 @@ class FittedFusion:
         fusion: the calibration of each expert.
         calibration: calibration and thresholds of the fused logit.
         predictions: the labelled clips, scored out of fold.
-        metrics: of the predictions.
+        metrics: metrics of the predictions.
     """
 
     fusion: Fusion
@@ -71,7 +71,7 @@ def fit_experts(config: RunConfig, *, seeds: int = 1, controls: bool = False, ch
 
     Args:
         config: `model`, `trainset`'s labels and clips, `split.folds`, `extraction`, `fit`, `eval` and `seed` are used.
-        seeds: number of seeds for the out-of-fold metrics; the checkpoint holds the experts of the first.
+        seeds: number of seeds for the out-of-fold metrics; the checkpoint holds the experts of the first seed.
         controls: add control classifiers (duration, face size, ...) to the table of experts.
         checkpoint: also fit the experts on all clips and write a checkpoint; otherwise compute out-of-fold metrics only.
 

@@ -32,7 +32,7 @@ def fit_forest(
 
 
 def load_trees(forest: PackedForest, grown: ExtraTreesClassifier) -> None:
-    """Copy a fitted scikit-learn forest of two classes, fake the second.
+    """Copy a fitted scikit-learn forest with two classes, of which the second is fake.
 
     Raises:
         ValueError: a tree is not in depth-first order, or too large to be packed.

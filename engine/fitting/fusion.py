@@ -18,7 +18,7 @@ from utils.metrics import summarise, summary_row
 
 PSEUDO_FAKE_GROUP = "pseudo-fakes"
 ALL_CLIPS, WITH_VIDEO, AUDIO_ONLY = "all", "with_video", "audio_only"
-"""Values of the column `clips` in the table of combinations. `all`: the metrics are of all clips."""
+"""Values of the column `clips` in the table of combinations. `all` stands for all clips."""
 
 NO_VIDEO = "no_video"
 

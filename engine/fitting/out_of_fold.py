@@ -1,4 +1,4 @@
-"""Out-of-fold scores: each expert is fitted without each fold and then scores that fold.
+"""Out-of-fold scores: for each fold, each expert is fitted on the other folds and scores this fold.
 
 Fits run in worker processes, and their results are stored in the training cache.
 """

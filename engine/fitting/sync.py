@@ -46,7 +46,7 @@ class SyncFitter(ExpertFitter[SyncExpert]):
 
     @classmethod
     def gather(cls, clips: LabelledClips, config: RunConfig) -> SyncFitter | None:
-        """See `ExpertFitter.gather`."""
+        """Extract mouths and speech of the labelled clips; see `ExpertFitter.gather`."""
         fitter = cls(extract_labelled(clips, config), clips.target == 0, clips.folds, clips.groups)
         usable = list(fitter.real_pairs(np.ones(len(clips), bool)))
         fewest = min((clips.folds[usable] != fold).sum() for fold in np.unique(clips.folds))
@@ -76,7 +76,7 @@ class SyncFitter(ExpertFitter[SyncExpert]):
         return None if features is None else features.sync()
 
     def fit(self, expert: SyncExpert, *, seed: int, without_fold: int | None = None) -> None:
-        """See `ExpertFitter.fit`. No random choice is made, so every seed gives the same result."""
+        """Fit the maps. No random choice is made, so every seed gives the same result."""
         chosen = np.ones(len(self.folds), bool) if without_fold is None else self.folds != without_fold
         pairs = list(self.real_pairs(chosen).values())
         if len(pairs) < 2:
@@ -85,13 +85,13 @@ class SyncFitter(ExpertFitter[SyncExpert]):
 
     @torch.inference_mode()
     def score(self, expert: SyncExpert, clips: np.ndarray) -> np.ndarray:
-        """See `ExpertFitter.score`."""
+        """Score labelled clips; see `ExpertFitter.score`."""
         pairs = (self.pair(clip) for clip in clips)
         return np.array([float("nan") if pair is None else sync_score(expert, *pair) for pair in pairs])
 
     @torch.inference_mode()
     def score_pseudo_fakes(self, expert: SyncExpert, fold: int) -> np.ndarray:
-        """See `ExpertFitter.score_pseudo_fakes`: each real clip with its own speech shifted, and with another clip's speech."""
+        """Score each real clip with its own speech shifted and with another clip's speech; see `ExpertFitter`."""
         pairs = self.real_pairs(self.folds == fold)
         scores = []
         for clip, (mouth, speech) in pairs.items():

@@ -52,7 +52,7 @@ class WindowFitter(ExpertFitter[W], Generic[W]):
 
     @classmethod
     def gather(cls, clips: LabelledClips, config: RunConfig) -> WindowFitter[W] | None:
-        """See `ExpertFitter.gather`.
+        """Make the examples of labelled clips and synthetic voices; see `ExpertFitter.gather`.
 
         Raises:
             UsageError: `fit.synthetic_voices` is not a folder, or is empty.
@@ -77,7 +77,7 @@ class WindowFitter(ExpertFitter[W], Generic[W]):
         return VoiceTask(name, path, content_key(path), use, config.features, counts, seed, folder, encoder)
 
     def fit(self, expert: W, *, seed: int, without_fold: int | None = None) -> None:
-        """See `ExpertFitter.fit`."""
+        """Fit the expert on weighted examples; see `ExpertFitter.fit`."""
         examples = self.examples
         chosen = np.ones(len(examples.examples), bool) if without_fold is None else examples.folds != without_fold
         is_fake = examples.is_fake[chosen]
@@ -100,7 +100,7 @@ class WindowFitter(ExpertFitter[W], Generic[W]):
 
     @torch.inference_mode()
     def score(self, expert: W, clips: np.ndarray) -> np.ndarray:
-        """See `ExpertFitter.score`: the mean over a clip's windows, NaN if it has none."""
+        """Return each clip's mean score over its windows, NaN if it has none."""
 
         def mean_score(windows: np.ndarray) -> float:
             return float(expert.score_windows(torch.from_numpy(windows)).mean()) if len(windows) else float("nan")
@@ -109,7 +109,7 @@ class WindowFitter(ExpertFitter[W], Generic[W]):
 
     @torch.inference_mode()
     def score_pseudo_fakes(self, expert: W, fold: int) -> np.ndarray:
-        """See `ExpertFitter.score_pseudo_fakes`."""
+        """Score held-out pseudo-fakes; see `ExpertFitter.score_pseudo_fakes`."""
         held = (self.examples.folds == fold) & self.examples.is_fake
         return expert.score_windows(torch.from_numpy(self.examples.examples[held])).numpy()
 
@@ -121,7 +121,7 @@ class VoiceFitter(WindowFitter[VoiceExpert]):
     def fit_windows(
         self, expert: VoiceExpert, features: np.ndarray, is_fake: np.ndarray, weights: np.ndarray, seed: int
     ) -> None:
-        """See `WindowFitter.fit_windows`."""
+        """Grow one forest per block of features; see `WindowFitter.fit_windows`."""
         ends = np.cumsum(list(BLOCK_SIZES.values()))[:-1]
         for number, (block, columns) in enumerate(zip(BLOCK_SIZES, np.split(features, ends, axis=1), strict=True)):
             forest = cast(PackedForest, expert.forests[block])
@@ -134,18 +134,18 @@ class SpeechEmbeddingFitter(WindowFitter[SpeechEmbeddingExpert]):
 
     @classmethod
     def check(cls, config: RunConfig) -> None:
-        """See `ExpertFitter.check`: check that the encoder can be loaded."""
+        """Check that the encoder can be loaded."""
         require_parts(config.features)
 
     @classmethod
     def encoder(cls, features: FeatureConfig) -> str | None:
-        """See `WindowFitter.encoder`."""
+        """Return the configured speech encoder."""
         return features.speech_encoder
 
     def fit_windows(
         self, expert: SpeechEmbeddingExpert, features: np.ndarray, is_fake: np.ndarray, weights: np.ndarray, seed: int
     ) -> None:
-        """See `WindowFitter.fit_windows`. No random choice is made, so every seed gives the same result."""
+        """Fit the discriminant. No random choice is made, so every seed gives the same result."""
         fit_discriminant(expert, features, is_fake, ridge=expert.ridge, weights=weights)
 
 

@@ -175,7 +175,7 @@ def real_examples(
 ) -> tuple[np.ndarray, list[str]]:
     """Make examples of a real voice and of its pseudo-fakes, with the same kinds of post-processing.
 
-    For a given waveform, the forgeries depend on `rng` only, not on `features`.
+    For a given waveform, the forgeries depend on `rng` but not on `features`.
 
     Args:
         waveform: (S,) at 16 kHz.

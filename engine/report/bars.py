@@ -43,7 +43,7 @@ def score_bar(score: float | None, calibration: Calibration) -> Markup:
 
 
 def evidence_bar(value: float | None, scale: float, name: str) -> Markup:
-    """Draw a small bar from 0 (the middle) to a log-likelihood-ratio contribution; `scale` reaches the edge."""
+    """Draw a small bar from 0 (the middle) to a log-likelihood-ratio contribution; the bar ends at `scale`."""
     plot = rail(-scale, scale)
     if value is not None:
         plot.rect(0, value, 0.12, 0.88, "bar fake" if value > 0 else "bar real")

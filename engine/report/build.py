@@ -192,7 +192,7 @@ def _figures(metrics: Mapping[str, Any]) -> Iterator[Figure]:
 
 
 def _real_threshold(metrics: Mapping[str, Any]) -> float | None:
-    """Return the score below which clips are called real, or None if it is the threshold."""
+    """Return the score below which clips are called real, or None if it equals the fake threshold."""
     thresholds = metrics.get("thresholds")
     real = number(thresholds.get("real")) if isinstance(thresholds, Mapping) else None
     return None if real is None or real == number(metrics.get("threshold")) else real

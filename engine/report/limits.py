@@ -161,7 +161,7 @@ def _about_sources(inputs: ReportInputs, split: str) -> Iterator[str]:
 
 def _about_shortcuts(inputs: ReportInputs, auc: ReportedMetric) -> Iterator[str]:
     if inputs.audit is None:
-        yield "The shortcut audit was not run, so it is unknown how well the clips can be classified without the forgery."
+        yield "The shortcut audit was not run, so the AUC that is possible without looking at the forgery is unknown."
     else:
         rows = [(number(row.get("auc")), number(row.get("low")), str(row.get("probe", ""))) for row in inputs.audit]
         above = [(value, name) for value, low, name in rows if value is not None and low is not None and low > 0.5]

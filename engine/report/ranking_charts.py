@@ -129,8 +129,8 @@ def det_chart(scored: Scored, split: str, other: tuple[str, RocCurve] | None, ee
         plot.text(plot.x(eer.value) + 9, plot.y(eer.value) - 6, f"EER {percent(eer.value)}", "t strong")
     _legend(plot, split, other)
     caption = (
-        "Both error rates on normal-deviate axes; lower left is better, and on the diagonal both are equal. "
-        "Hatched: rates below one clip."
+        "Both error rates on normal-deviate axes. Lower left is better; on the diagonal both rates are equal. "
+        "Hatched: rates that correspond to less than one clip."
     )
     svg = plot.render("det", "Detection error trade-off", f"{caption} Equal error rate {percent(eer.value)}.")
     keep = _thinned(len(curve.fpr))

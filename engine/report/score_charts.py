@@ -25,7 +25,7 @@ def score_chart(
         scored: The labelled clips that have a score.
         threshold: Score from which a clip is called fake; ``None`` to draw no threshold.
         split: Name of the split, for the axis.
-        real_threshold: Score below which a clip is called real; ``None`` if it is ``threshold``.
+        real_threshold: Score below which a clip is called real; ``None`` if it equals ``threshold``.
         bins: Number of bins.
     """
     known = ~np.isnan(scored.score)
@@ -66,7 +66,7 @@ def score_chart(
 
 
 def _errors(scored: Scored, threshold: float, real_threshold: float | None) -> str:
-    """Count the clips with a wrong verdict and, with two thresholds, those with none."""
+    """Count the clips with a wrong verdict and, with two thresholds, the inconclusive ones."""
     real_below = threshold if real_threshold is None else real_threshold
     called_fake, called_real = scored.score >= threshold, scored.score < real_below
     missed = plural(int((called_real & (scored.target == 1)).sum()), "missed fake")

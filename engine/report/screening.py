@@ -175,7 +175,7 @@ def _clips(table: pd.DataFrame, prefix: str, labels: Sequence[str], calibration:
 
 
 def short_names(paths: Sequence[str]) -> list[str]:
-    """Return the paths relative to the folder that all of them share."""
+    """Return the paths relative to their common folder."""
     folders = [os.path.dirname(path) for path in paths]
     absolute = {os.path.isabs(folder) for folder in folders}
     if len(absolute) != 1 or not all(folders):

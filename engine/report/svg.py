@@ -39,8 +39,8 @@ class Chart:
         svg: The drawing; empty if there is none, in which case `missing` gives the reason.
         caption: One or two sentences on how to read the chart.
         csv: Data URI of the CSV download; empty without data.
-        header: Column names of the table alternative to the drawing.
-        rows: Rows of that table, already formatted as text.
+        header: Column names of the table that presents the same data.
+        rows: Rows of this table, formatted as text.
         missing: Why there is no drawing.
     """
 

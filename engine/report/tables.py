@@ -122,7 +122,7 @@ class WrongClip:
 
 @dataclass(frozen=True)
 class WrongClips:
-    """Errors of one kind: their total number, the most confident ones, and those as CSV."""
+    """Errors of one kind: their total number, the most confident ones, and a CSV download of these."""
 
     total: int
     clips: Sequence[WrongClip]
@@ -150,7 +150,7 @@ def wrong_clips(
         frame: The predictions.
         threshold: Score from which a clip is called fake.
         evidence: Names of the evidence columns to show.
-        real_threshold: Score below which a clip is called real; `None` if it is `threshold`.
+        real_threshold: Score below which a clip is called real; `None` if it equals `threshold`.
 
     Returns:
         The fakes called real, and the real clips called fake.

@@ -41,7 +41,7 @@ class CovarianceExpert(LinearDiscriminant, Expert):
 
     @classmethod
     def check_features(cls, features: FeatureConfig) -> None:
-        """See `Expert.check_features`."""
+        """Check that the covariance between frames is configured."""
         if features.video.covariance != "frames":
             raise UsageError("the covariance expert needs features.video.covariance=frames")
 

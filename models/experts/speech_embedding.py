@@ -41,10 +41,10 @@ class SpeechEmbeddingExpert(LinearDiscriminant, WindowExpert):
         SpeechEmbeddingFeature(features).check()
 
     def windows(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """See `WindowExpert.windows`."""
+        """Return the windows and their mask, which is false until the expert is fitted."""
         values, mask = super().windows(batch)
         return values, mask & self.is_fitted
 
     def score_windows(self, features: Tensor) -> Tensor:
-        """See `WindowExpert.score_windows`."""
+        """Return the discriminant's scores (N,) float64 of windows (N, D)."""
         return self.discriminant(features)

@@ -39,7 +39,7 @@ class VoiceExpert(WindowExpert):
         self.forests = nn.ModuleDict({block: PackedForest(config.trees, size) for block, size in BLOCK_SIZES.items()})
 
     def score_windows(self, features: Tensor) -> Tensor:
-        """See `WindowExpert.score_windows`: the mean over the blocks."""
+        """Return the mean log-odds over the blocks, (N,) float64, of windows (N, D) float32."""
         blocks = features.split(list(BLOCK_SIZES.values()), dim=1)
         log_odds = []
         for forest, columns in zip(self.forests.values(), blocks, strict=True):

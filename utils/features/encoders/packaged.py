@@ -43,7 +43,7 @@ class GoogleSpeechEmbedding(SpeechEncoder):
         ]
 
     def run(self, model: Any, waveform: np.ndarray) -> np.ndarray:
-        """See `SpeechEncoder.run`. The mel network expects 16-bit range; the embedding network expects mel / 10 + 2."""
+        """Compute the embeddings. The mel network expects 16-bit range; the embedding network expects mel / 10 + 2."""
         to_mel, to_embedding = model
         (mel,) = to_mel.run(None, {"input": PCM_SCALE * waveform[None]})
         mel = mel.reshape(-1, mel.shape[-1]) / 10 + 2
@@ -71,7 +71,7 @@ class Ge2e(SpeechEncoder):
         return VoiceEncoder("cpu", verbose=False)
 
     def run(self, model: Any, waveform: np.ndarray) -> np.ndarray:
-        """See `SpeechEncoder.run`."""
+        """Compute the embeddings."""
         with one_torch_thread():
             return model.embed_utterance(waveform, return_partials=True, rate=self.PER_SECOND)[1]
 
@@ -95,7 +95,7 @@ class WhisperTiny(SpeechEncoder):
         return Whisper(str(folder), device="cpu", inter_threads=1, intra_threads=1, compute_type="int8")
 
     def run(self, model: Any, waveform: np.ndarray) -> np.ndarray:
-        """See `SpeechEncoder.run`. Audio is not padded to 30 s, because the encoder is faster on shorter spectra."""
+        """Compute the embeddings. Audio is not padded to 30 s, because the encoder is faster on shorter spectra."""
         from ctranslate2 import StorageView
 
         spectra = whisper_spectra(waveform)[:, : self.LONGEST_FRAMES]

@@ -55,7 +55,7 @@ class TransformersEncoder(SpeechEncoder):
         return self._fetch(AutoFeatureExtractor), self._fetch(AutoModel).eval()
 
     def run(self, model: Any, waveform: np.ndarray) -> np.ndarray:
-        """See `SpeechEncoder.run`."""
+        """Compute the embeddings."""
         prepare, network = model
         with one_torch_thread():
             inputs = prepare(waveform, sampling_rate=ENCODER_RATE_HZ, return_tensors="pt")
