@@ -19,6 +19,7 @@ from utils.errors import UsageError
 from utils.features.config import FeatureConfig
 from utils.features.extract import extract_clip, require_parts
 from utils.features.face import detector
+from utils.features.face.features import FACE_VERSION
 from utils.media.writer import write_clip
 
 NAMES = [
@@ -31,6 +32,7 @@ NAMES = [
     "audio only.mp4",
     "absent.mp4",
 ]
+SHAPES = {"face": (16, 2, 112, 112, 3), "mouth": (128, 24, 28), "motion": (128, 13), "speech": (128 + 36, 40)}
 WITH_ALL = WITH_FACE.model_copy(update={"voice": True})
 
 
@@ -115,7 +117,7 @@ def test_batch_has_only_the_inputs_of_its_layout(root: Path) -> None:
 def test_face_inputs_have_a_fixed_shape(root: Path) -> None:
     whole = collate(samples(root, WITH_FACE))
     none = collate([one for one in samples(root, WITH_FACE) if not one.inputs["face"].mask])
-    for name, shape in (("face", (16, 2, 112, 112, 3)), ("mouth", (128, 24, 28)), ("speech", (128 + 36, 40))):
+    for name, shape in SHAPES.items():
         assert whole.inputs[name].values.shape[1:] == none.inputs[name].values.shape[1:] == shape
         assert not none.inputs[name].values.any() and not none.inputs[name].mask.any()
 
@@ -165,7 +167,7 @@ def test_store_without_faces_is_rejected_if_faces_are_required(tmp_path: Path) -
     (tmp_path / "trainset_label.txt").write_text("video_name,target\na.mp4,0\n", encoding="utf-8")
     extract(tmp_path, FEATURE_CONFIG)
     assert not (tmp_path / "trainset_raw" / "face_feature").exists()
-    with pytest.raises(UsageError, match="face: None stored, 1 requested"):
+    with pytest.raises(UsageError, match=f"face: None stored, {FACE_VERSION} requested"):
         CachedFeatures(split_of(tmp_path, WITH_FACE))
     with pytest.raises(UsageError, match="--overwrite"):
         extract(tmp_path)

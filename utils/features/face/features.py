@@ -179,7 +179,8 @@ def read_face(path: Path) -> FaceFeatures | None:
         raise ValueError(f"{path} does not hold a face")
     if (len(pairs), len(mouth)) == (0, 0):
         return None
-    if len(pairs) != PAIRS or not 1 <= len(mouth) <= MAX_MOUTH_FRAMES or len(motion) > MAX_MOTION_STEPS:
+    usable = len(motion) <= MAX_MOTION_STEPS and np.isfinite(motion).all()
+    if len(pairs) != PAIRS or not 1 <= len(mouth) <= MAX_MOUTH_FRAMES or not usable:
         raise ValueError(f"{path} does not hold a face")
     return FaceFeatures(pairs, mouth, float(start_s), motion)
 

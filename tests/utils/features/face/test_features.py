@@ -21,6 +21,7 @@ from utils.features.face.features import (
     read_face,
     write_face,
 )
+from utils.features.face.motion import MOTION_CHANNELS
 
 
 def crops_of(levels: np.ndarray) -> np.ndarray:
@@ -80,9 +81,18 @@ def test_a_face_is_read_back_from_disk(face: FaceFeatures, tmp_path: Path) -> No
     assert again is not None and again.start_s == 2.0
     np.testing.assert_array_equal(again.pairs, face.pairs)
     np.testing.assert_array_equal(again.mouth, face.mouth)
+    np.testing.assert_array_equal(again.motion, face.motion)
     first = (tmp_path / "a.npz").read_bytes()
     write_face(tmp_path / "a.npz", face)
     assert (tmp_path / "a.npz").read_bytes() == first
+
+
+def test_a_face_of_two_frames_has_no_motion(tmp_path: Path) -> None:
+    face = face_features(FaceCrops(crops_of(np.array([10, 90])), np.array([1.0, 1.04]), 40.0, 1.0))
+    assert face.motion.shape == (0, MOTION_CHANNELS)
+    write_face(tmp_path / "a.npz", face)
+    again = read_face(tmp_path / "a.npz")
+    assert again is not None and again.motion.shape == face.motion.shape and len(again.pairs) == PAIRS
 
 
 def test_an_absent_face_is_stored(tmp_path: Path) -> None:
@@ -104,35 +114,46 @@ def archive(**arrays) -> bytes:
 
 
 def damaged(face: FaceFeatures) -> dict[str, bytes]:
-    start = np.float64(face.start_s)
-    whole = archive(pairs=face.pairs, mouth=face.mouth, start_s=start)
+    arrays = {"pairs": face.pairs, "mouth": face.mouth, "start_s": np.float64(face.start_s), "motion": face.motion}
+    whole = archive(**arrays)
     lone = io.BytesIO()
     np.save(lone, face.mouth)
     flipped = bytearray(whole)
     flipped[len(whole) // 3] ^= 0xFF
+    broken = face.motion.copy()
+    broken[3, 0] = np.nan
+    changes = {
+        "objects": {"pairs": np.array([Bomb()], object)},
+        "fewer pairs": {"pairs": face.pairs[:5]},
+        "no mouth": {"mouth": face.mouth[:0]},
+        "long mouth": {"mouth": face.mouth.repeat(9, axis=0)},
+        "floats": {"pairs": face.pairs.astype(np.float32)},
+        "other size": {"pairs": face.pairs[:, :, :56]},
+        "no time": {"start_s": np.float64("nan")},
+        "long motion": {"motion": face.motion.repeat(9, axis=0)},
+        "other channels": {"motion": face.motion[:, :5]},
+        "doubles": {"motion": face.motion.astype(np.float64)},
+        "motion not finite": {"motion": broken},
+    }
     return {
         "empty": b"",
         "cut": whole[: len(whole) // 2],
         "flipped bit": bytes(flipped),
         "text": b"not an archive",
         "pickle": pickle.dumps(Bomb()),
-        "objects": archive(pairs=np.array([Bomb()], object), mouth=face.mouth, start_s=start),
         "lone array": lone.getvalue(),
-        "key missing": archive(pairs=face.pairs, mouth=face.mouth),
-        "fewer pairs": archive(pairs=face.pairs[:5], mouth=face.mouth, start_s=start),
-        "no mouth": archive(pairs=face.pairs, mouth=face.mouth[:0], start_s=start),
-        "long mouth": archive(pairs=face.pairs, mouth=face.mouth.repeat(9, axis=0), start_s=start),
-        "floats": archive(pairs=face.pairs.astype(np.float32), mouth=face.mouth, start_s=start),
-        "other size": archive(pairs=face.pairs[:, :, :56], mouth=face.mouth, start_s=start),
-        "no time": archive(pairs=face.pairs, mouth=face.mouth, start_s=np.float64("nan")),
+        "time missing": archive(pairs=face.pairs, mouth=face.mouth, motion=face.motion),
+        "motion missing": archive(pairs=face.pairs, mouth=face.mouth, start_s=arrays["start_s"]),
+        **{kind: archive(**{**arrays, **change}) for kind, change in changes.items()},
     }
 
 
 @pytest.mark.parametrize(
     "kind",
     [
-        "empty", "cut", "flipped bit", "text", "pickle", "objects", "lone array", "key missing", "fewer pairs", "no mouth",
-        "long mouth", "floats", "other size", "no time",
+        "empty", "cut", "flipped bit", "text", "pickle", "objects", "lone array", "time missing", "fewer pairs", "no mouth",
+        "long mouth", "floats", "other size", "no time", "motion missing", "long motion", "other channels", "doubles",
+        "motion not finite",
     ],
 )  # fmt: skip
 def test_damaged_or_malicious_file_is_rejected(face: FaceFeatures, tmp_path: Path, kind: str) -> None:
