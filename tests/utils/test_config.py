@@ -93,3 +93,18 @@ def test_faces_change_the_fingerprint_only_if_requested() -> None:
     assert without.fingerprint() == FeatureConfig(voice=True).fingerprint() != with_faces.fingerprint()
     assert "face" not in without.stored()
     assert with_faces.differences(without.stored()) == [f"face: None stored, {FACE_VERSION!r} requested"]
+
+
+def test_derived_features_accept_true_and_false_and_keep_the_fingerprint() -> None:
+    on, off = (FeatureConfig.model_validate({"utterance": value}) for value in (True, False))
+    assert on.setting("utterance") is True and set(on.enabled()) - set(off.enabled()) == {"utterance"}
+    assert on.fingerprint() == off.fingerprint() == FeatureConfig().fingerprint()
+    assert FeatureConfig.model_validate(on.model_dump()) == on
+
+
+@pytest.mark.parametrize("value", ["loud", 3, {}])
+def test_invalid_value_of_a_derived_feature_is_reported(value: object) -> None:
+    with pytest.raises(ValidationError) as caught:
+        FeatureConfig.model_validate({"utterance": value})
+    (problem,) = describe_problems(caught.value, FeatureConfig)
+    assert problem.startswith("utterance: ")

@@ -48,7 +48,9 @@ def test_missing_parts_are_none(root: Path) -> None:
     np.testing.assert_array_equal(pair[0], values["face"].mouth)
     np.testing.assert_array_equal(pair[1], values["speech"])
     np.testing.assert_array_equal(head.covariance(), values["covariance"])
+    np.testing.assert_array_equal(head.array("motion"), values["face"].motion)
     assert mute.sync() is None is square.sync() and square.covariance() is not None
+    assert square.array("motion") is None
     assert sound.covariance() is None
 
 
