@@ -78,9 +78,7 @@ def test_spectrogram_compresses_magnitudes_and_keeps_the_phase() -> None:
     found = compressed_spectrogram(speech)
     assert found.shape == (3, 2, 161, 100)
     signal = speech / speech.abs().amax(dim=1, keepdim=True)
-    spectrum = torch.stft(
-        signal[:, 80:], 320, 160, window=torch.hann_window(320), center=False, return_complex=True
-    )
+    spectrum = torch.stft(signal[:, 80:], 320, 160, window=torch.hann_window(320), center=False, return_complex=True)
     planes = torch.view_as_complex(found.permute(0, 2, 3, 1).contiguous())[..., 1 : 1 + spectrum.shape[-1]]
     torch.testing.assert_close(planes.abs(), spectrum.abs() ** 0.3, atol=1e-4, rtol=1e-3)
     loud = spectrum.abs() > 0.1

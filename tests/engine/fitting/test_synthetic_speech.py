@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import soxr
 import torch
 from scipy.signal import lfilter
 from sklearn.svm import SVC
@@ -17,7 +18,6 @@ from engine.config import RunConfig
 from engine.detector import Detector
 from engine.fitting import base, fit_experts, labelled_clips
 from engine.fitting.synthetic_speech import (
-    LEAST_PER_CLASS,
     SpeechTask,
     SyntheticSpeechFitter,
     fit_machine,
@@ -33,10 +33,13 @@ from utils.errors import UsageError, WorkError
 from utils.features.voice import VOICE_RATE_HZ
 from utils.media.writer import write_clip
 
-PER_CLASS = 12
+PER_CLASS = 6
+ENOUGH = 4
+"""Smallest class outside a fold: two thirds of `PER_CLASS`."""
+
 FOLDS = 3
 NAME = "synthetic_speech"
-SUFFIXES = (".wav", ".flac", ".ogg", ".m4a")
+CODECS = {".wav": "pcm_s16le", ".flac": "flac", ".ogg": "libopus"}
 OTHERS = {"video fake.wav": (1, "FVRA"), "unknown fake.wav": (1, ""), "short.wav": (0, ""), "absent.wav": (0, "")}
 """Clips that the expert is not fitted on: fakes whose voice is genuine or not labelled, and unusable files."""
 
@@ -58,7 +61,8 @@ def voice(seed: int, *, synthetic: bool, seconds: float = 1.4) -> np.ndarray:
 
 def write_voice(path: Path, seed: int, *, synthetic: bool, seconds: float = 1.4) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_clip(path, None, 25, voice(seed, synthetic=synthetic, seconds=seconds), VOICE_RATE_HZ)
+    wave = soxr.resample(voice(seed, synthetic=synthetic, seconds=seconds), VOICE_RATE_HZ, 48_000)
+    write_clip(path, None, 25, wave, 48_000, audio_codec=CODECS[path.suffix])
     return path
 
 
@@ -67,7 +71,7 @@ def write_root(root: Path) -> Path:
     rows = []
     for number in range(2 * PER_CLASS):
         synthetic = number % 2 == 1
-        name = f"{number:02d}{SUFFIXES[number // 2 % len(SUFFIXES)]}"
+        name = f"{number:02d}{list(CODECS)[number // 2 % len(CODECS)]}"
         write_voice(root / "trainset" / name, number, synthetic=synthetic)
         rows.append((name, int(synthetic), "RVFA" if synthetic else "", number // 2 % FOLDS))
     for number, (name, (target, modality)) in enumerate(OTHERS.items()):
@@ -95,8 +99,11 @@ def config_of(root: Path, **sections) -> RunConfig:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def without_workers():
+def small_and_in_process():
+    """Use shorter utterances and smaller classes, and no worker processes, which would lack these changes."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("utils.features.utterance.UTTERANCE_SAMPLES", VOICE_RATE_HZ)
+        patch.setattr("engine.fitting.synthetic_speech.LEAST_PER_CLASS", ENOUGH)
         for module in (base, detector):
             patch.setattr(module, "run_in_workers", lambda function, tasks, **_: in_process(function, tasks))
         yield
@@ -161,7 +168,8 @@ def test_fitted_scores_equal_evaluation_and_detector_scores(root, gathered, fitt
     evaluated = pd.read_csv(run_evaluation(config_of(root), str(path)).path / "predictions.csv").set_index("video_name")
     expert = checkpoint.build().get_submodule(f"experts.{NAME}")
     raw = torch.from_numpy(gathered.score(expert, np.arange(len(gathered.speech))))
-    expected = clip_evidence(expert.slope * raw + expert.bias, checkpoint.model["bound"]).numpy()
+    evidence = clip_evidence(expert.slope * raw + expert.bias, checkpoint.model["bound"])
+    expected = (evidence - expert.typical).numpy()
     np.testing.assert_allclose(evaluated["logit"], expected, atol=1e-5)
     assert evaluated.index[np.isnan(expected)].tolist() == ["short.wav", "absent.wav"]
 
@@ -186,21 +194,26 @@ def test_checkpoint_keeps_the_machine_and_the_network(fitted) -> None:
 
 
 def test_second_fit_reads_the_cache_only(root, fitted, monkeypatch) -> None:
-    monkeypatch.setattr(base, "run_in_workers", lambda *_, **__: pytest.fail("computed again"))
+    computed: list[str] = []
+
+    def recorded(function, tasks, **_):
+        computed.extend(task.name for task in tasks)
+        return in_process(function, tasks)
+
+    monkeypatch.setattr(base, "run_in_workers", recorded)
     again = fit_experts(config_of(root))
+    assert computed == ["absent.wav"], "a clip that could not be read is tried again"
     assert load_checkpoint(again.best).calibration == fitted[1].calibration
 
 
 @pytest.mark.parametrize("modality", ["FVRA", ""])
-def test_expert_is_left_out_without_labelled_synthetic_voices(root, gathered, caplog, monkeypatch, modality) -> None:
+def test_expert_is_left_out_without_labelled_synthetic_voices(root, gathered, caplog, modality) -> None:
     clips = labelled_clips(config_of(root))
     clips.table.labels["modality"] = np.where(clips.target == 1, modality, "")
-    monkeypatch.setattr("engine.fitting.synthetic_speech.COPIES", 0)
     assert SyntheticSpeechFitter.gather(clips, config_of(root)) is None
     (warning,) = [record.getMessage() for record in caplog.records if "left out" in record.getMessage()]
     assert warning == (
-        "the synthetic_speech expert is left out: 0 labelled voices of one class outside a fold; "
-        f"it needs {LEAST_PER_CLASS}"
+        f"the synthetic_speech expert is left out: 0 labelled voices of one class outside a fold; it needs {ENOUGH}"
     )
 
 
@@ -226,7 +239,9 @@ def test_file_name_depends_on_everything_that_affects_its_content(root, tmp_path
     path = root / "trainset" / "00.wav"
     settings = {"copies": 1, "features": FEATURE_CONFIG, "weights": "none", "seed": 0, "folder": tmp_path}
     changes = ({}, {"copies": 2}, {"weights": "package"}, {"seed": 1}, {"content": "other"}, {"name": "b"})
-    tasks = [SpeechTask(**{"name": "a", "path": path, "content": content_key(path), **settings, **one}) for one in changes]
+    tasks = [
+        SpeechTask(**{"name": "a", "path": path, "content": content_key(path), **settings, **one}) for one in changes
+    ]
     assert len({task.cache_path for task in tasks}) == len(tasks)
     assert store_speech(tasks[0]) == "" and tasks[0].cache_path.is_file()
     first = tasks[0].cache_path.read_bytes()
@@ -247,6 +262,4 @@ def test_machine_equals_the_librarys_with_balanced_classes() -> None:
     balance = np.where(is_synthetic, weights[~is_synthetic].sum(), weights[is_synthetic].sum()) * weights
     balance *= weights.sum() / balance.sum()
     library = SVC(C=expert.config.cost, gamma=expert.config.gamma).fit(rows, is_synthetic, sample_weight=balance)
-    np.testing.assert_allclose(
-        expert.machine(torch.from_numpy(examples)), library.decision_function(rows), atol=1e-3
-    )
+    np.testing.assert_allclose(expert.machine(torch.from_numpy(examples)), library.decision_function(rows), atol=1e-3)

@@ -59,7 +59,7 @@ def test_offset_and_level_change_neither_waveforms_nor_features() -> None:
         np.testing.assert_allclose(found.voice, plain.voice, atol=2e-2)
 
 
-def test_stored_offset_is_removed_from_the_clip(tmp_path: Path) -> None:
+def test_stored_offset_is_removed_from_the_clip() -> None:
     waveform = speech_like(2)
     values = []
     for offset in (0.0, 0.2):
@@ -82,7 +82,7 @@ def test_constant_waveform_has_finite_features(level: float) -> None:
 
 
 def test_silent_clip_and_clip_without_audio_are_absent(tmp_path: Path) -> None:
-    write_clip(tmp_path / "silent.wav", None, 25, np.zeros(2 * VOICE_RATE_HZ, np.float32), VOICE_RATE_HZ)
+    write_clip(tmp_path / "silent.wav", None, 25, np.zeros(2 * VOICE_RATE_HZ), VOICE_RATE_HZ)
     write_video(tmp_path / "mute.mp4", 0, audio=False)
     write_video(tmp_path / "tone.mp4", 0)
     found = {}
