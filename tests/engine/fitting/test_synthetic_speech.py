@@ -71,7 +71,7 @@ def write_root(root: Path) -> Path:
     rows = []
     for number in range(2 * PER_CLASS):
         synthetic = number % 2 == 1
-        name = f"{number:02d}{list(CODECS)[number // 2 % len(CODECS)]}"
+        name = f"{number:02d}{list(CODECS)[number // 4]}"
         write_voice(root / "trainset" / name, number, synthetic=synthetic)
         rows.append((name, int(synthetic), "RVFA" if synthetic else "", number // 2 % FOLDS))
     for number, (name, (target, modality)) in enumerate(OTHERS.items()):
