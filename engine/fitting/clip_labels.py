@@ -48,11 +48,19 @@ def labelled_clips(config: RunConfig) -> LabelledClips:
 
 
 def audio_only_clips(table: ClipTable) -> np.ndarray:
-    """Return a mask (n,) bool of the clips without video. Clips that cannot be opened are not included."""
+    """Return a mask (n,) bool of the clips without video.
+
+    A clip that cannot be opened counts as one only if no other clip has video. Otherwise a missing file in a set of audio files
+    would be the only clip that calibration and threshold are fitted on.
+    """
     mask = np.zeros(len(table.labels), bool)
+    opened = np.zeros(len(mask), bool)
     for number, name in enumerate(table.names):
         with contextlib.suppress(MediaError):
             mask[number] = not has_video(table.split.video_path(name))
+            opened[number] = True
+    if opened.any() and mask[opened].all():
+        mask[:] = True
     if mask.any():
         log.info("%d of %d clips have no video and are scored by their audio alone", mask.sum(), len(mask))
     return mask
