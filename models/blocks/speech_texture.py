@@ -75,8 +75,11 @@ class SpeechTexture(nn.Module):
         Returns:
             (N, D) float32.
         """
-        planes = self.layers(compressed_spectrogram(waveforms)).flatten(1, 2)
-        return torch.cat([planes.mean(dim=2), planes.std(dim=2)], dim=1)
+        statistics = []
+        for waveform in waveforms.split(1):  # one at a time: the first layers' planes take 12 MB each
+            planes = self.layers(compressed_spectrogram(waveform)).flatten(1, 2)
+            statistics.append(torch.cat([planes.mean(dim=2), planes.std(dim=2)], dim=1))
+        return torch.cat(statistics)
 
 
 def compressed_spectrogram(waveforms: Tensor) -> Tensor:
