@@ -87,7 +87,7 @@ def utterances(waveform: np.ndarray, count: int = MAX_UTTERANCES) -> Utterances:
         return Utterances(np.zeros((0, UTTERANCE_SAMPLES), np.float32), np.zeros((0, VOICE_SIZE), np.float32))
     speech = trim_and_scale(waveform - waveform.mean())
     spare = max(0, len(speech) - UTTERANCE_SAMPLES)
-    number = min(count, 1 + spare // (SPACING_S * VOICE_RATE_HZ))
+    number = min(count, 1 + int(spare / (SPACING_S * VOICE_RATE_HZ)))
     starts = (spare * (np.arange(number) + 0.5) / number).astype(int)
     excerpts = [speech[start : start + UTTERANCE_SAMPLES] for start in starts]
     return Utterances(

@@ -103,6 +103,7 @@ def small_and_in_process():
     """Use shorter utterances and smaller classes, and no worker processes, which would lack these changes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("utils.features.utterance.UTTERANCE_SAMPLES", VOICE_RATE_HZ)
+        patch.setattr("utils.features.utterance.SPACING_S", 0.25)
         patch.setattr("engine.fitting.synthetic_speech.LEAST_PER_CLASS", ENOUGH)
         for module in (base, detector):
             patch.setattr(module, "run_in_workers", lambda function, tasks, **_: in_process(function, tasks))
