@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,7 +62,7 @@ class Checkpoint:
         try:
             model = build_model(self.model, self.features, pretrained=False)
             model.load_state_dict(self.weights)
-        except (ValidationError, RuntimeError, TypeError, AttributeError) as error:
+        except (ValidationError, RuntimeError, TypeError, AttributeError, MemoryError) as error:
             problem = " ".join(str(error).split())[:200]
             raise UsageError(f"the checkpoint's weights do not fit its model ({problem})") from None
         model.initialisation = self.provenance.get("initialisation", "unknown")
@@ -103,6 +105,8 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     """
     path = existing_file(path, "checkpoint")
     not_ours = f"{path} is not a multi-ffdv checkpoint"
+    if not is_plain_archive(path):
+        raise UsageError(f"{not_ours}, or it is damaged")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter(
@@ -124,6 +128,8 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         for name in ("model", "weights", "run_config", "metrics", "provenance"):
             if not isinstance(content[name], dict):
                 raise TypeError(f"{name} is a {type(content[name]).__name__}, not a mapping")
+        check_tensors(content["weights"])
+        check_tensors(content.get("trained_on") or {})
         if content["fingerprint"] != features.fingerprint():
             raise UsageError(
                 f"{path} was trained on features of an incompatible version, which this code cannot extract"
@@ -142,3 +148,38 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         )
     except (KeyError, TypeError, ValueError, ValidationError) as error:
         raise UsageError(f"{not_ours}: {' '.join(str(error).split())[:200]}") from None
+
+
+def is_plain_archive(path: Path) -> bool:
+    """Return whether a file is a zip archive as torch writes it: its parts are neither compressed nor overlapping.
+
+    The tensors of such a file take no more memory than the file has bytes. A few compressed bytes may expand to gigabytes.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return sum(part.file_size for part in archive.infolist()) <= path.stat().st_size
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+        return False
+
+
+def check_tensors(tensors: Mapping[Any, Any]) -> None:
+    """Check that all names are text and all values dense tensors, none of them larger than its data in the file.
+
+    Raises:
+        TypeError: they are not.
+    """
+    for name, tensor in tensors.items():
+        if not isinstance(name, str):
+            raise TypeError(f"{name!r} is not the name of a tensor")
+        if not isinstance(tensor, torch.Tensor):
+            raise TypeError(f"{name!r} is a {type(tensor).__name__}, not a tensor")
+        if tensor.layout != torch.strided or tensor.device.type != "cpu":
+            raise TypeError(f"{name} is not a dense tensor")
+        # A tensor with strides of 0 has a huge shape and a single number in the file.
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise TypeError(f"{name} has shape {tuple(tensor.shape)}, which is larger than its data")

@@ -116,7 +116,43 @@ def odd_error_rates(path, _):
     changed(path, calibration={"rates": [0.1, 0.2]})
 
 
+def compressed(path, _):
+    changed(path, metrics={"zeros": torch.zeros(1_000_000)})
+    with zipfile.ZipFile(path) as archive:
+        parts = {part.filename: archive.read(part) for part in archive.infolist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    assert path.stat().st_size < 3_000_000
+
+
+def expanded_weight(path, _):
+    changed(path, weights={"head.weight": torch.zeros(1).expand(10**11)})
+
+
+def expanded_hashes(path, _):
+    changed(path, trained_on={"video": torch.zeros(1, dtype=torch.int64).expand(10**11)})
+
+
+def sparse_weight(path, _):
+    changed(path, weights={"head.weight": torch.eye(3).to_sparse()})
+
+
+def weight_of_text(path, _):
+    changed(path, weights={"head.weight": "1.0"})
+
+
+def weight_without_a_name(path, _):
+    changed(path, weights={5: torch.zeros(3)})
+
+
 REFUSED = {
+    compressed: "not a multi-ffdv checkpoint",
+    expanded_weight: "head.weight has shape (100000000000,), which is larger than its data",
+    expanded_hashes: "video has shape (100000000000,)",
+    sparse_weight: "head.weight is not a dense tensor",
+    weight_of_text: "'head.weight' is a str, not a tensor",
+    weight_without_a_name: "5 is not the name of a tensor",
     hostile_pickle: "not a multi-ffdv checkpoint",
     hostile_torch_file: "not a multi-ffdv checkpoint",
     text: "not a multi-ffdv checkpoint",
