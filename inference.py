@@ -27,7 +27,7 @@ def build_parser() -> command.OneLineParser:
     clips.add_argument("--video_path", metavar="FILE", help="one clip")
     clips.add_argument("--video_dir", metavar="DIR", help="a folder, searched with its sub-folders")
     parser.add_argument("--checkpoint", help="default: checkpoint/default.pth, else the newest checkpoint/*/best.pth")
-    command.add_output(parser, "scores.csv or scores.json (default: %(default)s)", default="scores.csv", metavar="FILE")
+    command.add_output(parser, "CSV, .jsonl or .json file (default: %(default)s)", default="scores.csv", metavar="FILE")
     command.add_workers(parser)
     command.add_batch_size(parser, 8)
     parser.add_argument("--tta", type=int, default=1, choices=(1, 2, 4), help="mirrored mel images averaged per clip")
@@ -40,8 +40,8 @@ def build_parser() -> command.OneLineParser:
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Parse and check the command line."""
     arguments = build_parser().parse_args(argv)
-    if Path(arguments.output).suffix.lower() not in (".csv", ".json"):
-        raise UsageError(f"--output {arguments.output}: expected a name that ends in .csv or .json")
+    if Path(arguments.output).suffix.lower() not in (".csv", ".json", ".jsonl"):
+        raise UsageError(f"--output {arguments.output}: expected a name that ends in .csv, .jsonl or .json")
     return arguments
 
 
@@ -62,11 +62,11 @@ def main(argv: Sequence[str]) -> int:
     report = check_output(Path(arguments.report) / "report.html", "--report") if arguments.report else None
     files = ScoreFiles(check_output(arguments.output, "--output"), report)
     options = ScoringOptions(arguments.workers, arguments.batch_size, arguments.quiet)
-    scored = int((score_to_files(detector, clips, files, options, command.say)["verdict"] != "unscored").sum())
+    counts = score_to_files(detector, [clips], files, options, command.say)
     if report is not None:
         command.say(f"report: {report}")
-    command.say(f"{len(clips)} clips, {scored} scored -> {arguments.output}")
-    if not scored:
+    command.say(f"{counts} -> {arguments.output}")
+    if not counts.scored:
         raise WorkError(f"no clip could be scored; the reasons are in {arguments.output}")
     return 0
 

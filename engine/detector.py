@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from operator import length_hint
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,7 @@ class Detector:
         checkpoint: weights, feature settings, calibration and provenance.
         path: the checkpoint's file; `None` for one that was not loaded from a file.
         terms: names of the experts in `Score.evidence`.
+        tta: number of views averaged per clip.
     """
 
     def __init__(
@@ -99,7 +101,7 @@ class Detector:
             raise UsageError(f"tta={tta!r}: expected one of {', '.join(map(str, FLIPS))}")
         self.checkpoint = checkpoint
         self.path = None if path is None else Path(path)
-        self._tta = tta
+        self.tta = tta
         self._device = pick_device(device)
         self._model = checkpoint.build().to(self._device)
         self.terms = tuple(self._model.terms)
@@ -173,8 +175,8 @@ class Detector:
             raise UsageError("score_many expects several clips, for example a list; use score for one")
         if workers is not None and workers < 0 or batch_size < 1:
             raise UsageError(f"workers={workers} must be 0 or more, batch_size={batch_size} 1 or more")
-        total = len(clips) if isinstance(clips, Sized) else None
-        return self._scores(clips, total, workers, batch_size, progress)
+        total = length_hint(clips, -1)
+        return self._scores(clips, total if total >= 0 else None, workers, batch_size, progress)
 
     def _scores(
         self, clips: Iterable[Clip], total: int | None, workers: int | None, batch_size: int, progress: bool
@@ -184,7 +186,7 @@ class Detector:
         bar = tqdm(samples, total=total, unit="clip", desc="scoring", disable=not progress, dynamic_ncols=True)
         calibration = self.checkpoint.calibration
         batches = batches_of(bar, batch_size)
-        for part in scored_parts(self._model, batches, device=self._device, calibration=calibration, tta=self._tta):
+        for part in scored_parts(self._model, batches, device=self._device, calibration=calibration, tta=self.tta):
             for row in part.to_dict("records"):
                 yield self._score(names.pop(row["index"]), {str(name): cell for name, cell in row.items()})
         if samples.interruption is not None:

@@ -1,34 +1,35 @@
-"""Scores of unlabelled clips as a table, and as files on disk: CSV or JSON, and an HTML report."""
+"""Scoring of unlabelled clips into files: CSV, JSONL or JSON, and an HTML report."""
 
 from __future__ import annotations
 
-import json
-import logging
 import shlex
 import sys
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
-from engine.detector import Clip, Detector, Score
+from engine.detector import Clip, Detector
 from engine.provenance import git_state, package_versions
 from engine.report import ScreeningInputs, write_screening_report
-from engine.report.text import FORMULA_STARTS, visible
-from engine.run_folder import write_csv
+from engine.score_lines import ScoreLines
+from engine.score_queue import KeptRows, ScoreCounts, ScoreQueue
+from engine.score_rows import (
+    CHECKPOINT_COLUMN,
+    checkpoint_id,
+    columns_of,
+    pending_row,
+    read_rows,
+    row_of,
+    scores_table,
+    table_of_rows,
+)
+from engine.score_writer import ScoreWriter
 from engine.scoring import EVIDENCE_PREFIX
-from utils.files import write_text_atomic, writing
-from utils.metrics import Calibration
+from utils.files import writing
 from utils.metrics.threshold_text import describe_thresholds
-
-log = logging.getLogger(__name__)
-
-WRITE_EVERY_S = 30.0
-"""Interval between writes of the scores so far, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -51,24 +52,14 @@ class ScoreFiles:
     """Destination of scores.
 
     Attributes:
-        output: CSV file, or a JSON file if its name ends in .json.
+        output: CSV, JSONL or JSON file, by its suffix.
         report: HTML file; `None` for no report.
+        resume: whether to keep the rows of an existing output file.
     """
 
     output: Path
     report: Path | None = None
-
-    def write(self, table: pd.DataFrame, detector: Detector) -> None:
-        """Write a table of scores and its report.
-
-        Raises:
-            WriteError: a file cannot be written.
-        """
-        with writing(self.output):
-            write_scores(table, self.output)
-        if self.report is not None:
-            with writing(self.report):
-                write_scores_report(table, detector, self.report)
+    resume: bool = False
 
 
 def score_table(detector: Detector, clips: Sequence[Clip], options: ScoringOptions | None = None) -> pd.DataFrame:
@@ -82,114 +73,69 @@ def score_table(detector: Detector, clips: Sequence[Clip], options: ScoringOptio
 
 def score_to_files(
     detector: Detector,
-    clips: Sequence[Path],
+    rounds: Iterable[Iterable[Path]],
     files: ScoreFiles,
     options: ScoringOptions,
     show: Callable[[str], object],
-) -> pd.DataFrame:
-    """Score clips, write the table to files and print it.
+) -> ScoreCounts:
+    """Score clips, write each row to the output file as it comes, and print it.
 
-    The files are also written every `WRITE_EVERY_S` seconds and when scoring is interrupted or fails. Clips that have not been
-    scored by then have the status `pending`.
+    If scoring is interrupted or fails, the clips that are known but have no row get one with the status `pending`.
 
     Args:
         detector: the detector.
-        clips: the clips, in the order of the rows.
+        rounds: the clips, usually in one round; a round is scored before the next one is read.
         files: destination.
         options: workers, batch size, progress bar.
-        show: receives the table as text, also if writing it failed. After an interruption it is called only in that case.
+        show: receives the lines of the table, also while writing fails.
+
+    Returns:
+        The numbers of clips.
 
     Raises:
+        UsageError: the rows of an existing file cannot be kept; the file is unchanged.
         WriteError: a file could not be written.
         KeyboardInterrupt: after the files have been written.
     """
-    scores: list[Score] = []
-    ended: BaseException | None = None
-    written_at = time.monotonic()
+    columns, identity = columns_of(detector), checkpoint_id(detector)
+    counts = ScoreCounts()
+    kept = KeptRows(files.output if files.resume else None, columns, identity)
+    writer = ScoreWriter(files.output, columns, kept)
+    queue = ScoreQueue(kept, counts)
+    lines = ScoreLines.for_stream(detector.terms)
+    show(lines.header())
     try:
-        for score in detector.score_many(
-            clips, workers=options.workers, batch_size=options.batch_size, progress=not options.quiet
-        ):
-            scores.append(score)
-            if time.monotonic() - written_at > WRITE_EVERY_S and len(scores) < len(clips):
-                try_to_write(files, scores_table(scores, detector, clips), detector)
-                written_at = time.monotonic()
-    except (Exception, KeyboardInterrupt) as error:  # keep the finished scores on any error
-        ended = error
-    table = scores_table(scores, detector, clips)
-    calibration = detector.checkpoint.calibration
+        for clips in rounds:
+            for score in detector.score_many(
+                queue.fill(clips),
+                workers=options.workers,
+                batch_size=options.batch_size,
+                progress=not options.quiet,
+            ):
+                row = row_of(score) | {CHECKPOINT_COLUMN: identity}
+                queue.has_row(writer.add(row))
+                counts.verdicts[score.verdict] += 1
+                with tqdm.external_write_mode():
+                    show(lines.line(row))
+    finally:
+        finish(writer, queue, detector, files)
+    show(describe_thresholds(detector.checkpoint.calibration))
+    return counts
+
+
+def finish(writer: ScoreWriter, queue: ScoreQueue, detector: Detector, files: ScoreFiles) -> None:
+    """Write the rows of clips without a score, put the rows in the order of the clips, and write the report."""
+    identity = checkpoint_id(detector)
     try:
-        files.write(table, detector)
-    except OSError:
-        show(format_scores(table, calibration))
-        raise
-    if ended is not None:
-        raise ended
-    show(format_scores(table, calibration))
-    return table
-
-
-def try_to_write(files: ScoreFiles, table: pd.DataFrame, detector: Detector) -> None:
-    """Write the scores so far; a failure is logged, and scoring continues."""
-    try:
-        files.write(table, detector)
-    except OSError as error:
-        log.warning("%s; scoring continues", error)
-
-
-def scores_table(scores: Iterable[Score], detector: Detector, clips: Sequence[Clip] = ()) -> pd.DataFrame:
-    """Return scores as a table.
-
-    Args:
-        scores: scores of all clips, or of the first ones.
-        detector: the detector that computed them.
-        clips: all clips, if some have no score yet; those get rows with the status `pending`.
-
-    Returns:
-        `video, score, logit, verdict, threshold, status, reason` and a column `evidence_<expert>` per expert. `threshold` is
-        the lowest score with the verdict `fake`. Score and logit are NaN if the verdict is `unscored`.
-    """
-    rows = [row_of(score) for score in scores]
-    threshold = detector.checkpoint.calibration.threshold
-    for clip in clips[len(rows) :]:
-        pending = {"video": str(clip), "verdict": "unscored", "threshold": threshold, "status": "pending", "reason": ""}
-        rows.append(pending)
-    numeric = ["score", "logit", *(EVIDENCE_PREFIX + term for term in detector.terms)]
-    columns = ["video", "score", "logit", "verdict", "threshold", "status", "reason", *numeric[2:]]
-    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(numeric, np.float64))
-
-
-def row_of(score: Score) -> Mapping[str, Any]:
-    """Return a score as a row of the table."""
-    evidence = {EVIDENCE_PREFIX + term: value for term, value in score.evidence.items()}
-    return {
-        "video": score.video,
-        "score": score.score,
-        "logit": score.logit,
-        "verdict": score.verdict,
-        "threshold": score.thresholds["fake"],
-        "status": score.status,
-        "reason": score.reason,
-        **evidence,
-    }
-
-
-def write_scores(table: pd.DataFrame, path: Path) -> None:
-    """Write scores as CSV, or as a JSON list if the name ends in .json; unknown values are empty cells or null.
-
-    Raises:
-        WriteError: the file cannot be written.
-    """
-    if path.suffix.lower() == ".json":
-        records = table.astype(object).where(table.notna(), None).to_dict("records")
-        write_text_atomic(path, json.dumps(records, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-    else:
-        write_csv(table.assign(video=table["video"].map(plain_cell)), path)
-
-
-def plain_cell(name: str) -> str:
-    """Return a path that spreadsheets do not take for a formula. `./=a.mp4` and `=a.mp4` are the same file."""
-    return f"./{name}" if name.startswith(FORMULA_STARTS) else name
+        for clip in queue.without_row():
+            queue.has_row(writer.add(pending_row(str(clip), detector) | {CHECKPOINT_COLUMN: identity}))
+    finally:
+        writer.close([number for number in queue.order if number >= 0])
+    if files.report is not None:
+        with writing(files.report):
+            columns = columns_of(detector)
+            table = table_of_rows(read_rows(files.output, columns), columns).drop(columns=CHECKPOINT_COLUMN)
+            write_scores_report(table, detector, files.report)
 
 
 def write_scores_report(table: pd.DataFrame, detector: Detector, path: Path) -> Path:
@@ -220,24 +166,3 @@ def write_scores_report(table: pd.DataFrame, detector: Detector, path: Path) -> 
         },
     )
     return write_screening_report(path, inputs)
-
-
-def format_scores(table: pd.DataFrame, calibration: Calibration) -> str:
-    """Return the scores as an aligned table for the terminal, followed by the thresholds and their error rates.
-
-    A last line states how many clips were scored by their audio alone.
-    """
-    shown = pd.DataFrame(
-        {
-            "video": table["video"].map(visible),
-            "score": table["score"].map(lambda value: "" if pd.isna(value) else f"{value:.4f}"),
-            "verdict": table["verdict"],
-            "reason": table["reason"],
-        }
-    )
-    lines = [shown.to_string(index=False, justify="left", max_colwidth=100), describe_thresholds(calibration)]
-    no_video = table["reason"].str.split("+").map(lambda codes: "no_video" in codes)
-    audio_only = int((no_video & table["score"].notna()).sum())
-    if audio_only:
-        lines.append(f"no_video: only the audio of {audio_only} clip{'s' * (audio_only > 1)} was scored")
-    return "\n".join(lines)

@@ -1,0 +1,133 @@
+"""Clips to score, without those whose rows an existing output file already has."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from engine.score_rows import Row, read_rows, written_name
+from utils.errors import UsageError
+from utils.files import short_path
+
+SCORED_AGAIN = "missing_file"
+"""Reason code of rows that are scored again on resumption, because the file may have arrived."""
+
+
+@dataclass
+class ScoreCounts:
+    """Summary of scored clips.
+
+    Attributes:
+        verdicts: verdict -> number of clips; `pending` clips are not counted.
+        kept: number of clips whose row was taken from an existing output file.
+    """
+
+    verdicts: Counter[str] = field(default_factory=Counter)
+    kept: int = 0
+
+    @property
+    def clips(self) -> int:
+        """Number of clips with a row."""
+        return self.verdicts.total()
+
+    @property
+    def scored(self) -> int:
+        """Number of clips with a score."""
+        return self.clips - self.verdicts["unscored"]
+
+    def __str__(self) -> str:
+        """Return for example `5 clips, 4 scored, 2 kept`."""
+        kept = f", {self.kept} kept" if self.kept else ""
+        return f"{self.clips} clips, {self.scored} scored{kept}"
+
+
+class KeptRows:
+    """Rows of an existing output file that need not be scored again. Iterating reads them, once, before `take` is called."""
+
+    def __init__(self, path: Path | None, columns: Sequence[str], checkpoint: str) -> None:
+        """Use the rows of an output file, if it exists; `None` for no file."""
+        self._path = path if path is not None and path.exists() else None
+        self._columns = columns
+        self._checkpoint = checkpoint
+        self._rows: dict[str, deque[tuple[str, int]]] = {}
+
+    def __iter__(self) -> Iterator[Row]:
+        """Iterate over the rows to keep.
+
+        Raises:
+            UsageError: the file is damaged, or has other columns or scores of another checkpoint.
+        """
+        if self._path is None:
+            return
+        number = 0
+        for row in read_rows(self._path, self._columns):
+            if row["checkpoint"] != self._checkpoint:
+                raise UsageError(
+                    f"--resume: {short_path(self._path)} has scores of another checkpoint ({row['checkpoint']} instead of "
+                    f"{self._checkpoint}); use that checkpoint, or another --output"
+                )
+            if row["status"] != "pending" and row["reason"] != SCORED_AGAIN:
+                self._rows.setdefault(str(row["video"]), deque()).append((str(row["verdict"]), number))
+                number += 1
+                yield row
+
+    def take(self, name: str) -> tuple[str, int] | None:
+        """Remove a clip's first row and return its verdict and number; `None` if there is none."""
+        rows = self._rows.get(written_name(name))
+        return rows.popleft() if rows else None
+
+
+class ScoreQueue:
+    """Clips that need a score, in order.
+
+    Attributes:
+        order: for each clip so far, the number of its row in the output file; -1 until it has one.
+    """
+
+    def __init__(self, kept: KeptRows, counts: ScoreCounts) -> None:
+        """Leave out clips with a kept row, which are counted in `counts`."""
+        self.order = array("q")
+        self._kept = kept
+        self._counts = counts
+        self._clips: Iterator[Path] = iter(())
+        self._clip_count: int | None = None
+        self._unscored: deque[tuple[Path, int]] = deque()
+
+    def fill(self, clips: Iterable[Path]) -> ScoreQueue:
+        """Add clips, read lazily, and return the queue."""
+        self._clips = iter(clips)
+        self._clip_count = len(clips) if isinstance(clips, Sequence) else None
+        return self
+
+    def __length_hint__(self) -> int:
+        """Return the number of clips, or `NotImplemented` if it is not known. Kept rows are not subtracted."""
+        return NotImplemented if self._clip_count is None else self._clip_count
+
+    def __iter__(self) -> Iterator[Path]:
+        """Iterate over the clips to score."""
+        for clip in self._clips:
+            kept = self._kept.take(str(clip))
+            if kept is not None:
+                verdict, number = kept
+                self.order.append(number)
+                self._counts.verdicts[verdict] += 1
+                self._counts.kept += 1
+                continue
+            self._unscored.append((clip, len(self.order)))
+            self.order.append(-1)
+            yield clip
+
+    def has_row(self, number: int) -> None:
+        """Record the row number of the first clip that has none."""
+        _, place = self._unscored.popleft()
+        self.order[place] = number
+
+    def without_row(self) -> Iterator[Path]:
+        """Yield the clips without a row. Call `has_row` after each. Names that are not known yet are not waited for."""
+        while self._unscored:
+            yield self._unscored[0][0]
+        if self._clip_count is not None:
+            yield from self
