@@ -1,11 +1,11 @@
-"""Score one clip or a folder of clips.
+"""Score clips: files, a folder, a list of names, or whatever arrives in a folder.
 
     python inference.py --video_path clip.mp4
-    python inference.py --video_dir folder --output scores.csv
+    python inference.py --video_dir folder --output scores.csv --resume
 
-Prints a table and writes it to the output file. A score is the probability of fake. The verdict is `fake`, `real` or,
-between the checkpoint's two thresholds, `inconclusive`. Clips that cannot be scored are `unscored`, with a reason. An
-interrupted run keeps its scores; clips not yet scored are `pending`.
+Prints a table and writes each row to the output file as it comes. A score is the probability of fake. The verdict is `fake`,
+`real` or, between the checkpoint's two thresholds, `inconclusive`. Clips that cannot be scored are `unscored`, with a
+reason. An interrupted run keeps its scores; clips not yet scored are `pending`.
 """
 
 from __future__ import annotations
@@ -24,10 +24,15 @@ def build_parser() -> command.OneLineParser:
     """Build the argument parser."""
     parser = command.command_parser(__doc__)
     clips = parser.add_mutually_exclusive_group(required=True)
-    clips.add_argument("--video_path", metavar="FILE", help="one clip")
+    clips.add_argument("--video_path", nargs="+", metavar="FILE", help="clips, glob patterns, or - for names on stdin")
     clips.add_argument("--video_dir", metavar="DIR", help="a folder, searched with its sub-folders")
+    clips.add_argument("--video_list", metavar="FILE", help="a text file with the name of one clip per line")
+    clips.add_argument("--watch", metavar="DIR", help="a folder whose clips are scored as they arrive, until Ctrl-C")
     parser.add_argument("--checkpoint", help="default: checkpoint/default.pth, else the newest checkpoint/*/best.pth")
     command.add_output(parser, "CSV, .jsonl or .json file (default: %(default)s)", default="scores.csv", metavar="FILE")
+    parser.add_argument(
+        "--resume", action="store_true", help="keep the scores in the output file, score the other clips"
+    )
     command.add_workers(parser)
     command.add_batch_size(parser, 8)
     parser.add_argument("--tta", type=int, default=1, choices=(1, 2, 4), help="mirrored mel images averaged per clip")
@@ -51,18 +56,18 @@ def main(argv: Sequence[str]) -> int:
     from dataset.workers import warm_up
 
     warm_up()
-    from engine.clip_search import clips_to_score
+    from engine.clip_inputs import ClipArguments
     from engine.detector import Detector
     from engine.run_folder import check_output
     from engine.score_files import ScoreFiles, ScoringOptions, score_to_files
 
-    clips = clips_to_score(arguments.video_path, arguments.video_dir)
+    rounds = ClipArguments(arguments.video_path, arguments.video_dir, arguments.video_list, arguments.watch).rounds()
     detector = Detector.load(arguments.checkpoint, arguments.device, tta=arguments.tta)
     command.say(f"checkpoint: {short_path(str(detector.path))}")
     report = check_output(Path(arguments.report) / "report.html", "--report") if arguments.report else None
-    files = ScoreFiles(check_output(arguments.output, "--output"), report)
-    options = ScoringOptions(arguments.workers, arguments.batch_size, arguments.quiet)
-    counts = score_to_files(detector, [clips], files, options, command.say)
+    files = ScoreFiles(check_output(arguments.output, "--output"), report, arguments.resume)
+    options = ScoringOptions(arguments.workers, arguments.batch_size, arguments.quiet or arguments.watch is not None)
+    counts = score_to_files(detector, rounds, files, options, command.say_coloured)
     if report is not None:
         command.say(f"report: {report}")
     command.say(f"{counts} -> {arguments.output}")

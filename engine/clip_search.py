@@ -76,15 +76,6 @@ def counted(count: int, one: str, many: str, names: list, more: str = "") -> str
     return f"{count} {one if count == 1 else many}{more}" + (f" ({named})" if named else "")
 
 
-def clips_to_score(video_path: str | None, video_dir: str | None) -> list[Path]:
-    """Return the clip at `video_path`, else all clips of `video_dir`.
-
-    Raises:
-        UsageError: see `check_clip` and `search_folder`.
-    """
-    return find_videos(Path(video_dir or ".")) if video_path is None else [check_clip(Path(video_path))]
-
-
 def find_videos(folder: Path, *, audio: bool = True) -> list[Path]:
     """Return all clips below a folder in path order, and log what was left out.
 
@@ -106,7 +97,6 @@ def search_folder(folder: Path, suffixes: frozenset[str] = CLIP_SUFFIXES) -> Cli
 
     Audio files are clips, except those named like a video in the same folder, which are its soundtrack, and those in folders
     of extracted features.
-    Real folders are searched first, then links to folders. Each folder is searched once, so circular links end.
 
     Raises:
         UsageError: `folder` is not a folder, or there is no clip in it.
@@ -114,6 +104,18 @@ def search_folder(folder: Path, suffixes: frozenset[str] = CLIP_SUFFIXES) -> Cli
     if not folder.is_dir():
         problem = "is a file, not a folder" if folder.exists() else "does not exist"
         raise UsageError(f"--video_dir {problem}: {folder}")
+    found = walk_folder(folder, suffixes)
+    if not found.clips:
+        why = f" ({found.summary})" if found.summary else ""
+        raise UsageError(f"--video_dir {folder}: no clip in it{why}; {EMPTY_DATA_HINT}")
+    return found
+
+
+def walk_folder(folder: Path, suffixes: frozenset[str] = CLIP_SUFFIXES) -> ClipSearch:
+    """Find all clips below a folder, which may have none.
+
+    Real folders are searched first, then links to folders. Each folder is searched once, so circular links end.
+    """
     found = ClipSearch(suffixes)
     searched: set[tuple[int, int]] = set()
     waiting = [folder]
@@ -124,9 +126,6 @@ def search_folder(folder: Path, suffixes: frozenset[str] = CLIP_SUFFIXES) -> Cli
                 found.repeated.append(start)
         waiting = sorted(links)
     found.clips.sort()
-    if not found.clips:
-        why = f" ({found.summary})" if found.summary else ""
-        raise UsageError(f"--video_dir {folder}: no clip in it{why}; {EMPTY_DATA_HINT}")
     return found
 
 

@@ -15,7 +15,7 @@ from engine.detector import Clip, Detector
 from engine.provenance import git_state, package_versions
 from engine.report import ScreeningInputs, write_screening_report
 from engine.score_lines import ScoreLines
-from engine.score_queue import KeptRows, ScoreCounts, ScoreQueue
+from engine.score_queue import KeptRows, ScoreCounts, ScoreQueue, is_audio_only
 from engine.score_rows import (
     CHECKPOINT_COLUMN,
     checkpoint_id,
@@ -114,12 +114,14 @@ def score_to_files(
             ):
                 row = row_of(score) | {CHECKPOINT_COLUMN: identity}
                 queue.has_row(writer.add(row))
-                counts.verdicts[score.verdict] += 1
+                counts.add(score.verdict, audio_only=is_audio_only(row))
                 with tqdm.external_write_mode():
                     show(lines.line(row))
     finally:
         finish(writer, queue, detector, files)
     show(describe_thresholds(detector.checkpoint.calibration))
+    if counts.audio_only:
+        show(f"no_video: only the audio of {counts.audio_only} clip{'s' * (counts.audio_only > 1)} was scored")
     return counts
 
 
@@ -130,7 +132,7 @@ def finish(writer: ScoreWriter, queue: ScoreQueue, detector: Detector, files: Sc
         for clip in queue.without_row():
             queue.has_row(writer.add(pending_row(str(clip), detector) | {CHECKPOINT_COLUMN: identity}))
     finally:
-        writer.close([number for number in queue.order if number >= 0])
+        writer.close(queue.finished_order())
     if files.report is not None:
         with writing(files.report):
             columns = columns_of(detector)

@@ -11,6 +11,7 @@ from typing import TextIO
 
 from engine.score_rows import Row
 from engine.scoring import EVIDENCE_PREFIX
+from utils.terminal import printable
 
 HEADINGS = ("video", "score", "verdict", "because", "reason")
 SCORE_WIDTH, VERDICT_WIDTH, REASON_WIDTH = 6, 12, 16
@@ -61,7 +62,7 @@ class ScoreLines:
         """Return the line of a row."""
         score, verdict = row["score"], str(row["verdict"])
         shown = f"{score:.4f}" if isinstance(score, float) else ""
-        cells = (printable(str(row["video"])), shown, verdict, main_evidence(row, self._terms), str(row["reason"]))
+        cells = (one_line(str(row["video"])), shown, verdict, main_evidence(row, self._terms), str(row["reason"]))
         return self._joined(cells, verdict)
 
     def _joined(self, cells: Sequence[str], verdict: str) -> str:
@@ -87,9 +88,9 @@ def main_evidence(row: Row, terms: Sequence[str]) -> str:
     return middle_truncated(term, MAX_BECAUSE_WIDTH - len(number)) + number
 
 
-def printable(text: str) -> str:
-    """Escape control, formatting and undecodable characters, which could change the terminal or the line."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+def one_line(text: str) -> str:
+    """Escape control and undecodable characters, tabs and newlines of a name."""
+    return printable(text.encode("utf-8", "backslashreplace").decode()).replace("\t", "\\t").replace("\n", "\\n")
 
 
 def fitted(text: str, width: int) -> str:

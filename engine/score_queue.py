@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from array import array
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.score_rows import Row, read_rows, written_name
+from engine.score_rows import Row, read_rows, written_key
 from utils.errors import UsageError
 from utils.files import short_path
+
+NO_VIDEO = "no_video"
+"""Reason code of clips without video."""
 
 SCORED_AGAIN = "missing_file"
 """Reason code of rows that are scored again on resumption, because the file may have arrived."""
@@ -22,11 +26,18 @@ class ScoreCounts:
 
     Attributes:
         verdicts: verdict -> number of clips; `pending` clips are not counted.
+        audio_only: number of clips that were scored by their audio alone.
         kept: number of clips whose row was taken from an existing output file.
     """
 
     verdicts: Counter[str] = field(default_factory=Counter)
+    audio_only: int = 0
     kept: int = 0
+
+    def add(self, verdict: str, *, audio_only: bool) -> None:
+        """Count a clip."""
+        self.verdicts[verdict] += 1
+        self.audio_only += audio_only
 
     @property
     def clips(self) -> int:
@@ -44,6 +55,20 @@ class ScoreCounts:
         return f"{self.clips} clips, {self.scored} scored{kept}"
 
 
+def is_audio_only(row: Row) -> bool:
+    """Return whether a clip was scored by its audio alone."""
+    return row["score"] is not None and NO_VIDEO in str(row["reason"]).split("+")
+
+
+@dataclass(frozen=True)
+class KeptRow:
+    """Facts about a row in the output file; `number` is its place among the rows."""
+
+    verdict: str
+    audio_only: bool
+    number: int
+
+
 class KeptRows:
     """Rows of an existing output file that need not be scored again. Iterating reads them, once, before `take` is called."""
 
@@ -52,7 +77,7 @@ class KeptRows:
         self._path = path if path is not None and path.exists() else None
         self._columns = columns
         self._checkpoint = checkpoint
-        self._rows: dict[str, deque[tuple[str, int]]] = {}
+        self._rows: dict[str, deque[KeptRow]] = {}
 
     def __iter__(self) -> Iterator[Row]:
         """Iterate over the rows to keep.
@@ -70,26 +95,23 @@ class KeptRows:
                     f"{self._checkpoint}); use that checkpoint, or another --output"
                 )
             if row["status"] != "pending" and row["reason"] != SCORED_AGAIN:
-                self._rows.setdefault(str(row["video"]), deque()).append((str(row["verdict"]), number))
+                kept = KeptRow(sys.intern(str(row["verdict"])), is_audio_only(row), number)
+                self._rows.setdefault(written_key(str(row["video"])), deque()).append(kept)
                 number += 1
                 yield row
 
-    def take(self, name: str) -> tuple[str, int] | None:
-        """Remove a clip's first row and return its verdict and number; `None` if there is none."""
-        rows = self._rows.get(written_name(name))
+    def take(self, name: str) -> KeptRow | None:
+        """Remove and return a clip's first row; `None` if there is none."""
+        rows = self._rows.get(written_key(name))
         return rows.popleft() if rows else None
 
 
 class ScoreQueue:
-    """Clips that need a score, in order.
-
-    Attributes:
-        order: for each clip so far, the number of its row in the output file; -1 until it has one.
-    """
+    """Clips that need a score, in order."""
 
     def __init__(self, kept: KeptRows, counts: ScoreCounts) -> None:
         """Leave out clips with a kept row, which are counted in `counts`."""
-        self.order = array("q")
+        self._order = array("q")  # for each clip so far, the number of its row in the output file; -1 until it has one
         self._kept = kept
         self._counts = counts
         self._clips: Iterator[Path] = iter(())
@@ -111,19 +133,18 @@ class ScoreQueue:
         for clip in self._clips:
             kept = self._kept.take(str(clip))
             if kept is not None:
-                verdict, number = kept
-                self.order.append(number)
-                self._counts.verdicts[verdict] += 1
+                self._order.append(kept.number)
+                self._counts.add(kept.verdict, audio_only=kept.audio_only)
                 self._counts.kept += 1
                 continue
-            self._unscored.append((clip, len(self.order)))
-            self.order.append(-1)
+            self._unscored.append((clip, len(self._order)))
+            self._order.append(-1)
             yield clip
 
     def has_row(self, number: int) -> None:
         """Record the row number of the first clip that has none."""
         _, place = self._unscored.popleft()
-        self.order[place] = number
+        self._order[place] = number
 
     def without_row(self) -> Iterator[Path]:
         """Yield the clips without a row. Call `has_row` after each. Names that are not known yet are not waited for."""
@@ -131,3 +152,7 @@ class ScoreQueue:
             yield self._unscored[0][0]
         if self._clip_count is not None:
             yield from self
+
+    def finished_order(self) -> Sequence[int]:
+        """Return the row numbers of the clips so far, in the order of the clips."""
+        return array("q", (number for number in self._order if number >= 0))

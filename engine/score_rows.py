@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from engine.detector import Detector, Score
+from engine.report.text import FORMULA_STARTS
 from engine.scoring import EVIDENCE_PREFIX
 from utils.errors import UsageError
 from utils.files import file_sha256
@@ -74,6 +75,16 @@ def table_of_rows(rows: Iterable[Row], columns: Sequence[str]) -> pd.DataFrame:
 def written_name(name: str) -> str:
     """Return a file name as it is written to an output file: undecodable bytes are escaped."""
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def plain_cell(name: str) -> str:
+    """Return a path that spreadsheets do not take for a formula. `./=a.mp4` and `=a.mp4` are the same file."""
+    return f"./{name}" if name.startswith(FORMULA_STARTS) else name
+
+
+def written_key(name: str) -> str:
+    """Return a key that is equal for a clip and for its row in any output file."""
+    return written_name(plain_cell(name))
 
 
 def csv_line(cells: Iterable[Cell]) -> str:

@@ -10,10 +10,11 @@ import time
 from array import array
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 
-from engine.score_rows import Row, csv_line, json_line
+from engine.score_rows import Row, csv_line, json_line, plain_cell
 from utils.errors import WriteError
 from utils.files import CANNOT_WRITE, atomic_path, write_target, write_text_atomic, writing
 
@@ -78,7 +79,9 @@ class ScoreWriter:
 
     def _encode(self, row: Row) -> bytes:
         cells = {name: row.get(name) for name in self._columns}
-        return (csv_line(cells.values()) if self._header else json_line(cells)).encode()
+        if not self._header:
+            return json_line(cells).encode()
+        return csv_line((cells | {"video": plain_cell(str(row["video"]))}).values()).encode()
 
     def add(self, row: Row) -> int:
         """Write a row and return its number. If the disk is full, the row is held.
@@ -130,12 +133,13 @@ class ScoreWriter:
         with writing(self.path), self._stream:
             self._write_waiting()
             numbers: Sequence[int] = range(len(self._starts))
-            if order is not None:
+            in_order = order is None or all(earlier < later for earlier, later in pairwise(order))
+            if order is not None and not in_order:
                 named = set(order)
                 numbers = [*(number for number in numbers if number not in named), *order]
             if self._is_list:
                 self._write_list(numbers)
-            elif any(later < earlier for earlier, later in zip(numbers, numbers[1:], strict=False)):
+            elif not in_order:
                 with atomic_path(self.path) as temporary, open(temporary, "wb") as new:
                     new.write(self._header.encode())
                     write_records(new, self._records(numbers))

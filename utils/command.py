@@ -152,8 +152,13 @@ def sigterm_raises() -> Iterator[None]:
 
 def say(text: str) -> None:
     """Print a line and flush it. Ignore a closed pipe (`head`, a pager), so that the command continues."""
+    say_coloured(printable(text))
+
+
+def say_coloured(text: str) -> None:
+    """Print a line like `say`, with its colour sequences. Names in it must be escaped already."""
     with contextlib.suppress(BrokenPipeError):
-        print(printable(text), flush=True)
+        print(text, flush=True)
 
 
 def run_command(

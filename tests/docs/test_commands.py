@@ -40,7 +40,7 @@ WRONG = [
     ("main.py", "--no_such 1", "unrecognized arguments"),
     ("inference.py", "--video_path a.mp4 --tta 3", "invalid choice"),
     ("inference.py", "--video_path a.mp4 --workers many", "invalid int"),
-    ("inference.py", "(--video_path F | --folder D)", "--video_dir is required"),
+    ("inference.py", "(--video_path F | --folder D)", "--watch is required"),
     ("utils/evaluate_predictions.py", "A.csv [--policy exclude|as-maybe]", "invalid choice"),
     ("utils/make_splits.py", "--labels a.csv --by source", "required"),
     ("main.py", "--config cfg/no_such.yml", "no config file"),

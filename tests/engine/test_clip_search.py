@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.clip_search import CLIP_SUFFIXES, check_clip, clips_to_score, find_videos, search_folder
+from engine.clip_search import CLIP_SUFFIXES, check_clip, find_videos, search_folder
 from utils.errors import UsageError
 
 
@@ -102,7 +102,7 @@ def test_folder_without_clips_is_rejected_with_the_reasons(tmp_path):
 def test_single_clip_may_have_any_suffix_but_must_be_a_file(tmp_path):
     make(tmp_path, "clip.xyz")
     os.mkfifo(tmp_path / "pipe")
-    assert clips_to_score(str(tmp_path / "clip.xyz"), None) == [tmp_path / "clip.xyz"]
+    assert check_clip(tmp_path / "clip.xyz") == tmp_path / "clip.xyz"
     for path, words in [
         (tmp_path, "is not a file but a folder"),
         (tmp_path / "pipe", "is not a file but a named pipe"),

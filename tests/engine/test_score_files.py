@@ -8,13 +8,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from engine.score_files import format_scores, write_scores
-from utils.metrics import Calibration
+from engine.score_lines import ScoreLines
+from engine.score_rows import COLUMNS
+from engine.score_writer import ScoreWriter
 
 
-def table_of(name: str) -> pd.DataFrame:
-    row = {"video": name, "score": 0.5, "verdict": "fake", "reason": ""}
-    return pd.DataFrame([row])
+def write_scores(name: str, path: Path) -> None:
+    writer = ScoreWriter(path, COLUMNS)
+    writer.add({"video": name, "score": 0.5, "verdict": "fake", "reason": ""})
+    writer.close()
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
@@ -22,7 +24,7 @@ def test_csv_has_no_formula_and_the_path_stays_valid(tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     name = f'{start}HYPERLINK("x","y").mp4'
     Path(name).touch()
-    write_scores(table_of(name), tmp_path / "scores.csv")
+    write_scores(name, tmp_path / "scores.csv")
     (stored,) = pd.read_csv(tmp_path / "scores.csv", lineterminator="\n")["video"]
     assert stored == f"./{name}"
     assert Path(stored).samefile(name)
@@ -30,16 +32,17 @@ def test_csv_has_no_formula_and_the_path_stays_valid(tmp_path: Path, monkeypatch
 
 def test_other_names_are_stored_as_given(tmp_path: Path) -> None:
     for name in ("a.mp4", "folder/=a.mp4", "/x/-a.mp4"):
-        write_scores(table_of(name), tmp_path / "scores.csv")
+        write_scores(name, tmp_path / "scores.csv")
         assert pd.read_csv(tmp_path / "scores.csv")["video"].tolist() == [name]
 
 
 def test_json_keeps_the_name(tmp_path: Path) -> None:
-    write_scores(table_of("=a\x1b[31m.mp4"), tmp_path / "scores.json")
+    write_scores("=a\x1b[31m.mp4", tmp_path / "scores.json")
     assert json.loads((tmp_path / "scores.json").read_text())[0]["video"] == "=a\x1b[31m.mp4"
 
 
-def test_terminal_table_has_no_control_characters() -> None:
-    shown = format_scores(table_of("a\x1b[31m\r\nb\u202e.mp4"), Calibration())
-    assert all(char.isprintable() or char == "\n" for char in shown)
-    assert any("a" in line and "b" in line and "fake" in line for line in shown.splitlines())
+@pytest.mark.parametrize("width", [None, 80])
+def test_terminal_table_has_no_control_characters(width: int | None) -> None:
+    row = {"video": "a\x1b[31m\r\nb\u202e.mp4", "score": 0.5, "verdict": "fake", "reason": ""}
+    shown = ScoreLines((), width=width).line(row)
+    assert all(char.isprintable() or char == "\t" for char in shown) and "fake" in shown

@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 
 from engine import Detector
-from engine.score_files import format_scores, score_table
 from tests.cli.inference.conftest import call, rows_of
 from tests.support import random_checkpoint, tiny_model, write_video
 from utils.media.writer import write_clip
-from utils.metrics import Calibration
 
 CODECS = {"wav": "pcm_s16le", "flac": "flac", "mp3": "libmp3lame", "ogg": "libopus", "m4a": "aac", "opus": "libopus"}
 
@@ -37,11 +35,14 @@ def test_folder_of_audio_files_is_scored_by_its_audio(voices, tmp_path, capsys):
     assert "no_video: only the audio of 6 clips was scored" in capsys.readouterr().out
 
 
-def test_detector_scores_an_audio_file_and_the_note_counts_it(voices, checkpoint, tmp_path):
-    detector = Detector.load(checkpoint, device="cpu")
-    score = detector.score(voices[0])
+def test_detector_scores_an_audio_file(voices, checkpoint):
+    score = Detector.load(checkpoint, device="cpu").score(voices[0])
     assert (score.status, score.reason) == ("partial", "no_video") and score.score is not None
+
+
+def test_note_counts_clips_without_video_only(voices, checkpoint, tmp_path, capsys):
     video = write_video(tmp_path / "a.mp4", 0)
-    table = score_table(detector, [video, voices[0]])
-    assert "audio of 1 clip was" in format_scores(table, Calibration())
-    assert "no_video" not in format_scores(table[:1], Calibration())
+    assert call("--video_path", video, voices[0], "--checkpoint", checkpoint) == 0
+    assert "audio of 1 clip was" in capsys.readouterr().out
+    assert call("--video_path", video, "--checkpoint", checkpoint) == 0
+    assert "no_video" not in capsys.readouterr().out

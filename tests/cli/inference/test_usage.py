@@ -22,7 +22,7 @@ def test_wrong_usage_gives_one_sentence_and_exits_2(shelf, checkpoint, tmp_path,
     (tmp_path / "file").write_text("")
     clip, given = ["--video_path", str(shelf / "b.mp4")], ["--checkpoint", str(checkpoint)]
     cases = [
-        ([], "--video_path --video_dir is required"),
+        ([], "--video_path --video_dir --video_list --watch is required"),
         ([*clip, "--video_dir", str(shelf)], "not allowed with"),
         (clip, "make demo"),
         (["--video_path", "none.mp4", *given], "--video_path does not exist: none.mp4"),

@@ -1,0 +1,169 @@
+"""Clips to score as given on the command line: files, glob patterns, a folder, a list of names, or a watched folder."""
+
+from __future__ import annotations
+
+import glob
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from engine.clip_search import check_clip, find_videos, mode_of, walk_folder
+from utils.errors import UsageError, WorkError
+from utils.files import existing_file
+
+STANDARD_INPUT = "-"
+
+POLL_EVERY_S = 2.0
+"""Interval between two looks at a watched folder, in seconds."""
+
+
+@dataclass(frozen=True)
+class ClipArguments:
+    """The input options of `inference.py`; exactly one is given.
+
+    Attributes:
+        video_path: files, glob patterns, or `-` for names on standard input.
+        video_dir: folder to search.
+        video_list: text file with one name per line.
+        watch: folder whose clips are scored as they arrive.
+    """
+
+    video_path: list[str] | None = None
+    video_dir: str | None = None
+    video_list: str | None = None
+    watch: str | None = None
+
+    def rounds(self) -> Iterable[Iterable[Path]]:
+        """Return the clips in rounds. A round is a list, or an iterator over names that are still being read.
+
+        Raises:
+            UsageError: a given path does not exist or is of another kind, or there is no clip.
+        """
+        if self.watch is not None:
+            return FolderWatch(Path(self.watch))
+        if self.video_dir is not None:
+            return [find_videos(Path(self.video_dir))]
+        if self.video_list is not None:
+            return [listed_clips(existing_or_pipe(self.video_list))]
+        values = self.video_path or []
+        if values == [STANDARD_INPUT]:
+            return [names_in(sys.stdin.buffer)]
+        if STANDARD_INPUT in values:
+            raise UsageError("--video_path -: names on standard input cannot be combined with other values")
+        return [[clip for value in values for clip in matching_clips(value)]]
+
+
+def matching_clips(value: str) -> list[Path]:
+    """Return the file with this name, else the files that match it as a glob pattern (`**`: sub-folders too), sorted.
+
+    Raises:
+        UsageError: see `check_clip`; or no file matches.
+    """
+    path = Path(value)
+    if not glob.has_magic(value) or mode_of(path):
+        return [check_clip(path)]
+    found = sorted(match for name in glob.iglob(value, recursive=True) if (match := Path(name)).is_file())
+    if not found:
+        raise UsageError(f"--video_path {value}: no file matches")
+    return found
+
+
+def existing_or_pipe(value: str) -> Path:
+    """Return the path of a list, which may be a named pipe.
+
+    Raises:
+        UsageError: it does not exist or is a folder.
+    """
+    path = Path(value)
+    return path if path.is_fifo() or path.is_char_device() else existing_file(path, "--video_list")
+
+
+def listed_clips(path: Path) -> Iterable[Path]:
+    """Return the clips named in a list; for a pipe, an iterator.
+
+    Raises:
+        UsageError: the list cannot be read or is empty.
+    """
+    try:
+        stream = open(path, "rb")  # noqa: SIM115  (closed by `names_in`)
+    except OSError as error:
+        raise UsageError(f"--video_list cannot be read: {path} ({error.strerror})") from None
+    if not path.is_file():
+        return names_in(stream)
+    clips = list(names_in(stream))
+    if not clips:
+        raise UsageError(f"--video_list {path}: no name in it")
+    return clips
+
+
+def names_in(stream: BinaryIO) -> Iterator[Path]:
+    """Yield the names in a stream, one per line, in the encoding of file names. Blank lines are skipped.
+
+    A name need not exist: its row has the reason `missing_file`.
+    """
+    with stream:
+        for number, line in enumerate(stream):
+            name = line.removeprefix(b"\xef\xbb\xbf" if number == 0 else b"").rstrip(b"\r\n")
+            if name.strip():
+                yield Path(os.fsdecode(name))
+
+
+class FolderWatch:
+    """Endless rounds of clips that have arrived in a folder or its sub-folders, starting with those already there.
+
+    A clip is complete if it is not empty and its size and time of modification are the same at two consecutive looks. A clip
+    that changes after that is yielded again.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Watch a folder.
+
+        Raises:
+            UsageError: it is not a folder.
+        """
+        if not folder.is_dir():
+            raise UsageError(f"--watch {'is a file, not a folder' if folder.exists() else 'does not exist'}: {folder}")
+        self.folder = folder
+        self._seen: dict[Path, tuple[int, int]] = {}
+        self._complete: dict[Path, tuple[int, int]] = {}
+
+    def __iter__(self) -> Iterator[list[Path]]:
+        """Iterate until interrupted.
+
+        Raises:
+            WorkError: the folder has been removed.
+        """
+        while True:
+            if ready := self.look():
+                yield ready
+            time.sleep(POLL_EVERY_S)
+
+    def look(self) -> list[Path]:
+        """Return the clips that have become complete since the last look, in path order.
+
+        Raises:
+            WorkError: the folder has been removed.
+        """
+        if not self.folder.is_dir():
+            raise WorkError(f"--watch: the folder no longer exists: {self.folder}")
+        now = {path: state for path in walk_folder(self.folder).clips if (state := state_of(path)) is not None}
+        ready = [
+            path for path, state in now.items() if self._seen.get(path) == state and self._complete.get(path) != state
+        ]
+        self._seen = now
+        self._complete = {path: state for path, state in self._complete.items() if path in now}
+        self._complete |= {path: now[path] for path in ready}
+        return ready
+
+
+def state_of(path: Path) -> tuple[int, int] | None:
+    """Return size in bytes and time of modification in nanoseconds; `None` if the file is empty or cannot be queried."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return (status.st_size, status.st_mtime_ns) if status.st_size else None
