@@ -219,7 +219,7 @@ class Suite:
                 yield waiting.popleft(), scratch / str(number)
 
         workers = worker_count(self.options.workers, len(waiting))
-        limited = {"timeout_s": limits.timeout_s, "memory_gb": limits.memory_gb}
+        limited: dict[str, Any] = {"timeout_s": limits.timeout_s, "memory_gb": limits.memory_gb}
         for (job, _), degraded, reason in run_in_workers(degrade_in_worker, tasks(), workers=workers, **limited):
             degraded = degraded or Degraded(job, None, reason)
             if degraded.reason == "write_failed":
