@@ -1,4 +1,4 @@
-"""Paint a head on a square canvas. The base is painted once per face and light, eyes and mouth for each frame."""
+"""Paint a head on a square canvas. The base is painted once per face and light; eyes and mouth are painted for each frame."""
 
 from __future__ import annotations
 

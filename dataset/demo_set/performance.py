@@ -32,8 +32,8 @@ class Pose:
 class Take:
     """A performance of one identity, ``TAKE_S`` seconds long. Clips are windows of it.
 
-    Windows start and end at random times, regardless of pauses, in real clips as in clips with swapped audio, so the
-    boundaries do not reveal the class.
+    Both in real clips and in clips with swapped audio, windows start and end at random times, regardless of pauses.
+    Their boundaries therefore do not reveal the class.
     """
 
     face: Face

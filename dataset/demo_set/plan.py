@@ -21,10 +21,10 @@ _PLAN_STREAM = 1_000_003
 
 FREQUENT_KINDS = ("voice_resynthesis", "splice")
 ROUND = (*FREQUENT_KINDS, None, FREQUENT_KINDS[0], None, FREQUENT_KINDS[1], None, FREQUENT_KINDS[0], None)
-"""One round of fakes; `None` stands for each of the other kinds once.
+"""Order of the fake types, repeated until all fakes are assigned. The other types replace the `None` entries, each once.
 
-Only the two frequent kinds leave traces in mel-spectrogram images and covariances. With equal shares, most fakes would look
-real to the published models, and 160 fakes would not be enough to learn these two kinds.
+Only the two frequent kinds leave traces in mel-spectrogram images and covariances. With equal shares, the published
+models would miss most fakes, and 160 fakes would not be enough to learn these two kinds.
 """
 
 
@@ -148,7 +148,11 @@ def plan_demo_set(settings: DemoSettings) -> list[GroupPlan]:
 
 
 def _kinds_in_turn(rng: np.random.Generator, count: int) -> list[str]:
-    """Return fake kinds in round order. Neighbours differ; the odd round length changes the pairs in each round."""
+    """Return `count` fake kinds in the order of `ROUND`.
+
+    Neighbours differ, so the fakes of a group have different kinds. Because the length of `ROUND` is odd, the
+    pairs differ from round to round.
+    """
     others = [str(kind) for kind in rng.permutation([kind for kind in FORGERS if kind not in FREQUENT_KINDS])]
     order = [kind or others.pop() for kind in ROUND]
     return [order[position % len(order)] for position in range(count)]

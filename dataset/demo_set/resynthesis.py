@@ -23,7 +23,7 @@ def resynthesise(
 
     The magnitude comes from the pseudo-inverse, the phase from the fast Griffin-Lim algorithm (Perraudin, Balazs and
     Søndergaard, "A fast Griffin-Lim algorithm", WASPAA 2013). The original phase and the fine structure within each band
-    are lost; a detector can find this.
+    are lost, which a detector can recognise.
 
     Args:
         samples: (S,) float waveform.

@@ -57,7 +57,7 @@ def fingerprint_clip(path: Path) -> Fingerprint:
 
 
 def fingerprint_wave(path: Path) -> Fingerprint:
-    """Compute the audio fingerprint of a stored 16-bit mono waveform. Ten times faster than decoding the clip."""
+    """Compute the audio fingerprint of a stored 16-bit mono waveform. This is ten times faster than decoding the clip."""
     try:
         with wave.open(str(path), "rb") as file:
             rate_hz = file.getframerate()

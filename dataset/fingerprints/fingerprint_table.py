@@ -138,7 +138,7 @@ def fingerprint_clips(
         function: computes one fingerprint; use a separate cache for each function.
         workers: number of processes; 0 means one per core.
         timeout_s: time limit per clip; a clip that exceeds it gets the reason `timeout`.
-        in_process: compute in this process; for a few trusted files that cannot hang a decoder.
+        in_process: compute in this process, without a time limit; only for a few trusted files.
         quiet: disable the progress bar.
 
     Returns:

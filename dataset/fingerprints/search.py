@@ -4,7 +4,7 @@ Candidates are exact collisions of short keys, as in locality-sensitive hashing 
 of `N_TABLES` tables uses `KEY_BITS` randomly drawn bits of every frame hash as its key. For audio, every sub-fingerprint is a
 key, as in Haitsma and Kalker's search; a collision also gives the time offset. Candidates are verified by counting differing
 bits. Each bucket is shuffled, and each item is compared with the next `REACH` items only. A bucket of n similar frames thus
-costs n * REACH instead of n * n comparisons, and its clips stay connected.
+costs n * REACH comparisons instead of n * n, and the pairs found still link all its clips.
 """
 
 from __future__ import annotations

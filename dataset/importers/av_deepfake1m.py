@@ -5,7 +5,7 @@ github.com/ControlNet/AV-Deepfake1M, `README.md` and `python/avdeepfake1m/loader
 of that repository; `video_model` and the folders `vox_celeb_2`, `lrs3` and `silent_videos` of the second set in
 github.com/dfwb-research/deepfake-workbench, `src/dfwb/preprocess/inventory/builders/avdeepfake1mpp.py`.
 
-Traps:
+Pitfalls:
 - The official reader expects `both-modified` in `modify_type`, but the files contain `both_modified`. Both are accepted.
 - `audio_frames` differs from the decoded length only for forged audio (issue 7), so it would reveal every such fake. No
   lengths are imported. The metadata has no frame rate (the official reader assumes 25), but spans are in seconds.

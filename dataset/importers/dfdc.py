@@ -4,7 +4,7 @@ Sources: entries of the file in github.com/aaronchong888/DeepFake-Detect, `train
 `"aagfhgtpmv.mp4": {"label": "FAKE", "split": "train", "original": "vudstovrck.mp4"}`), and the reader of the challenge's
 winner, github.com/selimsef/dfdc_deepfake_challenge, `preprocessing/utils.py`.
 
-Traps:
+Pitfalls:
 - `original` is null for real clips. The original of a fake may be missing from the sample set.
 - The metadata does not state whether video or audio is forged, nor who is shown, so `modality` and `identity` are empty.
 - All clips are `train`: the metadata has no validation split.

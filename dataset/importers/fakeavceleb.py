@@ -1,11 +1,11 @@
 """FakeAVCeleb v1.2: `meta_data.csv`.
 
 Sources: a full copy in github.com/arnabk001/lipinc-pytorch, `FakeAVCeleb_v1.2/meta_data.csv`, whose last two columns are
-renamed to `filename,path`; and the official header, `source,target1,target2,method,category,type,race,gender,path,` (`path`
-is the file name, the last, unnamed column the folder), as github.com/SCLBD/DeepfakeBench-MM reads it,
-`preprocess/fakeavceleb_preprocessor.py`.
+renamed to `filename,path`; and the official header, `source,target1,target2,method,category,type,race,gender,path,`, from
+the reader in github.com/SCLBD/DeepfakeBench-MM, `preprocess/fakeavceleb_preprocessor.py`. In the official header, `path` is
+the file name, and the last column, which has no name, is the folder.
 
-Traps:
+Pitfalls:
 - The folder starts with the archive name (`FakeAVCeleb/...` or `FakeAVCeleb_v1.2/...`), which is not part of the path on disk.
 - 22 files are listed twice, as `faceswap-wav2lip` and as `wav2lip`. Each becomes one row with both types.
 - There is no official split (github.com/DASH-Lab/FakeAVCeleb, issue 10), and there are 500 real clips but about

@@ -1,9 +1,9 @@
 """Clips in two folders, `real` and `fake`, as in many small data sets and private collections.
 
-Not an official format. Folder names are case-insensitive. A sub-folder of `fake` gives the forgery type.
+This is not an official format. Folder names are case-insensitive. A sub-folder of `fake` gives the forgery type.
 
-Trap: real and fake clips in such folders often come from different sources. A model can then score well by recognising the
-source. Run `utils/audit_dataset.py` on the result.
+Pitfall: real and fake clips in such folders often come from different sources. A model can then score well by recognising
+the source. Run `utils/audit_dataset.py` on the result.
 """
 
 from __future__ import annotations

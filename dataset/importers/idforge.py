@@ -3,7 +3,7 @@
 Sources: github.com/xyyandxyy/IDForge, `IDForge_v1/val.csv` (a line is `<forgery>/<person>/<recording>/<file>.mp4`) and
 `README.md` (folders and the table of forgeries).
 
-Traps:
+Pitfalls:
 - A file name can occur in several forgery folders, so only the full path identifies a clip.
 - `..._audiomismatch_...` is dubbed with genuine audio of another person, so its modality is FVRA.
 - v2 (frames as .npy, audio as .mp3) contains no video files and is not supported.

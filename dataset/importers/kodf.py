@@ -4,7 +4,7 @@ The files are available on request only and were not inspected. Two independent 
 github.com/LH-GWAN/deepfake-found, `scripts/evaluate_korean_faces.py` (name, person, target, source and program) and
 github.com/HanMoonSub/DeepGuard, `preprocess/kodf/split_data.py` (name, original clip and program, and the names of the files).
 
-Traps:
+Pitfalls:
 - There is no label column; the header distinguishes real from fake clips. Read the folder that contains both files.
 - Names have no folder, but the archive of each forgery method has its own folders. `--video_dir` finds the clips in
   sub-folders.

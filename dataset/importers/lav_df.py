@@ -4,7 +4,7 @@ Sources: the official reader, github.com/ControlNet/LAV-DF, `dataset/lavdf.py` (
 original, modify_video, modify_audio, split, video_frames, audio_channels, audio_frames), and an example entry in issue 22 of
 that repository.
 
-Traps:
+Pitfalls:
 - `split` uses `dev` for the validation split.
 - Lengths (duration, video_frames, audio_frames) have no frame rate; the official reader assumes 25. Lengths are not
   imported, because they depend on how a clip was made and could reveal fakes.

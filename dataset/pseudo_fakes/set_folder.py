@@ -78,7 +78,7 @@ class SetFolder:
         labels, state = root / LABELS, root / STATE
         if not state.exists():
             if labels.exists():
-                raise UsageError(f"--output {root}: there is a {LABELS} already")
+                raise UsageError(f"--output {root} already contains a {LABELS}")
             return cls(root, {})
         try:
             stored = json.loads(state.read_text(encoding="utf-8"))

@@ -30,7 +30,7 @@ def test_clips_and_labels_are_written_and_counted(modality, videos, tmp_path, mo
     assert main(arguments) == 0, "a finished set is not rebuilt"
     assert "made with another seed" in one_sentence(main, [*arguments, "--seed", "7"], capsys)
     (tmp_path / "set" / "pseudo_fakes.json").unlink()
-    assert "there is a" in one_sentence(main, arguments, capsys)
+    assert "already contains a" in one_sentence(main, arguments, capsys)
 
 
 def test_clips_without_a_face_are_an_error(tmp_path, capsys):

@@ -92,7 +92,7 @@ def forged_frames(
 
 
 def random_part(length: int, rng: np.random.Generator) -> tuple[int, int] | None:
-    """Draw the first frame to forge out of `length`, and the frame after the last; `None` (most often) for all."""
+    """Draw the range [start, end) of the frames to forge out of `length`; return `None` (most often) to forge all."""
     least = max(LEAST_PART_FRAMES, int(LEAST_PART_SHARE * length))
     if least >= length or rng.random() >= PART_PROBABILITY:
         return None
