@@ -3,8 +3,8 @@
 The hash is the perceptual image hash described by C. Zauner ("Implementation and Benchmarking of Perceptual
 Image Hash Functions", 2010): the frame is downscaled, the low frequencies of its DCT are compared with their median, and the
 Hamming distance between two hashes measures the difference between two images. Zauner uses 64 bits, which do not
-distinguish talking heads, because these are similar at the lowest frequencies. 256 bits also capture the background. The whole frame is scaled to
-a square, so the hash is independent of scaling.
+distinguish talking heads, because these are similar at the lowest frequencies. 256 bits also capture the background.
+The whole frame is scaled to a square, so the hash is independent of scaling.
 """
 
 from __future__ import annotations
