@@ -82,7 +82,7 @@ def _create_pretrained(name: str, weights: str | None, options: dict[str, Any]) 
         model = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, **options)
     except (
         Exception
-    ) as error:  # timm, the hub client and urllib raise many kinds; all mean that weights are unavailable
+    ) as error:  # timm, the hub client and urllib raise many kinds of errors; all mean that weights are unavailable
         raise UsageError(" ".join(str(error).split())[:200] or type(error).__name__) from error
     return model, f"imagenet ({origin})"
 

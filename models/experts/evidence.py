@@ -6,15 +6,15 @@ import torch
 from torch import Tensor
 
 UNTOUCHED_SHARE = 0.5
-"""Share of forged clips in which a given modality is genuine. Set by convention: most forgeries alter one of two."""
+"""Share of forged clips in which a given modality is genuine. The value is a convention, not an estimate."""
 
 
 def clip_evidence(log_odds: Tensor, bound: float) -> Tensor:
     """Return the log-likelihood-ratio contribution of an expert to "the clip is forged".
 
     In a fake, the expert's modality is forged or unchanged, so its likelihood ratio is the mixture ``u + (1 - u) * exp(x)``
-    with u = `UNTOUCHED_SHARE`. A forged modality raises the log-odds by at most about `bound`. A genuine one lowers them by
-    at most ``-log(u)``, because the other modality may still be forged.
+    with u = `UNTOUCHED_SHARE`. A forged modality raises the log-odds by at most about `bound`. A genuine modality lowers them
+    by at most ``-log(u)``, because the other modality may still be forged.
 
     Args:
         log_odds: log-likelihood ratio of "this modality is forged" to "real", any shape.

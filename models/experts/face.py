@@ -24,7 +24,7 @@ class FaceConfig(ExpertConfig):
     backbone: str = Field("tf_efficientnet_lite0", description="any timm name with stages; the first three are used")
     weights: Weights = Field(
         "package",
-        description="ImageNet weights used for fitting: package: requirements-weights.txt; timm: timm's hub; none",
+        description="ImageNet weights for fitting: from a Python package (requirements-weights.txt), from timm, or none",
     )
     place_nets: int = Field(3, ge=1, le=20, description="number of forgery localizers; their scores are averaged")
     place_steps: int = Field(400, ge=1, description="training steps of each localizer")

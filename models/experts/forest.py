@@ -1,4 +1,7 @@
-"""A forest of decision trees as plain tensors. It loads without pickle or scikit-learn and scores alike on all machines."""
+"""A forest of decision trees as plain tensors, which load without pickle or scikit-learn.
+
+Scores are the same on all machines.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ class PackedForest(nn.Module):
     Attributes:
         first: (trees,) int32, index of each tree's root among the nodes.
         column: (nodes,) int8, the index of the feature that a node tests; -1 marks a leaf.
-        value: (nodes,) float32, the threshold of a test (left if the feature is not above it), or the share of fakes in a leaf.
+        value: (nodes,) float32, threshold of a test (go left if feature <= threshold), or share of fakes in a leaf.
         skip: (nodes,) int16, the offset from a node to its right child.
     """
 

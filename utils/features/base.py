@@ -212,7 +212,7 @@ class Feature(ABC):
         """Compute the value from the values of the features in `fed`. Only derived features implement this.
 
         Args:
-            sources: feature name -> value; no value is `None`.
+            sources: feature name -> value; `None` if the clip lacks the feature.
             cache_dir: folder for expensive results, keyed by content; `None` disables the cache.
         """
         raise NotImplementedError

@@ -36,7 +36,7 @@ class VideoFeatureConfig(Section):
     covariance: Literal["frames", "bins"] = Field(
         "frames", description="between frames, as the report defines it, or between histogram bins, as the code did"
     )
-    top_k: int = Field(128, ge=2, le=1024, description="number of frames kept: those with the smallest row sums")
+    top_k: int = Field(128, ge=2, le=1024, description="number of selected frames: those with the smallest row sums")
 
 
 @FEATURES.register("covariance", VideoFeatureConfig)

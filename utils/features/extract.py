@@ -154,7 +154,7 @@ def run_pass(
 
 
 def facts_of(stream: StreamFacts, *, silent: bool) -> ClipFacts:
-    """Return the facts of a clip from the findings of its decoding pass."""
+    """Return the facts of a clip after its decoding pass."""
     problems = set(stream.problems)
     if stream.n_frames == 0:
         problems.add("no_video")

@@ -96,7 +96,7 @@ def embedding_of_pcm(samples: np.ndarray, rate_hz: int, encoder_name: str, cache
     """Compute the pooled embeddings of the windows that `voice_windows` cuts.
 
     Args:
-        samples: (S,) int16 mono, as a 16-bit wav file stores them.
+        samples: (S,) int16 mono, as stored in a 16-bit WAV file.
         rate_hz: sample rate.
         encoder_name: see `utils.features.encoders`.
         cache_dir: cache of embeddings, keyed by encoder, version and waveform; `None` for no cache.

@@ -1,8 +1,8 @@
-"""Voice features: the dynamics of the short-time spectrum, without its mean, in blocks. Each block is input to a small model.
+"""Voice features: statistics of the dynamics of the short-time spectrum, in blocks. Each block is the input of a small model.
 
-Channel, loudness and speaker affect the means. Re-synthesis affects the dynamics (spectral regression smooths them), the
-tails of their distribution, and the phase. Every block uses at most 50 Hz to 7 kHz, independent of the sample rate, and
-windows of fixed length, independent of the duration.
+The mean spectrum is not used, because channel, loudness and speaker affect it. Re-synthesis affects the dynamics
+(spectral regression smooths them), the tails of their distribution, and the phase. Every block uses at most 50 Hz to
+7 kHz, independent of the sample rate, and windows of fixed length, independent of the duration.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ LEAST_ACTIVE_FRAMES = 20
 FLOOR = 1e-5
 BLOCK_SIZES = {"lfcc_7k": 60, "lfcc_5k5": 60, "mfcc_5k5": 60, "bands": 32, "tails": 32, "phase": 32}
 VOICE_SIZE = sum(BLOCK_SIZES.values())
-"""D, the length of a window's features: the blocks of `BLOCK_SIZES`, one after the other."""
+"""D, the length of a window's features: the concatenated blocks of `BLOCK_SIZES`."""
 
 
 @FEATURES.register("voice", bool)
@@ -106,7 +106,7 @@ def long_enough(waveform: np.ndarray) -> bool:
 
 
 def window_features(waveform: np.ndarray, features: Callable[[np.ndarray], np.ndarray] | None = None) -> np.ndarray:
-    """Return the features (W, D) float32 of a 16 kHz waveform (S,): `voice_features`, or others, of each window."""
+    """Apply `features` (default: `voice_features`) to each window of a 16 kHz waveform (S,); return (W, D) float32."""
     return np.stack([(features or voice_features)(window) for window in voice_windows(waveform)])
 
 
@@ -181,7 +181,7 @@ def cepstral_dynamics(power: np.ndarray, bank: np.ndarray, floor: float, active:
 
 
 def standardised_moment(values: np.ndarray, order: int) -> np.ndarray:
-    """Return the mean of ((x - mean) / sd) ** order along the frames of (C, T); 0 where nothing varies."""
+    """Return the mean of ((x - mean) / sd) ** order along the frames of (C, T); 0 for a constant row."""
     centred = values - values.mean(1, keepdims=True)
     variance = (centred**2).mean(1)
     still = variance < 1e-12
@@ -189,7 +189,11 @@ def standardised_moment(values: np.ndarray, order: int) -> np.ndarray:
 
 
 def band_dynamics(log_bands: np.ndarray, active: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return per band the mean size of first and second differences (32,), and their kurtosis with the skew of levels (32,)."""
+    """Return statistics of each band over the active frames: differences over time (32,), and shape of distributions (32,).
+
+    The first array holds the log mean magnitudes of the first and second differences. The second holds the kurtosis of the
+    first differences and the skew of the levels.
+    """
     first = np.diff(log_bands, axis=1)
     second = np.diff(first, axis=1)
     size = [np.abs(first[:, active[1:]]).mean(1), np.abs(second[:, active[1:-1]]).mean(1)]
@@ -218,7 +222,7 @@ def phase_regularity(window: np.ndarray, active: np.ndarray) -> np.ndarray:
 
 
 def voice_features(waveform: np.ndarray) -> np.ndarray:
-    """Compute the features (D,) float32 of one 16 kHz window (S,), padded to `SHORTEST_S`: its blocks one after the other."""
+    """Compute the features (D,) float32 of one 16 kHz window (S,), padded to `SHORTEST_S`. The blocks are concatenated."""
     waveform = np.pad(waveform, (0, max(0, int(SHORTEST_S * VOICE_RATE_HZ) - len(waveform))))
     power = np.abs(librosa.stft(waveform, n_fft=N_FFT, hop_length=HOP, win_length=FFT_WINDOW)) ** 2
     floor = FLOOR * power.sum(0).mean() / power.shape[0] + 1e-12

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from utils.features.config import FeatureConfig
 
 LONGEST_PCM_S = 600
-"""Maximum length of the waveform for derived features. Later audio is not kept in memory."""
+"""Maximum length of the waveform for derived features. Later audio is discarded."""
 
 
 class AudioFeatureConfig(Section):
@@ -49,7 +49,7 @@ class Pcm:
     """The first `LONGEST_PCM_S` seconds of a waveform.
 
     Attributes:
-        samples: (S,) int16 mono, exactly as a 16-bit wav file stores them.
+        samples: (S,) int16 mono, exactly as stored in a 16-bit WAV file.
         rate_hz: sample rate.
     """
 
@@ -59,7 +59,7 @@ class Pcm:
 
 @FEATURES.register("waveform", AudioFeatureConfig)
 class WaveformFeature(Feature):
-    """The mono waveform. It is stored as a wav file during the pass, and its value is the `Pcm` that others derive from."""
+    """The mono waveform. It is stored as a WAV file during the pass. Its value is a `Pcm`, from which other features derive."""
 
     name, key, fed, inputs = "waveform", "audio", (SAMPLES,), ()
     folder, suffix, named_by_stem = "wav_file", ".wav", True
@@ -83,29 +83,29 @@ class WaveformFeature(Feature):
         return {}
 
     def extractor(self, clip: ClipPass) -> Extractor:
-        """Write the wav file where the pass has an output path, and keep the samples where features derive from them."""
+        """Return an extractor that writes the WAV file if the pass has an output path."""
         return WaveformExtractor(self.config.audio.sample_rate_hz, clip)
 
     def write(self, path: Path, value: Any) -> None:
-        """Do nothing: the wav file was written during the pass."""
+        """Do nothing: the WAV file was written during the pass."""
 
     def read(self, path: Path, facts: ClipFacts) -> Any:
-        """Return the beginning of the wav file."""
+        """Return the beginning of the WAV file."""
         return pcm_of_wav(path)
 
 
 class WaveformExtractor(Extractor):
-    """Writes the wav file and keeps the beginning of the waveform, each where it is needed."""
+    """Writes the WAV file, and collects the beginning of the waveform if other features derive from it."""
 
     def __init__(self, rate_hz: int, clip: ClipPass) -> None:
-        """Expect samples at `rate_hz`."""
+        """Create an extractor for samples at `rate_hz`."""
         self._rate_hz = rate_hz
         self._path = clip.output_paths.get(WaveformFeature.name)
         self._writer: WavWriter | None = None
         self._pcm = PcmBuffer(rate_hz) if WaveformFeature.name in clip.sources else None
 
     def add_samples(self, samples: np.ndarray) -> None:
-        """Append samples. The first ones open the wav file, so a clip without audio has none."""
+        """Append samples. The first call creates the WAV file, so a clip without audio has none."""
         if self._path is not None:
             self._writer = self._writer or WavWriter(self._path, self._rate_hz)
             self._writer.write(samples)
@@ -113,21 +113,21 @@ class WaveformExtractor(Extractor):
             self._pcm.add(samples)
 
     def finish(self) -> Any:
-        """Return the samples; `None` without audio, or where no feature derives from them."""
+        """Return the samples; `None` without audio, or if no feature derives from them."""
         pcm = None if self._pcm is None else self._pcm.pcm()
         return pcm if pcm is not None and len(pcm.samples) else None
 
     def close(self) -> None:
-        """Complete the wav file."""
+        """Complete the WAV file."""
         if self._writer is not None:
             self._writer.close()
 
 
 class PcmBuffer:
-    """Collects the beginning of a waveform block by block, as a wav file would store it."""
+    """Collects the beginning of a waveform block by block, as a WAV file would store it."""
 
     def __init__(self, rate_hz: int) -> None:
-        """Expect samples at `rate_hz`."""
+        """Create an empty buffer for samples at `rate_hz`."""
         self._rate_hz = rate_hz
         self._parts: list[np.ndarray] = []
         self._room = LONGEST_PCM_S * rate_hz
@@ -144,11 +144,11 @@ class PcmBuffer:
 
 
 def pcm_of_wav(path: Path) -> Pcm:
-    """Read the beginning of a mono 16-bit wav file.
+    """Read the beginning of a mono 16-bit WAV file.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is of another kind, or holds no sample.
+        ValueError: it has another format, or holds no sample.
     """
     try:
         with wave.open(str(path), "rb") as file:
@@ -165,7 +165,7 @@ def pcm_of_wav(path: Path) -> Pcm:
 
 
 def to_pcm16(samples: np.ndarray) -> np.ndarray:
-    """Convert float samples to wav samples, (S,) little-endian int16; values beyond [-1, 1] are clipped."""
+    """Convert float samples to WAV samples, (S,) little-endian int16; values beyond [-1, 1] are clipped."""
     return (np.clip(samples, -1.0, 1.0) * 32767.0).round().astype("<i2")
 
 

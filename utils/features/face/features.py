@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from utils.features.config import FeatureConfig
 
 FACE_VERSION = 2
-"""Increase this if the same frames now give different face features. Only sets with faces are extracted again."""
+"""Increase this if the same frames give different face features than before. Only sets with faces are extracted again."""
 
 PAIRS = 16
 PAIR_PX = 112
@@ -29,7 +29,7 @@ PAIR_SHAPE = (2, PAIR_PX, PAIR_PX, 3)
 MOUTH_HZ = 25
 MOUTH_ROWS, MOUTH_COLUMNS = 24, 28
 MAX_MOUTH_FRAMES = 128
-"""Number of mouth frames in a face window at 20 frames per second. Of slower clips only the beginning is used."""
+"""Number of mouth frames in a face window at 20 frames per second. At lower frame rates, only the beginning is used."""
 
 MOUTH_IN_CROP = (slice(116, 196), slice(68, 156))
 

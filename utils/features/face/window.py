@@ -21,7 +21,7 @@ DETECT_EVERY = 5
 """Interval of face detection, in frames. Faces are also detected in the last frame of the window."""
 
 LONGEST_S = 600
-"""Only the beginning of a longer clip is used, and the window is in the middle of that part. Same limit as the waveform."""
+"""The window is in the middle of this part of a longer clip. The limit is the same as for the waveform."""
 
 MOST_MISSES = 2
 """A track ends after more consecutive missed detections than this. A face that returns later starts a new track."""
@@ -89,9 +89,9 @@ class FaceWindow:
         """Start before the first frame of a decoding pass.
 
         Args:
-            facts: findings of the pass, which it updates with every frame.
+            facts: facts about the stream, which the pass updates with every frame.
             max_frames: number of frames after which the pass ends early; `None` for all.
-            n_frames: the clip's true number of frames if known; otherwise the declared number places the window.
+            n_frames: the clip's true number of frames if known; otherwise the window is placed by the declared number.
         """
         self._facts = facts
         self._max_frames = max_frames
