@@ -35,7 +35,7 @@ NAMES = ["a.mp4", "b.mp4", "sound only.mp4"]
 class BrightnessConfig(Section):
     """Settings of the toy feature."""
 
-    levels: int = Field(4, ge=1, le=64, description="number of selected frames")
+    levels: int = Field(4, ge=1, le=64, description="number of frames")
 
 
 class BrightnessFeature(Feature):
