@@ -1,4 +1,4 @@
-"""Does the cost per clip depend on the number of clips?"""
+"""Measure whether the cost per clip depends on the number of clips."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much time does data loading add to an epoch?"""
+"""Measure the time that data loading adds to an epoch."""
 
 from __future__ import annotations
 

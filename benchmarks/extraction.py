@@ -1,4 +1,4 @@
-"""How long does the extraction of a clip take in one process?"""
+"""Measure the time to extract a clip in one process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long does it take to load a training sample from stored features?"""
+"""Measure the time to load a training sample from stored features."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much memory does a worker need, and does the amount grow with the length of the video?"""
+"""Measure the memory of a worker, and its dependence on the length of the video."""
 
 from __future__ import annotations
 

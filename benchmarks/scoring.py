@@ -1,4 +1,4 @@
-"""How long does it take to score a folder from end to end, decoding included?"""
+"""Measure the time to score a folder from end to end, including decoding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How is the time of an extraction distributed over its stages, in one process?"""
+"""Measure the time of each stage of an extraction in one process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long does a command take to start?"""
+"""Measure the start-up time of the commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much faster are worker processes, and how long does it take to start them?"""
+"""Measure the speed-up by worker processes, and their start-up time."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def balance_table(labels: pd.DataFrame, groups: np.ndarray, column: str, parts: 
     """Return the numbers of clips, reals, fakes, groups and types of each part as aligned text.
 
     For folds, the last column counts the clips that are excluded from training when this fold is tested, because their group
-    also occurs in it. Only leave-one-out has such clips.
+    also occurs in it. Only the folds of `--leave_out` have such clips.
     """
     rows = []
     for part in in_order(parts):

@@ -1,4 +1,4 @@
-"""Fixtures for all tests: generated media, real clips if the environment names any, and a tiny data root."""
+"""Fixtures for all tests: generated media, a folder of real clips named by an environment variable, and a tiny data root."""
 
 from __future__ import annotations
 

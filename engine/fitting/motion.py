@@ -1,4 +1,4 @@
-"""The fitter of the motion expert, which learns from real clips alone how irregularly faces move."""
+"""The fitter of the motion expert, which models the irregularity of real faces' motion. It needs no fakes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class MotionFitter(ExpertFitter[MotionExpert]):
 
     @classmethod
     def gather(cls, clips: LabelledClips, config: RunConfig) -> MotionFitter | None:
-        """See `ExpertFitter.gather`."""
+        """Compute the statistics of the labelled clips; see `ExpertFitter.gather`."""
         statistics = np.full((len(clips), 2), np.nan)
         for row, clip in zip(statistics, extract_labelled(clips, config), strict=True):
             motion = None if clip is None else clip.array("motion")
@@ -65,7 +65,7 @@ class MotionFitter(ExpertFitter[MotionExpert]):
 
     @torch.no_grad()
     def fit(self, expert: MotionExpert, *, seed: int, without_fold: int | None = None) -> None:
-        """See `ExpertFitter.fit`. No random choice is made, so every seed gives the same result."""
+        """Fit the expert. No random choice is made, so every seed gives the same result."""
         reals = self.reals(without_fold)
         if len(reals) < LEAST_CLIPS:
             raise WorkError(f"fewer than {LEAST_CLIPS} real clips with a face are left to fit the motion expert on")
@@ -76,7 +76,7 @@ class MotionFitter(ExpertFitter[MotionExpert]):
 
     @torch.inference_mode()
     def score(self, expert: MotionExpert, clips: np.ndarray) -> np.ndarray:
-        """See `ExpertFitter.score`."""
+        """Score labelled clips; see `ExpertFitter.score`."""
         return expert.score(torch.from_numpy(self.statistics[clips])).float().double().numpy()
 
     def score_pseudo_fakes(self, expert: MotionExpert, fold: int) -> np.ndarray:

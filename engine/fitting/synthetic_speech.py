@@ -1,4 +1,4 @@
-"""The fitter of the synthetic-speech expert: real voices against labelled synthetic ones."""
+"""The fitter of the synthetic-speech expert, trained on real voices and labelled synthetic voices."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from utils.media.errors import MediaError
 log = logging.getLogger(__name__)
 
 EXAMPLES_VERSION = 1
-"""Increase it when the same audio clip and seed would give other examples; cached examples are then made again."""
+"""Increase it when the same audio clip and seed would give different examples; cached examples are then recomputed."""
 
 COPIES = 2
-"""Post-processed copies of each labelled voice."""
+"""Number of post-processed copies of each labelled voice."""
 
 CROP_S = 4
 LEAST_PER_CLASS = 8
@@ -42,16 +42,16 @@ LEAST_SPREAD = 1e-6
 
 @dataclass(frozen=True)
 class SpeechTask:
-    """The utterances of one audio clip to describe.
+    """Task of computing the statistics of one audio clip's utterances.
 
     Attributes:
-        name: the clip's name; with the seed it decides the post-processing.
+        name: the clip's name; together with `seed` it determines the post-processing.
         path: the clip.
         content: `content_key` of the clip.
         copies: number of post-processed copies.
         features: the feature config.
         weights: weights of the network, see `SpeechTexture.start`.
-        seed: seed of all random changes.
+        seed: seed of the post-processing.
         folder: folder of the cache.
     """
 
@@ -95,7 +95,7 @@ class SyntheticSpeechFitter(ExpertFitter[SyntheticSpeechExpert]):
     def __init__(
         self, speech: list[ClipSpeech], is_real: np.ndarray, is_synthetic: np.ndarray, folds: np.ndarray
     ) -> None:
-        """Store the speech of the labelled clips; those that are neither real nor synthetic are scored only."""
+        """Store the speech of the labelled clips; clips that are neither real nor synthetic are only scored."""
         self.speech = speech
         self.is_real = is_real
         self.is_synthetic = is_synthetic
@@ -110,7 +110,7 @@ class SyntheticSpeechFitter(ExpertFitter[SyntheticSpeechExpert]):
 
     @classmethod
     def check(cls, config: RunConfig) -> None:
-        """See `ExpertFitter.check`: the network's weights are loaded once."""
+        """Check that the network's weights can be loaded."""
         SpeechTexture().start(cls.section(config).weights)
 
     @staticmethod
@@ -120,7 +120,7 @@ class SyntheticSpeechFitter(ExpertFitter[SyntheticSpeechExpert]):
 
     @classmethod
     def gather(cls, clips: LabelledClips, config: RunConfig) -> SyntheticSpeechFitter | None:
-        """See `ExpertFitter.gather`."""
+        """Compute the statistics of the labelled clips; see `ExpertFitter.gather`."""
         is_real, is_synthetic = clips.target == 0, clips.training_fakes("audio")
         weights, folder = cls.section(config).weights, config.fit.cache_dir / "utterances"
         tasks = []
@@ -154,7 +154,7 @@ class SyntheticSpeechFitter(ExpertFitter[SyntheticSpeechExpert]):
 
     @torch.no_grad()
     def fit(self, expert: SyntheticSpeechExpert, *, seed: int, without_fold: int | None = None) -> None:
-        """See `ExpertFitter.fit`. No random choice is made, so every seed gives the same result."""
+        """Fit the expert. No random choice is made, so every seed gives the same result."""
         if not self.counts(without_fold).all():
             raise WorkError(
                 "all labelled voices outside one fold are of one class; the synthetic_speech expert needs both"
@@ -171,7 +171,7 @@ class SyntheticSpeechFitter(ExpertFitter[SyntheticSpeechExpert]):
 
     @torch.inference_mode()
     def score(self, expert: SyntheticSpeechExpert, clips: np.ndarray) -> np.ndarray:
-        """See `ExpertFitter.score`."""
+        """Score labelled clips; see `ExpertFitter.score`."""
         own = [self.speech[clip].own for clip in clips]
         return np.array([float(expert.score(torch.from_numpy(rows))) if len(rows) else np.nan for rows in own])
 
@@ -183,13 +183,13 @@ class SyntheticSpeechFitter(ExpertFitter[SyntheticSpeechExpert]):
 def fit_machine(
     expert: SyntheticSpeechExpert, examples: np.ndarray, is_synthetic: np.ndarray, weights: np.ndarray
 ) -> None:
-    """Fit the support-vector machine. Voice features and network statistics have the same share in its distances.
+    """Fit the support-vector machine. Voice features and network statistics have equal weight in its distances.
 
     Args:
         expert: receives the result.
         examples: (N, D) float32.
         is_synthetic: (N,) bool; both classes occur.
-        weights: (N,) sample weights. Both classes are given the same total.
+        weights: (N,) sample weights. Both classes are scaled to the same total.
     """
     machine: SupportVectors = expert.machine
     parts = np.repeat([VOICE_SIZE, STATISTICS - VOICE_SIZE], [VOICE_SIZE, STATISTICS - VOICE_SIZE])
@@ -207,13 +207,13 @@ def fit_machine(
 
 
 def read_speech(path: Path) -> ClipSpeech:
-    """Read what `store_speech` wrote."""
+    """Read a file written by `store_speech`."""
     with np.load(path, allow_pickle=False) as stored:
         return ClipSpeech(stored["own"], stored["processed"])
 
 
 def store_speech(task: SpeechTask) -> str:
-    """Describe and store one clip's utterances; return the reason code of a failure, or an empty string."""
+    """Compute and store the statistics of one clip's utterances; return the reason code of a failure, or an empty string."""
     try:
         waveform = clip_voice(task.path, task.features)
     except MediaError as error:

@@ -1,7 +1,7 @@
 """Statistics of a convolutional network on the complex spectrogram of speech.
 
 The network is the convolutional part of DistillMOS (Stahl and Gamper, 2025), which was trained to rate the quality of natural,
-transmitted and generated speech. It responds to traces of coding and synthesis, and is used frozen.
+transmitted and generated speech. It responds to traces of coding and synthesis. It is frozen.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ COMPRESSION = 0.3
 TINY = 1e-12
 SLOPE = 0.1
 RANDOM_START = 0
-"""Seed of a network without pretrained weights: its statistics are cached on disk, so they must not depend on the run."""
+"""Seed of a network with random weights. It is fixed because the network's statistics are cached across runs."""
 
 PRETRAINED = "distillmos"
 Weights = Literal["package", "none"]
@@ -51,7 +51,7 @@ class SpeechTexture(nn.Module):
         """Load weights.
 
         Args:
-            weights: `package`: the pretrained ones, from a Python package; `none`: random, always the same.
+            weights: `package`: pretrained weights from a Python package; `none`: random with a fixed seed.
 
         Raises:
             UsageError: the package is not installed, or its tensors do not fit.
@@ -70,20 +70,21 @@ class SpeechTexture(nn.Module):
         """Compute the statistics of each waveform.
 
         Args:
-            waveforms: (N, S) float32 at 16 kHz, S at least 1,600. Their level does not matter.
+            waveforms: (N, S) float32 at 16 kHz, S at least 1,600. The result does not depend on their level.
 
         Returns:
             (N, D) float32.
         """
         statistics = []
-        for waveform in waveforms.split(1):  # one at a time: the first layers' planes take 12 MB each
+        # One waveform at a time, because each plane of the first layers takes 12 MB.
+        for waveform in waveforms.split(1):
             planes = self.layers(compressed_spectrogram(waveform)).flatten(1, 2)
             statistics.append(torch.cat([planes.mean(dim=2), planes.std(dim=2)], dim=1))
         return torch.cat(statistics)
 
 
 def compressed_spectrogram(waveforms: Tensor) -> Tensor:
-    """Return spectrograms (N, 2, 161, T) with magnitudes to the power 0.3 and the phase kept, as real and imaginary parts."""
+    """Return real and imaginary parts (N, 2, 161, T) of spectrograms with magnitudes to the power 0.3 and unchanged phase."""
     loudest = waveforms.abs().amax(dim=1, keepdim=True)
     margin = (N_FFT - HOP) // 2
     signal = functional.pad((waveforms / (loudest + 1e-8))[:, None], (margin, margin), mode="reflect")[:, 0]

@@ -1,6 +1,6 @@
 """The motion expert: detects faces that move more smoothly than filmed ones.
 
-A face that a network renders from audio or from a driving video, frame after frame, moves smoothly. A filmed face moves
+A face rendered frame by frame from audio or a driving video moves smoothly. A filmed face moves
 irregularly: muscles act in bursts, hands and cameras shake, and sensors add noise. The expert measures how well a step of
 motion predicts the next one. It is fitted on real clips only.
 """
@@ -15,10 +15,10 @@ from models.experts.base import EXPERTS, Expert, ExpertConfig
 from utils.features.face.motion import MOTION_HZ
 
 LEAST_STEPS = MOTION_HZ
-"""Steps below which the expert abstains: one second of a face."""
+"""The expert abstains below this number of steps: one second of a face."""
 
 LARGEST_Z = 4.0
-"""Bound of each z-score, so that one statistic of an unusual clip cannot decide alone."""
+"""Bound of each z-score, so that one statistic of an unusual clip cannot dominate the score."""
 
 TINY = 1e-9
 

@@ -1,8 +1,8 @@
-"""The synthetic-speech expert: detects synthesised, converted and vocoded voices. It is trained on labelled ones.
+"""The synthetic-speech expert: detects synthesised, converted and vocoded voices. It is trained on labelled voices.
 
 A support-vector machine scores short utterances by their voice features and by the statistics of a frozen network on their
-spectrogram. The voice expert needs only real clips; this one needs utterances of many synthesisers, and holds up better on
-synthesisers that neither has seen.
+spectrogram. The voice expert needs only real clips. The synthetic-speech expert needs utterances of many synthesisers and
+performs better on synthesisers that neither was trained on.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ class SyntheticSpeechConfig(ExpertConfig):
     """Config of the synthetic-speech expert."""
 
     weights: Weights = Field(
-        "package", description="weights of the network when fitting: package: requirements-weights.txt; none: random"
+        "package",
+        description="weights of the network when fitting: package (from requirements-weights.txt) or none (random)",
     )
     cost: float = Field(4.0, gt=0, description="C of the support-vector machine")
-    gamma: float = Field(0.5, gt=0, description="width of its kernel")
+    gamma: float = Field(0.5, gt=0, description="gamma of its RBF kernel")
     processed_weight: float = Field(
         0.25, ge=0, description="weight of a post-processed copy in the fit, relative to the utterance itself"
     )
@@ -57,7 +58,7 @@ class SyntheticSpeechExpert(Expert):
         utterance, voice = batch.inputs["utterance"], batch.inputs["utterance_voice"]
         scores = torch.zeros(len(batch), device=utterance.values.device)
         for row in torch.nonzero(utterance.present).flatten().tolist():
-            # One clip at a time: its score is then bit-identical in every batch.
+            # Clips are scored one at a time, so a score is bit-identical in every batch.
             own = utterance.mask[row]
             scores[row] = self.score(self.statistics(utterance.values[row][own], voice.values[row][own]))
         return scores

@@ -1,4 +1,4 @@
-"""Utterances: a few short excerpts of a clip's speech, as waveforms and as voice features, for experts with a network."""
+"""Utterances: a few short excerpts of a clip's speech, as waveforms and voice features."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from utils.features.voice import (
 from utils.features.waveform import Pcm
 
 UTTERANCE_VERSION = 2
-"""Increase it when the same waveform gives other utterances than before."""
+"""Increase this if the same waveform gives different utterances than before."""
 
 UTTERANCE_S = 3
 UTTERANCE_SAMPLES = UTTERANCE_S * VOICE_RATE_HZ
 MAX_UTTERANCES = 2
-"""Utterances per clip. On real clips, more of them cost time and changed no AUC (see the lab log)."""
+"""Maximum number of utterances per clip. On real clips, more utterances cost time and did not change an AUC (`docs/LOG.md`)."""
 
 SPACING_S = 5
-"""A clip of `UTTERANCE_S` + `SPACING_S` seconds of speech, or more, has two utterances."""
+"""A clip with at least `UTTERANCE_S` + `SPACING_S` seconds of speech has two utterances."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class UtteranceFeature(Feature):
         )
 
     def to_arrays(self, value: Any, facts: ClipFacts) -> Mapping[str, np.ndarray | None]:
-        """Return waveforms and voice features. Those of a silent track count as absent."""
+        """Return waveforms and voice features. Utterances of a silent track count as absent."""
         if value is None or "silent" in facts.reasons:
             return dict.fromkeys(self.inputs)
         return {"utterance": value.waveforms, "utterance_voice": value.voice}
@@ -77,11 +77,11 @@ def utterances(waveform: np.ndarray, count: int = MAX_UTTERANCES) -> Utterances:
 
     Args:
         waveform: (S,) float32 at 16 kHz, see `voice_waveform`. Its mean is removed, since an offset of the recording
-            equipment or of a synthesiser says nothing about speech.
-        count: largest number of utterances.
+            equipment or of a synthesiser carries no information about the speech.
+        count: maximum number of utterances.
 
     Returns:
-        At most `count` utterances, in the middle of equal parts of the speech; none for a waveform that is too short.
+        At most `count` utterances, each from the middle of an equal part of the speech; none if the waveform is too short.
     """
     if not long_enough(waveform):
         return Utterances(np.zeros((0, UTTERANCE_SAMPLES), np.float32), np.zeros((0, VOICE_SIZE), np.float32))

@@ -57,7 +57,7 @@ NO_FACE = FaceFeatures(
     start_s=0.0,
     motion=np.zeros((0, MOTION_CHANNELS), np.float32),
 )
-"""How a clip without a face is stored."""
+"""Stored features of a clip without a face."""
 
 
 @FEATURES.register("face", bool)
