@@ -172,7 +172,11 @@ def typed_row(columns: Sequence[str], cells: Sequence[str]) -> dict[str, Cell]:
 
 
 def checked_row(row: dict[str, Cell], columns: Sequence[str]) -> dict[str, Cell]:
-    """Return a row read from JSON, or raise a `ValueError` if it has other columns."""
+    """Return a row read from JSON.
+
+    Raises:
+        ValueError: the row has other columns.
+    """
     check_columns(list(row), columns)
     return row
 
