@@ -99,7 +99,7 @@ class InputLayout:
     """The inputs of a run: the features to compute, and the arrays that they provide."""
 
     def __init__(self, config: FeatureConfig, inputs: Collection[str]) -> None:
-        """Look the inputs up among the registered features.
+        """Find the registered features that provide the inputs.
 
         Args:
             config: settings of the features.

@@ -47,7 +47,7 @@ class Container:
     Attributes:
         suffix: file name suffix; libav derives the format from it.
         options: options of the format.
-        codecs: codecs that players support in this format; `None` accepts whatever libav accepts. (MPEG-TS accepts
+        codecs: codecs that players support in this format; `None` accepts all codecs that libav accepts. (MPEG-TS accepts
             codecs that it cannot represent and silently loses them.)
     """
 

@@ -113,7 +113,7 @@ def read_originals(
         workers: number of worker processes.
 
     Raises:
-        WorkError: fewer than two are usable, or one that was usable in the earlier run no longer is.
+        WorkError: fewer than two are usable, or a clip that was usable in the earlier run no longer is.
     """
     wanted = range(len(originals)) if usable is None else usable
     failures = compute_missing(

@@ -15,7 +15,7 @@ from engine.fitting.face_examples import FaceExamples
 from models.blocks.forgery_localizer import ForgeryLocalizer
 
 PAIRS_PER_STEP = 10
-"""Number of real-fake pairs per training step: a real sequence and one of its own pseudo-fakes."""
+"""Number of real-fake pairs per training step: a real sequence and a pseudo-fake made from it."""
 
 LEARNING_RATE, WEIGHT_DECAY = 2e-3, 1e-3
 FORGED_WEIGHT = 2.0

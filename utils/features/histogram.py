@@ -13,7 +13,7 @@ BYTES_PER_WORD = 8
 
 @numba.njit(cache=True, nogil=True)
 def _count_levels(words: np.ndarray, rest: np.ndarray, pairs: np.ndarray, counts: np.ndarray) -> None:
-    # A CPU does about one memory increment per cycle, whatever the operand size. Counting pairs of neighbouring bytes and
+    # A CPU does about one memory increment per cycle, regardless of the operand size. Counting pairs of neighbouring bytes and
     # then summing the rows and columns of the table takes half the increments of counting single bytes.
     pair = np.uint64(0xFFFF)
     for i in range(words.size):

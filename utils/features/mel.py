@@ -150,7 +150,7 @@ def mel_image(power: np.ndarray, image_size_px: int) -> np.ndarray:
 
     Args:
         power: (M, T') float32, not negative. It is overwritten to avoid copies of 80 MB per hour of audio.
-        image_size_px: side of the image. The time axis is resized to it, whatever the duration.
+        image_size_px: side of the image. The time axis is resized to it, regardless of the duration.
 
     Returns:
         (image_size_px, image_size_px) uint8, low frequencies in the first row; all zeros for a constant spectrogram.

@@ -103,7 +103,7 @@ def _thresholds_like(like: Calibration, is_fake: np.ndarray, score: np.ndarray) 
 
 
 def assign_folds(is_fake: np.ndarray, group: np.ndarray, folds: int, seed: int) -> np.ndarray:
-    """Deal whole groups to the folds in turn, sorted by class content, then by size, with ties in random order."""
+    """Assign whole groups to the folds cyclically, sorted by class content, then by size, with ties in random order."""
     size = np.bincount(group)
     fakes = np.bincount(group, is_fake)
     mix = np.where(fakes == 0, 0, np.where(fakes == size, 1, 2))

@@ -89,7 +89,7 @@ def test_json_list_is_written_during_the_run(shelf, checkpoint, monkeypatch):
 
 
 def test_killed_process_leaves_finished_rows(shelf, checkpoint, tmp_path):
-    """SIGKILL while the command waits for a pipe that never delivers the last clip."""
+    """Send SIGKILL while the command waits for a pipe that never delivers the last clip."""
     os.mkfifo(tmp_path / "list")
     script = [sys.executable, str(REPOSITORY / "inference.py"), "--video_list", "list", "--checkpoint", str(checkpoint)]
     with (

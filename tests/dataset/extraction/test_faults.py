@@ -51,7 +51,7 @@ def test_frame_cap_and_timeout_have_reasons(data_root: Path, media) -> None:
 
 
 def test_incomplete_clips_are_detected_after_a_kill(data_root: Path) -> None:
-    """A clip is complete only if all files that its row requires exist."""
+    """Check that a clip is complete only if all files that its row requires exist."""
     extract(data_root)
     folder = data_root / "trainset_raw"
     reference = contents(data_root)

@@ -38,7 +38,7 @@ def test_overwriting_one_shard_keeps_the_others(extracted: Path) -> None:
 
 
 def test_unfinished_overwrite_does_not_mix_two_configs(extracted: Path) -> None:
-    """Files of the shard that was not overwritten are discarded, because their config differs."""
+    """Check that files of the shard that was not overwritten are discarded, because their config differs."""
     other = FeatureConfig.model_validate({"video": {"top_k": 16}})
     extract(extracted, other, shard=Shard(1, 2), overwrite=True)
     assert set(read_rows(extracted / "trainset_raw")) == {"t0.mp4", "t2.mp4", "t4.mp4", "t6.mp4"}

@@ -114,7 +114,7 @@ def test_next_audio_track_is_used_if_the_main_one_has_no_sample(media, tmp_path:
 
 
 def test_audio_is_complete_if_the_sample_rate_changes(tmp_path: Path) -> None:
-    """Two MP3 files with different sample rates are concatenated, as radio recorders do."""
+    """Concatenate two MP3 files with different sample rates, as radio recorders do."""
     time_s = np.arange(3 * 48_000) / 48_000
     parts = []
     for rate_hz in (24_000, 48_000):
