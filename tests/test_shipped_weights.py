@@ -40,7 +40,8 @@ def test_checkpoint_is_small_and_contains_no_names(checkpoint):
 
 
 def test_checkpoint_is_calibrated_and_matches_a_committed_config(checkpoint):
-    assert list(checkpoint.model["experts"]) == ["voice", "face"]
+    assert list(checkpoint.model["experts"]) == ["synthetic_speech", "face", "motion"]
+    assert 0 < checkpoint.calibration.real_threshold < checkpoint.calibration.threshold < 1
     assert checkpoint.calibration.threshold_rule == "target_fpr"
     assert checkpoint.provenance["dirty"] is False
     assert checkpoint.provenance["commit"][:7] in CARD.read_text()
@@ -61,7 +62,8 @@ def test_each_expert_scores_the_clips_that_have_its_input(checkpoint, clips):
     )
     whole, mute, blank = (scores.loc[str(path)] for path in clips)
     assert np.isfinite(scores["score"].to_numpy(float)).all() and scores["score"].between(0, 1).all()
-    assert whole["evidence_voice"] != 0 and whole["evidence_face"] != 0
-    assert np.isnan(mute["evidence_voice"]) and mute["evidence_face"] != 0
-    assert blank["evidence_voice"] != 0 and np.isnan(blank["evidence_face"])
-    np.testing.assert_allclose(whole["evidence_voice"] + whole["evidence_face"], whole["logit"], rtol=1e-5)
+    terms = ["evidence_synthetic_speech", "evidence_face", "evidence_motion"]
+    assert whole[terms].notna().all() and (whole[terms] != 0).all()
+    assert mute[terms].isna().tolist() == [True, False, False]
+    assert blank[terms].isna().tolist() == [False, True, True]
+    np.testing.assert_allclose(whole[terms].astype(float).sum(), whole["logit"], rtol=1e-5)

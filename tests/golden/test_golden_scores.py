@@ -30,9 +30,10 @@ HEAD_GAIN = 1e4
 
 GOLDEN = {
     "default.pth": {
-        "logit": (1.343887, 0.517402),
-        "evidence_voice": (0.974505, 0.934961),
-        "evidence_face": (0.369382, -0.417559),
+        "logit": (3.354918, 0.563984),
+        "evidence_synthetic_speech": (0.514168, 0.770347),
+        "evidence_face": (0.243193, -0.212716),
+        "evidence_motion": (2.597556, 0.006352),
     },
     "ffdv_cov": {"logit": (2.639043, 2.263721)},
     "mel_baseline": {"logit": (-1.589381, -2.067867)},
