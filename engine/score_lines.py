@@ -15,7 +15,7 @@ from utils.terminal import printable
 
 HEADINGS = ("video", "score", "verdict", "because", "reason")
 SCORE_WIDTH, VERDICT_WIDTH, REASON_WIDTH = 6, 12, 16
-MIN_NAME_WIDTH, MAX_BECAUSE_WIDTH = 16, 15
+MIN_NAME_WIDTH, MAX_BECAUSE_WIDTH = 16, 21
 GAP = "  "
 COLOURS = {"fake": "31", "inconclusive": "33", "real": "32", "unscored": "2"}
 """Verdict -> parameter of the terminal's SGR sequence: red, yellow, green, faint."""

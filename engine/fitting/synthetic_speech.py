@@ -15,6 +15,8 @@ from dataset.pseudo_fakes.common import clip_generator
 from dataset.pseudo_fakes.voice.post_process import post_process
 from engine.config import RunConfig
 from engine.fitting.base import FITTERS, ExpertFitter, LabelledClips, cache_runner
+from engine.fitting.voice import utterances as utterance_files
+from engine.fitting.voice_examples import NO_FOLD
 from models.blocks.speech_texture import SpeechTexture, Weights
 from models.blocks.support_vectors import SupportVectors
 from models.experts.synthetic_speech import STATISTICS, SyntheticSpeechConfig, SyntheticSpeechExpert
@@ -122,15 +124,23 @@ class SyntheticSpeechFitter(ExpertFitter[SyntheticSpeechExpert]):
     def gather(cls, clips: LabelledClips, config: RunConfig) -> SyntheticSpeechFitter | None:
         """Compute the statistics of the labelled clips; see `ExpertFitter.gather`."""
         is_real, is_synthetic = clips.target == 0, clips.training_fakes("audio")
-        weights, folder = cls.section(config).weights, config.fit.cache_dir / "utterances"
-        tasks = []
-        for name, trained_on in zip(clips.table.names, is_real | is_synthetic, strict=True):
-            path, copies = clips.table.split.video_path(name), COPIES if trained_on else 0
-            seed = config.fit.bank_seed
-            tasks.append(SpeechTask(name, path, content_key(path), copies, config.features, weights, seed, folder))
+        files = [(name, clips.table.split.video_path(name)) for name in clips.table.names]
+        # Utterances of a folder of synthetic voices belong to no fold: they are never held out.
+        further = [(f"synthetic/{path.name}", path) for path in utterance_files(config.fit.synthetic_voices)]
+        trained_on = np.append(is_real | is_synthetic, np.ones(len(further), bool))
+        weights, folder, seed = cls.section(config).weights, config.fit.cache_dir / "utterances", config.fit.bank_seed
+        tasks = [
+            SpeechTask(name, path, content_key(path), COPIES if use else 0, config.features, weights, seed, folder)
+            for (name, path), use in zip([*files, *further], trained_on, strict=True)
+        ]
         failures = compute_missing(tasks, store_speech, cache_runner(config), step="utterances")
         speech = [NO_SPEECH if task.cache_path in failures else read_speech(task.cache_path) for task in tasks]
-        fitter = cls(speech, is_real, is_synthetic, clips.folds)
+        fitter = cls(
+            speech,
+            np.append(is_real, np.zeros(len(further), bool)),
+            np.append(is_synthetic, np.ones(len(further), bool)),
+            np.append(clips.folds, np.full(len(further), NO_FOLD)),
+        )
         fewest = min(fitter.counts(without_fold=fold).min() for fold in np.unique(clips.folds))
         if fewest < LEAST_PER_CLASS:
             log.warning(

@@ -265,3 +265,17 @@ def test_machine_equals_the_librarys_with_balanced_classes() -> None:
     balance *= weights.sum() / balance.sum()
     library = SVC(C=expert.config.cost, gamma=expert.config.gamma).fit(rows, is_synthetic, sample_weight=balance)
     np.testing.assert_allclose(expert.machine(torch.from_numpy(examples)), library.decision_function(rows), atol=1e-3)
+
+
+def test_folder_of_synthetic_voices_is_trained_on_in_every_fold(
+    root: Path, gathered: SyntheticSpeechFitter, tmp_path: Path
+) -> None:
+    write_voice(tmp_path / "voices" / "extra.wav", 500, synthetic=True)
+    config = config_of(root)
+    config = config.model_copy(
+        update={"fit": config.fit.model_copy(update={"synthetic_voices": str(tmp_path / "voices")})}
+    )
+    fitter = SyntheticSpeechFitter.gather(labelled_clips(config), config)
+    assert fitter is not None and fitter.key != gathered.key
+    for fold in (None, *range(FOLDS)):
+        np.testing.assert_array_equal(fitter.counts(fold), gathered.counts(fold) + [0, 1])
