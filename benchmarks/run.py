@@ -84,7 +84,7 @@ def prepare(arguments: argparse.Namespace, scratch: Path) -> Setting:
     """Find or make the clips and return the setting.
 
     Raises:
-        UsageError: the folder holds no clip with video and audio.
+        UsageError: the folder contains no clip with video and audio.
     """
     from benchmarks.clips import make_clips, whole_clips
     from benchmarks.setting import Setting
@@ -96,7 +96,7 @@ def prepare(arguments: argparse.Namespace, scratch: Path) -> Setting:
     else:
         clips = whole_clips(find_videos(arguments.clips), arguments.limit)
         if not clips:
-            raise UsageError(f"--clips {arguments.clips}: the folder holds no clip with video and audio")
+            raise UsageError(f"--clips {arguments.clips}: the folder contains no clip with video and audio")
     lengths_s = Setting.lengths_s + ((AN_HOUR_S,) if arguments.long else ())
     return Setting(clips, scratch, repetitions=arguments.repetitions, lengths_s=lengths_s)
 

@@ -99,7 +99,7 @@ def read_manifest(path: Path) -> dict[str, Row]:
         # Another shard may have merged and deleted the file after it was listed.
         return {}
     except csv.Error as error:
-        raise UsageError(f"{path} is damaged ({error}); delete it, and its clips are extracted again") from None
+        raise UsageError(f"{path} is damaged ({error}); delete it to extract its clips again") from None
     return rows
 
 

@@ -32,7 +32,7 @@ def pick_device(name: str) -> torch.device:
             f"device {name!r}: this machine has {torch.cuda.device_count()} CUDA device(s); try device=auto"
         )
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise UsageError("device 'mps': this machine has none; try device=auto")
+        raise UsageError("device 'mps': this machine has no MPS device; try device=auto")
     return device
 
 

@@ -130,8 +130,8 @@ def check_same_clips(checkpoint: Checkpoint, *tables: ClipTable) -> None:
         name = table.split.name
         if recorded.get(name, "") not in ("", table_fingerprint(table.labels)):
             raise UsageError(
-                f"{table.split.labels}: its names or targets differ from those of the run's {name}; a resumed run keeps "
-                "its clips, start a new run instead"
+                f"{table.split.labels}: its names or targets differ from those of the run's {name}; a resumed run cannot "
+                "change its clips; start a new run instead"
             )
 
 

@@ -157,7 +157,7 @@ class Suite:
         paths = [self.video_dir / name for name in self.labels["video_name"]]
         shas = [file_sha256(path) if path.is_file() else None for path in paths]
         if not any(shas):
-            raise UsageError(f"--video_dir {self.video_dir} holds none of the {len(paths)} labelled clips")
+            raise UsageError(f"--video_dir {self.video_dir} contains none of the {len(paths)} labelled clips")
         try:
             self.output.mkdir(parents=True, exist_ok=True)
         except OSError as error:

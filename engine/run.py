@@ -139,7 +139,7 @@ def open_run_clips(config: RunConfig) -> RunClips:
     """Open the splits of a training run.
 
     Raises:
-        UsageError: a label file is missing or invalid, or the training or validation split has one class only.
+        UsageError: a label file is missing or invalid, or the training or validation split has only one class.
     """
     train, val = (open_required(config, name, config.features, need_targets=True) for name in ("trainset", "valset"))
     require_both_classes(train, val)
@@ -165,12 +165,12 @@ def require_both_classes(*tables: ClipTable) -> None:
     """Check that training and selection by AUC have real and fake clips.
 
     Raises:
-        UsageError: a split has one class only.
+        UsageError: a split has only one class.
     """
     for clips in tables:
         if clips.labels["target"].nunique() < 2:
             raise UsageError(
-                f"{clips.split.name} holds one class only: training and selection by AUC need real and fake clips"
+                f"{clips.split.name} has only one class: training and selection by AUC need real and fake clips"
             )
 
 

@@ -157,7 +157,7 @@ class LogFile(logging.FileHandler):
             super().__init__(path, encoding="utf-8")
         self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (the name is the base class's)
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (named by the base class)
         """Drop the line. A full disk is reported when results are written."""
 
     def close(self) -> None:

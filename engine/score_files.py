@@ -78,7 +78,7 @@ def score_to_files(
     options: ScoringOptions,
     show: Callable[[str], object],
 ) -> ScoreCounts:
-    """Score clips, write each row to the output file as it comes, and print it.
+    """Score clips, write each row to the output file when it is ready, and print it.
 
     If scoring is interrupted or fails, the clips that are known but have no row get one with the status `pending`.
 

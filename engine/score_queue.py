@@ -1,4 +1,4 @@
-"""Clips to score, without those whose rows an existing output file already has."""
+"""Queue of the clips to score. Clips with a row in an existing output file are skipped."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def is_audio_only(row: Row) -> bool:
 
 @dataclass(frozen=True)
 class KeptRow:
-    """Facts about a row in the output file; `number` is its place among the rows."""
+    """Facts about a row in the output file; `number` is its index."""
 
     verdict: str
     audio_only: bool
@@ -70,7 +70,7 @@ class KeptRow:
 
 
 class KeptRows:
-    """Rows of an existing output file that need not be scored again. Iterating reads them, once, before `take` is called."""
+    """Rows of an existing output file that need not be scored again. Iterate once to read them, then call `take`."""
 
     def __init__(self, path: Path | None, columns: Sequence[str], checkpoint: str) -> None:
         """Use the rows of an output file, if it exists; `None` for no file."""
@@ -110,7 +110,7 @@ class ScoreQueue:
     """Clips that need a score, in order."""
 
     def __init__(self, kept: KeptRows, counts: ScoreCounts) -> None:
-        """Leave out clips with a kept row, which are counted in `counts`."""
+        """Skip clips with a kept row and count them in `counts`."""
         self._order = array("q")  # for each clip so far, the number of its row in the output file; -1 until it has one
         self._kept = kept
         self._counts = counts
@@ -147,7 +147,7 @@ class ScoreQueue:
         self._order[place] = number
 
     def without_row(self) -> Iterator[Path]:
-        """Yield the clips without a row. Call `has_row` after each. Names that are not known yet are not waited for."""
+        """Yield the clips without a row. Call `has_row` after each. Does not wait for further names."""
         while self._unscored:
             yield self._unscored[0][0]
         if self._clip_count is not None:

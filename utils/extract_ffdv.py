@@ -113,7 +113,7 @@ def chosen_splits(config: RunConfig, names: list[str] | None) -> list[Split]:
         splits = [split for split in splits if split.labels.is_file()]
     if not splits:
         files = ", ".join(config.label_name.model_dump().values())
-        raise UsageError(f"{config.data_root} holds none of the label files {files}; {EMPTY_DATA_HINT}")
+        raise UsageError(f"{config.data_root} contains none of the label files {files}; {EMPTY_DATA_HINT}")
     return splits
 
 

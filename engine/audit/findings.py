@@ -36,7 +36,7 @@ FEW_UNITS = 10
 """With fewer real or fake units (groups, or clips if there are no groups), the result is inconclusive."""
 
 FEW_GROUPS = 3
-"""With fewer groups that hold both classes, the reach of a shortcut is `UNKNOWN`."""
+"""With fewer groups that contain both classes, the reach of a shortcut is `UNKNOWN`."""
 
 WORTHLESS_AUC = 0.55
 """A mean within-group AUC up to this value, with an interval that includes 0.5, counts as no effect."""
@@ -103,7 +103,7 @@ def classify_probe(
     Args:
         result: AUCs of the probe.
         n_clips: Number of real and of fake clips.
-        n_units: Number of independent units that hold reals, and that hold fakes.
+        n_units: Number of independent units with real clips, and of those with fakes.
         null: Null distribution of the AUC.
     """
     auc = result.grouped.value
@@ -180,7 +180,7 @@ def _within_remark(result: ProbeResult) -> str:
     if result.random is None:
         return ""
     if within.value is None:
-        return "; no group holds both classes, so it may only tell groups apart"
+        return "; no group has both classes, so it may only tell groups apart"
     remark = f"; {figure(within)} inside held-out groups (mean of {within.units})"
     if _reach(result) == BETWEEN:
         remark += ", so it tells groups apart but has no effect inside a group"

@@ -61,7 +61,7 @@ class ProbeData:
 
     @property
     def n_units(self) -> tuple[int, int]:
-        """Number of independent units (groups, or clips without groups) that hold reals, and that hold fakes."""
+        """Number of independent units (groups, or clips without groups) with real clips, and with fakes."""
         units = np.arange(len(self.target)) if self.group is None else self.group
         return len(np.unique(units[self.target == 0])), len(np.unique(units[self.target == 1]))
 
@@ -110,7 +110,7 @@ class ProbeResult:
     Attributes:
         grouped: AUC on held-out groups, or on held-out clips if there are no groups.
         random: AUC on a random split, or `None` without groups.
-        within: Group -> AUC within it, for held-out groups that hold both classes.
+        within: Group -> AUC within it, for held-out groups with both classes.
         within_mean: Unweighted mean of `within`.
     """
 
@@ -124,7 +124,7 @@ def evaluate_probe(data: ProbeData, seed: int) -> ProbeResult:
     """Cross-validate a probe by group and on a random split."""
     score = out_of_fold_scores(data, seed, grouped=True)
     if score is None:
-        return ProbeResult(Interval(None, reason="fewer than two independent units hold a class"))
+        return ProbeResult(Interval(None, reason="a class occurs in fewer than two independent units"))
     target, group = data.target, data.group
     if group is None:
         return ProbeResult(bootstrap_auc(target, score, resamples=RESAMPLES, seed=seed))

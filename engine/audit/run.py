@@ -76,12 +76,12 @@ def audit(labels: pd.DataFrame, video_dir: Path, options: AuditOptions) -> list[
     Returns:
         One row per probe, controls last. Reports read `probe, auc, low, high, verdict, remedy`; `verdict` is the finding
         and `remedy` the suggested mitigation. Further keys: `explanation, reach, n_clips, n_left_out, n_groups`;
-        `random`, the AUC on a random split; `within`, the mean AUC inside held-out groups that hold both classes;
+        `random`, the AUC on a random split; `within`, the mean AUC inside held-out groups with both classes;
         `medians`, of the probe's facts among reals and fakes; and, with mitigations, `after`, the results of the second
         pass. `auc` is null if it cannot be computed.
 
     Raises:
-        UsageError: A column or mitigation is unknown, or the labels hold only one class.
+        UsageError: A column or mitigation is unknown, or the labels have only one class.
         WorkError: No clip of one class could be measured.
     """
     seed = options.seed
@@ -110,7 +110,7 @@ def select_clips(labels: pd.DataFrame, options: AuditOptions) -> pd.DataFrame:
         group, or a unique name for a clip without a group.
 
     Raises:
-        UsageError: The group column is unknown, or the selected clips hold only one class.
+        UsageError: The group column is unknown, or the selected clips have only one class.
     """
     group, max_clips = options.group, options.max_clips
     if group is not None and group not in labels.columns:
@@ -118,7 +118,7 @@ def select_clips(labels: pd.DataFrame, options: AuditOptions) -> pd.DataFrame:
     column = group or next((name for name in GROUP_COLUMNS if name in labels.columns), None)
     table = labels[labels["target"].notna()].reset_index(drop=True)
     if table["target"].nunique() < 2:
-        raise UsageError("the audit needs real and fake clips; the labels hold only one class, or none")
+        raise UsageError("the audit needs real and fake clips; the labels have only one class, or none")
     own = "clip:" + table["video_name"]
     if column is None:
         log.warning("no group or source column: each clip is treated as its own group, which may inflate the AUCs")
@@ -244,7 +244,7 @@ def _control_rows(
     finding = classify_control(result.grouped, (len(real), len(real)), NullDistribution(1.0, null.n_probes))
     common = {"remedy": "", "medians": {}}
     rows = [{"probe": SWAPPED} | _figures(result, finding) | common | _counts(swapped, 2 * len(real))]
-    spread = Interval(None, reason="fewer than two independent units hold a class")
+    spread = Interval(None, reason="a class occurs in fewer than two independent units")
     if len(null_aucs):
         low, high = np.percentile(null_aucs, (2.5, 97.5))
         spread = Interval(float(null_aucs.mean()), float(low), float(high), len(null_aucs))

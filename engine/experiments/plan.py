@@ -17,7 +17,7 @@ from utils.files import file_sha256
 
 KEY_DIGITS = 12
 IRRELEVANT = ("seed", "output_dir", "extraction")
-"""Settings left out of the key, because they affect a run's location or speed, not its result; each seed has a folder."""
+"""Settings excluded from the key because they affect a run's location or speed, not its result; each seed has a folder."""
 
 
 @dataclass(frozen=True)

@@ -139,7 +139,7 @@ def markdown_table(rows: Sequence[Row]) -> str:
 def cells_of(row: Row) -> list[str]:
     """Return a row's cells as text; a failed run shows its reason in place of its AUC."""
     if row["auc"] is None:
-        reason = row["reason"] or "no AUC: the labels hold one class, or no clip was scored"
+        reason = row["reason"] or "no AUC: the labels have only one class, or no clip was scored"
         return [row["config"], f"failed: {reason}", *["-"] * 9, row["commit"] or "-", row["data"]]
     return [
         row["config"],

@@ -107,7 +107,7 @@ def sharpness(crops: np.ndarray) -> float:
 
 
 def at_known(matrix: np.ndarray, known: list[bool]) -> np.ndarray:
-    """Spread the rows of a matrix over the known clips, with NaN for the others."""
+    """Expand a matrix of the known clips to all clips, with NaN in the rows of the others."""
     full = np.full((len(known), matrix.shape[1]), np.nan)
     full[np.flatnonzero(known)] = matrix
     return full

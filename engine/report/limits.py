@@ -154,7 +154,7 @@ def _about_sources(inputs: ReportInputs, split: str) -> Iterator[str]:
     target = pd.Series(numeric_column(frame, "target"), index=frame.index)[names.index]
     if target.groupby(names).nunique().max() == 1:
         yield (
-            "Every source holds only fakes or only reals, so a model that recognises sources would score as well as "
+            "Every source has only fakes or only reals, so a model that recognises sources would score as well as "
             "one that detects forgeries."
         )
 

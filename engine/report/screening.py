@@ -137,7 +137,7 @@ def _cautions(inputs: ScreeningInputs, counts: Mapping[str, int]) -> Iterator[st
             words += f" and {_limits(within)} within sources"
         yield words + "; 0.5 is chance. Clips from other sources and newer generators can give worse results."
     if not inputs.measured:
-        yield "The checkpoint holds no metrics, so its error rate is unknown."
+        yield "The checkpoint contains no metrics, so its error rate is unknown."
     if not inputs.calibration.is_fitted:
         yield "The scores are not calibrated: only their order is meaningful, not their values."
     elif inputs.calibration.reason:

@@ -50,7 +50,7 @@ class LinearDiscriminant(nn.Module):
             features: (N, D).
 
         Returns:
-            (N,) float64, which are log-odds if the features of both classes are normal with the same covariance.
+            (N,) float64 scores. They are log-odds if the features of both classes are normal with the same covariance.
         """
         standard = (features.double() - self.centre.double()) / self.spread.double()
         return (standard * self.weight.double()).sum(dim=1) + self.offset.double()

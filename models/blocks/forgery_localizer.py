@@ -20,7 +20,7 @@ DROPOUT = 0.1
 
 
 class ForgeryLocalizer(nn.Module):
-    """A network from pairs of frames to patch logits, and to pair logits, the log-mean-exp of the patch logits."""
+    """A network that maps pairs of frames to patch logits. A pair logit is the log-mean-exp of its patch logits."""
 
     luma: Tensor
 

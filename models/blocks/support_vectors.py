@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class SupportVectors(nn.Module):
-    """The decision function of a fitted machine (Boser et al., 1992).
+    """The decision function of a fitted support-vector machine (Boser et al., 1992).
 
     Attributes:
         centre: (D,) subtracted from the features.

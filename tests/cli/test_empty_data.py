@@ -1,4 +1,4 @@
-"""With an empty `data/`, each command prints one sentence that tells how to get data."""
+"""With an empty `data/`, each command prints one sentence that explains how to get data."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ def called_names(text: str) -> list[str]:
 
 
 class Resolver:
-    """Decides whether a name in backticks exists.
+    """Index lookup that checks whether a name in backticks exists.
 
     Args:
         index: the repository's names.

@@ -192,7 +192,7 @@ def test_timeout_is_retried_and_a_full_disk_ends_the_run(world, degrading, tmp_p
 
 def test_folder_without_labelled_clips_is_rejected_before_writing(world, tmp_path):
     labels = read_labels(world / "labels.csv")
-    with pytest.raises(UsageError, match="holds none of the 6 labelled clips"):
+    with pytest.raises(UsageError, match="contains none of the 6 labelled clips"):
         robustness.Suite(world / "best.pth", labels, tmp_path, PLAN, tmp_path / "out", OPTIONS, "cpu").run()
     assert not (tmp_path / "out").exists()
 

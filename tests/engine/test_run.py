@@ -116,7 +116,7 @@ def test_epoch_is_selected_on_the_validation_split_only(tmp_path):
 
 def test_evaluation_on_val_does_not_read_the_test_split(tmp_path):
     root = write_root(tmp_path)
-    (root / "testset_label.csv").write_text("this is no label file")
+    (root / "testset_label.csv").write_text("not a label file")
     folder = run_training(tiny_config(root, train={"epochs": 1}))
     metrics = metrics_of(folder)
     assert metrics["split"] == "valset" and "valset" not in metrics and metrics["in_sample"] is True
@@ -127,7 +127,7 @@ def test_evaluation_on_val_does_not_read_the_test_split(tmp_path):
 def test_split_of_one_class_is_rejected_before_a_folder_is_created(tmp_path, split):
     root = write_root(tmp_path)
     write_split(root, split, [MadeClip(f"a{index}.mp4", 1) for index in range(4)])
-    with pytest.raises(UsageError, match=f"{split} holds one class only"):
+    with pytest.raises(UsageError, match=f"{split} has only one class"):
         run_training(tiny_config(root))
     assert not (root / "runs").exists()
 
@@ -182,7 +182,7 @@ def test_run_without_usable_training_clips_ends(tmp_path):
 
 
 @pytest.mark.parametrize("split", ["trainset", "valset", "testset"])
-def test_missing_label_file_is_reported_with_a_hint_at_the_demo(tmp_path, split):
+def test_missing_label_file_is_reported_with_a_hint_to_make_the_demo(tmp_path, split):
     root = write_root(tmp_path)
     next(root.glob(f"{split}_label.*")).unlink()
     with pytest.raises(UsageError, match=rf"{split} is needed.*{split}_label.*make demo"):
@@ -267,7 +267,7 @@ class TestEvaluation:
         given = tmp_path / "given.csv"
         if content is not None:
             given.write_text(content)
-        monkeypatch.setattr(engine.run, "evaluate_split", lambda *_: pytest.fail("the work had begun"))
+        monkeypatch.setattr(engine.run, "evaluate_split", lambda *_: pytest.fail("scoring started"))
         with pytest.raises(UsageError, match=r"given\.csv"):
             run_evaluation(tiny_config(finished_run.root), str(finished_run.folder.best), merge_into=str(given))
 

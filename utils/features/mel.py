@@ -77,7 +77,7 @@ class MelFeature(Feature):
 
 
 class MelExtractor(Extractor):
-    """Collects the mel-spectrogram, then encodes its image."""
+    """Extractor that accumulates the mel-spectrogram and encodes its image."""
 
     def __init__(self, config: AudioFeatureConfig, clip: ClipPass) -> None:
         """Create an extractor without samples."""
@@ -106,8 +106,8 @@ def mel_basis(sample_rate_hz: int, n_fft: int, n_mels: int) -> np.ndarray:
 class MelSpectrogram:
     """Power mel-spectrogram computed in blocks. The result equals that of a single transform.
 
-    Memory contains one block of samples and the mel cells, 80 MB for an hour of audio. A single transform would need
-    gigabytes.
+    It needs memory for one block of samples and the mel cells: 80 MB for an hour of audio. A single transform would
+    need gigabytes.
     """
 
     def __init__(self, config: AudioFeatureConfig) -> None:

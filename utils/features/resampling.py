@@ -26,7 +26,7 @@ def clip_length_samples(facts: StreamFacts) -> int:
 
 
 class MonoResampler:
-    """Resamples `AudioBlock`s to one rate and, at the end, pads or cuts the waveform to the clip's length.
+    """Converter of `AudioBlock`s to one sample rate. At the end it pads or cuts the waveform to the clip's length.
 
     Samples are first rounded to 16 bits, since the published pipeline used a 16-bit WAV file. Resampling uses soxr's HQ
     recipe, as in `librosa.load`. If the sample rate of the blocks changes, the earlier audio is completed and a new

@@ -49,7 +49,7 @@ class Utterances:
 
 @FEATURES.register("utterance", bool)
 class UtteranceFeature(Feature):
-    """Utterances, derived from the waveform. Its value is `Utterances`."""
+    """The utterances, derived from the waveform; the value is of type `Utterances`."""
 
     name, key, fed, inputs = "utterance", "utterance", ("waveform",), ("utterance", "utterance_voice")
 

@@ -18,7 +18,7 @@ av.logging.set_level(av.logging.PANIC)
 
 
 def file_url(path: str | Path) -> str:
-    """Return the name of a local file for libav. Without the protocol, libav would take `a:b.mp4` for a URL of protocol `a`."""
+    """Return the `file:` URL of a local path. Without it, libav would read `a:b.mp4` as a URL with the protocol `a`."""
     return f"file:{path}"
 
 

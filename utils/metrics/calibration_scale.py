@@ -34,7 +34,9 @@ def fit_scale(is_fake: np.ndarray, logit: np.ndarray, method: Method) -> tuple[C
         knots = (tuple(fit.X_thresholds_.tolist()), tuple(fit.y_thresholds_.tolist()))
         return Calibration(method="isotonic", isotonic=knots), ""
     slope, bias = fit_platt(is_fake, logit)
-    too_few = f"isotonic needs {ISOTONIC_LEAST_CLIPS} clips, there are {len(logit)}; using temperature and bias instead"
+    too_few = (
+        f"isotonic needs {ISOTONIC_LEAST_CLIPS} clips but there are {len(logit)}; using temperature and bias instead"
+    )
     return Calibration(method="platt", slope=slope, bias=bias), too_few if method == "isotonic" else ""
 
 

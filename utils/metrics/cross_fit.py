@@ -72,7 +72,7 @@ def cross_fit(
     groups = np.arange(len(logit)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
     fewest = min(len(np.unique(groups[~is_fake])), len(np.unique(groups[is_fake])))
     if fewest < LEAST_CLIPS_PER_CLASS:
-        return CrossFit(None, None, None, f"cross-fitting needs 2 {noun}s of each class, one class has {fewest}")
+        return CrossFit(None, None, None, f"cross-fitting needs 2 {noun}s of each class but one class has {fewest}")
     fold_of = assign_folds(is_fake, groups, min(folds, fewest), seed)
     score = np.empty(len(logit))
     called_fake = np.empty(len(logit), dtype=bool)

@@ -123,7 +123,7 @@ def bootstrap_auc_over_groups(
 def same_source_auc(
     target: ArrayLike, score: ArrayLike, sources: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Interval:
-    """Return the mean of the AUCs within each source that holds both classes, with a bootstrap interval over sources.
+    """Return the mean of the AUCs within each source with both classes, with a bootstrap interval over sources.
 
     An AUC pooled over sources also rewards telling the sources apart, for example by face size or codec. Within a
     source, only the forgery distinguishes the classes. All sources have equal weight; the interval is a 95 % one.
@@ -136,16 +136,16 @@ def same_source_auc(
         seed: Seed of the random draws.
 
     Returns:
-        The interval; ``units`` is the number of sources that hold both classes.
+        The interval; ``units`` is the number of sources with both classes.
     """
     aucs = np.array(list(auc_within_sources(target, score, sources).values()))
     if len(aucs) == 0:
-        return Interval(None, reason="no source holds both real and fake clips")
+        return Interval(None, reason="no source has both real and fake clips")
     mean = float(aucs.mean())
     if resamples == 0:
         return Interval(mean, units=len(aucs), reason="no resampling was requested")
     if len(aucs) == 1:
-        return Interval(mean, units=1, reason="only 1 source holds both classes")
+        return Interval(mean, units=1, reason="only 1 source has both classes")
     if np.ptp(aucs) == 0:
         return Interval(mean, units=len(aucs), reason=f"all {len(aucs)} sources have the same AUC")
     counts = _multiplicities(np.random.default_rng(seed), resamples, len(aucs))
@@ -154,7 +154,7 @@ def same_source_auc(
 
 
 def auc_within_sources(target: ArrayLike, score: ArrayLike, sources: ArrayLike) -> dict[str, float]:
-    """Return the AUC within each source that holds both classes, keyed by source name in sorted order."""
+    """Return the AUC within each source with both classes, keyed by source name in sorted order."""
     is_fake, score = as_target_and_score(target, score)
     names, source = np.unique(np.asarray(sources), return_inverse=True)
     order = np.argsort(source, kind="stable")

@@ -1,4 +1,4 @@
-"""Choice of the scores at which the verdict on a clip changes."""
+"""Choice of the score thresholds that determine the verdict on a clip."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small autoencoders of real faces, whose renderings have the upsampling traces of a decoder."""
+"""Small autoencoders trained on real faces. Their output has the upsampling traces of a decoder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from utils.files import atomic_path
 ClipT = TypeVar("ClipT")
 
 AUTOENCODER_VERSION = 1
-"""Increase it when the same faces and seed would give different autoencoders."""
+"""Increase this if the same faces and seed give different autoencoders than before."""
 
 UPSAMPLINGS = ("transposed", "nearest")
 """Kinds of upsampling, which leave different traces. One autoencoder is trained for each."""

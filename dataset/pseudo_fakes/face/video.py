@@ -92,7 +92,7 @@ def forged_frames(
 
 
 def random_part(length: int, rng: np.random.Generator) -> tuple[int, int] | None:
-    """Draw the range [start, end) of the frames to forge out of `length`; return `None` (most often) to forge all."""
+    """Draw the range [start, end) of frames to forge out of `length`. Usually return `None`: forge all."""
     least = max(LEAST_PART_FRAMES, int(LEAST_PART_SHARE * length))
     if least >= length or rng.random() >= PART_PROBABILITY:
         return None

@@ -59,7 +59,7 @@ def test_classification_without_groups(figures, n, expected, words):
         (held(0.9, 0.8, 0.97, 0.92, (0.85, 0.7, 0.95)), SHORTCUT, INSIDE, "0.85 (0.70 to 0.95) inside held-out groups"),
         (held(0.8, 0.7, 0.9, 0.95, (0.5, 0.4, 0.6)), SHORTCUT, BETWEEN, "no effect inside a group"),
         (held(0.8, 0.7, 0.9, 0.95, (0.7, 0.4, 0.9)), SHORTCUT, UNKNOWN, "0.95 on a random split"),
-        (held(0.8, 0.7, 0.9, 0.8), SHORTCUT, UNKNOWN, "no group holds both classes"),
+        (held(0.8, 0.7, 0.9, 0.8), SHORTCUT, UNKNOWN, "no group has both classes"),
         (held(0.52, 0.4, 0.6, 0.9, (0.5, 0.4, 0.6)), LEAK, KNOWN, "recognises the groups"),
         (held(0.5, 0.4, 0.6, 0.1, (0.5, 0.4, 0.6)), NOTHING, "", "AUC 0.50"),
     ],

@@ -135,7 +135,7 @@ def test_voices_are_separated_out_of_fold(fitted) -> None:
     predictions, _, _ = fitted
     logit = predictions["logit"].iloc[: 2 * PER_CLASS].to_numpy()
     assert logit[1::2].min() > logit[0::2].max()
-    assert fitted[1].calibration.is_fitted, "a missing file does not keep a set of audio files from being calibrated"
+    assert fitted[1].calibration.is_fitted, "a missing file does not prevent the calibration"
 
 
 def test_other_clips_are_scored_only(gathered: SyntheticSpeechFitter, fitted) -> None:
@@ -184,7 +184,7 @@ def test_fitted_scores_equal_evaluation_and_detector_scores(root, gathered, fitt
     assert short.verdict == "unscored" and short.score is None
 
 
-def test_checkpoint_keeps_the_machine_and_the_network(fitted) -> None:
+def test_checkpoint_contains_the_classifier_and_the_network(fitted) -> None:
     _, checkpoint, _ = fitted
     weights = checkpoint.build().state_dict()
     vectors = weights[f"experts.{NAME}.machine.vectors"]
@@ -253,7 +253,7 @@ def test_file_name_depends_on_everything_that_affects_its_content(root, tmp_path
     assert store_speech(absent) == "missing_file"
 
 
-def test_machine_equals_the_librarys_with_balanced_classes() -> None:
+def test_classifier_equals_the_librarys_with_balanced_classes() -> None:
     rng = np.random.default_rng(0)
     is_synthetic = np.arange(60) % 3 == 0
     examples = (rng.standard_normal((60, STATISTICS)) + 0.3 * is_synthetic[:, None]).astype(np.float32)

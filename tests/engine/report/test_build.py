@@ -23,7 +23,7 @@ VOID = {"meta", "link", "br", "wbr", "img", "hr", "input"}
 
 
 class Outline(HTMLParser):
-    """Collects tags, ids, text, links and whether every element is closed."""
+    """Parser that collects tags, ids, text and links, and checks that every element is closed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ def downloads(page: str) -> dict[str, str]:
 EMPTY = {
     "no metrics": ReportInputs("run", {}),
     "nothing but nulls": ReportInputs(
-        "run", {"test": {key: None for key in metrics()} | {"reasons": {"auc": "the labels hold no target"}}}
+        "run", {"test": {key: None for key in metrics()} | {"reasons": {"auc": "the labels have no target"}}}
     ),
     "nan and infinity": ReportInputs("run", {"test": metrics(auc={"value": float("nan")}, eer=float("inf"))}),
     "one class": ReportInputs("run", {"test": metrics()}, {"test": predictions(n_real=0)}),

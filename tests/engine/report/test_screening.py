@@ -65,7 +65,7 @@ def test_cautions_state_measured_metrics_and_limitations() -> None:
     assert "AUC was 0.650 [0.560, 0.740] over all clips and 0.857 [0.716, 0.971] within sources" in cautions
     assert "1 clip could not be scored" in cautions
     cautions = " ".join(screening_context(inputs(scored(), Calibration(), {}))["cautions"])
-    assert "holds no metrics" in cautions and "not calibrated" in cautions
+    assert "contains no metrics" in cautions and "not calibrated" in cautions
 
 
 def test_page_is_complete_and_escapes_hostile_names(tmp_path) -> None:

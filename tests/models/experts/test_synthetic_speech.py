@@ -14,7 +14,7 @@ from utils.features.utterance import MAX_UTTERANCES
 
 
 def fitted(vectors: int = 7, seed: int = 0) -> SyntheticSpeechExpert:
-    """Return an expert with a random machine, wide enough for random inputs to score differently."""
+    """Return an expert with a random classifier whose kernel is wide enough that random inputs differ in score."""
     expert = SyntheticSpeechExpert(SyntheticSpeechConfig(weights="none"))
     expert.texture.start("none")
     rng = torch.Generator().manual_seed(seed)

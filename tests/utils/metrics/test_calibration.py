@@ -85,7 +85,7 @@ def test_isotonic_needs_a_thousand_clips() -> None:
     target, logit = draw(3, 999)
     small = fit_calibration(target, logit, fitted_on="valset", method="isotonic")
     assert small.method == "platt"
-    assert "isotonic needs 1000 clips, there are 999" in small.reason
+    assert "isotonic needs 1000 clips but there are 999" in small.reason
     target, logit = draw(3, 1000)
     large = fit_calibration(target, logit, fitted_on="valset", method="isotonic")
     oracle = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(logit, target)
@@ -217,7 +217,7 @@ def test_impossible_cross_fitting_gives_a_reason() -> None:
     crossed = cross_fit([0, 0, 1, 1], [0, 1, 2, 3], like=Calibration(), groups=["a", "a", "b", "c"])
     assert crossed.score is None
     assert crossed.called_fake is None
-    assert crossed.reason == "cross-fitting needs 2 groups of each class, one class has 1"
+    assert crossed.reason == "cross-fitting needs 2 groups of each class but one class has 1"
 
 
 @pytest.mark.parametrize(

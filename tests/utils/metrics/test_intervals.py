@@ -149,6 +149,6 @@ def test_single_class_sources_do_not_affect_same_source_auc() -> None:
     score = [0.0] * 50 + [1.0] * 50 + [0.6, 0.5, 0.4, 0.5]
     assert roc_auc(target, score).value > 0.9
     interval = same_source_auc(target, score, source)
-    assert interval == (0.5, None, None, 1, "only 1 source holds both classes")
+    assert interval == (0.5, None, None, 1, "only 1 source has both classes")
     assert auc_within_sources(target, score, source) == {"both": 0.5}
-    assert same_source_auc([0, 1], [0, 1], ["a", "b"]).reason == "no source holds both real and fake clips"
+    assert same_source_auc([0, 1], [0, 1], ["a", "b"]).reason == "no source has both real and fake clips"

@@ -160,7 +160,7 @@ def test_rates_that_cannot_be_measured_have_a_reason() -> None:
     target, logit = overlapping(6, 40, 40)
     fitted = fit_calibration(target, logit, fitted_on="valset", groups=np.zeros(80))
     assert fitted.rates is None
-    assert "error rates not measured: cross-fitting needs 2 groups of each class, one class has 1" in fitted.reason
+    assert "error rates not measured: cross-fitting needs 2 groups of each class but one class has 1" in fitted.reason
 
 
 def test_calibration_survives_json() -> None:

@@ -13,7 +13,7 @@ from utils.features.face.crops import CROP_PX
 
 MOTION_HZ = 25
 MAX_MOTION_STEPS = 128
-"""Steps of the face window at 20 frames per second; of a slower clip only the beginning is used."""
+"""Number of steps in a face window at 20 frames per second. A slower clip has more; only its first steps are used."""
 
 FLOW_PX = 28
 """Side of the image on which optical flow is computed: compression noise and fine texture are averaged out."""
@@ -38,8 +38,8 @@ MOTION_CHANNELS = 2 * len(FLOW_REGIONS) + 1
 def motion_series(crops: np.ndarray, times_s: np.ndarray) -> np.ndarray:
     """Measure the motion of an aligned face.
 
-    Optical flow is Farneback's (2003). It is computed between consecutive frames and interpolated to `MOTION_HZ`, so that the
-    frame rate of the clip does not decide how far apart two steps are.
+    Optical flow is Farneback's (2003). It is computed between consecutive frames and interpolated to `MOTION_HZ`, so the time
+    between two steps does not depend on the frame rate of the clip.
 
     Args:
         crops: (T, 224, 224, 3) uint8 RGB, consecutive frames.
