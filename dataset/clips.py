@@ -24,7 +24,7 @@ from utils.features.extract import ExtractionOptions, extract_clip, require_part
 
 
 class FeatureSource(Protocol):
-    """Returns a clip's features by name; never raises for an unusable clip."""
+    """Reader that returns a clip's features by name and never raises for an unusable clip."""
 
     def __call__(self, name: str, features: Collection[str] | None = None) -> ClipFeatures:
         """Return the given features of the clip `name`; `None` for all features enabled in the config."""

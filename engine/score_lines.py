@@ -22,7 +22,7 @@ COLOURS = {"fake": "31", "inconclusive": "33", "real": "32", "unscored": "2"}
 
 
 class ScoreLines:
-    """Formats rows as lines.
+    """Formatter of rows as lines.
 
     On a terminal, a line fits its width: long names lose their middle. Elsewhere, a line has the full name and is separated by
     tabs. Control characters in names are escaped in both cases.

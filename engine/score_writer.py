@@ -30,7 +30,7 @@ MAX_UNWRITTEN = 10_000
 
 
 class ScoreWriter:
-    """Writes rows to a file as they come.
+    """Writer that adds each row to a file when it is ready.
 
     CSV and JSONL records are appended one by one, so a killed process loses no finished row. A JSON list is written every
     `WRITE_EVERY_S` seconds and by `close`; until then its rows are in an unnamed temporary file. Memory does not grow with

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class ImageInput(nn.Module):
-    """Converts grey levels to normalised three-channel images. It is part of the model, so checkpoints include it."""
+    """Conversion of grey levels to normalised three-channel images. It is part of the model, so checkpoints include it."""
 
     mean: Tensor
     std: Tensor

@@ -23,7 +23,7 @@ NAMES = ["b.mp4", "=a.mp4", 'odd "name", 1.mp4', "new\nline.mp4", "return\r.mp4"
 
 
 class CountingDetector:
-    """Gives every clip the same score and counts the scored clips. Ctrl-C comes after `stop_after` clips."""
+    """Detector that gives every clip the same score and counts the clips. It raises Ctrl-C after `stop_after` clips."""
 
     def __init__(self, checkpoint: Path, stop_after: int | None = None) -> None:
         self.path = checkpoint

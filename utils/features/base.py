@@ -90,7 +90,7 @@ class ClipPass:
 
 
 class Extractor:
-    """Computes one feature of one clip while the clip is decoded. It is a context manager; `close` always runs."""
+    """Computation of one feature of one clip while the clip is decoded. It is a context manager; `close` always runs."""
 
     def add_frame(self, frame: np.ndarray) -> None:
         """Process the next (H, W, 3) uint8 RGB frame, a view of the decoder's memory in coded orientation."""

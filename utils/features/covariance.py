@@ -89,7 +89,7 @@ class CovarianceFeature(Feature):
 
 
 class CovarianceExtractor(Extractor):
-    """Computes the histogram of every frame, then the covariance."""
+    """Extractor that computes the histogram of every frame, then the covariance."""
 
     def __init__(self, config: VideoFeatureConfig, clip: ClipPass) -> None:
         """Create an extractor without frames."""

@@ -56,7 +56,7 @@ def rgb_histogram(frame: np.ndarray) -> np.ndarray:
 
 
 class HistogramRows:
-    """Collects one histogram per frame in memory that grows by doubling: 1 KiB a frame, 110 MB for an hour at 30 fps."""
+    """One histogram per frame, in memory that grows by doubling: 1 KiB a frame, 110 MB for an hour at 30 fps."""
 
     def __init__(self) -> None:
         """Allocate rows for a short clip."""

@@ -95,7 +95,7 @@ class WaveformFeature(Feature):
 
 
 class WaveformExtractor(Extractor):
-    """Writes the WAV file, and collects the beginning of the waveform if other features derive from it."""
+    """Extractor that writes the WAV file and collects the start of the waveform if other features derive from it."""
 
     def __init__(self, rate_hz: int, clip: ClipPass) -> None:
         """Create an extractor for samples at `rate_hz`."""
@@ -124,7 +124,7 @@ class WaveformExtractor(Extractor):
 
 
 class PcmBuffer:
-    """Collects the beginning of a waveform block by block, as a WAV file would store it."""
+    """The beginning of a waveform, collected block by block and rounded as in a WAV file."""
 
     def __init__(self, rate_hz: int) -> None:
         """Create an empty buffer for samples at `rate_hz`."""
@@ -170,7 +170,7 @@ def to_pcm16(samples: np.ndarray) -> np.ndarray:
 
 
 class WavWriter:
-    """Writes mono 16-bit PCM block by block; a context manager."""
+    """Writer of mono 16-bit PCM, block by block; a context manager."""
 
     def __init__(self, path: Path, rate_hz: int) -> None:
         """Open `path` for writing."""

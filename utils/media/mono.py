@@ -40,7 +40,7 @@ class AudioBlock:
 
 
 class MonoMixer:
-    """Downmixes decoded audio to mono, frame by frame.
+    """Downmix of decoded audio to mono, frame by frame.
 
     Mono is the mean of the channels. If the channels cancel (right = -left), the mean is coding noise, and one channel is
     used instead. The decision is made once per clip, from the first `LOOK_AHEAD_S` after initial digital silence. Until

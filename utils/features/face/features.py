@@ -111,7 +111,7 @@ class FaceFeature(Feature):
 
 
 class FaceExtractor(Extractor):
-    """Tracks the face during the pass, then aligns it."""
+    """Extractor that tracks the face during the pass, then aligns it."""
 
     def __init__(self, clip: ClipPass) -> None:
         """Create an extractor without frames."""

@@ -79,7 +79,7 @@ class _Span:
 
 
 class FaceWindow:
-    """Tracks the most prominent face over `WINDOW_FRAMES` frames in the middle of a clip.
+    """Tracker of the most prominent face over `WINDOW_FRAMES` frames in the middle of a clip.
 
     It receives every frame of a decoding pass. It stores downscaled cut-outs of the frames in the window and no full frame.
     If the face disappears and returns, or another one replaces it, the longest uninterrupted track is used.
