@@ -29,7 +29,7 @@ def world(tmp_path_factory):
 def main(monkeypatch):
     """Return the command's `main`, with tasks run in this process, because starting workers takes seconds."""
 
-    def in_this_process(function, tasks, *, workers, timeout_s):
+    def in_this_process(function, tasks, **_):
         return ((task, function(task), "") for task in tasks)
 
     for module in (engine.detector, engine.robustness):

@@ -50,7 +50,7 @@ def test_renamed_training_clips_are_counted_and_reported(tmp_path, caplog):
     assert metrics_of(evaluated)["n_seen_in_training"] == 2
     assert metrics_of(evaluated)["valset"]["n_seen_in_training"] == 0
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert any("trained on 2 of these 4 clips ('x1.mp4'" in text for text in warnings)
+    assert any("trained on 2 of these 4 clips (for example 'x1.mp4'" in text for text in warnings)
     report = (evaluated.path / "report.html").read_text()
     assert "The model was trained on 2 of the 4 evaluated clips" in report
 

@@ -37,7 +37,7 @@ def test_clips_without_audio_are_excluded_from_audio_probes():
 
 def test_probe_table_is_consistent():
     names = [probe.name for probe in PROBES]
-    assert len(set(names)) == len(names) == 17
+    assert len(set(names)) == len(names) == 18
     assert all(set(probe.mitigations) <= set(MITIGATIONS) and (probe.mitigations or probe.caveat) for probe in PROBES)
     assert all(bool(probe.families) != bool(probe.array) for probe in PROBES)
     assert set(ALL_FACTS) <= {family for probe in PROBES[1:] for family in probe.families}
