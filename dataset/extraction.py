@@ -92,7 +92,8 @@ def extract_split(
         quiet: hide the progress bar.
 
     Raises:
-        UsageError: invalid label file, features with another fingerprint without `overwrite`, or see `require_parts`.
+        UsageError: the label file is invalid, features are stored with another fingerprint and `overwrite` is not set, or
+            weights or packages are missing (`require_parts`).
         WorkError: the feature folder cannot be written.
     """
     started = time.monotonic()

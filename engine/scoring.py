@@ -54,7 +54,7 @@ def scored_parts(
     Yields:
         One row per clip: `index` (row in the label table), `logit` and `score` (NaN when unscored), `status`, `reason`, and a
         column `evidence_<term>` per term, NaN where the term abstains. `reason` is `missing_modality` if a required input is
-        missing for no other known reason; `non_finite` is appended if the logit is not finite.
+        missing and no other reason is known; `non_finite` is appended if the logit is not finite.
     """
     model.eval()
     for batch, facts in batches:

@@ -74,7 +74,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def write_target(path: Path) -> Path:
     """Return the file to replace when `path` is written: the file that a symbolic link leads to, present or not.
 
-    Devices and pipes are never replaced: a link to one is replaced itself.
+    Devices and pipes are never replaced; if the link leads to one, the link itself is replaced.
     """
     real = Path(os.path.realpath(path))
     return real if path.is_symlink() and (real.is_file() or not real.exists()) else path

@@ -2,7 +2,7 @@
 
 It adds two z-scores over real clips: *texture*, a linear direction in statistics of an ImageNet network's first stages
 (`RegionTexture`, `FisherDirection`), and *place*, the mean logit of small forgery localizers (`ForgeryLocalizer`). Both are
-trained on real clips and pseudo-fakes of them, see `dataset.pseudo_fakes.face`.
+trained on real clips and pseudo-fakes made from them, see `dataset.pseudo_fakes.face`.
 """
 
 from __future__ import annotations

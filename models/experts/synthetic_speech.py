@@ -2,7 +2,7 @@
 
 A support-vector machine scores short utterances by their voice features and by the statistics of a frozen network on their
 spectrogram. The voice expert needs only real clips. The synthetic-speech expert needs utterances of many synthesisers and
-performs better on synthesisers that neither was trained on.
+performs better on synthesisers that neither expert was trained on.
 """
 
 from __future__ import annotations

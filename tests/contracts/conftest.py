@@ -50,17 +50,17 @@ class ClipRoot:
 
 @pytest.fixture(scope="session")
 def clip_root(tmp_path_factory) -> ClipRoot:
-    """Write four complete clips, one without audio, one without video, one of one frame, a text file, a missing one."""
+    """Write four complete clips, one without audio, one without video, one with a single frame, and a text file; list a missing one."""
     root = tmp_path_factory.mktemp("clips") / "data"
     videos = root / SPLIT
     names = ["b.mp4", "a.mp4", "sub folder/ça và.mp4", "d.mkv"]
     for seed, name in enumerate(names):
         write_video(videos / name, seed)
     write_video(videos / "mute.mp4", 5, audio=False)
-    write_video(videos / "sound only.mp4", 6, video=False)
+    write_video(videos / "audio only.mp4", 6, video=False)
     write_video(videos / "still.mp4", 7, frames=1)
     (videos / "text.mp4").write_text("not a clip")
-    names += ["mute.mp4", "sound only.mp4", "still.mp4", "text.mp4", "absent.mp4"]
+    names += ["mute.mp4", "audio only.mp4", "still.mp4", "text.mp4", "absent.mp4"]
     rows = [f"{name},{row % 2}" for row, name in enumerate(names)]
     (root / "valset_label.txt").write_text("\n".join(["video_name,target", *rows]) + "\n", encoding="utf-8")
     extract_split(split_of(tiny_config(root), SPLIT, FEATURE_CONFIG), ExtractionConfig(workers=1), quiet=True)

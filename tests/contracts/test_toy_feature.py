@@ -29,7 +29,7 @@ from utils.features.base import FRAMES, ArraySpec, ClipPass, Extractor, Feature
 from utils.features.clip import ClipFacts
 from utils.features.config import FeatureConfig
 
-NAMES = ["a.mp4", "b.mp4", "sound only.mp4"]
+NAMES = ["a.mp4", "b.mp4", "audio only.mp4"]
 
 
 class BrightnessConfig(Section):

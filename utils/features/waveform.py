@@ -148,7 +148,7 @@ def pcm_of_wav(path: Path) -> Pcm:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it has another format, or holds no sample.
+        ValueError: it has another format, or contains no samples.
     """
     try:
         with wave.open(str(path), "rb") as file:
@@ -160,7 +160,7 @@ def pcm_of_wav(path: Path) -> Pcm:
         raise ValueError(f"{path} is not a wav file: {error}") from None
     samples = np.frombuffer(content[: len(content) // 2 * 2], "<i2")
     if len(samples) == 0:
-        raise ValueError(f"{path} holds no sample")
+        raise ValueError(f"{path} contains no samples")
     return Pcm(samples, rate_hz)
 
 

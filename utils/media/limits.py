@@ -102,7 +102,7 @@ def pointer_kind(path: Path) -> str | None:
 
 
 def refuse_oversized(container: av.container.InputContainer, streams: Iterable[Any], path: Path) -> None:
-    """Check the declared sizes of an open clip and of those of its streams that may be decoded.
+    """Check the declared sizes of an open clip and of its decodable streams.
 
     Raises:
         MediaError: `over_limit`.
@@ -151,4 +151,4 @@ def limited(packets: Iterable[av.Packet], path: Path) -> Iterator[av.Packet]:
 
 def over_limit(path: Path, what: str) -> MediaError:
     """Return the error for a clip that has too much of something."""
-    return MediaError("over_limit", f"the clip is refused, it has {what}: {path}")
+    return MediaError("over_limit", f"the clip is refused because it has {what}: {path}")
