@@ -71,7 +71,7 @@ def whole_clips(paths: list[Path], limit: int) -> list[Path]:
 
 
 def link_split(root: Path, clips: list[Path], count: int) -> Split:
-    """Create a data root. Its training split holds `count` links to the clips, with alternating targets."""
+    """Create a data root. Its training split contains `count` links to the clips, with alternating targets."""
     videos = root / SPLIT
     videos.mkdir(parents=True)
     rows = ["video_name,target"]

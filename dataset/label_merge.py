@@ -108,10 +108,10 @@ def open_sets(files: Sequence[Path], clips: Sequence[Path], notes: list[str]) ->
 
 
 def find_clips(file: Path, table: pd.DataFrame, others: Iterable[Path]) -> Path:
-    """Return the folder that holds the most clips of a label file; the first one if several hold equally many.
+    """Return the folder that contains the most clips of a label file; the first one if several contain equally many.
 
     Raises:
-        UsageError: no folder holds any.
+        UsageError: no folder contains any.
     """
     folders = [file.parent / CLIPS, file.parent, *others]
     counts = [sum((folder / name).is_file() for name in table["video_name"]) for folder in folders]

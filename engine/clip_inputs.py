@@ -18,7 +18,7 @@ from utils.files import existing_file
 STANDARD_INPUT = "-"
 
 POLL_EVERY_S = 2.0
-"""Interval between two looks at a watched folder, in seconds."""
+"""Interval between two checks of a watched folder, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def names_in(stream: BinaryIO) -> Iterator[Path]:
 class FolderWatch:
     """Endless rounds of clips that have arrived in a folder or its sub-folders, starting with those already there.
 
-    A clip is complete if it is not empty and its size and time of modification are the same at two consecutive looks. A clip
+    A clip is complete if it is not empty and its size and time of modification are the same at two consecutive checks. A clip
     that changes after that is yielded again.
     """
 
@@ -138,12 +138,12 @@ class FolderWatch:
             WorkError: the folder has been removed.
         """
         while True:
-            if ready := self.look():
+            if ready := self.poll():
                 yield ready
             time.sleep(POLL_EVERY_S)
 
-    def look(self) -> list[Path]:
-        """Return the clips that have become complete since the last look, in path order.
+    def poll(self) -> list[Path]:
+        """Return the clips that have become complete since the last check, in path order.
 
         Raises:
             WorkError: the folder has been removed.

@@ -32,7 +32,7 @@ def columns_of(detector: Detector) -> list[str]:
 
 
 def checkpoint_id(detector: Detector) -> str:
-    """Return what identifies the scores of a detector: digits of its file's SHA-256, and the views if there are several."""
+    """Return an identifier of the scores of a detector: digits of its file's SHA-256, and the views if there are several."""
     digest = "unsaved" if detector.path is None else file_sha256(detector.path)[:CHECKPOINT_DIGITS]
     return digest if detector.tta == 1 else f"{digest}-tta{detector.tta}"
 
@@ -78,7 +78,7 @@ def written_name(name: str) -> str:
 
 
 def plain_cell(name: str) -> str:
-    """Return a path that spreadsheets do not take for a formula. `./=a.mp4` and `=a.mp4` are the same file."""
+    """Return a path that spreadsheets do not interpret as a formula. `./=a.mp4` and `=a.mp4` are the same file."""
     return f"./{name}" if name.startswith(FORMULA_STARTS) else name
 
 
@@ -147,7 +147,7 @@ def read_json_list(stream: io.TextIOBase, columns: Sequence[str]) -> Iterator[di
 
 
 class CompleteLines:
-    """The lines of a file. `complete` tells whether the last line read ended with a newline."""
+    """The lines of a file. `complete` indicates whether the last line read ended with a newline."""
 
     def __init__(self, stream: io.TextIOBase) -> None:
         """Wrap a text stream."""

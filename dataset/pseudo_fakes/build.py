@@ -56,7 +56,7 @@ def build_pseudo_fakes(paths: Sequence[Path], output: Path, settings: SetSetting
         The label table: `video_name,target,type,start_s,end_s,group`. A group is an original with its forgeries.
 
     Raises:
-        UsageError: the folder holds another set.
+        UsageError: the folder contains another set.
         WorkError: fewer than two clips can be used, or the copies cannot be written.
     """
     contents = [content_key(path) for path in paths]

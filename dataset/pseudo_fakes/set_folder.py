@@ -87,7 +87,7 @@ class SetFolder:
             raise UsageError(f"--output {root}: {STATE} is damaged; choose another folder") from None
         if found != record:
             changed = ", ".join(key for key in record if found.get(key) != record[key])
-            raise UsageError(f"--output {root} holds a set made with another {changed}; choose another folder")
+            raise UsageError(f"--output {root} contains a set made with another {changed}; choose another folder")
         folder = cls(root, {}, usable)
         for number, rows in read_rows(labels).items():
             complete = len(rows) == len(settings.kinds(number))

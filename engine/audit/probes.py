@@ -28,7 +28,7 @@ class Probe:
         name: Name shown in reports.
         mitigations: Names of `MITIGATIONS` that should remove this shortcut.
         families: Keys of `Measurements.container` or `Measurements.audio`; empty for an array probe.
-        array: Attribute of `Measurements` that holds the array; empty for a fact probe.
+        array: Attribute of `Measurements` that contains the array; empty for a fact probe.
         encode: Function from stacked arrays and a seed to feature matrices.
         models: Names of `CLASSIFIERS`.
         caveat: Caution added to a finding of this probe.

@@ -106,7 +106,7 @@ def select_clips(labels: pd.DataFrame, options: AuditOptions) -> pd.DataFrame:
     """Select the clips to audit.
 
     Returns:
-        The rows with a target, at most `options.max_clips` of them, drawn as whole groups. The column `_unit` holds the
+        The rows with a target, at most `options.max_clips` of them, drawn as whole groups. The column `_unit` contains the
         group, or a unique name for a clip without a group.
 
     Raises:
@@ -240,7 +240,7 @@ def _control_rows(
     result = ProbeResult(Interval(None, reason="fewer than 4 real clips have audio and video"))
     if swapped is not None:
         result = replace(evaluate_probe(swapped, seed), random=None, within={})
-    # Each group holds every waveform and video in both classes, so groups do not widen this null distribution.
+    # Each group contains every waveform and video in both classes, so groups do not widen this null distribution.
     finding = classify_control(result.grouped, (len(real), len(real)), NullDistribution(1.0, null.n_probes))
     common = {"remedy": "", "medians": {}}
     rows = [{"probe": SWAPPED} | _figures(result, finding) | common | _counts(swapped, 2 * len(real))]

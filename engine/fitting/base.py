@@ -90,7 +90,7 @@ class LabelledClips:
 
 
 class ExpertFitter(ABC, Generic[E]):
-    """Fitter of one kind of expert. It is sent to worker processes, so it holds paths or small arrays, not models."""
+    """Fitter of one kind of expert. It is sent to worker processes, so it contains paths or small arrays, not models."""
 
     key: str
     """Digest of the training examples. Out-of-fold scores are cached under it."""

@@ -157,7 +157,7 @@ class FaceFitter(ExpertFitter[FaceExpert]):
     ) -> TexturePairs:
         """Compare labelled fakes outside a fold with the real clips of their own group.
 
-        Clips of a group share their publisher, so the comparison is not confounded by it. Each pair holds the means of one
+        Clips of a group share their publisher, so the comparison is not confounded by it. Each pair contains the means of one
         group, so all groups have the same weight.
 
         Args:

@@ -71,7 +71,7 @@ def fit_experts(config: RunConfig, *, seeds: int = 1, controls: bool = False, ch
 
     Args:
         config: `model`, `trainset`'s labels and clips, `split.folds`, `extraction`, `fit`, `eval` and `seed` are used.
-        seeds: number of seeds for the out-of-fold metrics; the checkpoint holds the experts of the first seed.
+        seeds: number of seeds for the out-of-fold metrics; the checkpoint contains the experts of the first seed.
         controls: add control classifiers (duration, face size, ...) to the table of experts.
         checkpoint: also fit the experts on all clips and write a checkpoint; otherwise compute out-of-fold metrics only.
 

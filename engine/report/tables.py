@@ -111,7 +111,7 @@ def _text_column(frame: pd.DataFrame, name: str) -> pd.Series:
 
 @dataclass(frozen=True)
 class WrongClip:
-    """A misclassified clip. `evidence` holds (head, formatted value) pairs."""
+    """A misclassified clip. `evidence` contains (head, formatted value) pairs."""
 
     name: str
     about: str

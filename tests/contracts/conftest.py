@@ -50,7 +50,7 @@ class ClipRoot:
 
 @pytest.fixture(scope="session")
 def clip_root(tmp_path_factory) -> ClipRoot:
-    """Write four complete clips, one without audio, one without video, one with a single frame, and a text file; list a missing one."""
+    """Write four complete clips, three incomplete ones and a text file. The label file also names a missing clip."""
     root = tmp_path_factory.mktemp("clips") / "data"
     videos = root / SPLIT
     names = ["b.mp4", "a.mp4", "sub folder/ça và.mp4", "d.mkv"]

@@ -83,27 +83,27 @@ def test_wrong_inputs_are_rejected(arguments, message):
 def test_watched_clip_is_yielded_when_its_size_stays_the_same():
     watch = FolderWatch(Path("deep"))
     clip = Path("deep/c.mkv")
-    assert watch.look() == watch.look() == []  # an empty file is not complete
+    assert watch.poll() == watch.poll() == []  # an empty file is not complete
     clip.write_bytes(b"12")
-    assert watch.look() == []
+    assert watch.poll() == []
     clip.write_bytes(b"1234")
-    assert watch.look() == []
-    assert watch.look() == [clip]
-    assert watch.look() == []
+    assert watch.poll() == []
+    assert watch.poll() == [clip]
+    assert watch.poll() == []
 
 
 def test_watched_clip_that_changes_is_yielded_again():
     watch = FolderWatch(Path("deep"))
     clip, new = Path("deep/c.mkv"), Path("deep/new/e.mp4")
     clip.write_bytes(b"12")
-    watch.look()
-    assert watch.look() == [clip]
+    watch.poll()
+    assert watch.poll() == [clip]
     clip.write_bytes(b"123")
     new.parent.mkdir()
     new.write_bytes(b"1")
     (Path("deep") / "other.part").write_bytes(b"1")
-    assert watch.look() == []
-    assert watch.look() == [clip, new]
+    assert watch.poll() == []
+    assert watch.poll() == [clip, new]
 
 
 def test_removed_watched_folder_ends_the_watch():

@@ -29,7 +29,7 @@ def waveforms(samples: int = 16_000, count: int = 3) -> torch.Tensor:
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """Return a function that makes a package with a weight file, which holds the given object."""
+    """Return a function that makes a package with a weight file, which contains the given object."""
     folder = tmp_path / "made_weights"
     folder.mkdir()
     monkeypatch.syspath_prepend(tmp_path)

@@ -85,7 +85,7 @@ class FeatureStore:
             stored = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise UsageError(
-                f"{self.root} holds features without a features.json that records their settings; {REDO}"
+                f"{self.root} contains features without a features.json that records their settings; {REDO}"
             ) from None
         except (OSError, ValueError) as error:
             raise UsageError(f"{path} cannot be read ({error}); {REDO}") from None

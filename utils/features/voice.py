@@ -191,8 +191,8 @@ def standardised_moment(values: np.ndarray, order: int) -> np.ndarray:
 def band_dynamics(log_bands: np.ndarray, active: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return statistics of each band over the active frames: differences over time (32,), and shape of distributions (32,).
 
-    The first array holds the log mean magnitudes of the first and second differences. The second holds the kurtosis of the
-    first differences and the skew of the levels.
+    The first array contains the log mean magnitudes of the first and second differences. The second contains the kurtosis
+    of the first differences and the skew of the levels.
     """
     first = np.diff(log_bands, axis=1)
     second = np.diff(first, axis=1)

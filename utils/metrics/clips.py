@@ -52,7 +52,7 @@ class EvaluatedClips:
         return np.where(given, texts, NOT_GIVEN) if given.any() else None
 
     def groups(self) -> np.ndarray | None:
-        """Return the group index of each clip; ``None`` without a ``group`` column. An unnamed group holds one clip."""
+        """Return the group index of each clip; ``None`` without a ``group`` column. An unnamed group has one clip."""
         labels = self.labels("group")
         if labels is None:
             return None
@@ -66,7 +66,7 @@ def evaluated_clips(predictions: pd.DataFrame, calibration: Calibration | None) 
     With a calibration, the score is computed from the logit if there is one. Otherwise the table's score is used.
 
     Raises:
-        UsageError: A required column is missing or holds a value outside its range. The message names column and clip.
+        UsageError: A required column is missing or contains a value outside its range. The message names column and clip.
     """
     target, no_targets = read_targets(predictions)
     labelled = ~np.isnan(target)

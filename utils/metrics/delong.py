@@ -138,7 +138,7 @@ def compare(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, Any]:
         figure is ``None``.
 
     Raises:
-        UsageError: The tables give a clip different targets, or hold a value outside its range.
+        UsageError: The tables give a clip different targets, or contain a value outside its range.
     """
     a, b = evaluated_clips(first, None), evaluated_clips(second, None)
     shared = pair(a.table, b.table)

@@ -109,7 +109,7 @@ def bootstrap_auc_over_groups(
     order = PairOrder(target, score)
     names, group = np.unique(np.asarray(groups), return_inverse=True)
     if group.shape != np.shape(target):
-        raise ValueError("groups must hold one label per clip")
+        raise ValueError("groups must have one label per clip")
     group_of_real, group_of_fake = group[order.real], group[order.fake]
 
     def draw(rng: np.random.Generator, rows: int) -> tuple[np.ndarray, np.ndarray]:

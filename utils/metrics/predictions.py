@@ -32,7 +32,7 @@ def read_predictions(path: Path) -> pd.DataFrame:
         One row per clip; ``score`` and ``logit`` as numbers (NaN if empty), all other columns as text.
 
     Raises:
-        UsageError: The file is not such a table, names a clip twice, or holds a score that is not a finite number.
+        UsageError: The file is not such a table, names a clip twice, or contains a score that is not a finite number.
     """
     table = read_table(path)
     present = [column for column in NUMBERS if column in table]
@@ -51,7 +51,7 @@ def read_labels(path: Path) -> pd.DataFrame:
     """Read a label file with ``video_name``, usually ``target``, and any further columns, all as text.
 
     Raises:
-        UsageError: The file is not such a table, names a clip twice, or holds a target other than 0, 1 or a placeholder.
+        UsageError: The file is not such a table, names a clip twice, or contains a target other than 0, 1 or a placeholder.
     """
     table = read_table(path)
     try:
@@ -139,7 +139,7 @@ def pair(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
     """Match the clips that two predictions tables share.
 
     Returns:
-        The rows of ``first`` that ``second`` also has. Columns ``a`` and ``b`` hold each clip's row number in ``first``
+        The rows of ``first`` that ``second`` also has. Columns ``a`` and ``b`` contain each clip's row number in ``first``
         and in ``second``.
 
     Raises:

@@ -77,7 +77,7 @@ def tally(target: ArrayLike, score: ArrayLike, weight: ArrayLike | None = None) 
         weight: (n,) non-negative clip weights; 1 for every clip by default.
 
     Raises:
-        ValueError: The arrays differ in length or hold values outside their range.
+        ValueError: The arrays differ in length or contain values outside their range.
     """
     is_fake, score = as_target_and_score(target, score)
     if weight is None:
@@ -85,7 +85,7 @@ def tally(target: ArrayLike, score: ArrayLike, weight: ArrayLike | None = None) 
     else:
         weight = np.asarray(weight, dtype=np.float64)
         if weight.shape != score.shape or not np.all(np.isfinite(weight) & (weight >= 0)):
-            raise ValueError("weight must hold one finite, non-negative number per clip")
+            raise ValueError("weight must be one finite, non-negative number per clip")
     distinct, position = np.unique(score, return_inverse=True)
     return Tally(
         score=distinct,

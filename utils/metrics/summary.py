@@ -66,7 +66,7 @@ def summarise(
         path. The reason for a missing AUC also covers its limits.
 
     Raises:
-        UsageError: The table lacks a required column or holds a value outside its range, or the policy is unknown.
+        UsageError: The table lacks a required column or contains a value outside its range, or the policy is unknown.
     """
     if coverage_policy not in POLICIES:
         raise UsageError(f"the coverage policy {coverage_policy!r} is not one of {', '.join(POLICIES)}")
@@ -99,7 +99,7 @@ def summary_row(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         ``n``, ``coverage``; ``auc`` with limits over clips (``auc_low``, ``auc_high``) and over groups
-        (``auc_group_low``, ``auc_group_high``); ``same_source`` with limits over the ``n_sources`` sources that hold
+        (``auc_group_low``, ``auc_group_high``); ``same_source`` with limits over the ``n_sources`` sources that have
         both classes; ``macro``, the mean AUC over fake types; and ``type_<name>``, the AUC of each fake type against
         all real clips. A figure that could not be computed is ``None``.
     """

@@ -79,4 +79,4 @@ def test_wider_null_distribution_raises_the_threshold():
 def test_control_classification():
     assert classify_control(Interval(0.55, 0.45, 0.65), (60, 60), PLAIN).label == HOLDS
     assert classify_control(Interval(0.75, 0.65, 0.85), (60, 60), PLAIN).label == FAILS
-    assert classify_control(Interval(None, reason="no sound"), (0, 0), PLAIN).label == TOO_FEW
+    assert classify_control(Interval(None, reason="no audio"), (0, 0), PLAIN).label == TOO_FEW

@@ -176,12 +176,12 @@ def read_face(path: Path) -> FaceFeatures | None:
     found = [(array.dtype, array.shape[1:]) for array in (pairs, mouth, motion)]
     expected = [(array.dtype, array.shape[1:]) for array in (NO_FACE.pairs, NO_FACE.mouth, NO_FACE.motion)]
     if found != expected or start_s.dtype != np.float64 or start_s.shape or not np.isfinite(start_s):
-        raise ValueError(f"{path} does not hold a face")
+        raise ValueError(f"{path} does not contain a face")
     if (len(pairs), len(mouth)) == (0, 0):
         return None
     usable = len(motion) <= MAX_MOTION_STEPS and np.isfinite(motion).all()
     if len(pairs) != PAIRS or not 1 <= len(mouth) <= MAX_MOUTH_FRAMES or not usable:
-        raise ValueError(f"{path} does not hold a face")
+        raise ValueError(f"{path} does not contain a face")
     return FaceFeatures(pairs, mouth, float(start_s), motion)
 
 
