@@ -10,7 +10,7 @@ CLIP = 4.0
 
 
 class FisherDirection(nn.Module):
-    """Standardise, clip and project features. `engine.fitting.face_direction` fits the direction.
+    """Projection of standardised and clipped features. `engine.fitting.face_direction` fits the direction.
 
     Scores of the real clips used for fitting have a median of 0 and unit standard deviation within groups.
     """
