@@ -7,7 +7,7 @@ from utils.metrics.estimate import count_of
 
 
 def describe_thresholds(calibration: Calibration) -> str:
-    """Describe thresholds and measured error rates in one or two lines, for a terminal."""
+    """Describe thresholds and measured error rates in lines of at most 80 columns, for a terminal."""
     fake_from, real_below, rates = calibration.threshold, calibration.real_threshold, calibration.rates
     alarms = missed = between = measured = ""
     if rates is not None:
@@ -17,10 +17,12 @@ def describe_thresholds(calibration: Calibration) -> str:
         measured = f"; rates measured {where_measured(calibration)}"
     if real_below is None or real_below >= fake_from:
         return f"fake from {fake_from:.4f}{alarms}, real below it{missed}{measured}"
-    return (
-        f"fake from {fake_from:.4f}{alarms}, real below {real_below:.4f}{missed},\n"
-        f"inconclusive between{between}{measured}"
-    )
+    lines = [
+        f"fake from {fake_from:.4f}{alarms},",
+        f"real below {real_below:.4f}{missed},",
+        f"inconclusive between{between}",
+    ]
+    return "\n".join(lines) + measured.replace("; ", ";\n")
 
 
 def fake_rule(calibration: Calibration) -> str:
