@@ -118,16 +118,15 @@ def score_to_files(
                 with tqdm.external_write_mode():
                     show(lines.line(row))
     finally:
-        finish(writer, queue, detector, files)
+        finish(writer, queue, detector, identity, files)
     show(describe_thresholds(detector.checkpoint.calibration))
     if counts.audio_only:
         show(f"no_video: only the audio of {counts.audio_only} clip{'s' * (counts.audio_only > 1)} was scored")
     return counts
 
 
-def finish(writer: ScoreWriter, queue: ScoreQueue, detector: Detector, files: ScoreFiles) -> None:
+def finish(writer: ScoreWriter, queue: ScoreQueue, detector: Detector, identity: str, files: ScoreFiles) -> None:
     """Write the rows of clips without a score, put the rows in the order of the clips, and write the report."""
-    identity = checkpoint_id(detector)
     try:
         for clip in queue.without_row():
             queue.has_row(writer.add(pending_row(str(clip), detector) | {CHECKPOINT_COLUMN: identity}))
