@@ -169,3 +169,48 @@ def cache_runner(config: RunConfig, *, timeout_s: float | None = None) -> Runner
         return run_in_workers(function, tasks, workers=workers, timeout_s=limit_s)
 
     return run
+
+
+def enough_real_clips(expert: str, features: str, own_folds: np.ndarray, folds: np.ndarray, *, least: int) -> bool:
+    """Return whether enough real clips remain to fit an expert without any one fold; if not, log why it is left out.
+
+    Args:
+        expert: the expert's name.
+        features: what a real clip must have, for the message.
+        own_folds: (m,) folds of the real clips that have it.
+        folds: (n,) folds of all labelled clips.
+        least: minimum number outside every fold.
+    """
+    fewest = min((own_folds != fold).sum() for fold in np.unique(folds))
+    if fewest >= least:
+        return True
+    log.warning(
+        "the %s expert is left out: %d real clips with %s, %d outside the largest fold; it needs %d",
+        expert,
+        len(own_folds),
+        features,
+        fewest,
+        least,
+    )
+    return False
+
+
+def enough_of_each_class(
+    expert: str, noun: str, counts: Callable[[int | None], np.ndarray], folds: np.ndarray, *, least: int
+) -> bool:
+    """Return whether enough clips of both classes remain without any one fold; if not, log why the expert is left out.
+
+    Args:
+        expert: the expert's name.
+        noun: name of the clips, for the message.
+        counts: returns the numbers of real and of fake clips (2,) outside a fold.
+        folds: (n,) folds of all labelled clips.
+        least: minimum number of each class outside every fold.
+    """
+    fewest = min(counts(fold).min() for fold in np.unique(folds))
+    if fewest >= least:
+        return True
+    log.warning(
+        "the %s expert is left out: %d %s of one class outside a fold; it needs %d", expert, fewest, noun, least
+    )
+    return False

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from engine.config import RunConfig
-from engine.fitting.base import FITTERS, ExpertFitter, LabelledClips
+from engine.fitting.base import FITTERS, ExpertFitter, LabelledClips, enough_of_each_class
 from engine.fitting.clip_features import extract_labelled
 from engine.fitting.discriminant import fit_discriminant
 from models.experts.covariance import PROFILE_SIZE, CovarianceConfig, CovarianceExpert, profiles
@@ -50,13 +50,7 @@ class CovarianceFitter(ExpertFitter[CovarianceExpert]):
             if covariance is not None:
                 row[:] = profiles(torch.from_numpy(covariance)[None])[0].numpy()
         fitter = cls(features, clips.target == 1, clips.folds)
-        fewest = min(fitter.counts(without_fold=fold).min() for fold in np.unique(clips.folds))
-        if fewest < LEAST_PER_CLASS:
-            log.warning(
-                "the covariance expert is left out: %d clips of one class outside a fold; it needs %d",
-                fewest,
-                LEAST_PER_CLASS,
-            )
+        if not enough_of_each_class("covariance", "clips", fitter.counts, clips.folds, least=LEAST_PER_CLASS):
             return None
         log.info("covariance: %d real and %d fake clips", *fitter.counts())
         return fitter

@@ -12,7 +12,7 @@ import torch
 
 from dataset.pseudo_fakes.common import REAL
 from engine.config import RunConfig
-from engine.fitting.base import FITTERS, ExpertFitter, LabelledClips, cache_runner
+from engine.fitting.base import FITTERS, ExpertFitter, LabelledClips, cache_runner, enough_real_clips
 from engine.fitting.clip_features import CachedClip, extract_labelled
 from engine.fitting.face_direction import TexturePairs, fit_direction, labelled_pairs, pseudo_fake_pairs
 from engine.fitting.face_examples import FaceExampleCounts, FaceTask, load_faces, read_examples, train_autoencoders
@@ -90,14 +90,7 @@ class FaceFitter(ExpertFitter[FaceExpert]):
             number: clip for number, clip in enumerate(features) if clip is not None and clip.face_pairs() is not None
         }
         real = {number: clip for number, clip in faces.items() if clips.target[number] == 0}
-        fewest = min((clips.folds[list(real)] != fold).sum() for fold in np.unique(clips.folds))
-        if fewest < LEAST_CLIPS:
-            log.warning(
-                "the face expert is left out: %d real clips with a face, %d outside the largest fold; it needs %d",
-                len(real),
-                fewest,
-                LEAST_CLIPS,
-            )
+        if not enough_real_clips("face", "a face", clips.folds[list(real)], clips.folds, least=LEAST_CLIPS):
             return None
         examples = cls._make_examples(clips, real, config)
         training = load_textures({number: real[number] for number in examples}, examples, section, config)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from engine.config import RunConfig
-from engine.fitting.base import FITTERS, ExpertFitter, LabelledClips
+from engine.fitting.base import FITTERS, ExpertFitter, LabelledClips, enough_real_clips
 from engine.fitting.clip_features import extract_labelled
 from models.experts.motion import LEAST_STEPS, MotionConfig, MotionExpert, smoothness
 from utils.cache import entry_key
@@ -46,22 +46,20 @@ class MotionFitter(ExpertFitter[MotionExpert]):
                 steps = torch.from_numpy(motion)[None]
                 row[:] = smoothness(steps, torch.ones(steps.shape[:2], dtype=torch.bool))[0].numpy()
         fitter = cls(statistics, clips.target == 0, clips.folds)
-        fewest = min(len(fitter.reals(without_fold=fold)) for fold in np.unique(clips.folds))
-        if fewest < LEAST_CLIPS:
-            log.warning(
-                "the motion expert is left out: %d real clips with a moving face, %d outside the largest fold; it needs %d",
-                len(fitter.reals()),
-                fewest,
-                LEAST_CLIPS,
-            )
+        folds = clips.folds[fitter.chosen()]
+        if not enough_real_clips("motion", "a moving face", folds, clips.folds, least=LEAST_CLIPS):
             return None
         log.info("motion: %d real clips with a face", len(fitter.reals()))
         return fitter
 
+    def chosen(self, without_fold: int | None = None) -> np.ndarray:
+        """Return a mask (n,) bool of the real clips to fit on: those with a face, outside the fold."""
+        known = self.is_real & ~np.isnan(self.statistics).any(axis=1)
+        return known if without_fold is None else known & (self.folds != without_fold)
+
     def reals(self, without_fold: int | None = None) -> np.ndarray:
-        """Return the statistics (m, 2) of the real clips to fit on: those with a face, outside the fold."""
-        chosen = self.is_real & ~np.isnan(self.statistics).any(axis=1)
-        return self.statistics[chosen if without_fold is None else chosen & (self.folds != without_fold)]
+        """Return the statistics (m, 2) of the real clips to fit on."""
+        return self.statistics[self.chosen(without_fold)]
 
     @torch.no_grad()
     def fit(self, expert: MotionExpert, *, seed: int, without_fold: int | None = None) -> None:

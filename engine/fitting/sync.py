@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from engine.config import RunConfig
-from engine.fitting.base import FITTERS, ExpertFitter, LabelledClips
+from engine.fitting.base import FITTERS, ExpertFitter, LabelledClips, enough_real_clips
 from engine.fitting.canonical import canonical_maps, principal_axes
 from engine.fitting.clip_features import CachedClip, extract_labelled
 from models.experts.sync import SyncConfig, SyncExpert, in_context, standardise, with_velocity
@@ -49,14 +49,7 @@ class SyncFitter(ExpertFitter[SyncExpert]):
         """Extract mouths and speech of the labelled clips; see `ExpertFitter.gather`."""
         fitter = cls(extract_labelled(clips, config), clips.target == 0, clips.folds, clips.groups)
         usable = list(fitter.real_pairs(np.ones(len(clips), bool)))
-        fewest = min((clips.folds[usable] != fold).sum() for fold in np.unique(clips.folds))
-        if fewest < LEAST_CLIPS:
-            log.warning(
-                "the sync expert is left out: %d real clips with a face and audio, %d outside the largest fold; it needs %d",
-                len(usable),
-                fewest,
-                LEAST_CLIPS,
-            )
+        if not enough_real_clips("sync", "a face and audio", clips.folds[usable], clips.folds, least=LEAST_CLIPS):
             return None
         log.info("sync: %d real clips with a face and audio", len(usable))
         return fitter

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from sklearn.svm import SVC
 from dataset.pseudo_fakes.common import clip_generator
 from dataset.pseudo_fakes.voice.post_process import post_process
 from engine.config import RunConfig
-from engine.fitting.base import FITTERS, ExpertFitter, LabelledClips, cache_runner
+from engine.fitting.base import FITTERS, ExpertFitter, LabelledClips, cache_runner, enough_of_each_class
 from engine.fitting.voice import utterances as utterance_files
 from engine.fitting.voice_examples import NO_FOLD
 from models.blocks.speech_texture import SpeechTexture, Weights
@@ -141,13 +142,9 @@ class SyntheticSpeechFitter(ExpertFitter[SyntheticSpeechExpert]):
             np.append(is_synthetic, np.ones(len(further), bool)),
             np.append(clips.folds, np.full(len(further), NO_FOLD)),
         )
-        fewest = min(fitter.counts(without_fold=fold).min() for fold in np.unique(clips.folds))
-        if fewest < LEAST_PER_CLASS:
-            log.warning(
-                "the synthetic_speech expert is left out: %d labelled voices of one class outside a fold; it needs %d",
-                fewest,
-                LEAST_PER_CLASS,
-            )
+        if not enough_of_each_class(
+            "synthetic_speech", "labelled voices", fitter.counts, clips.folds, least=LEAST_PER_CLASS
+        ):
             return None
         log.info("synthetic_speech: %d real and %d synthetic voices", *fitter.counts())
         return fitter
@@ -228,14 +225,21 @@ def store_speech(task: SpeechTask) -> str:
         waveform = clip_voice(task.path, task.features)
     except MediaError as error:
         return error.reason
-    expert = SyntheticSpeechExpert(SyntheticSpeechConfig(weights=task.weights))
-    expert.texture.start(task.weights)
+    expert = untrained_expert(task.weights)
     rng = clip_generator(task.seed, task.name)
     copies = [processed_utterance(waveform, rng) for _ in range(task.copies if long_enough(waveform) else 0)]
     own = statistics(expert, [utterances(waveform)])
     with atomic_path(task.cache_path) as temporary, open(temporary, "wb") as file:
         np.savez(file, own=own, processed=statistics(expert, copies))
     return ""
+
+
+@lru_cache(maxsize=1)
+def untrained_expert(weights: Weights) -> SyntheticSpeechExpert:
+    """Return an expert with these network weights. A process loads them once, not for every clip."""
+    expert = SyntheticSpeechExpert(SyntheticSpeechConfig(weights=weights))
+    expert.texture.start(weights)
+    return expert
 
 
 def processed_utterance(waveform: np.ndarray, rng: np.random.Generator) -> Utterances:
