@@ -21,6 +21,7 @@ from dataset.workers import run_in_workers, worker_count
 from engine.checkpoint import Checkpoint, load_checkpoint
 from engine.device import pick_device
 from engine.scoring import EVIDENCE_PREFIX, FLIPS, scored_parts
+from engine.timeline.types import FaceTrack, Finding, Span, Timeline
 from utils.errors import UsageError
 from utils.features.clip import ClipFacts, ClipFeatures, failed
 from utils.features.extract import require_parts
@@ -46,6 +47,10 @@ class Score:
         status: `ok`, `partial` (a modality is missing or truncated) or `failed`.
         reason: reason codes joined with `+`; empty when ok.
         evidence: expert -> its additive contribution to the logit; `None` where the expert abstains.
+        timeline: scores over time; `None` unless requested.
+        spans: suspicious parts, by start; empty unless the time line was requested.
+        findings: observations that do not enter the score, by start; empty unless the time line was requested.
+        faces: tracked faces of a clip with several faces or with a time line, by number.
     """
 
     video: str
@@ -56,6 +61,10 @@ class Score:
     status: str
     reason: str
     evidence: Mapping[str, float | None] = field(default_factory=dict)
+    timeline: Timeline | None = None
+    spans: tuple[Span, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    faces: tuple[FaceTrack, ...] = ()
 
 
 def default_checkpoint() -> Path:

@@ -1,0 +1,86 @@
+"""Result types of the time line. They need numpy only, so that programs can use them without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Timeline:
+    """Scores of N short windows of a clip. All times are in seconds on the clip's clock; 0 is the start of the clip.
+
+    Attributes:
+        start_s: (N,) float64, start of each window, ascending. Windows overlap.
+        end_s: (N,) float64, end of each window.
+        score: (N,) float64, calibrated probability of fake in [0, 1]; NaN where no expert scored the window.
+        evidence: expert -> (N,) float64, its additive contribution to the logit of the window; NaN where it abstains.
+    """
+
+    start_s: np.ndarray
+    end_s: np.ndarray
+    score: np.ndarray
+    evidence: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Return N."""
+        return len(self.score)
+
+
+@dataclass(frozen=True)
+class Span:
+    """A suspicious part of a clip.
+
+    Attributes:
+        start_s: start in seconds on the clip's clock.
+        end_s: end in seconds.
+        score: largest calibrated probability of fake of its windows, in [0, 1].
+        expert: the expert with the largest evidence in the span.
+    """
+
+    start_s: float
+    end_s: float
+    score: float
+    expert: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """An observation about a part of a clip that does not enter its score.
+
+    Attributes:
+        code: stable code, for example `sync_offset`.
+        message: a phrase in plain English.
+        start_s: start of the part in seconds on the clip's clock.
+        end_s: end of the part in seconds.
+    """
+
+    code: str
+    message: str
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, eq=False)
+class FaceTrack:
+    """One tracked face. A track ends at a cut, or when the face disappears.
+
+    Attributes:
+        number: number of the track in the clip, from 1, in order of appearance.
+        start_s: time of its first frame in seconds on the clip's clock.
+        end_s: end of its last frame in seconds.
+        times_s: (T,) float64, times of the frames with a detection, ascending.
+        boxes: (T, 4) float32, detected boxes as left, top, right, bottom in px of the upright frame.
+        score: calibrated probability of fake of the clip if this were its only face; `None` if the face was not scored.
+        evidence: face-based expert -> its contribution to the logit; `None` where it abstains.
+    """
+
+    number: int
+    start_s: float
+    end_s: float
+    times_s: np.ndarray
+    boxes: np.ndarray
+    score: float | None = None
+    evidence: Mapping[str, float | None] = field(default_factory=dict)
