@@ -13,10 +13,10 @@ from benchmarks import reference_implementation
 from benchmarks.clips import link_split
 from benchmarks.measure import compare, cost_rows, one_core
 from benchmarks.setting import Row, Setting
-from dataset.batch import InputLayout
 from dataset.clips import ClipDataset, open_clips
 from dataset.config import DataConfig, ExtractionConfig
 from dataset.extraction import extract_split
+from dataset.samples import InputLayout
 
 PUBLISHED_TRANSFORM = transforms.Compose(
     [

@@ -12,7 +12,8 @@ from benchmarks.clips import link_split
 from benchmarks.measure import compare
 from benchmarks.setting import Row, Setting, row
 from benchmarks.workers import decode_in_workers
-from dataset.batch import InputLayout, collate, make_sample
+from dataset.batch import collate
+from dataset.samples import InputLayout, make_sample
 from engine.checkpoint import Checkpoint
 from engine.clip_search import find_videos
 from engine.detector import Detector

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from dataset.batch import Sample
 from dataset.config import AugmentConfig
+from dataset.samples import Sample
 
 
 class Augment:

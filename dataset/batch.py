@@ -1,32 +1,14 @@
-"""Samples and batches: the arrays of clips with their masks, generic over the registered features."""
+"""Batches: the inputs of several clips as tensors, with their masks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from utils.features.base import ArraySpec, Feature, MaskedArray, features_of
-from utils.features.clip import ClipFeatures
-from utils.features.config import FeatureConfig
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One clip, ready for collation.
-
-    Attributes:
-        index: row of the clip in its split's label table.
-        target: 1.0 for fake, 0.0 for real, NaN if unknown.
-        inputs: array name -> values and mask, as declared by the features (see `ArraySpec`).
-    """
-
-    index: int
-    target: float
-    inputs: Mapping[str, MaskedArray]
+from dataset.samples import Sample, stacked
 
 
 @dataclass(frozen=True)
@@ -95,54 +77,11 @@ class Batch:
         return len(self.index)
 
 
-class InputLayout:
-    """The inputs of a run: the features to compute, and the arrays that they provide."""
-
-    def __init__(self, config: FeatureConfig, inputs: Collection[str]) -> None:
-        """Find the registered features that provide the inputs.
-
-        Args:
-            config: settings of the features.
-            inputs: names of the arrays, usually `DetectorModel.inputs`.
-
-        Raises:
-            UsageError: a feature's setting is missing.
-        """
-        self.features = features_of(inputs)
-        self._declared: list[tuple[Feature, list[ArraySpec]]] = []
-        for feature in config.build(self.features):
-            feature.check()
-            self._declared.append((feature, [spec for spec in feature.arrays() if spec.name in inputs]))
-
-    def arrays(self, clip: ClipFeatures) -> dict[str, MaskedArray]:
-        """Return the arrays of a clip. A missing modality becomes zeros with a false mask."""
-        filled: dict[str, MaskedArray] = {}
-        for feature, specs in self._declared:
-            arrays = feature.to_arrays(clip.values.get(feature.name), clip.facts)
-            filled |= {spec.name: spec.fill(arrays[spec.name]) for spec in specs}
-        return filled
-
-
-def make_sample(index: int, target: float, clip: ClipFeatures, layout: InputLayout) -> Sample:
-    """Return the sample of a clip.
-
-    Args:
-        index: row of the clip.
-        target: 1.0, 0.0 or NaN.
-        clip: features from the extractor or the feature store.
-        layout: inputs of the run.
-    """
-    return Sample(index, target, layout.arrays(clip))
-
-
-def collate(samples: list[Sample]) -> Batch:
+def collate(samples: Sequence[Sample]) -> Batch:
     """Stack samples of one layout into a batch."""
     inputs = {
-        name: Modality(
-            torch.from_numpy(np.stack([sample.inputs[name].values for sample in samples])),
-            torch.from_numpy(np.stack([sample.inputs[name].mask for sample in samples])),
-        )
-        for name in samples[0].inputs
+        name: Modality(torch.from_numpy(array.values), torch.from_numpy(array.mask))
+        for name, array in stacked(samples).items()
     }
     return Batch(
         index=torch.tensor([sample.index for sample in samples], dtype=torch.int64),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,10 +13,11 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from dataset.augment import Augment
-from dataset.batch import Batch, InputLayout, Sample, collate, make_sample
+from dataset.batch import Batch, collate
 from dataset.config import DataConfig, ExtractionConfig
 from dataset.labels import read_labels
 from dataset.manifest import Row, read_rows
+from dataset.samples import InputLayout, Sample, make_sample
 from dataset.splits import Split
 from utils.errors import UsageError
 from utils.features.clip import ClipFacts, ClipFeatures, failed
@@ -211,15 +212,3 @@ def use_one_core(_: int) -> None:
     """Limit a loader process to one core."""
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-
-
-def batches_of(items: Iterable[tuple[Sample, ClipFacts]], batch_size: int) -> Iterator[tuple[Batch, list[ClipFacts]]]:
-    """Group a stream of samples into batches; the last batch may be smaller."""
-    waiting: list[tuple[Sample, ClipFacts]] = []
-    for item in items:
-        waiting.append(item)
-        if len(waiting) == batch_size:
-            yield collate_with_facts(waiting)
-            waiting = []
-    if waiting:
-        yield collate_with_facts(waiting)

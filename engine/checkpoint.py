@@ -5,13 +5,16 @@ from __future__ import annotations
 import warnings
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import ValidationError
 
+from engine.device import pick_device
+from engine.saved_detector import CONVENTION, FORMAT, FORMAT_VERSION, SavedDetector
+from engine.torch_scorer import TorchScorer
 from models import build_model
 from models.base import DetectorModel
 from utils.errors import UsageError
@@ -19,37 +22,19 @@ from utils.features.config import FeatureConfig
 from utils.files import atomic_path, existing_file
 from utils.metrics.calibration import Calibration
 
-FORMAT = "multi-ffdv"
-FORMAT_VERSION = 1
-CONVENTION = "target 1 = fake; a logit above 0 means fake; score = calibrated probability of fake"
 
-
-@dataclass
-class Checkpoint:
-    """A trained detector with its preprocessing and score convention.
+@dataclass(kw_only=True)
+class Checkpoint(SavedDetector):
+    """A trained detector with its weights, for torch.
 
     Attributes:
-        model: the model's config section, including `name`.
-        features: settings of the extraction of its inputs.
         weights: the model's state dict.
-        calibration: the map from logit to score, and the thresholds between the verdicts.
-        run_config: the resolved config of the run that trained it.
-        epoch: number of epochs trained.
-        metrics: validation metrics of that epoch, by split.
-        provenance: commit, versions, initialisation.
         trained_on: sorted 64-bit hashes of the training clips' content, by kind; see `engine.training_clips`. `None` in
             checkpoints written before hashes were stored.
         training: optimiser and selection state; only in `last.pth`.
     """
 
-    model: dict[str, Any]
-    features: FeatureConfig
     weights: dict[str, torch.Tensor]
-    calibration: Calibration = field(default_factory=Calibration)
-    run_config: dict[str, Any] = field(default_factory=dict)
-    epoch: int = 0
-    metrics: dict[str, Any] = field(default_factory=dict)
-    provenance: dict[str, Any] = field(default_factory=dict)
     trained_on: dict[str, torch.Tensor] | None = None
     training: dict[str, Any] | None = None
 
@@ -67,6 +52,10 @@ class Checkpoint:
             raise UsageError(f"the checkpoint's weights do not fit its model ({problem})") from None
         model.initialisation = self.provenance.get("initialisation", "unknown")
         return model.eval()
+
+    def scorer(self, device: str, tta: int) -> TorchScorer:
+        """Build the detector on a device; see `SavedDetector.scorer`."""
+        return TorchScorer(self.build(), pick_device(device), tta)
 
     def save(self, path: Path) -> Path:
         """Write the checkpoint atomically and return its path.

@@ -13,14 +13,12 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from dataset.batch import InputLayout, Sample, make_sample
-from dataset.clips import batches_of
 from dataset.config import ExtractionConfig
 from dataset.extraction_worker import ScoringTask, extract_in_memory
+from dataset.samples import InputLayout, Sample, make_sample
 from dataset.workers import run_in_workers, worker_count
-from engine.checkpoint import Checkpoint, load_checkpoint
-from engine.device import pick_device
-from engine.scoring import EVIDENCE_PREFIX, FLIPS, scored_parts
+from engine.saved_detector import SavedDetector
+from engine.scoring import EVIDENCE_PREFIX, check_views, scored_parts
 from engine.timeline.types import FaceTrack, Finding, Span, Timeline
 from utils.errors import UsageError
 from utils.features.clip import ClipFacts, ClipFeatures, failed
@@ -99,23 +97,21 @@ class Detector:
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, *, device: str = "auto", tta: int = 1, path: str | Path | None = None
+        self, checkpoint: SavedDetector, *, device: str = "auto", tta: int = 1, path: str | Path | None = None
     ) -> None:
-        """Build the network of a checkpoint. Use `load` for a checkpoint file.
+        """Load the network of a checkpoint. Use `load` for a checkpoint file.
 
         Raises:
             UsageError: see `load`.
         """
-        if tta not in FLIPS:
-            raise UsageError(f"tta={tta!r}: expected one of {', '.join(map(str, FLIPS))}")
+        check_views(tta)
         self.checkpoint = checkpoint
         self.path = None if path is None else Path(path)
         self.tta = tta
-        self._device = pick_device(device)
-        self._model = checkpoint.build().to(self._device)
-        self.terms = tuple(self._model.terms)
+        self._scorer = checkpoint.scorer(device, tta)
+        self.terms = self._scorer.terms
         self._limits = ExtractionConfig.model_validate(checkpoint.run_config.get("extraction", {}))
-        self._layout = InputLayout(checkpoint.features, self._model.inputs)
+        self._layout = InputLayout(checkpoint.features, self._scorer.inputs)
         require_parts(checkpoint.features, self._layout.features)
 
     @classmethod
@@ -131,6 +127,8 @@ class Detector:
             UsageError: the checkpoint is missing or not a multi-ffdv checkpoint, the device is unavailable, or weights
                 required by its features are not installed.
         """
+        from engine.checkpoint import load_checkpoint
+
         path = default_checkpoint() if path is None else Path(path)
         return cls(load_checkpoint(path), device=device, tta=tta, path=path)
 
@@ -194,8 +192,7 @@ class Detector:
         samples = UntilInterrupted(self._samples(clips, total, workers, names))
         bar = tqdm(samples, total=total, unit="clip", desc="scoring", disable=not progress, dynamic_ncols=True)
         calibration = self.checkpoint.calibration
-        batches = batches_of(bar, batch_size)
-        for part in scored_parts(self._model, batches, device=self._device, calibration=calibration, tta=self.tta):
+        for part in scored_parts(self._scorer, bar, batch_size=batch_size, calibration=calibration):
             for row in part.to_dict("records"):
                 yield self._score(names.pop(row["index"]), {str(name): cell for name, cell in row.items()})
         if samples.interruption is not None:

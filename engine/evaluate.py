@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dataset.batch import InputLayout
 from dataset.clips import ClipDataset, ClipTable, make_loader
 from dataset.labels import read_table
+from dataset.samples import InputLayout
 from dataset.splits import Split, open_split
 from engine.checkpoint import Checkpoint
 from engine.config import RunConfig
-from engine.scoring import EVIDENCE_PREFIX, score_batches
+from engine.scoring import EVIDENCE_PREFIX
+from engine.torch_scorer import score_batches
 from engine.training_clips import seen_in_training
 from models.base import DetectorModel
 from utils.errors import UsageError

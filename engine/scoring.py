@@ -1,15 +1,16 @@
-"""Scoring of clips, shared by validation, `--checkpoint` and inference."""
+"""Scoring of clips, shared by validation, `--checkpoint` and inference. It does not depend on what runs the network."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
-import torch
 
-from dataset.batch import Batch
-from models.base import DetectorModel, DetectorOutput
+from dataset.samples import Sample, grouped
+from utils.errors import UsageError
 from utils.features.clip import ClipFacts
 from utils.media.errors import join_reasons
 from utils.metrics.calibration import Calibration
@@ -29,76 +30,82 @@ MISSING_MODALITY, NON_FINITE = "missing_modality", "non_finite"
 """Reason codes set by scoring only."""
 
 
-@torch.inference_mode()
-def batch_terms(model: DetectorModel, batch: Batch, tta: int) -> DetectorOutput:
-    """Compute the terms of B usable clips, averaged over `tta` fixed views."""
-    views = [model(batch.flipped(time=time, frequency=frequency)) for time, frequency in FLIPS[tta]]
-    names = views[0].terms
-    return DetectorOutput(
-        {name: torch.stack([view.terms[name] for view in views]).mean(dim=0) for name in names}, views[0].masked
-    )
+@dataclass(frozen=True)
+class ClipTerms:
+    """The scores of B clips before calibration.
+
+    Attributes:
+        usable: (B,) bool, the clips with the modalities that the detector needs; the others are not scored.
+        logit: (B,) float64, NaN for clips that are not scored and where the logit is not finite.
+        evidence: term -> (B,) float64, its contribution to the logit; NaN where it abstains or is not finite.
+    """
+
+    usable: np.ndarray
+    logit: np.ndarray
+    evidence: Mapping[str, np.ndarray]
+
+
+class Scorer(Protocol):
+    """A detector that is ready to score samples. A clip's score does not depend on the other clips.
+
+    Attributes:
+        inputs: names of the arrays read from `Sample.inputs`.
+        terms: names of the terms.
+    """
+
+    inputs: tuple[str, ...]
+    terms: tuple[str, ...]
+
+    def __call__(self, samples: Sequence[Sample]) -> ClipTerms:
+        """Score the samples of B clips, at least one."""
 
 
 def scored_parts(
-    model: DetectorModel,
-    batches: Iterable[tuple[Batch, list[ClipFacts]]],
-    *,
-    device: torch.device,
-    calibration: Calibration,
-    tta: int = 1,
+    scorer: Scorer, clips: Iterable[tuple[Sample, ClipFacts]], *, batch_size: int, calibration: Calibration
 ) -> Iterator[pd.DataFrame]:
-    """Score a stream of batches and yield one table per batch.
-
-    The model must be in evaluation mode. A clip's score does not depend on the other clips.
-
-    Yields:
-        One row per clip: `index` (row in the label table), `logit` and `score` (NaN when unscored), `status`, `reason`, and a
-        column `evidence_<term>` per term, NaN where the term abstains. `reason` is `missing_modality` if a required input is
-        missing and no other reason is known; `non_finite` is appended if the logit is not finite.
-    """
-    model.eval()
-    for batch, facts in batches:
-        batch = batch.to(device)
-        usable = model.usable(batch)
-        numbers = usable.cpu().numpy()
-        logit = np.full(len(batch), np.nan)
-        evidence = {name: np.full(len(batch), np.nan) for name in model.terms}
-        if numbers.any():
-            output = batch_terms(model, batch.select(usable), tta)
-            logit[numbers] = finite_or_nan(output.logit)
-            for name, term in output.terms.items():
-                heard = output.masked.get(name, torch.zeros_like(usable[usable])).logical_not()
-                evidence[name][numbers] = finite_or_nan(torch.where(heard, term, torch.nan))
-        rows: list[dict] = []
-        for row, (index, fact) in enumerate(zip(batch.index.tolist(), facts, strict=True)):
-            reason = fact.reason
-            if not numbers[row]:
-                reason = reason or MISSING_MODALITY
-            elif np.isnan(logit[row]):
-                reason = join_reasons({*fact.reasons, NON_FINITE})
-            cells = {"index": index, "logit": logit[row], "status": fact.status, "reason": reason}
-            rows.append(cells | {EVIDENCE_PREFIX + name: values[row] for name, values in evidence.items()})
-        table = pd.DataFrame(rows)
-        table.insert(1, "score", calibration.score(table["logit"].to_numpy(float)))
-        yield table
+    """Score a stream of clips and yield one table per `batch_size` clips, see `score_table`."""
+    for group in grouped(clips, batch_size):
+        terms = scorer([sample for sample, _ in group])
+        yield score_table([sample.index for sample, _ in group], [facts for _, facts in group], terms, calibration)
 
 
-def score_batches(
-    model: DetectorModel,
-    batches: Iterable[tuple[Batch, list[ClipFacts]]],
-    *,
-    device: torch.device,
-    calibration: Calibration,
-    tta: int = 1,
+def score_table(
+    index: Sequence[int], facts: Sequence[ClipFacts], terms: ClipTerms, calibration: Calibration
 ) -> pd.DataFrame:
-    """Score a stream of batches and return the tables of `scored_parts` as one."""
-    was_training = model.training
-    parts = list(scored_parts(model, batches, device=device, calibration=calibration, tta=tta))
-    model.train(was_training)
-    return pd.concat(parts, ignore_index=True)
+    """Return the scores of B clips as a table.
+
+    Args:
+        index: rows of the clips in the label table.
+        facts: their facts.
+        terms: their terms.
+        calibration: conversion of a logit to a score.
+
+    Returns:
+        One row per clip: `index`, `score` and `logit` (NaN when unscored), `status`, `reason`, and a column `evidence_<term>`
+        per term, NaN where the term abstains. `reason` is `missing_modality` if a required input is missing and no other
+        reason is known; `non_finite` is appended if the logit is not finite.
+    """
+    columns = {
+        "index": list(index),
+        "score": calibration.score(terms.logit),
+        "logit": terms.logit,
+        "status": [fact.status for fact in facts],
+        "reason": [
+            reason_of(fact, usable=bool(usable), finite=not np.isnan(logit))
+            for fact, usable, logit in zip(facts, terms.usable, terms.logit, strict=True)
+        ],
+    }
+    return pd.DataFrame(columns | {EVIDENCE_PREFIX + name: values for name, values in terms.evidence.items()})
 
 
-def finite_or_nan(values: torch.Tensor) -> np.ndarray:
-    """Return (B,) float64 on the CPU, with NaN for values that are not finite."""
-    numbers = values.double().cpu().numpy()
-    return np.where(np.isfinite(numbers), numbers, np.nan)
+def reason_of(facts: ClipFacts, *, usable: bool, finite: bool) -> str:
+    """Return the reason codes of a clip after scoring; see `score_table`."""
+    if not usable:
+        return facts.reason or MISSING_MODALITY
+    return facts.reason if finite else join_reasons({*facts.reasons, NON_FINITE})
+
+
+def check_views(tta: int) -> None:
+    """Raise a `UsageError` if `tta` is not a known number of views."""
+    if tta not in FLIPS:
+        raise UsageError(f"tta={tta!r}: expected one of {', '.join(map(str, FLIPS))}")

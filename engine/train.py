@@ -16,8 +16,9 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from dataset.augment import Augment
-from dataset.batch import Batch, InputLayout
+from dataset.batch import Batch
 from dataset.clips import ClipDataset, ClipTable, EpochSampler, make_loader
+from dataset.samples import InputLayout
 from engine.checkpoint import Checkpoint, load_checkpoint
 from engine.config import RunConfig
 from engine.device import seed_everything

@@ -10,7 +10,8 @@ import torch
 
 from dataset.batch import Batch, Modality
 from engine.checkpoint import Checkpoint, load_checkpoint
-from engine.scoring import FLIPS, score_batches
+from engine.scoring import FLIPS
+from engine.torch_scorer import score_batches
 from engine.train import batch_loss
 from models import MODELS, build_model, model_config
 from models.base import DetectorOutput

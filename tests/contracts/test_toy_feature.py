@@ -12,10 +12,11 @@ import torch
 from pydantic import Field, ValidationError
 from torch import Tensor, nn
 
-from dataset.batch import Batch, InputLayout, collate
+from dataset.batch import Batch, collate
 from dataset.clips import ClipDataset, open_clips
 from dataset.config import DataConfig, ExtractionConfig, LabelNames, VideoDirs
 from dataset.extraction import extract_split
+from dataset.samples import InputLayout
 from dataset.splits import open_split
 from engine.config import check_run_config
 from engine.detector import Detector

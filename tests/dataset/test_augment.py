@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from dataset.augment import Augment
-from dataset.batch import Sample
 from dataset.config import AugmentConfig
+from dataset.samples import Sample
 from utils.features.base import MaskedArray
 
 

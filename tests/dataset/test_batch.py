@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from dataset.batch import Batch, InputLayout, collate, make_sample
+from dataset.batch import Batch, collate
+from dataset.samples import InputLayout, make_sample
 from utils.errors import UsageError
 from utils.features.base import ArraySpec
 from utils.features.clip import ClipFacts, ClipFeatures, failed

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from dataset.augment import Augment
-from dataset.batch import InputLayout
-from dataset.clips import ClipDataset, EpochSampler, batches_of, make_loader, open_clips
+from dataset.clips import ClipDataset, EpochSampler, make_loader, open_clips
 from dataset.config import AugmentConfig, DataConfig, ExtractionConfig, LabelNames, VideoDirs
 from dataset.extraction import extract_split
+from dataset.samples import InputLayout, grouped
 from dataset.splits import Split, open_split
 from utils.errors import UsageError
 from utils.features.config import FeatureConfig
@@ -132,7 +132,12 @@ def test_balanced_order_draws_both_classes_equally() -> None:
 
 def test_samples_are_batched_in_order(mixed: Path) -> None:
     dataset = dataset_of(mixed)
-    groups = list(batches_of((dataset[index] for index in range(6)), 4))
-    assert [len(batch) for batch, _ in groups] == [4, 2]
+    loader = make_loader(dataset, batch_size=4, workers=0, pin_memory=False)
+    groups = list(loader)
+    assert [batch.index.tolist() for batch, _ in groups] == [[0, 1, 2, 3], [4, 5]]
     assert [fact.reason for _, facts in groups for fact in facts][2] == "missing_file"
-    assert list(batches_of([], 4)) == []
+
+
+def test_items_are_grouped_in_order() -> None:
+    assert list(grouped(iter(range(5)), 2)) == [[0, 1], [2, 3], [4]]
+    assert list(grouped([], 4)) == []

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dataset.batch import InputLayout, Sample, collate, make_sample
+from dataset.batch import collate
 from dataset.clips import CachedFeatures, ClipDataset, ClipTable, VideoFeatures
 from dataset.config import ExtractionConfig, LabelNames, VideoDirs
 from dataset.extraction import ExtractionSummary, extract_split
 from dataset.extraction_worker import ScoringTask, extract_in_memory
 from dataset.labels import read_labels
+from dataset.samples import InputLayout, Sample, make_sample
 from dataset.splits import Split, open_split
 from tests.support import FEATURE_CONFIG, WITH_FACE, head_frames, write_head, write_video
 from utils.errors import UsageError

@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 import torch
 
-from dataset.batch import InputLayout, collate, make_sample
+from dataset.batch import collate
 from dataset.clips import ClipTable
 from dataset.pseudo_fakes.common import REAL
+from dataset.samples import InputLayout, make_sample
 from dataset.splits import Split
 from engine.fitting import LabelledClips, base, face
 from engine.fitting.face import FaceFitter, LabelledFaces

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dataset.batch import InputLayout, collate, make_sample
+from dataset.batch import collate
+from dataset.samples import InputLayout, make_sample
 from tests.fake_encoder import FAKE, BandsEncoder, fake_encoder  # noqa: F401  (a fixture)
 from tests.support import FEATURE_CONFIG, FEATURES, write_video
 from utils.features.config import FeatureConfig

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dataset.batch import InputLayout, make_sample
+from dataset.samples import InputLayout, make_sample
 from tests.support import FEATURE_CONFIG, write_video
 from utils.features.clip import ClipFacts
 from utils.features.extract import extract_clip

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dataset.batch import InputLayout
+from dataset.samples import InputLayout
 from utils.features.clip import ClipFacts, ClipFeatures
 from utils.features.config import FeatureConfig
 from utils.features.extract import ExtractionOptions, extract_clip

@@ -1,0 +1,98 @@
+"""Samples: the arrays of a clip with their masks, generic over the registered features. Neither torch nor a model is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from utils.features.base import ArraySpec, Feature, MaskedArray, features_of
+from utils.features.clip import ClipFeatures
+from utils.features.config import FeatureConfig
+
+ItemT = TypeVar("ItemT")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One clip, ready for collation.
+
+    Attributes:
+        index: row of the clip in its split's label table.
+        target: 1.0 for fake, 0.0 for real, NaN if unknown.
+        inputs: array name -> values and mask, as declared by the features (see `ArraySpec`).
+    """
+
+    index: int
+    target: float
+    inputs: Mapping[str, MaskedArray]
+
+
+class InputLayout:
+    """The inputs of a run: the features to compute, and the arrays that they provide."""
+
+    def __init__(self, config: FeatureConfig, inputs: Collection[str]) -> None:
+        """Find the registered features that provide the inputs.
+
+        Args:
+            config: settings of the features.
+            inputs: names of the arrays, usually `DetectorModel.inputs`.
+
+        Raises:
+            UsageError: a feature's setting is missing.
+        """
+        self.features = features_of(inputs)
+        self._declared: list[tuple[Feature, list[ArraySpec]]] = []
+        for feature in config.build(self.features):
+            feature.check()
+            self._declared.append((feature, [spec for spec in feature.arrays() if spec.name in inputs]))
+
+    @property
+    def specs(self) -> tuple[ArraySpec, ...]:
+        """The declarations of the inputs."""
+        return tuple(spec for _, specs in self._declared for spec in specs)
+
+    def arrays(self, clip: ClipFeatures) -> dict[str, MaskedArray]:
+        """Return the arrays of a clip. A missing modality becomes zeros with a false mask."""
+        filled: dict[str, MaskedArray] = {}
+        for feature, specs in self._declared:
+            arrays = feature.to_arrays(clip.values.get(feature.name), clip.facts)
+            filled |= {spec.name: spec.fill(arrays[spec.name]) for spec in specs}
+        return filled
+
+
+def make_sample(index: int, target: float, clip: ClipFeatures, layout: InputLayout) -> Sample:
+    """Return the sample of a clip.
+
+    Args:
+        index: row of the clip.
+        target: 1.0, 0.0 or NaN.
+        clip: features from the extractor or the feature store.
+        layout: inputs of the run.
+    """
+    return Sample(index, target, layout.arrays(clip))
+
+
+def stacked(samples: Sequence[Sample]) -> dict[str, MaskedArray]:
+    """Stack the inputs of B samples of one layout: values (B, ...) and masks (B, ...) by array name."""
+    return {
+        name: MaskedArray(
+            np.stack([sample.inputs[name].values for sample in samples]),
+            np.stack([sample.inputs[name].mask for sample in samples]),
+        )
+        for name in samples[0].inputs
+    }
+
+
+def grouped(items: Iterable[ItemT], size: int) -> Iterator[list[ItemT]]:
+    """Group a stream of items into lists of `size`; the last list may be shorter."""
+    waiting: list[ItemT] = []
+    for item in items:
+        waiting.append(item)
+        if len(waiting) == size:
+            yield waiting
+            waiting = []
+    if waiting:
+        yield waiting
