@@ -53,9 +53,9 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
 def main(argv: Sequence[str]) -> int:
     """Score the clips given on the command line."""
     arguments = parse_arguments(argv)
-    from dataset.workers import warm_up
+    from dataset.workers import SCORING_PRELOAD, warm_up
 
-    warm_up()
+    warm_up(SCORING_PRELOAD)
     from engine.clip_inputs import ClipArguments
     from engine.detector import Detector
     from engine.run_folder import check_output

@@ -1,6 +1,6 @@
 """Preload of worker dependencies. The fork server imports this module once, and every worker inherits it.
 
-librosa and numba load lazily: without preloading, their first use would delay every new worker by a second or more.
+numba loads lazily: without preloading, its first use would delay every new worker by half a second.
 """
 
 from __future__ import annotations

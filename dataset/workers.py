@@ -22,6 +22,9 @@ from utils.terminal import log_printable_text
 TaskT = TypeVar("TaskT")
 
 TASKS_IN_FLIGHT_PER_WORKER = 4
+EXTRACTION_PRELOAD, SCORING_PRELOAD = "dataset.worker_preload", "dataset.extraction_worker"
+"""Modules that workers inherit from the fork server. Scoring loads the compiler of the colour histograms only if needed."""
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 log = logging.getLogger(__name__)
@@ -76,21 +79,24 @@ def limit_memory(memory_gb: float | None) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
 
 
-def start_method() -> multiprocessing.context.BaseContext:
-    """Return a fork server with preloaded modules, which starts workers in milliseconds; `spawn` if there is none."""
+def start_method(preload: str = EXTRACTION_PRELOAD) -> multiprocessing.context.BaseContext:
+    """Return a fork server with a preloaded module, which starts workers in milliseconds; `spawn` if there is none.
+
+    A fork server that is already running keeps what it has loaded.
+    """
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     # The server is a new interpreter, which finds our packages only through this variable.
     paths = [str(REPOSITORY), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
-    context.set_forkserver_preload(["dataset.worker_preload"])
+    context.set_forkserver_preload([preload])
     return context
 
 
-def warm_up() -> None:
+def warm_up(preload: str = EXTRACTION_PRELOAD) -> None:
     """Start the fork server early, so that it imports the workers' modules while the command imports its own."""
-    if start_method().get_start_method() == "forkserver":
+    if start_method(preload).get_start_method() == "forkserver":
         forkserver.ensure_running()
 
 

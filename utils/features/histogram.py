@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import numba
+import cv2
 import numpy as np
 
 from utils.features.covariance import N_BINS
 
+try:
+    import numba
+except ImportError:  # the light installation has no compiler
+    numba = None
+
 N_PAIRS = N_BINS * N_BINS
 BYTES_PER_WORD = 8
+LEVELS_PER_CALL = 1 << 24
+"""OpenCV counts in float32, which is exact up to this number."""
 
 
-@numba.njit(cache=True, nogil=True)
-def _count_levels(words: np.ndarray, rest: np.ndarray, pairs: np.ndarray, counts: np.ndarray) -> None:
+def _count_pairs(words: np.ndarray, rest: np.ndarray, pairs: np.ndarray, counts: np.ndarray) -> None:
     # A CPU does about one memory increment per cycle, regardless of the operand size. Counting pairs of neighbouring bytes and
     # then summing the rows and columns of the table takes half the increments of counting single bytes.
     pair = np.uint64(0xFFFF)
@@ -35,6 +41,10 @@ def _count_levels(words: np.ndarray, rest: np.ndarray, pairs: np.ndarray, counts
         counts[rest[i]] += np.int32(1)
 
 
+if numba is not None:
+    _count_pairs = numba.njit(cache=True, nogil=True)(_count_pairs)
+
+
 def count_levels(frame: np.ndarray, pairs: np.ndarray, counts: np.ndarray) -> None:
     """Write the sum of the R, G and B histograms of a frame into `counts`.
 
@@ -44,8 +54,14 @@ def count_levels(frame: np.ndarray, pairs: np.ndarray, counts: np.ndarray) -> No
         counts: (256,) int32, overwritten. The counts sum to 3 H W.
     """
     levels = np.ascontiguousarray(frame).reshape(-1)
+    if numba is None:
+        counts[:] = 0
+        for start in range(0, levels.size, LEVELS_PER_CALL):
+            part = levels[start : start + LEVELS_PER_CALL]
+            counts += cv2.calcHist([part], [0], None, [N_BINS], [0, N_BINS]).reshape(-1).astype(np.int32)
+        return
     whole = levels.size - levels.size % BYTES_PER_WORD
-    _count_levels(levels[:whole].view(np.uint64), levels[whole:], pairs, counts)
+    _count_pairs(levels[:whole].view(np.uint64), levels[whole:], pairs, counts)
 
 
 def rgb_histogram(frame: np.ndarray) -> np.ndarray:

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
-import librosa
 import numpy as np
 
 from utils.features.base import FEATURES, SAMPLES, ArraySpec, ClipPass, Extractor, Feature
 from utils.features.clip import ClipFacts
+from utils.features.spectra import decibels, mel_filterbank, stft
 from utils.features.waveform import AudioFeatureConfig
 
 if TYPE_CHECKING:
@@ -99,8 +99,8 @@ class MelExtractor(Extractor):
 
 @functools.lru_cache(maxsize=4)
 def mel_basis(sample_rate_hz: int, n_fft: int, n_mels: int) -> np.ndarray:
-    """Return librosa's mel filterbank, (M, 1 + n_fft / 2) float32. Cached, since it takes as long as a short spectrogram."""
-    return librosa.filters.mel(sr=sample_rate_hz, n_fft=n_fft, n_mels=n_mels)
+    """Return the mel filterbank, (M, 1 + n_fft / 2) float32. Cached, since it takes as long as a short spectrogram."""
+    return mel_filterbank(sample_rate_hz, n_fft, n_mels)
 
 
 class MelSpectrogram:
@@ -111,7 +111,7 @@ class MelSpectrogram:
     """
 
     def __init__(self, config: AudioFeatureConfig) -> None:
-        """Initialise the buffer with half a window of zeros, because librosa centres its windows."""
+        """Initialise the buffer with half a window of zeros, because frames are centred."""
         self._config = config
         self._basis = mel_basis(config.sample_rate_hz, config.n_fft, config.n_mels)
         self._samples = [np.zeros(config.n_fft // 2, np.float32)]
@@ -139,7 +139,7 @@ class MelSpectrogram:
         hop, n_fft = self._config.hop_length, self._config.n_fft
         n_frames = 1 + (len(samples) - n_fft) // hop
         if n_frames > 0:
-            spectrum = librosa.stft(samples[: (n_frames - 1) * hop + n_fft], n_fft=n_fft, hop_length=hop, center=False)
+            spectrum = stft(samples[: (n_frames - 1) * hop + n_fft], n_fft=n_fft, hop=hop, pad_mode=None)
             self._cells.append(self._basis @ (np.abs(spectrum) ** 2))
             samples = samples[n_frames * hop :]
         self._samples, self._n_waiting = [samples], len(samples)
@@ -158,7 +158,7 @@ def mel_image(power: np.ndarray, image_size_px: int) -> np.ndarray:
     loudest = power.max()
     for start in range(0, power.shape[1], FRAMES_PER_BLOCK):
         block = slice(start, start + FRAMES_PER_BLOCK)
-        power[:, block] = librosa.power_to_db(power[:, block], ref=loudest, top_db=None)
+        power[:, block] = decibels(power[:, block], loudest)
     level_db = np.maximum(power, power.max() - FLOOR_DB, out=power)
     if float(level_db.max()) == float(level_db.min()):
         return np.zeros((image_size_px, image_size_px), np.uint8)

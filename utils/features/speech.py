@@ -7,13 +7,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import librosa
 import numpy as np
-from scipy.ndimage import uniform_filter1d
 
 from utils.features.base import FEATURES, ArraySpec, Feature
 from utils.features.clip import ClipFacts
 from utils.features.face.features import MAX_MOUTH_FRAMES, MOUTH_HZ, FaceFeatures
+from utils.features.spectra import mel_filterbank, moving_mean, stft
 from utils.features.voice import HOP, N_FFT, VOICE_RATE_HZ, voice_waveform
 from utils.features.waveform import Pcm
 
@@ -103,14 +102,14 @@ def speech_of_pcm(samples: np.ndarray, rate_hz: int, start_s: float, mouth_frame
 def log_mel(waveform: np.ndarray) -> np.ndarray:
     """Return standardised, smoothed log-mel spectra (N, `SPEECH_BANDS`) of a 16 kHz waveform (S,), one every 10 ms."""
     scaled = waveform * (TARGET_RMS / np.sqrt(np.mean(np.square(waveform, dtype=np.float64)))).astype(np.float32)
-    power = np.abs(librosa.stft(scaled, n_fft=N_FFT, win_length=FFT_WINDOW, hop_length=HOP)) ** 2
+    power = np.abs(stft(scaled, n_fft=N_FFT, hop=HOP, window=FFT_WINDOW)) ** 2
     spectra = np.log(mel_bank() @ power + FLOOR)
     spectra -= spectra.mean(axis=1, keepdims=True)
     spectra /= spectra.std() + 1e-6
-    return uniform_filter1d(spectra, SMOOTHING_HOPS, axis=1, mode="constant").T
+    return moving_mean(spectra, SMOOTHING_HOPS, pad_mode="constant").T
 
 
 @cache
 def mel_bank() -> np.ndarray:
     """Return the filterbank (`SPEECH_BANDS`, N_FFT / 2 + 1)."""
-    return librosa.filters.mel(sr=VOICE_RATE_HZ, n_fft=N_FFT, n_mels=SPEECH_BANDS, fmin=LOW_HZ, fmax=HIGH_HZ)
+    return mel_filterbank(VOICE_RATE_HZ, N_FFT, SPEECH_BANDS, low_hz=LOW_HZ, high_hz=HIGH_HZ)

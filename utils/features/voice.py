@@ -12,14 +12,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import librosa
 import numpy as np
 import soxr
-from scipy.fft import dct
-from scipy.ndimage import uniform_filter1d
 
 from utils.features.base import FEATURES, ArraySpec, Feature
 from utils.features.clip import ClipFacts
+from utils.features.spectra import cosine_basis, mel_filterbank, moving_mean, stft
 from utils.features.waveform import LONGEST_PCM_S, Pcm
 
 VOICE_RATE_HZ = 16_000
@@ -61,6 +59,7 @@ TRIM_MARGIN = VOICE_RATE_HZ // 40
 ACTIVE_DB = 30
 LEAST_ACTIVE_FRAMES = 20
 FLOOR = 1e-5
+CEPSTRA = 20
 BLOCK_SIZES = {"lfcc_7k": 60, "lfcc_5k5": 60, "mfcc_5k5": 60, "bands": 32, "tails": 32, "phase": 32}
 VOICE_SIZE = sum(BLOCK_SIZES.values())
 """D, the length of a window's features: the concatenated blocks of `BLOCK_SIZES`."""
@@ -129,10 +128,10 @@ def trim_and_scale(waveform: np.ndarray) -> np.ndarray:
     """Remove silence (35 dB below the loud parts) from both ends and scale the active parts to an RMS of 0.1."""
     if len(waveform) < VOICE_RATE_HZ // 10:
         return waveform.astype(np.float32)
-    power = uniform_filter1d(waveform.astype(np.float64) ** 2, TRIM_MARGIN)[::HOP] + 1e-12
+    power = moving_mean(waveform.astype(np.float64) ** 2, TRIM_MARGIN, hop=HOP) + 1e-12
     loud = np.flatnonzero(power > np.percentile(power, 95) * 10 ** (-TRIM_DB / 10))
     cut = waveform[max(0, loud[0] * HOP - TRIM_MARGIN) : loud[-1] * HOP + TRIM_MARGIN]
-    power = uniform_filter1d(cut.astype(np.float64) ** 2, TRIM_MARGIN)[::HOP]
+    power = moving_mean(cut.astype(np.float64) ** 2, TRIM_MARGIN, hop=HOP)
     active = power[power >= np.percentile(power, 95) * 1e-3]
     return (cut * 0.1 / np.sqrt(active.mean() + 1e-10)).astype(np.float32)
 
@@ -161,7 +160,7 @@ def _banks() -> dict[str, np.ndarray]:
     return {
         "lfcc_7k": _linear_bank(40, N_BINS, 50, 7000),
         "lfcc_5k5": _linear_bank(40, N_BINS, 50, 5500),
-        "mfcc_5k5": librosa.filters.mel(sr=VOICE_RATE_HZ, n_fft=N_FFT, n_mels=40, fmin=50, fmax=5500, norm=None),
+        "mfcc_5k5": mel_filterbank(VOICE_RATE_HZ, N_FFT, 40, low_hz=50, high_hz=5500, equal_area=False),
         "bands": _linear_bank(16, N_BINS, 50, 5500),
     }
 
@@ -174,7 +173,7 @@ def _delta(series: np.ndarray) -> np.ndarray:
 
 def cepstral_dynamics(power: np.ndarray, bank: np.ndarray, floor: float, active: np.ndarray) -> np.ndarray:
     """Return the log standard deviation of 20 cepstra, their deltas and delta-deltas over the active frames (60,)."""
-    cepstra = dct(np.log(bank @ power + floor), axis=0, norm="ortho")[:20]
+    cepstra = cosine_basis(CEPSTRA, len(bank)) @ np.log(bank @ power + floor)
     slope = _delta(cepstra)
     parts = [part[:, active].std(1) for part in (cepstra, slope, _delta(slope))]
     return np.log(np.concatenate(parts) + 1e-4)
@@ -204,7 +203,7 @@ def band_dynamics(log_bands: np.ndarray, active: np.ndarray) -> tuple[np.ndarray
 
 def phase_regularity(window: np.ndarray, active: np.ndarray) -> np.ndarray:
     """Measure the regularity of second phase differences over time and frequency, in 8 bands up to 5.5 kHz (32,)."""
-    spectrum = librosa.stft(window, n_fft=PHASE_FFT, hop_length=HOP, win_length=PHASE_WINDOW)[:PHASE_BINS]
+    spectrum = stft(window, n_fft=PHASE_FFT, hop=HOP, window=PHASE_WINDOW)[:PHASE_BINS]
     size = np.abs(spectrum)
     unit = spectrum / (size + 1e-12)
     over_time = unit[:, 2:] * np.conj(unit[:, 1:-1]) ** 2 * unit[:, :-2] * size[:, 1:-1]
@@ -224,7 +223,7 @@ def phase_regularity(window: np.ndarray, active: np.ndarray) -> np.ndarray:
 def voice_features(waveform: np.ndarray) -> np.ndarray:
     """Compute the features (D,) float32 of one 16 kHz window (S,), padded to `SHORTEST_S`. The blocks are concatenated."""
     waveform = np.pad(waveform, (0, max(0, int(SHORTEST_S * VOICE_RATE_HZ) - len(waveform))))
-    power = np.abs(librosa.stft(waveform, n_fft=N_FFT, hop_length=HOP, win_length=FFT_WINDOW)) ** 2
+    power = np.abs(stft(waveform, n_fft=N_FFT, hop=HOP, window=FFT_WINDOW)) ** 2
     floor = FLOOR * power.sum(0).mean() / power.shape[0] + 1e-12
     energy = power[SPEECH_BINS].sum(0)
     active = energy > np.percentile(energy, 95) * 10 ** (-ACTIVE_DB / 10)

@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from utils.features import histogram as histogram_module
 from utils.features.histogram import HistogramRows, rgb_histogram
+
+
+@pytest.fixture(autouse=True, params=["compiled", "without numba"])
+def kernel(request, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "without numba":
+        monkeypatch.setattr(histogram_module, "numba", None)
+        monkeypatch.setattr(histogram_module, "LEVELS_PER_CALL", 1000)
 
 
 def reference(frame: np.ndarray) -> np.ndarray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import librosa
 import numpy as np
 
 from utils.config import Section
@@ -15,6 +14,7 @@ from utils.features.encoders.base import (
     folder_of,
     one_torch_thread,
 )
+from utils.features.spectra import mel_filterbank, stft
 
 PCM_SCALE = 32767.0
 
@@ -105,13 +105,7 @@ class WhisperTiny(SpeechEncoder):
 
 def whisper_spectra(waveform: np.ndarray) -> np.ndarray:
     """Compute Whisper's log-mel spectra, (80, T) float32: clipped 8 decades below the loudest band, about -1 to 1."""
-    power = librosa.feature.melspectrogram(
-        y=waveform,
-        sr=ENCODER_RATE_HZ,
-        n_fft=WhisperTiny.FFT,
-        hop_length=WhisperTiny.HOP,
-        n_mels=WhisperTiny.BANDS,
-        pad_mode="reflect",
-    )[:, :-1]
+    spectrum = stft(waveform, n_fft=WhisperTiny.FFT, hop=WhisperTiny.HOP, pad_mode="reflect")[:, :-1]
+    power = mel_filterbank(ENCODER_RATE_HZ, WhisperTiny.FFT, WhisperTiny.BANDS) @ np.abs(spectrum) ** 2
     levels = np.log10(np.maximum(power, 1e-10))
     return ((np.maximum(levels, levels.max() - 8) + 4) / 4).astype(np.float32)
