@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import cv2
@@ -17,7 +17,7 @@ from dataset.batch import Batch, collate
 from dataset.config import DataConfig, ExtractionConfig
 from dataset.labels import read_labels
 from dataset.manifest import Row, read_rows
-from dataset.samples import InputLayout, Sample, make_sample
+from dataset.samples import InputLayout, Sample, make_sample, make_samples
 from dataset.splits import Split
 from utils.errors import UsageError
 from utils.features.clip import ClipFacts, ClipFeatures, failed
@@ -50,6 +50,11 @@ class CachedFeatures:
         self._store = split.store
         self._rows: dict[str, Row] = read_rows(split.store.root)
 
+    def longer_than(self, seconds: float, names: Collection[str]) -> int:
+        """Return the number of these clips that are longer than `seconds`."""
+        rows = (self._rows.get(name) for name in names)
+        return sum(row is not None and row.facts.duration_s > seconds for row in rows)
+
     def __call__(self, name: str, features: Collection[str] | None = None) -> ClipFeatures:
         """Return the stored features; the reason is `not_extracted` if the clip has no row or a pending one."""
         row = self._rows.get(name)
@@ -73,8 +78,15 @@ class VideoFeatures:
 
     def __call__(self, name: str, features: Collection[str] | None = None) -> ClipFeatures:
         """Return the features that the extractor would store, including the JPG round trip."""
+        return self._extracted(name, features, self._options)
+
+    def for_scoring(self, name: str, features: Collection[str]) -> ClipFeatures:
+        """Return the features for scoring: a long clip is divided into windows, as in `engine.Detector`."""
+        return self._extracted(name, features, replace(self._options, windows=True))
+
+    def _extracted(self, name: str, features: Collection[str] | None, options: ExtractionOptions) -> ClipFeatures:
         path = self._split.video_path(name)
-        return extract_clip(path, self._split.store.config, features=features, options=self._options)
+        return extract_clip(path, self._split.store.config, features=features, options=options)
 
 
 @dataclass
@@ -147,6 +159,32 @@ class ClipDataset(Dataset):
         return sample, features.facts
 
 
+class ScoringDataset(Dataset):
+    """A split's clips for scoring. An item is the list of a clip's samples, see `make_samples`."""
+
+    def __init__(self, clips: ClipTable, layout: InputLayout) -> None:
+        """Wrap a table; `layout` has the inputs of the model."""
+        self._clips = clips
+        self._targets = clips.labels["target"].to_numpy(np.float32)
+        self._layout = layout
+
+    def __len__(self) -> int:
+        """Return the number of clips, usable or not."""
+        return len(self._targets)
+
+    def __getitem__(self, index: int) -> list[tuple[Sample, ClipFacts]]:
+        """Return the clip's samples, each with its facts."""
+        source = self._clips.source
+        read = source.for_scoring if isinstance(source, VideoFeatures) else source
+        clip = read(self._clips.names[index], self._layout.features)
+        return make_samples(index, float(self._targets[index]), clip, self._layout)
+
+    @staticmethod
+    def collate(items: list[list[tuple[Sample, ClipFacts]]]) -> tuple[Batch, list[ClipFacts]]:
+        """Stack the samples of several clips into a batch and list their facts."""
+        return collate_with_facts([sample for clip in items for sample in clip])
+
+
 def collate_with_facts(items: list[tuple[Sample, ClipFacts]]) -> tuple[Batch, list[ClipFacts]]:
     """Stack samples into a batch and list their facts."""
     return collate([sample for sample, _ in items]), [facts for _, facts in items]
@@ -181,7 +219,7 @@ class EpochSampler(Sampler[int]):
 
 
 def make_loader(
-    dataset: ClipDataset,
+    dataset: ClipDataset | ScoringDataset,
     *,
     batch_size: int,
     workers: int,
@@ -198,7 +236,7 @@ def make_loader(
         batch_size=batch_size,
         sampler=sampler,
         num_workers=workers,
-        collate_fn=collate_with_facts,
+        collate_fn=dataset.collate if isinstance(dataset, ScoringDataset) else collate_with_facts,
         pin_memory=pin_memory,
         persistent_workers=workers > 0,
         # The loader draws a seed whenever it starts. Drawing it from torch's global generator would change the model's random

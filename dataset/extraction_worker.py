@@ -54,17 +54,19 @@ class ScoringTask:
         config: settings of the features.
         features: names of the features.
         max_frames: number of frames after which decoding stops; `None` for all.
+        windows: see `ExtractionOptions`.
     """
 
     clip: Path | ClipArrays
     config: FeatureConfig
     features: Collection[str]
     max_frames: int | None = None
+    windows: bool = False
 
 
 def extract_in_memory(task: ScoringTask) -> ClipFeatures:
     """Return the features of a clip without writing anything."""
-    options = ExtractionOptions(task.max_frames)
+    options = ExtractionOptions(task.max_frames, windows=task.windows)
     try:
         return extract_clip(task.clip, task.config, features=task.features, options=options)
     except MemoryError:

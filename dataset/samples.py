@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 
-from utils.features.base import ArraySpec, Feature, MaskedArray, features_of
-from utils.features.clip import ClipFeatures
+from utils.features.base import ArraySpec, Feature, MaskedArray, features_of, with_sources
+from utils.features.clip import ClipFacts, ClipFeatures
 from utils.features.config import FeatureConfig
 
 ItemT = TypeVar("ItemT")
@@ -31,7 +31,12 @@ class Sample:
 
 
 class InputLayout:
-    """The inputs of a run: the features to compute, and the arrays that they provide."""
+    """The inputs of a run: the features to compute, and the arrays that they provide.
+
+    Attributes:
+        features: names of the features.
+        windowed: whether long clips are scored in windows: every feature can be computed for a window.
+    """
 
     def __init__(self, config: FeatureConfig, inputs: Collection[str]) -> None:
         """Find the registered features that provide the inputs.
@@ -48,6 +53,8 @@ class InputLayout:
         for feature in config.build(self.features):
             feature.check()
             self._declared.append((feature, [spec for spec in feature.arrays() if spec.name in inputs]))
+        plan = config.build(with_sources(self.features))
+        self.windowed = all(feature.windowed or feature.is_derived for feature in plan)
 
     @property
     def specs(self) -> tuple[ArraySpec, ...]:
@@ -73,6 +80,17 @@ def make_sample(index: int, target: float, clip: ClipFeatures, layout: InputLayo
         layout: inputs of the run.
     """
     return Sample(index, target, layout.arrays(clip))
+
+
+def make_samples(index: int, target: float, clip: ClipFeatures, layout: InputLayout) -> list[tuple[Sample, ClipFacts]]:
+    """Return the samples of a clip with its facts: one, or one per window and face of a clip with several."""
+    if not clip.windows:
+        return [(make_sample(index, target, clip, layout), clip.facts)]
+    return [
+        (make_sample(index, target, face, layout), replace(clip.facts, window=number))
+        for number, window in enumerate(clip.windows)
+        for face in window.faces
+    ]
 
 
 def stacked(samples: Sequence[Sample]) -> dict[str, MaskedArray]:

@@ -15,10 +15,12 @@ from tqdm import tqdm
 
 from dataset.config import ExtractionConfig
 from dataset.extraction_worker import ScoringTask, extract_in_memory
-from dataset.samples import InputLayout, Sample, make_sample
+from dataset.samples import InputLayout, Sample, make_samples
 from dataset.workers import run_in_workers, worker_count
+from engine.interruption import UntilInterrupted
 from engine.saved_detector import SavedDetector
 from engine.scoring import EVIDENCE_PREFIX, check_views, scored_parts
+from engine.timeline.clip_score import combine_rows
 from engine.timeline.types import FaceTrack, Finding, Span, Timeline
 from utils.errors import UsageError
 from utils.features.clip import ClipFacts, ClipFeatures, failed
@@ -81,6 +83,21 @@ def default_checkpoint() -> Path:
             "or name one with --checkpoint"
         )
     return trained[-1]
+
+
+@dataclass
+class _Waiting:
+    """A clip that is being scored.
+
+    Attributes:
+        name: its name in the result.
+        parts: number of its samples.
+        rows: rows of the samples scored so far.
+    """
+
+    name: str
+    parts: int = 1
+    rows: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Detector:
@@ -188,29 +205,37 @@ class Detector:
     def _scores(
         self, clips: Iterable[Clip], total: int | None, workers: int | None, batch_size: int, progress: bool
     ) -> Iterator[Score]:
-        names: dict[int, str] = {}
-        samples = UntilInterrupted(self._samples(clips, total, workers, names))
-        bar = tqdm(samples, total=total, unit="clip", desc="scoring", disable=not progress, dynamic_ncols=True)
+        waiting: dict[int, _Waiting] = {}
         calibration = self.checkpoint.calibration
-        for part in scored_parts(self._scorer, bar, batch_size=batch_size, calibration=calibration):
-            for row in part.to_dict("records"):
-                yield self._score(names.pop(row["index"]), {str(name): cell for name, cell in row.items()})
+        with tqdm(total=total, unit="clip", desc="scoring", disable=not progress, dynamic_ncols=True) as bar:
+            samples = UntilInterrupted(self._samples(clips, total, workers, waiting, bar))
+            for part in scored_parts(self._scorer, samples, batch_size=batch_size, calibration=calibration):
+                for row in part.to_dict("records"):
+                    clip = waiting[row["index"]]
+                    clip.rows.append({str(name): cell for name, cell in row.items()})
+                    if len(clip.rows) == clip.parts:
+                        yield self._score(waiting.pop(row["index"]))
         if samples.interruption is not None:
             raise samples.interruption
 
     def _samples(
-        self, clips: Iterable[Clip], total: int | None, workers: int | None, names: dict[int, str]
+        self, clips: Iterable[Clip], total: int | None, workers: int | None, waiting: dict[int, _Waiting], bar: tqdm
     ) -> Iterator[tuple[Sample, ClipFacts]]:
-        """Yield the features of clips as samples; `names` receives each clip's name by its index."""
+        """Yield the features of clips as samples; `waiting` receives each clip by its index."""
 
         def tasks() -> Iterator[ScoringTask]:
-            for row, clip in enumerate(clips):
+            for index, clip in enumerate(clips):
                 source = checked(clip)
-                names[row] = source.name if isinstance(source, ClipArrays) else str(clip)
-                yield ScoringTask(source, self.checkpoint.features, self._layout.features, self._limits.max_frames)
+                waiting[index] = _Waiting(source.name if isinstance(source, ClipArrays) else str(clip))
+                yield ScoringTask(
+                    source, self.checkpoint.features, self._layout.features, self._limits.max_frames, windows=True
+                )
 
-        for row, clip in enumerate(self._features(tasks(), total, workers)):
-            yield make_sample(row, float("nan"), clip, self._layout), clip.facts
+        for index, clip in enumerate(self._features(tasks(), total, workers)):
+            samples = make_samples(index, float("nan"), clip, self._layout)
+            waiting[index].parts = len(samples)
+            yield from samples
+            bar.update()
 
     def _features(self, tasks: Iterator[ScoringTask], total: int | None, workers: int | None) -> Iterator[ClipFeatures]:
         if workers is None:
@@ -226,11 +251,12 @@ class Detector:
         ):
             yield clip or failed(reason)
 
-    def _score(self, name: str, row: Mapping[str, Any]) -> Score:
+    def _score(self, clip: _Waiting) -> Score:
         calibration = self.checkpoint.calibration
-        score = number_or_none(row["score"])
+        row = combine_rows(clip.rows)
+        score = number_or_none(calibration.score(row["logit"]))
         return Score(
-            video=name,
+            video=clip.name,
             score=score,
             logit=number_or_none(row["logit"]),
             verdict=calibration.verdict(score),
@@ -262,22 +288,6 @@ def checked(clip: Any) -> Path | ClipArrays:
     raise UsageError(f"a clip is a path or ClipArrays, not {type(clip).__name__}")
 
 
-def number_or_none(value: float) -> float | None:
+def number_or_none(value: Any) -> float | None:
     """Return a number, or `None` for NaN."""
     return None if pd.isna(value) else float(value)
-
-
-class UntilInterrupted:
-    """Iterable that ends early on Ctrl-C, so that samples that are already decoded are still scored."""
-
-    def __init__(self, samples: Iterable[tuple[Sample, ClipFacts]]) -> None:
-        """Wrap samples."""
-        self._samples = samples
-        self.interruption: KeyboardInterrupt | None = None
-
-    def __iter__(self) -> Iterator[tuple[Sample, ClipFacts]]:
-        """Iterate until interrupted."""
-        try:
-            yield from self._samples
-        except KeyboardInterrupt as interruption:
-            self.interruption = interruption

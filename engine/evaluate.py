@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dataset.clips import ClipDataset, ClipTable, make_loader
+from dataset.clips import CachedFeatures, ClipTable, ScoringDataset, make_loader
 from dataset.labels import read_table
 from dataset.samples import InputLayout
 from dataset.splits import Split, open_split
@@ -22,6 +22,7 @@ from engine.training_clips import seen_in_training
 from models.base import DetectorModel
 from utils.errors import UsageError
 from utils.features.config import FeatureConfig
+from utils.features.windows import SINGLE_S
 from utils.files import existing_file
 from utils.metrics import Calibration, DecisionRule, TargetRates, fit_calibration, summarise
 
@@ -85,8 +86,10 @@ def predict_split(
     Returns:
         The table of `predictions.csv`: one row per labelled clip, in the order of the label file.
     """
+    layout = InputLayout(features, model.inputs)
+    note_long_clips(clips, layout)
     loader = make_loader(
-        ClipDataset(clips, InputLayout(features, model.inputs)),
+        ScoringDataset(clips, layout),
         batch_size=config.eval.batch_size,
         workers=config.data.workers,
         pin_memory=device.type == "cuda",
@@ -98,6 +101,18 @@ def predict_split(
     evidence = [name for name in scored.columns if name.startswith(EVIDENCE_PREFIX)]
     label_columns = [name for name in table.columns if name not in FIRST_COLUMNS and name not in evidence]
     return table[FIRST_COLUMNS + label_columns + evidence]
+
+
+def note_long_clips(clips: ClipTable, layout: InputLayout) -> None:
+    """Log the number of clips that are scored by their stored features but that inference scores in windows."""
+    if not isinstance(clips.source, CachedFeatures) or not layout.windowed:
+        return
+    number = clips.source.longer_than(SINGLE_S, clips.names)
+    if number:
+        log.info(
+            "%s: %d clips are longer than %g s and are scored by the stored features of the whole clip; inference.py "
+            "scores them in windows, as data.source=video does", clips.split.name, number, SINGLE_S,
+        )  # fmt: skip
 
 
 def calibrate(predictions: pd.DataFrame, config: RunConfig) -> Calibration:

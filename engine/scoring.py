@@ -81,15 +81,16 @@ def score_table(
         calibration: conversion of a logit to a score.
 
     Returns:
-        One row per clip: `index`, `score` and `logit` (NaN when unscored), `status`, `reason`, and a column `evidence_<term>`
-        per term, NaN where the term abstains. `reason` is `missing_modality` if a required input is missing and no other
-        reason is known; `non_finite` is appended if the logit is not finite.
+        One row per clip: `index`, `score` and `logit` (NaN when unscored), `status`, `reason`, `window`, and a column
+        `evidence_<term>` per term, NaN where the term abstains. `reason` is `missing_modality` if a required input is missing
+        and no other reason is known; `non_finite` is appended if the logit is not finite.
     """
     columns = {
         "index": list(index),
         "score": calibration.score(terms.logit),
         "logit": terms.logit,
         "status": [fact.status for fact in facts],
+        "window": [fact.window for fact in facts],
         "reason": [
             reason_of(fact, usable=bool(usable), finite=not np.isnan(logit))
             for fact, usable, logit in zip(facts, terms.usable, terms.logit, strict=True)

@@ -11,6 +11,7 @@ import torch
 from dataset.batch import Batch, collate
 from dataset.samples import Sample
 from engine.scoring import FLIPS, ClipTerms, score_table
+from engine.timeline.clip_score import combine_rows
 from models.base import DetectorModel, DetectorOutput
 from utils.features.clip import ClipFacts
 from utils.metrics.calibration import Calibration
@@ -65,12 +66,21 @@ def score_batches(
     calibration: Calibration,
     tta: int = 1,
 ) -> pd.DataFrame:
-    """Score a stream of batches and return one table, see `score_table`. The model's mode is restored."""
+    """Score a stream of batches. Return one row per clip, see `score_table`, without `window`. The model's mode is restored."""
     was_training = model.training
     scorer = TorchScorer(model, device, tta)
     parts = [score_table(batch.index.tolist(), facts, scorer.terms_of(batch), calibration) for batch, facts in batches]
     model.train(was_training)
-    return pd.concat(parts, ignore_index=True)
+    return clip_table(pd.concat(parts, ignore_index=True), calibration)
+
+
+def clip_table(table: pd.DataFrame, calibration: Calibration) -> pd.DataFrame:
+    """Return a table with one row per clip from one with a row per window and face, see `combine_rows`."""
+    if table["index"].duplicated().any():
+        clips = [combine_rows(rows.to_dict("records")) for _, rows in table.groupby("index", sort=False)]
+        table = pd.DataFrame(clips, columns=table.columns)
+        table["score"] = calibration.score(table["logit"].to_numpy(float))
+    return table.drop(columns="window")
 
 
 def finite_or_nan(values: torch.Tensor) -> np.ndarray:

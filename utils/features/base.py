@@ -80,6 +80,8 @@ class ClipPass:
         max_frames: number of frames after which the pass ends early; `None` for all.
         output_paths: feature name -> file to write during the pass, for features too large to keep in memory.
         sources: names of the features from which other requested features are derived.
+        windowed: whether long clips are divided into windows.
+        duration_s: the clip's true duration if an earlier pass measured it.
     """
 
     path: Path
@@ -87,6 +89,8 @@ class ClipPass:
     max_frames: int | None = None
     output_paths: Mapping[str, Path] = field(default_factory=dict)
     sources: Collection[str] = ()
+    windowed: bool = False
+    duration_s: float | None = None
 
 
 class Extractor:
@@ -136,6 +140,7 @@ class Feature(ABC):
         named_by_stem: whether files are named after the stem of the clip instead of its full name.
         needs_length: whether extraction needs the number of frames before decoding.
         cached: whether a derived feature caches its results below the feature store. Extraction then computes them.
+        windowed: whether the value of a window of a long clip can be computed. A derived feature inherits it from its sources.
     """
 
     name: ClassVar[str]
@@ -147,6 +152,7 @@ class Feature(ABC):
     named_by_stem: ClassVar[bool] = False
     needs_length: ClassVar[bool] = False
     cached: ClassVar[bool] = False
+    windowed: ClassVar[bool] = False
 
     def __init__(self, config: FeatureConfig, stored_config: FeatureConfig | None = None) -> None:
         """Bind the feature to a config. `stored_config` is the config of compatible files on disk (see `adapt`)."""

@@ -18,6 +18,7 @@ class ClipFacts:
         n_frames: number of decoded frames.
         fps: average frame rate; 0 without video.
         has_audio: whether any audio sample was decoded.
+        window: number of the window of a long clip, from 0.
     """
 
     status: str
@@ -26,6 +27,7 @@ class ClipFacts:
     n_frames: int = 0
     fps: float = 0.0
     has_audio: bool = False
+    window: int = 0
 
     @property
     def reasons(self) -> frozenset[str]:
@@ -40,10 +42,27 @@ class ClipFeatures:
     Attributes:
         facts: facts from the decoder.
         values: feature name -> value of each requested feature; `None` if the clip has none. Empty for a failed clip.
+        windows: windows of a long clip that was extracted for scoring. `values` is then empty.
     """
 
     facts: ClipFacts
     values: Mapping[str, Any] = field(default_factory=dict)
+    windows: tuple[ClipWindow, ...] = ()
+
+
+@dataclass(frozen=True)
+class ClipWindow:
+    """A part of a clip that is scored like a clip.
+
+    Attributes:
+        start_s: start in seconds on the clip's clock.
+        end_s: end in seconds.
+        faces: the features once per face; one entry for a window without a face.
+    """
+
+    start_s: float
+    end_s: float
+    faces: tuple[ClipFeatures, ...]
 
 
 def failed(reason: str) -> ClipFeatures:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +17,7 @@ from utils.features.config import FeatureConfig
 from utils.features.resampling import MonoResampler
 from utils.features.voice import voice_waveform
 from utils.features.waveform import PcmBuffer
+from utils.features.windows import cut_windows, derive_all, misses_windows
 from utils.media.arrays import ArrayStream, ClipArrays
 from utils.media.decode import ClipStream, StreamFacts
 from utils.media.errors import MediaError, join_reasons
@@ -34,11 +35,15 @@ class ExtractionOptions:
         output_paths: feature name -> file, for features written during the pass: the WAV file of the waveform (mono 16-bit
             PCM). No file is written for a clip without audio.
         cache_dir: folder for expensive derived features, keyed by content; `None` disables the cache.
+        windows: divide a clip longer than `utils.features.windows.SINGLE_S` into windows, if every feature allows that.
+        duration_s: the clip's true duration if known; windows are otherwise placed by the declared one.
     """
 
     max_frames: int | None = None
     output_paths: Mapping[str, Path] = field(default_factory=dict)
     cache_dir: Path | None = None
+    windows: bool = False
+    duration_s: float | None = None
 
 
 def require_parts(config: FeatureConfig, names: Collection[str] | None = None) -> None:
@@ -86,6 +91,8 @@ def extract_clip(
         options.max_frames,
         options.output_paths,
         {source for feature in plan if feature.is_derived for source in feature.fed},
+        options.windows and all(feature.windowed or feature.is_derived for feature in plan),
+        options.duration_s,
     )
     try:
         values, silent = run_pass(stream, clip, plan, config)
@@ -97,12 +104,17 @@ def extract_clip(
         log.warning("%s: %s", path.name, note)
     if not stream.facts.n_frames and not stream.facts.n_samples:
         return failed("unreadable")
-    for feature in plan:
-        if feature.is_derived:
-            sources = {source: values[source] for source in feature.fed}
-            known = all(value is not None for value in sources.values())
-            values[feature.name] = feature.derive(sources, options.cache_dir) if known else None
-    return ClipFeatures(facts_of(stream.facts, silent=silent), {name: values[name] for name in requested})
+    facts = facts_of(stream.facts, silent=silent)
+    if clip.windowed:
+        if clip.duration_s is None and misses_windows(clip):
+            # The container declared another duration. Decode again with the actual one.
+            again = replace(options, duration_s=stream.facts.duration_s)
+            return extract_clip(source, config, features=features, options=again)
+        windows = cut_windows(values, plan, requested, facts, stream.facts.audio_start_s or 0.0)
+        if windows:
+            return ClipFeatures(facts, windows=windows)
+    derive_all(plan, values, options.cache_dir)
+    return ClipFeatures(facts, {name: values[name] for name in requested})
 
 
 def open_stream(

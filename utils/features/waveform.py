@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 LONGEST_PCM_S = 600
 """Maximum length of the waveform for derived features. Later audio is discarded."""
 
+LONGEST_WINDOWED_S = 7200
+"""Maximum length of the waveform of a clip that is scored in windows: 320 MB at 22,050 Hz."""
+
 
 class AudioFeatureConfig(Section):
     """Settings of the waveform and of the mel-spectrogram image. The defaults are librosa's, as in both published systems."""
@@ -62,7 +65,7 @@ class WaveformFeature(Feature):
     """The mono waveform. It is stored as a WAV file during the pass. Its value is a `Pcm`, from which other features derive."""
 
     name, key, fed, inputs = "waveform", "audio", (SAMPLES,), ()
-    folder, suffix, named_by_stem = "wav_file", ".wav", True
+    folder, suffix, named_by_stem, windowed = "wav_file", ".wav", True, True
 
     @classmethod
     def enabled(cls, config: FeatureConfig) -> bool:
@@ -102,7 +105,8 @@ class WaveformExtractor(Extractor):
         self._rate_hz = rate_hz
         self._path = clip.output_paths.get(WaveformFeature.name)
         self._writer: WavWriter | None = None
-        self._pcm = PcmBuffer(rate_hz) if WaveformFeature.name in clip.sources else None
+        longest_s = LONGEST_WINDOWED_S if clip.windowed else LONGEST_PCM_S
+        self._pcm = PcmBuffer(rate_hz, longest_s) if WaveformFeature.name in clip.sources else None
 
     def add_samples(self, samples: np.ndarray) -> None:
         """Append samples. The first call creates the WAV file, so a clip without audio has none."""
@@ -126,11 +130,11 @@ class WaveformExtractor(Extractor):
 class PcmBuffer:
     """The beginning of a waveform, collected block by block and rounded as in a WAV file."""
 
-    def __init__(self, rate_hz: int) -> None:
-        """Create an empty buffer for samples at `rate_hz`."""
+    def __init__(self, rate_hz: int, longest_s: int = LONGEST_PCM_S) -> None:
+        """Create an empty buffer for at most `longest_s` seconds of samples at `rate_hz`."""
         self._rate_hz = rate_hz
         self._parts: list[np.ndarray] = []
-        self._room = LONGEST_PCM_S * rate_hz
+        self._room = longest_s * rate_hz
 
     def add(self, samples: np.ndarray) -> None:
         """Append (S,) float32 samples."""

@@ -111,6 +111,8 @@ class ArrayStream:
             return
         self.facts.fps = float(fps)
         self.facts.declared_frames = len(frames)
+        if self._clip.samples is not None and self._clip.rate_hz is not None:
+            self.facts.declared_s = len(self._clip.samples) / self._clip.rate_hz
         for number, frame in enumerate(frames[: self.max_frames]):
             self.facts.n_frames += 1
             self.facts.frame_s = number / self.facts.fps

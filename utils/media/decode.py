@@ -57,6 +57,7 @@ class StreamFacts:
         earlier_samples: number of samples decoded before the latest change of the sample rate.
         earlier_audio_s: duration of these samples in seconds.
         declared_frames: number of frames according to the container's duration and frame rate; 0 if not declared.
+        declared_s: duration of the file according to the container; 0 if not declared.
         display: rotation, mirroring and pixel shape that a player applies, from the first frame.
         frame_s: presentation time of the latest frame in seconds; `None` if the file does not declare it.
         audio_start_s: presentation time of the first sample in seconds; `None` without audio or if not declared.
@@ -71,6 +72,7 @@ class StreamFacts:
     earlier_samples: int = 0
     earlier_audio_s: float = 0.0
     declared_frames: int = 0
+    declared_s: float = 0.0
     display: DisplayGeometry = field(default_factory=DisplayGeometry)
     frame_s: float | None = None
     audio_start_s: float | None = None
@@ -172,6 +174,7 @@ class ClipStream:
         fps = float(video.average_rate or video.guessed_rate or 0)
         self.facts.fps = fps if fps >= LOWEST_FPS else 0.0
         self.facts.declared_frames = round(declared_video_s(container, video) * self.facts.fps)
+        self.facts.declared_s = max(0.0, (container.duration or 0) / av.time_base)
         if self._count_undeclared and not self.facts.declared_frames:
             self.facts.declared_frames = count_frames(self.path, self.facts.fps)
 

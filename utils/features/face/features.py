@@ -65,7 +65,7 @@ class FaceFeature(Feature):
     """One tracked, aligned face in the middle of the clip. Its value is `FaceFeatures`, or `None` without a face."""
 
     name, key, fed, inputs = "face", "face", (FRAMES,), ("face", "mouth", "motion")
-    folder, suffix, needs_length = "face_feature", ".npz", True
+    folder, suffix, needs_length, windowed = "face_feature", ".npz", True, True
 
     @classmethod
     def stored_fields(cls, config: FeatureConfig) -> dict[str, Any]:
@@ -98,7 +98,11 @@ class FaceFeature(Feature):
         return {"face": value.pairs, "mouth": value.mouth, "motion": value.motion}
 
     def extractor(self, clip: ClipPass) -> Extractor:
-        """Return an extractor that tracks the face."""
+        """Return an extractor that tracks the face, or the face of each window."""
+        if clip.windowed:
+            from utils.features.face.windowed import WindowedFaceExtractor
+
+            return WindowedFaceExtractor(clip)
         return FaceExtractor(clip)
 
     def write(self, path: Path, value: Any) -> None:

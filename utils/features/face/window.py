@@ -12,6 +12,7 @@ import numpy as np
 from utils.features.face.crops import CutOut, FaceCrops, align, cut_out
 from utils.features.face.detector import shared_detector
 from utils.features.face.track import most_prominent, smooth_landmarks
+from utils.features.windows import ASSUMED_FPS
 from utils.media.decode import ClipStream, StreamFacts
 
 WINDOW_FRAMES = 100
@@ -27,9 +28,6 @@ MOST_MISSES = 2
 """A track ends after more consecutive missed detections than this. A face that returns later starts a new track."""
 
 LEAST_FRAMES = 2
-
-ASSUMED_FPS = 25.0
-"""Frame rate assumed for files without timestamps and frame rate."""
 
 
 @dataclass
@@ -85,18 +83,29 @@ class FaceWindow:
     If the face disappears and returns, or another one replaces it, the longest uninterrupted track is used.
     """
 
-    def __init__(self, facts: StreamFacts, *, max_frames: int | None = None, n_frames: int | None = None) -> None:
+    def __init__(
+        self,
+        facts: StreamFacts,
+        *,
+        max_frames: int | None = None,
+        n_frames: int | None = None,
+        first: int | None = None,
+        length: int | None = None,
+    ) -> None:
         """Start before the first frame of a decoding pass.
 
         Args:
             facts: facts about the stream, which the pass updates with every frame.
             max_frames: number of frames after which the pass ends early; `None` for all.
             n_frames: the clip's true number of frames if known; otherwise the window is placed by the declared number.
+            first: number of the window's first frame; `None` for a window in the middle of the clip.
+            length: number of its frames; `None` for `WINDOW_FRAMES`.
         """
         self._facts = facts
         self._max_frames = max_frames
         self._n_frames = n_frames
-        self._first: int | None = None
+        self._first = first
+        self._length = WINDOW_FRAMES if length is None else length
         self._n_detections = self._n_found = 0
         self._span: _Span | None = None
         self._best: _Span | None = None
@@ -105,7 +114,7 @@ class FaceWindow:
     @property
     def complete(self) -> bool:
         """Whether the last frame of the window has been received."""
-        return self._first is not None and self._facts.n_frames >= self._first + WINDOW_FRAMES
+        return self._first is not None and self._facts.n_frames >= self._first + self._length
 
     @property
     def misplaced(self) -> bool:
@@ -117,10 +126,10 @@ class FaceWindow:
         if self._first is None:
             self._first = self._middle()
         number = self._facts.n_frames - 1 - self._first
-        if not 0 <= number < WINDOW_FRAMES:
+        if not 0 <= number < self._length:
             return
         frame = self._facts.display.apply(frame)
-        if number % DETECT_EVERY == 0 or number == WINDOW_FRAMES - 1:
+        if number % DETECT_EVERY == 0 or number == self._length - 1:
             self._detect(frame, number)
         time_s = self._next_time()
         if self._span is not None:

@@ -1,0 +1,78 @@
+"""Faces of a long clip: one tracked face per window."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from utils.features.base import ClipPass, Extractor
+from utils.features.face.features import FaceExtractor, FaceFeatures, face_features
+from utils.features.face.window import WINDOW_FRAMES, FaceWindow
+from utils.features.windows import ASSUMED_FPS, CLIP_WINDOW_S, WindowedFaces, planned_duration_s, window_starts
+
+
+@dataclass
+class _OpenWindow:
+    number: int
+    faces: FaceWindow
+
+
+class WindowedFaceExtractor(Extractor):
+    """Extractor that tracks the face in the middle of each window of a long clip. A short clip is one window.
+
+    Memory is bounded: few windows are open at a time, and a finished one keeps its features only.
+    """
+
+    def __init__(self, clip: ClipPass) -> None:
+        """Create an extractor without frames."""
+        self._clip = clip
+        self._single: FaceExtractor | None = None
+        self._starts: np.ndarray | None = None
+        self._waiting: deque[int] = deque()
+        self._open: list[_OpenWindow] = []
+        self._found: dict[int, FaceFeatures | None] = {}
+
+    def add_frame(self, frame: np.ndarray) -> None:
+        """Track the face in a frame."""
+        if self._starts is None:
+            self._starts = window_starts(planned_duration_s(self._clip))
+            self._waiting.extend(range(len(self._starts)))
+            if not len(self._starts):
+                self._single = FaceExtractor(self._clip)
+        if self._single is not None:
+            self._single.add_frame(frame)
+            return
+        facts = self._clip.facts
+        fps = facts.fps or ASSUMED_FPS
+        length = max(1, min(WINDOW_FRAMES, round(CLIP_WINDOW_S * fps)))
+        time_s = (facts.n_frames - 1) / fps if facts.frame_s is None else facts.frame_s
+        # The tolerance includes a frame that misses the start only by round-off.
+        lead_s = (CLIP_WINDOW_S - length / fps) / 2 - 0.5 / fps
+        while self._waiting and time_s >= self._starts[self._waiting[0]] + lead_s:
+            faces = FaceWindow(facts, first=facts.n_frames - 1, length=length)
+            self._open.append(_OpenWindow(self._waiting.popleft(), faces))
+        for window in self._open:
+            window.faces.add(frame)
+        while self._open and self._open[0].faces.complete:
+            self._close_first()
+
+    def finish(self) -> Any:
+        """Return the face of a short clip, see `FaceExtractor.finish`, or the `WindowedFaces` of a long one."""
+        if self._single is not None:
+            return self._single.finish()
+        while self._open:
+            self._close_first()
+        if self._starts is None:
+            return None
+        return WindowedFaces(self._starts, [self._found.get(number) for number in range(len(self._starts))])
+
+    def _close_first(self) -> None:
+        window = self._open.pop(0)
+        crops = window.faces.crops()
+        if crops is not None:
+            face = face_features(crops)
+            start_s = face.start_s - (self._clip.facts.audio_start_s or 0.0)
+            self._found[window.number] = replace(face, start_s=start_s)
