@@ -11,9 +11,10 @@ import sys
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures import TimeoutError as TaskTimeoutError
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import forkserver
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -22,6 +23,10 @@ from utils.terminal import log_printable_text
 TaskT = TypeVar("TaskT")
 
 TASKS_IN_FLIGHT_PER_WORKER = 4
+POOL_CHECK_S = 1.0
+MAX_RESTARTS = 2
+"""Restarts without a result after which the oldest task counts as crashed: it may be what kills the workers."""
+
 EXTRACTION_PRELOAD, SCORING_PRELOAD = "dataset.worker_preload", "dataset.extraction_worker"
 """Modules that workers inherit from the fork server. Scoring loads the compiler of the colour histograms only if needed."""
 
@@ -123,23 +128,87 @@ def run_in_workers(
         (task, result, ""), or (task, `None`, reason code `timeout` or `crashed`).
     """
     waiting = iter(tasks)
-    pool = ProcessPool(max_workers=workers, initializer=prepare_worker, initargs=[memory_gb], context=start_method())
-    in_flight: dict[Any, TaskT] = {}
+    pool = WorkerPool(function, workers, timeout_s, memory_gb)
     try:
         while True:
-            room = workers * TASKS_IN_FLIGHT_PER_WORKER - len(in_flight)
-            for task in itertools.islice(waiting, room):
-                in_flight[pool.schedule(function, args=[task], timeout=timeout_s)] = task
-            if not in_flight:
+            for task in itertools.islice(waiting, workers * TASKS_IN_FLIGHT_PER_WORKER - len(pool)):
+                pool.submit(task)
+            if not len(pool):
                 break
-            finished = [next(iter(in_flight))] if ordered else wait(in_flight, return_when=FIRST_COMPLETED).done
-            for future in finished:
-                yield in_flight.pop(future), *outcome(future)
-        pool.close()
+            yield from pool.finished(ordered)
     finally:
         # This also runs on early exit and Ctrl-C. Tasks can be stopped safely because output files are written atomically.
         pool.stop()
-        pool.join()
+
+
+class WorkerPool(Generic[TaskT]):
+    """Worker processes with the tasks in flight. A pool whose workers all died between two tasks is replaced."""
+
+    def __init__(
+        self, function: Callable[[TaskT], Any], workers: int, timeout_s: float, memory_gb: float | None
+    ) -> None:
+        """Start no process yet; see `run_in_workers` for the arguments."""
+        self._function = function
+        self._workers = workers
+        self._timeout_s = timeout_s
+        self._memory_gb = memory_gb
+        self._restarts = 0
+        self._start()
+
+    def __len__(self) -> int:
+        """Return the number of tasks in flight."""
+        return len(self._in_flight)
+
+    def submit(self, task: TaskT) -> None:
+        """Schedule a task."""
+        try:
+            future = self._schedule(task)
+        except RuntimeError:  # the pool is broken
+            self._restart()
+            future = self._schedule(task)
+        self._in_flight[future] = task
+
+    def finished(self, ordered: bool) -> list[tuple[TaskT, Any | None, str]]:
+        """Wait for tasks and return them as in `run_in_workers`: the oldest one, or all that have finished if not `ordered`."""
+        while True:
+            awaited = [next(iter(self._in_flight))] if ordered else list(self._in_flight)
+            done = wait(awaited, timeout=POOL_CHECK_S, return_when=FIRST_COMPLETED).done
+            sound = [future for future in done if not isinstance(future.exception(), BrokenProcessPool)]
+            if sound:
+                self._restarts = 0
+                return [(self._in_flight.pop(future), *outcome(future)) for future in sound]
+            if done or not self._pool.active:
+                if self._restarts == MAX_RESTARTS:
+                    self._restarts = 0
+                    return [(self._in_flight.pop(next(iter(self._in_flight))), None, "crashed")]
+                self._restart()
+
+    def stop(self) -> None:
+        """End all processes."""
+        self._pool.stop()
+        self._pool.join()
+
+    def _start(self) -> None:
+        self._pool = ProcessPool(
+            max_workers=self._workers,
+            initializer=prepare_worker,
+            initargs=[self._memory_gb],
+            context=start_method(),
+        )
+        self._in_flight: dict[Any, TaskT] = {}
+
+    def _schedule(self, task: TaskT) -> Any:
+        return self._pool.schedule(self._function, args=[task], timeout=self._timeout_s)
+
+    def _restart(self) -> None:
+        """Replace the processes and schedule the tasks in flight again."""
+        log.warning("all workers died while idle; %d tasks are started again", len(self))
+        self._restarts += 1
+        tasks = list(self._in_flight.values())
+        self.stop()
+        self._start()
+        for task in tasks:
+            self._in_flight[self._schedule(task)] = task
 
 
 def outcome(future: Any) -> tuple[Any | None, str]:

@@ -45,6 +45,25 @@ def test_crash_affects_only_its_task_and_order_is_preserved() -> None:
         assert (result, reason) == ((None, "crashed") if name in fatal else (name, ""))
 
 
+def worker_pid(_: int) -> int:
+    """Return the process that runs the task."""
+    return os.getpid()
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_tasks_continue_in_new_workers_after_all_idle_workers_are_killed(ordered: bool) -> None:
+    killed = set()
+    results = []
+    for task, pid, reason in run_in_workers(worker_pid, range(12), workers=1, timeout_s=60, ordered=ordered):
+        results.append((task, reason))
+        if not killed:
+            killed.add(pid)
+            os.kill(pid, signal.SIGKILL)
+        assert reason or pid not in killed or task < 4, "a result of a dead worker"
+    assert sorted(task for task, _ in results) == list(range(12))
+    assert sum(reason != "" for _, reason in results) <= 1, "at most the task that was running is lost"
+
+
 @pytest.mark.parametrize("kind", ["sleep", "ignore_signals"])
 def test_hanging_task_is_stopped_after_the_timeout(kind: str) -> None:
     list(run_in_workers(behave, [("warm", 0.0)], workers=1, timeout_s=60))
