@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from dataset.workers import CLIP_MEMORY_GB
 from utils.config import Section
 
 
@@ -50,7 +51,9 @@ class ExtractionConfig(Section):
         1800.0, gt=0, description="time limit per clip; a clip that exceeds it is skipped (`timeout`)"
     )
     memory_gb: float | None = Field(
-        8.0, ge=1, description="memory limit per process; a clip that needs more is skipped (`crashed`); null: none"
+        CLIP_MEMORY_GB,
+        ge=1,
+        description="memory limit per process; a clip that needs more is skipped (`crashed`); null: none",
     )
     max_frames: int | None = Field(
         None, ge=1, description="maximum number of frames per clip (else `too_long`); null: all"

@@ -30,6 +30,9 @@ MAX_RESTARTS = 2
 EXTRACTION_PRELOAD, SCORING_PRELOAD = "dataset.worker_preload", "dataset.extraction_worker"
 """Modules that workers inherit from the fork server. Scoring loads the compiler of the colour histograms only if needed."""
 
+CLIP_MEMORY_GB = 8.0
+"""Memory limit of a worker that decodes clips, in GB. One 8K frame with a decoder's reference frames takes about 1 GB."""
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 log = logging.getLogger(__name__)
@@ -111,7 +114,7 @@ def run_in_workers(
     *,
     workers: int,
     timeout_s: float,
-    memory_gb: float | None = None,
+    memory_gb: float | None = CLIP_MEMORY_GB,
     ordered: bool = True,
 ) -> Generator[tuple[TaskT, Any | None, str], None, None]:
     """Run `function(task)` in worker processes.
@@ -121,7 +124,7 @@ def run_in_workers(
         tasks: picklable arguments, consumed lazily, a few per worker ahead.
         workers: number of processes, at least 1.
         timeout_s: a task that runs longer is killed with its worker.
-        memory_gb: memory limit per worker; see `limit_memory`.
+        memory_gb: memory limit per worker; see `limit_memory`. Pass `None` only for tasks that open no clips.
         ordered: yield in task order; otherwise in order of completion, so that a long task does not leave workers idle.
 
     Yields:

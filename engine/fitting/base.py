@@ -155,18 +155,21 @@ FITTERS: Registry[ExpertConfig, ExpertFitter] = Registry("expert fitter")
 """The fitter of each expert, registered under the expert's name."""
 
 
-def cache_runner(config: RunConfig, *, timeout_s: float | None = None) -> Runner:
+def cache_runner(config: RunConfig, *, fit_timeout_s: float | None = None) -> Runner:
     """Return a runner for `compute_missing` that uses the configured number of worker processes.
 
     Args:
-        config: `extraction.workers` and `extraction.timeout_s` are used.
-        timeout_s: time limit per task; overrides the configured one.
+        config: the number of workers and their limits of time and memory are used, all in `extraction`.
+        fit_timeout_s: time limit of tasks that open no clips; these have no memory limit.
     """
-    limit_s = config.extraction.timeout_s if timeout_s is None else timeout_s
+    section = config.extraction
 
     def run(function: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterable[tuple[Any, Any, str]]:
-        workers = worker_count(config.extraction.workers, len(tasks))
-        return run_in_workers(function, tasks, workers=workers, timeout_s=limit_s)
+        workers = worker_count(section.workers, len(tasks))
+        timeout_s, memory_gb = section.timeout_s, section.memory_gb
+        if fit_timeout_s is not None:
+            timeout_s, memory_gb = fit_timeout_s, None
+        return run_in_workers(function, tasks, workers=workers, timeout_s=timeout_s, memory_gb=memory_gb)
 
     return run
 

@@ -75,8 +75,9 @@ def gather_facts(clips: LabelledClips, config: RunConfig) -> list[ControlFacts]:
     paths = [clips.table.split.video_path(name) for name in clips.table.names]
     workers = worker_count(config.extraction.workers, len(paths))
     nothing = ControlFacts(dict.fromkeys(SINGLE_FACTS, math.nan), Measurements(reason="unreadable"))
-    timeout_s = config.extraction.timeout_s
-    return [found or nothing for _, found, _ in run_in_workers(measure, paths, workers=workers, timeout_s=timeout_s)]
+    timeout_s, memory_gb = config.extraction.timeout_s, config.extraction.memory_gb
+    results = run_in_workers(measure, paths, workers=workers, timeout_s=timeout_s, memory_gb=memory_gb)
+    return [found or nothing for _, found, _ in results]
 
 
 def measure(path: Path) -> ControlFacts:

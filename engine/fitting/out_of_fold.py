@@ -151,7 +151,7 @@ def fit_missing(tasks: list[FitTask], config: RunConfig) -> None:
     Raises:
         WorkError: a fit failed.
     """
-    failures = compute_missing(tasks, store_fit, cache_runner(config, timeout_s=LONGEST_FIT_S), step="fits")
+    failures = compute_missing(tasks, store_fit, cache_runner(config, fit_timeout_s=LONGEST_FIT_S), step="fits")
     failed = [f"{task.name}: {failures[task.cache_path]}" for task in tasks if task.cache_path in failures]
     if failed:
         raise WorkError(f"{len(failed)} of {len(tasks)} fits failed ({failed[0]})")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from dataset.extraction_worker import ScoringTask, extract_in_memory
-from dataset.workers import default_workers, run_in_workers
+from dataset.workers import CLIP_MEMORY_GB, default_workers, run_in_workers
 from utils.features.config import FeatureConfig
 
 
@@ -140,3 +140,16 @@ def allocate(size_mb: int) -> str:
 def test_task_above_the_memory_limit_affects_only_itself() -> None:
     results = list(run_in_workers(allocate, [10, 4000, 20], workers=1, timeout_s=60, memory_gb=2.0))
     assert [(result, reason) for _, result, reason in results] == [("10 MB", ""), (None, "crashed"), ("20 MB", "")]
+
+
+def memory_limit_gb(_: int) -> float:
+    """Return the memory limit of this process."""
+    import resource
+
+    return resource.getrlimit(resource.RLIMIT_DATA)[0] / 1e9
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the memory limit needs Linux")
+def test_workers_have_a_memory_limit_by_default() -> None:
+    results = run_in_workers(memory_limit_gb, [1], workers=1, timeout_s=60)
+    assert [found for _, found, _ in results] == [CLIP_MEMORY_GB]
