@@ -10,7 +10,9 @@ from dataset.config import ExtractionConfig
 from dataset.extraction import extract_split
 from engine.config import RunConfig
 from engine.device import pick_device
-from engine.train import Learner, train_epoch, training_batches
+from engine.learner import Learner
+from engine.train import train_epoch
+from engine.training_batches import training_batches
 from models import build_model
 
 
@@ -27,14 +29,13 @@ def run(setting: Setting) -> list[Row]:
     clips = open_clips(split, config.data, config.extraction, need_targets=True)
     device = pick_device("auto")
     model = build_model(config.model, config.features).to(device)
-    learner = Learner(model)
-    learner.set_learning_rate(config.train.lr)
+    learner = Learner(model, config.train)
     loader, begin_epoch = training_batches(clips, config, model.inputs, device)
     begin_epoch(1)
     resident = [(batch.to(device), facts) for batch, facts in loader]
     tasks = {
-        "steps": lambda _: train_epoch(learner, resident, clips.names, "steps on resident batches", device),
-        "epoch": lambda _: train_epoch(learner, loader, clips.names, "epoch", device),
+        "steps": lambda _: train_epoch(learner, resident, clips.names, 1),
+        "epoch": lambda _: train_epoch(learner, loader, clips.names, 1),
     }
     costs = compare(tasks, [None], setting.few_repetitions)
     floor = costs["steps"].wall_s

@@ -41,16 +41,20 @@ class Batch:
         index: (B,) int64, rows in the split's label table.
         target: (B,) float32; NaN where unknown.
         inputs: array name -> `Modality`, for the inputs that the run's model needs.
+        draws: (B,) uniform random numbers in [0, 1), set when several processes train a model. A model's random decisions
+            about a clip use them if they are set, so that they do not depend on the number of processes.
     """
 
     index: Tensor
     target: Tensor
     inputs: Mapping[str, Modality]
+    draws: Tensor | None = None
 
     def apply(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """Apply a function to every tensor and return the new batch."""
         inputs = {name: modality.apply(change) for name, modality in self.inputs.items()}
-        return Batch(change(self.index), change(self.target), inputs)
+        draws = None if self.draws is None else change(self.draws)
+        return Batch(change(self.index), change(self.target), inputs, draws)
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on another device. Copies from pinned memory overlap with computation."""

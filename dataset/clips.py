@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -164,7 +164,9 @@ class ScoringDataset(Dataset):
 
     def __init__(self, clips: ClipTable, layout: InputLayout) -> None:
         """Wrap a table; `layout` has the inputs of the model."""
-        self._clips = clips
+        source = clips.source
+        self._read = source.for_scoring if isinstance(source, VideoFeatures) else source
+        self._names = clips.names
         self._targets = clips.labels["target"].to_numpy(np.float32)
         self._layout = layout
 
@@ -174,9 +176,7 @@ class ScoringDataset(Dataset):
 
     def __getitem__(self, index: int) -> list[tuple[Sample, ClipFacts]]:
         """Return the clip's samples, each with its facts."""
-        source = self._clips.source
-        read = source.for_scoring if isinstance(source, VideoFeatures) else source
-        clip = read(self._clips.names[index], self._layout.features)
+        clip = self._read(self._names[index], self._layout.features)
         return make_samples(index, float(self._targets[index]), clip, self._layout)
 
     @staticmethod
@@ -190,51 +190,17 @@ def collate_with_facts(items: list[tuple[Sample, ClipFacts]]) -> tuple[Batch, li
     return collate([sample for sample, _ in items]), [facts for _, facts in items]
 
 
-class EpochSampler(Sampler[int]):
-    """A random order of the training clips that depends only on the seed and the epoch."""
-
-    def __init__(self, targets: np.ndarray, *, balance: bool, seed: int) -> None:
-        """Store the targets. With `balance`, clips are drawn with replacement, both classes equally often."""
-        self._targets = targets
-        self._balance = balance
-        self._seed = seed
-        self._epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Set the epoch of the next iteration."""
-        self._epoch = epoch
-
-    def __iter__(self) -> Iterator[int]:
-        """Iterate over rows of the label table."""
-        rng = np.random.default_rng((self._seed, self._epoch))
-        n = len(self._targets)
-        if self._balance:
-            chance = np.where(self._targets == 1, 0.5 / (self._targets == 1).sum(), 0.5 / (self._targets == 0).sum())
-            return iter(rng.choice(n, size=n, p=chance).tolist())
-        return iter(rng.permutation(n).tolist())
-
-    def __len__(self) -> int:
-        """Return the number of clips per epoch."""
-        return len(self._targets)
-
-
 def make_loader(
-    dataset: ClipDataset | ScoringDataset,
-    *,
-    batch_size: int,
-    workers: int,
-    pin_memory: bool,
-    sampler: Sampler[int] | None = None,
+    dataset: ClipDataset | ScoringDataset, batches: Sampler[list[int]], *, workers: int, pin_memory: bool
 ) -> DataLoader:
-    """Return a loader of (batch, facts) pairs, in order unless a sampler is given."""
+    """Return a loader of (batch, facts) pairs, one for each list of rows in `batches`."""
     workers = min(workers, len(dataset))
     if workers:
         # OpenCV's threads do not survive a fork, so the loader processes would wait for them forever.
         cv2.setNumThreads(1)
     return DataLoader(
         dataset,
-        batch_size=batch_size,
-        sampler=sampler,
+        batch_sampler=batches,
         num_workers=workers,
         collate_fn=dataset.collate if isinstance(dataset, ScoringDataset) else collate_with_facts,
         pin_memory=pin_memory,

@@ -13,6 +13,7 @@ import torch
 from dataset.clips import CachedFeatures, ClipTable, ScoringDataset, make_loader
 from dataset.labels import read_table
 from dataset.samples import InputLayout
+from dataset.sampling import BatchShare
 from dataset.splits import Split, open_split
 from engine.checkpoint import Checkpoint
 from engine.config import RunConfig
@@ -90,7 +91,7 @@ def predict_split(
     note_long_clips(clips, layout)
     loader = make_loader(
         ScoringDataset(clips, layout),
-        batch_size=config.eval.batch_size,
+        BatchShare(range(len(clips.names)), config.eval.batch_size),
         workers=config.data.workers,
         pin_memory=device.type == "cuda",
     )

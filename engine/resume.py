@@ -10,6 +10,7 @@ from dataset.clips import ClipTable
 from engine.checkpoint import Checkpoint, load_checkpoint
 from engine.config import RunConfig, check_run_config, flat_keys
 from engine.provenance import table_fingerprint
+from engine.training_state import TrainingState
 from utils.errors import UsageError
 
 FIXED = {
@@ -91,6 +92,11 @@ def resume_run(checkpoint_path: str, config: RunConfig) -> ResumedRun:
         raise UsageError(
             f"{', '.join(unused)}: the run has trained all of its {done} epochs, so the change would have no effect; "
             "raise train.epochs too"
+        )
+    if unused and TrainingState(**run.training["state"]).stops_early(config.train):
+        raise UsageError(
+            f"{', '.join(unused)}: the run stopped early after epoch {done}, so the change would have no effect; "
+            "raise train.patience too"
         )
     return run
 

@@ -4,33 +4,33 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from dataset.augment import Augment
 from dataset.batch import Batch
-from dataset.clips import ClipDataset, ClipTable, EpochSampler, make_loader
-from dataset.samples import InputLayout
+from dataset.clips import ClipTable
 from engine.checkpoint import Checkpoint, load_checkpoint
 from engine.config import RunConfig
 from engine.device import seed_everything
+from engine.epoch_writer import EpochWriter
 from engine.evaluate import SplitResult, calibrate, predict_split, rescore, split_result
-from engine.event_log import EventLog
-from engine.learner import EpochMeans, Learner, TrainingState
+from engine.learner import Learner
 from engine.provenance import describe_run
 from engine.resume import ResumedRun
 from engine.run_folder import RunFolder
 from engine.scoring import NON_FINITE
+from engine.steps import Batches, EpochSteps
+from engine.training_batches import class_weights, training_batches
 from engine.training_clips import training_hashes
-from models.base import DetectorModel
+from engine.training_state import EpochMeans, TrainingState
+from models.base import DetectorModel, DetectorOutput
 from utils.errors import WorkError
 from utils.metrics import Calibration, roc_auc
 from utils.metrics.threshold_text import describe_thresholds
@@ -119,86 +119,62 @@ def train(
         WorkError: a loss is not finite (its clips are named), no training clip is usable, or there is no validation AUC.
         WriteError: a file cannot be written; earlier checkpoints stay intact.
     """
+    settings = config.train
     loader, begin_epoch = training_batches(clips.train, config, model.inputs, device)
-    learner = Learner(model, resumed)
-    first, epochs = learner.state.next_epoch, config.train.epochs
+    learner = Learner(model, settings, class_weights=class_weights(clips.train, settings), resumed=resumed)
     changes = resumed.changes if resumed is not None else {}
-    folder.truncate_history(before_epoch=first)
-    with EventLog(folder.path / "tensorboard", first_step=first) as events:
-        for epoch in range(first, epochs + 1):
-            started = time.perf_counter()
+    with EpochWriter(folder, identity, learner.state.next_epoch, changes) as writer:
+        while not learner.state.is_finished(settings):
+            epoch, started = learner.state.next_epoch, time.perf_counter()
             seed_everything(config.seed, epoch)
             begin_epoch(epoch)
-            rate = config.train.learning_rate(epoch)
-            learner.set_learning_rate(rate)
-            record: dict[str, Any] = {"epoch": epoch, "lr": rate}
-            record |= train_epoch(learner, loader, clips.train.names, f"epoch {epoch}/{epochs}", device)
-            record |= validate(model, clips.val, config, device)
+            record: dict[str, Any] = {"epoch": epoch, "lr": settings.learning_rate(epoch)}
+            record |= train_epoch(learner, loader, clips.train.names, epoch)
+            record |= validate(learner.evaluated, clips.val, config, device)
             record["seconds"] = round(time.perf_counter() - started, 3)
             is_best = learner.state.finish_epoch(epoch, record["val_auc"])
-            events.add_scalars({name: value for name, value in record.items() if name != "epoch"}, epoch)
-            if epoch == first and changes:
-                record["changed"] = changes
-            # The history is written first: if the run is killed before the checkpoint, it repeats the epoch and its line.
-            folder.append_history(record)
-            save_epoch(folder, identity, learner, record, is_best=is_best)
-            log_epoch(record, epochs, is_best=is_best)
+            writer.write(record, learner, is_best=is_best)
+        if learner.state.stops_early(settings):
+            log.info(
+                "stopped after epoch %d: no better validation AUC since epoch %d",
+                learner.state.next_epoch - 1,
+                learner.state.best_epoch,
+            )
     return learner.state
 
 
-def training_batches(
-    clips: ClipTable, config: RunConfig, inputs: Collection[str], device: torch.device
-) -> tuple[DataLoader, Callable[[int], None]]:
-    """Return a loader of augmented batches, and a function that sets the epoch that determines order and augmentation."""
-    layout = InputLayout(config.features, inputs)
-    dataset = ClipDataset(clips, layout, augment=Augment(config.train.augment), seed=config.seed)
-    targets = clips.labels["target"].to_numpy()
-    sampler = EpochSampler(targets, balance=config.train.balance_classes, seed=config.seed)
-    loader = make_loader(
-        dataset,
-        batch_size=config.train.batch_size,
-        workers=config.data.workers,
-        pin_memory=device.type == "cuda",
-        sampler=sampler,
-    )
-
-    def begin_epoch(epoch: int) -> None:
-        dataset.set_epoch(epoch)
-        sampler.set_epoch(epoch)
-
-    return loader, begin_epoch
-
-
-def train_epoch(
-    learner: Learner, loader: DataLoader, names: list[str], title: str, device: torch.device
-) -> dict[str, float]:
+def train_epoch(learner: Learner, batches: Batches, names: list[str], epoch: int) -> dict[str, float]:
     """Train on every clip once and return loss, accuracy, counts and speed.
+
+    Args:
+        learner: the model; it is updated.
+        batches: the batches of this process.
+        names: names of the training clips, for error messages.
+        epoch: the epoch, which determines the learning rate.
 
     Raises:
         WorkError: a loss is not finite (the weights are not updated), or no clip is usable.
     """
-    started = time.perf_counter()
-    model = learner.model.train()
+    started, title = time.perf_counter(), f"epoch {epoch}/{learner.settings.epochs}"
+    learner.train_mode()
     means = EpochMeans()
-    progress = tqdm(loader, desc=title, unit="batch", leave=False, dynamic_ncols=True, mininterval=0.5)
-    for whole_batch, _ in progress:
-        whole_batch = whole_batch.to(device)
-        batch = whole_batch.select(model.usable(whole_batch))
-        if len(batch) == 0:
-            means.add(len(whole_batch), 0)
-            continue
-        loss, logit = batch_loss(model, batch)
-        if not torch.isfinite(loss):
-            clips = ", ".join(names[index] for index in batch.index.tolist())
-            raise WorkError(
-                f"{title}: the loss is {loss.item()}, so the weights were not updated; clips of the batch: {clips}"
-            )
-        learner.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        learner.optimizer.step()
-        correct = ((logit > 0) == (batch.target > 0.5)).float().mean().item()
-        means.add(len(whole_batch), len(batch), loss=loss.item(), acc=correct)
+    steps = EpochSteps(learner, batches)
+    progress = tqdm(steps, desc=title, unit="batch", leave=False, dynamic_ncols=True, mininterval=0.5)
+    for number, step in enumerate(progress):
+        learner.set_learning_rate(learner.settings.learning_rate(epoch, number, len(steps)))
+        means.n_seen += step.n_seen
+        for part in step.parts:
+            batch = part.batch.to(learner.device)
+            with learner.precision():
+                loss, logit = batch_loss(learner.network, batch, learner.class_weights)
+            require_finite(loss, batch, names, title)
+            learner.backward(loss * part.share)
+            correct = ((logit > 0) == (batch.target > 0.5)).float().mean().item()
+            means.add(part.n, loss=loss.item() / step.mean_weight, acc=correct)
+        if step.parts:
+            learner.step()
         progress.set_postfix(loss=f"{means.mean('loss'):.4f}", acc=f"{means.mean('acc'):.3f}")
+    means = means.over(learner.processes)
     if means.n == 0:
         raise WorkError("no training clip has the modalities that the model needs")
     return {
@@ -210,10 +186,29 @@ def train_epoch(
     }
 
 
-def batch_loss(model: DetectorModel, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Return the binary cross-entropy of a batch and its logits, (B,)."""
-    logit = model(batch).logit
-    return F.binary_cross_entropy_with_logits(logit, batch.target), logit
+def batch_loss(
+    network: Callable[[Batch], DetectorOutput], batch: Batch, class_weights: tuple[float, float] | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return the mean binary cross-entropy of a batch, each clip weighted by its class, and the logits, (B,)."""
+    logit = network(batch).logit.float()
+    weight = None
+    if class_weights is not None:
+        real, fake = class_weights
+        weight = torch.where(batch.target > 0.5, fake, real)
+    return F.binary_cross_entropy_with_logits(logit, batch.target, weight), logit
+
+
+def require_finite(loss: Tensor, batch: Batch, names: list[str], title: str) -> None:
+    """Check that a loss is finite.
+
+    Raises:
+        WorkError: it is not; the message names the clips of the batch.
+    """
+    if not torch.isfinite(loss):
+        clips = ", ".join(names[index] for index in batch.index.tolist())
+        raise WorkError(
+            f"{title}: the loss is {loss.item()}, so the weights were not updated; clips of the batch: {clips}"
+        )
 
 
 def validate(model: DetectorModel, clips: ClipTable, config: RunConfig, device: torch.device) -> dict[str, float]:
@@ -234,29 +229,3 @@ def validate(model: DetectorModel, clips: ClipTable, config: RunConfig, device: 
     # log(1 + exp(z)) - t z is the cross-entropy of a logit z, stable for large z.
     loss = float(np.mean(np.logaddexp(0.0, logit) - target * logit))
     return {"val_loss": loss, "val_auc": auc.value, "val_coverage": len(known) / len(table)}
-
-
-def save_epoch(
-    folder: RunFolder, identity: Checkpoint, learner: Learner, record: dict[str, Any], *, is_best: bool
-) -> None:
-    """Write the epoch's checkpoints."""
-    checkpoint = replace(
-        identity,
-        weights=learner.model.state_dict(),
-        epoch=record["epoch"],
-        metrics={"valset": {"auc": record["val_auc"], "coverage": record["val_coverage"]}},
-    )
-    if is_best:
-        checkpoint.save(folder.best)
-    checkpoint.training = learner.snapshot()
-    checkpoint.save(folder.last)
-
-
-def log_epoch(record: dict[str, Any], epochs: int, *, is_best: bool) -> None:
-    """Log an epoch in one line; a star marks the best so far."""
-    unusable = f", {record['n_train_unusable']} clips unusable" if record["n_train_unusable"] else ""
-    log.info(
-        "epoch %d/%d: train loss %.4f, accuracy %.3f%s; val AUC %.4f, coverage %.3f%s (%.1f s)",
-        record["epoch"], epochs, record["train_loss"], record["train_accuracy"], unusable,
-        record["val_auc"], record["val_coverage"], " *" if is_best else "", record["seconds"],
-    )  # fmt: skip

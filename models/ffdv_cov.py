@@ -135,7 +135,7 @@ class FFDVCov(DetectorModel):
         """Return the masks of both inputs. In training, modality dropout hides one input of some clips that have both."""
         has_mel, has_covariance = batch.inputs["mel"].mask, batch.inputs["covariance"].mask
         if self.training and self.config.modality_dropout > 0:
-            draw = torch.rand(len(batch), device=has_mel.device)
+            draw = torch.rand(len(batch), device=has_mel.device) if batch.draws is None else batch.draws
             both = has_mel & has_covariance
             half = self.config.modality_dropout / 2
             has_mel = has_mel & ~(both & (draw < half))

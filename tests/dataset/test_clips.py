@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from dataset.augment import Augment
-from dataset.clips import ClipDataset, EpochSampler, make_loader, open_clips
+from dataset.clips import ClipDataset, make_loader, open_clips
 from dataset.config import AugmentConfig, DataConfig, ExtractionConfig, LabelNames, VideoDirs
 from dataset.extraction import extract_split
 from dataset.samples import InputLayout, grouped
+from dataset.sampling import BatchShare
 from dataset.splits import Split, open_split
 from utils.errors import UsageError
 from utils.features.config import FeatureConfig
@@ -56,8 +58,12 @@ def test_stored_and_decoded_features_and_facts_are_equal(mixed: Path) -> None:
         assert first_facts == second_facts
 
 
+def loader_of(dataset: ClipDataset, batch_size: int, workers: int = 0) -> DataLoader:
+    return make_loader(dataset, BatchShare(range(len(dataset)), batch_size), workers=workers, pin_memory=False)
+
+
 def test_every_row_is_present_with_its_reason(mixed: Path) -> None:
-    loader = make_loader(dataset_of(mixed), batch_size=4, workers=0, pin_memory=False)
+    loader = loader_of(dataset_of(mixed), 4)
     batches = list(loader)
 
     def mask_of(name: str) -> list[bool]:
@@ -95,7 +101,7 @@ def test_loader_workers_do_not_change_the_samples(mixed: Path) -> None:
         dataset.set_epoch(2)
         return [
             tensor
-            for batch, _ in make_loader(dataset, batch_size=2, workers=workers, pin_memory=False)
+            for batch, _ in loader_of(dataset, 2, workers)
             for tensor in (batch.inputs["mel"].values, batch.inputs["covariance"].values)
         ]
 
@@ -115,24 +121,9 @@ def test_augmentation_differs_between_epochs_and_repeats_within_one(mixed: Path)
     assert not np.array_equal(first, covariance())
 
 
-def test_order_of_an_epoch_depends_on_seed_and_epoch_only() -> None:
-    targets = np.array([0.0] * 90 + [1.0] * 10)
-    sampler = EpochSampler(targets, balance=False, seed=4)
-    first = list(sampler)
-    assert sorted(first) == list(range(100)) and list(sampler) == first
-    sampler.set_epoch(1)
-    assert list(sampler) != first and len(sampler) == 100
-
-
-def test_balanced_order_draws_both_classes_equally() -> None:
-    targets = np.array([0.0] * 1900 + [1.0] * 100)
-    drawn = targets[list(EpochSampler(targets, balance=True, seed=0))]
-    assert len(drawn) == 2000 and drawn.mean() == pytest.approx(0.5, abs=0.05)
-
-
 def test_samples_are_batched_in_order(mixed: Path) -> None:
     dataset = dataset_of(mixed)
-    loader = make_loader(dataset, batch_size=4, workers=0, pin_memory=False)
+    loader = loader_of(dataset, 4)
     groups = list(loader)
     assert [batch.index.tolist() for batch, _ in groups] == [[0, 1, 2, 3], [4, 5]]
     assert [fact.reason for _, facts in groups for fact in facts][2] == "missing_file"

@@ -6,17 +6,14 @@ import json
 import subprocess
 import sys
 
-import numpy as np
-import pandas as pd
 import pytest
 import torch
 
 import engine.train
-from dataset.clips import EpochSampler
 from engine.checkpoint import load_checkpoint
-from engine.learner import TrainingState
 from engine.resume import resumed_config
 from engine.run import run_training
+from engine.training_state import TrainingState
 from tests.support import REPOSITORY, made_clips, tiny_config, tiny_model, write_root, write_split, write_tiny_config
 from utils.errors import UsageError, WorkError
 
@@ -26,12 +23,12 @@ import torch
 torch.set_num_threads(1)
 import engine.train as train
 steps = 0
-def step(model, batch, loss=train.batch_loss):
+def step(*arguments, loss=train.batch_loss):
     global steps
     steps += 1
     if steps == 6:  # four steps make the first epoch
         os.kill(os.getpid(), signal.SIGKILL)
-    return loss(model, batch)
+    return loss(*arguments)
 train.batch_loss = step
 import main
 main.main(sys.argv[1:])
@@ -136,8 +133,8 @@ def test_best_pth_cannot_be_resumed_and_the_model_cannot_change(whole_run):
 def test_non_finite_loss_stops_before_the_step_and_names_the_clips(root, monkeypatch, bad):
     weights = {}
 
-    def poisoned(model, batch, loss_of=engine.train.batch_loss):
-        loss, logit = loss_of(model, batch)
+    def poisoned(model, batch, class_weights, loss_of=engine.train.batch_loss):
+        loss, logit = loss_of(model, batch, class_weights)
         if 7 not in batch.index:
             return loss, logit
         weights["before"] = [value.detach().clone() for value in model.parameters()]
@@ -191,18 +188,3 @@ def test_first_of_equally_good_epochs_is_selected():
     state = TrainingState()
     assert state.finish_epoch(1, 0.8) and not state.finish_epoch(2, 0.8) and state.finish_epoch(3, 0.9)
     assert (state.best_epoch, state.best_auc, state.next_epoch) == (3, 0.9, 4)
-
-
-def test_order_depends_on_seed_and_epoch_and_balancing_equalises_the_classes():
-    targets = np.array([1.0] * 90 + [0.0] * 10)
-
-    def order(seed, epoch, balance=False):
-        sampler = EpochSampler(targets, balance=balance, seed=seed)
-        sampler.set_epoch(epoch)
-        return list(sampler)
-
-    assert order(0, 1) == order(0, 1) != order(0, 2)
-    assert order(0, 1) != order(1, 1)
-    assert sorted(order(0, 1)) == list(range(100))
-    drawn = pd.Series(targets[order(0, 1, balance=True)])
-    assert len(drawn) == 100 and 35 < drawn.sum() < 65
