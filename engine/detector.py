@@ -21,9 +21,10 @@ from engine.interruption import UntilInterrupted
 from engine.saved_detector import SavedDetector
 from engine.scoring import EVIDENCE_PREFIX, check_views, scored_parts
 from engine.timeline.clip_score import combine_rows
+from engine.timeline.faces import face_tracks
 from engine.timeline.types import FaceTrack, Finding, Span, Timeline
 from utils.errors import UsageError
-from utils.features.clip import ClipFacts, ClipFeatures, failed
+from utils.features.clip import ClipFacts, ClipFeatures, ClipWindow, failed
 from utils.features.extract import require_parts
 from utils.media.arrays import ClipArrays
 from utils.metrics.calibration import Verdict
@@ -93,11 +94,13 @@ class _Waiting:
         name: its name in the result.
         parts: number of its samples.
         rows: rows of the samples scored so far.
+        windows: spans and face paths of its windows, without features.
     """
 
     name: str
     parts: int = 1
     rows: list[dict[str, Any]] = field(default_factory=list)
+    windows: tuple[ClipWindow, ...] = ()
 
 
 class Detector:
@@ -234,6 +237,8 @@ class Detector:
         for index, clip in enumerate(self._features(tasks(), total, workers)):
             samples = make_samples(index, float("nan"), clip, self._layout)
             waiting[index].parts = len(samples)
+            if any(len(window.faces) > 1 for window in clip.windows):
+                waiting[index].windows = tuple(window.without_features() for window in clip.windows)
             yield from samples
             bar.update()
 
@@ -264,6 +269,7 @@ class Detector:
             status=row["status"],
             reason=row["reason"],
             evidence={term: number_or_none(row[EVIDENCE_PREFIX + term]) for term in self.terms},
+            faces=face_tracks(clip.windows, clip.rows, calibration) if clip.windows else (),
         )
 
 

@@ -65,7 +65,7 @@ class Finding:
 
 @dataclass(frozen=True, eq=False)
 class FaceTrack:
-    """One tracked face. A track ends at a cut, or when the face disappears.
+    """One tracked face. In a long clip, tracks of its windows are linked by position.
 
     Attributes:
         number: number of the track in the clip, from 1, in order of appearance.

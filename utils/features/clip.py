@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class ClipFeatures:
     Attributes:
         facts: facts from the decoder.
         values: feature name -> value of each requested feature; `None` if the clip has none. Empty for a failed clip.
-        windows: windows of a long clip that was extracted for scoring. `values` is then empty.
+        windows: windows of a clip that was extracted for scoring, if it is long or has several faces. `values` is then empty.
     """
 
     facts: ClipFacts
@@ -57,12 +59,31 @@ class ClipWindow:
     Attributes:
         start_s: start in seconds on the clip's clock.
         end_s: end in seconds.
-        faces: the features once per face; one entry for a window without a face.
+        faces: the features once per face, the most prominent one first; one entry for a window without a face.
+        paths: the path of each of these faces; empty for a window without a face.
     """
 
     start_s: float
     end_s: float
     faces: tuple[ClipFeatures, ...]
+    paths: tuple[FacePath, ...] = ()
+
+    def without_features(self) -> ClipWindow:
+        """Return the window with the facts of its faces only."""
+        return replace(self, faces=tuple(ClipFeatures(face.facts) for face in self.faces))
+
+
+@dataclass(frozen=True, eq=False)
+class FacePath:
+    """Detections of one tracked face.
+
+    Attributes:
+        times_s: (D,) float64 in seconds on the clip's clock, ascending.
+        boxes: (D, 4) float32: left, top, right, bottom in px of the upright frame.
+    """
+
+    times_s: np.ndarray
+    boxes: np.ndarray
 
 
 def failed(reason: str) -> ClipFeatures:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from utils.features.clip import ClipFacts, ClipFeatures, ClipWindow
+from utils.features.base import with_sources
+from utils.features.clip import ClipFacts, ClipFeatures, ClipWindow, FacePath
 from utils.features.waveform import Pcm
 from utils.media.errors import join_reasons
 
@@ -30,16 +31,24 @@ ASSUMED_FPS = 25.0
 
 
 @dataclass(frozen=True)
+class TrackedFace:
+    """The features of one face with its path."""
+
+    features: FaceFeatures
+    path: FacePath
+
+
+@dataclass(frozen=True)
 class WindowedFaces:
     """The faces of the windows of a clip.
 
     Attributes:
-        starts: (W,) start of each window in seconds on the clip's clock.
-        faces: the face of each window, `None` without one.
+        starts: (W,) start of each window in seconds on the clip's clock; empty for a clip that is one window.
+        faces: the faces of each window, the most prominent one first.
     """
 
     starts: np.ndarray
-    faces: Sequence[FaceFeatures | None]
+    faces: Sequence[Sequence[TrackedFace]]
 
 
 def window_starts(duration_s: float) -> np.ndarray:
@@ -84,20 +93,59 @@ def cut_windows(
         audio_start_s: time of the first sample of the waveform on the clip's clock.
     """
     face = values.get("face")
-    starts = face.starts if isinstance(face, WindowedFaces) else window_starts(facts.duration_s)
     pcm: Pcm | None = values.get("waveform")
+    windowed = face if isinstance(face, WindowedFaces) else None
+    starts = window_starts(facts.duration_s) if windowed is None else windowed.starts
+    if windowed is not None and not len(starts):
+        return (window_of(windowed.faces[0], pcm, (0.0, facts.duration_s), (plan, names, facts)),)
     windows = []
     for number, start_s in enumerate(starts.tolist()):
-        shift_s = start_s - audio_start_s
-        own: dict[str, Any] = {"waveform": None if pcm is None else part_of(pcm, shift_s)}
-        found = face.faces[number] if isinstance(face, WindowedFaces) else None
-        own["face"] = None if found is None else replace(found, start_s=found.start_s - max(0.0, shift_s))
-        silent = own["waveform"] is not None and not own["waveform"].samples.any()
-        reason = join_reasons({*facts.reasons, "silent"}) if silent else facts.reason
-        derive_all(plan, own)
-        features = ClipFeatures(replace(facts, reason=reason, window=number), {name: own[name] for name in names})
-        windows.append(ClipWindow(start_s, start_s + CLIP_WINDOW_S, (features,)))
+        shift_s = max(0.0, start_s - audio_start_s)
+        faces = (
+            []
+            if windowed is None
+            else [
+                TrackedFace(replace(one.features, start_s=one.features.start_s - shift_s), one.path)
+                for one in windowed.faces[number]
+            ]
+        )
+        part = None if pcm is None else part_of(pcm, start_s - audio_start_s)
+        span = (start_s, start_s + CLIP_WINDOW_S)
+        windows.append(window_of(faces, part, span, (plan, names, replace(facts, window=number))))
     return tuple(windows)
+
+
+def window_of(
+    faces: Sequence[TrackedFace],
+    pcm: Pcm | None,
+    span: tuple[float, float],
+    context: tuple[Sequence[Feature], Collection[str], ClipFacts],
+) -> ClipWindow:
+    """Return a window with its features, once per face.
+
+    Args:
+        faces: its faces.
+        pcm: its waveform; `None` without audio.
+        span: its start and end in seconds.
+        context: the plan, the names of the requested features, and the facts of the window.
+    """
+    plan, names, facts = context
+    if pcm is not None and not pcm.samples.any():
+        facts = replace(facts, reason=join_reasons({*facts.reasons, "silent"}))
+    shared: dict[str, Any] = {"waveform": pcm}
+    derive_all([feature for feature in plan if not uses_face(feature)], shared)
+    found = []
+    values: list[FaceFeatures | None] = [one.features for one in faces]
+    for face in values or [None]:
+        own = {**shared, "face": face}
+        derive_all([feature for feature in plan if uses_face(feature)], own)
+        found.append(ClipFeatures(facts, {name: own[name] for name in names}))
+    return ClipWindow(*span, tuple(found), tuple(one.path for one in faces))
+
+
+def uses_face(feature: Feature) -> bool:
+    """Return whether a feature is computed from the face."""
+    return "face" in with_sources([feature.name])
 
 
 def part_of(pcm: Pcm, start_s: float) -> Pcm | None:

@@ -13,7 +13,7 @@ import numpy as np
 from utils.features.face.crops import CROP_PX, TEMPLATE, align, similarity, size_of
 from utils.features.face.detector import shared_detector
 from utils.features.face.track import most_prominent, smooth_landmarks
-from utils.features.face.window import DETECT_EVERY, MOST_MISSES
+from utils.features.face.tracker import DETECT_EVERY, MOST_MISSES
 from utils.media.decode import ClipStream
 
 LONGEST_TRACK = 250

@@ -117,17 +117,17 @@ class FaceFeature(Feature):
 class FaceExtractor(Extractor):
     """Extractor that tracks the face during the pass, then aligns it."""
 
-    def __init__(self, clip: ClipPass) -> None:
-        """Create an extractor without frames."""
+    def __init__(self, clip: ClipPass, *, others: bool = False) -> None:
+        """Create an extractor without frames. With `others`, further faces are tracked too."""
         # Imported here because the module imports a decoder that only decoding processes need.
         from utils.features.face.window import FaceWindow
 
         self._clip = clip
-        self._window = FaceWindow(clip.facts, max_frames=clip.max_frames)
+        self.window = FaceWindow(clip.facts, max_frames=clip.max_frames, others=others)
 
     def add_frame(self, frame: np.ndarray) -> None:
         """Track the face in a frame."""
-        self._window.add(frame)
+        self.window.add(frame)
 
     def finish(self) -> Any:
         """Return the face on the clock of the waveform; `None` without a face."""
@@ -140,8 +140,8 @@ class FaceExtractor(Extractor):
     def _crops(self) -> FaceCrops | None:
         from utils.features.face.window import clip_faces
 
-        if not self._window.misplaced:
-            return self._window.crops()
+        if not self.window.misplaced:
+            return self.window.crops()
         # The container declared frames that do not exist. Decode again with the actual number of frames.
         return clip_faces(self._clip.path, max_frames=self._clip.max_frames, n_frames=self._clip.facts.n_frames)
 

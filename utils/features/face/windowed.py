@@ -1,4 +1,4 @@
-"""Faces of a long clip: one tracked face per window."""
+"""Faces of a clip for scoring: the tracked faces of each window."""
 
 from __future__ import annotations
 
@@ -9,9 +9,18 @@ from typing import Any
 import numpy as np
 
 from utils.features.base import ClipPass, Extractor
-from utils.features.face.features import FaceExtractor, FaceFeatures, face_features
+from utils.features.clip import FacePath
+from utils.features.face.features import FaceExtractor, face_features
+from utils.features.face.tracker import Track
 from utils.features.face.window import WINDOW_FRAMES, FaceWindow
-from utils.features.windows import ASSUMED_FPS, CLIP_WINDOW_S, WindowedFaces, planned_duration_s, window_starts
+from utils.features.windows import (
+    ASSUMED_FPS,
+    CLIP_WINDOW_S,
+    TrackedFace,
+    WindowedFaces,
+    planned_duration_s,
+    window_starts,
+)
 
 
 @dataclass
@@ -21,7 +30,7 @@ class _OpenWindow:
 
 
 class WindowedFaceExtractor(Extractor):
-    """Extractor that tracks the face in the middle of each window of a long clip. A short clip is one window.
+    """Extractor that tracks the faces in the middle of each window of a long clip. A short clip is one window.
 
     Memory is bounded: few windows are open at a time, and a finished one keeps its features only.
     """
@@ -33,15 +42,15 @@ class WindowedFaceExtractor(Extractor):
         self._starts: np.ndarray | None = None
         self._waiting: deque[int] = deque()
         self._open: list[_OpenWindow] = []
-        self._found: dict[int, FaceFeatures | None] = {}
+        self._found: dict[int, list[TrackedFace]] = {}
 
     def add_frame(self, frame: np.ndarray) -> None:
-        """Track the face in a frame."""
+        """Track the faces in a frame."""
         if self._starts is None:
             self._starts = window_starts(planned_duration_s(self._clip))
             self._waiting.extend(range(len(self._starts)))
             if not len(self._starts):
-                self._single = FaceExtractor(self._clip)
+                self._single = FaceExtractor(self._clip, others=True)
         if self._single is not None:
             self._single.add_frame(frame)
             return
@@ -52,7 +61,7 @@ class WindowedFaceExtractor(Extractor):
         # The tolerance includes a frame that misses the start only by round-off.
         lead_s = (CLIP_WINDOW_S - length / fps) / 2 - 0.5 / fps
         while self._waiting and time_s >= self._starts[self._waiting[0]] + lead_s:
-            faces = FaceWindow(facts, first=facts.n_frames - 1, length=length)
+            faces = FaceWindow(facts, first=facts.n_frames - 1, length=length, others=True)
             self._open.append(_OpenWindow(self._waiting.popleft(), faces))
         for window in self._open:
             window.faces.add(frame)
@@ -60,19 +69,38 @@ class WindowedFaceExtractor(Extractor):
             self._close_first()
 
     def finish(self) -> Any:
-        """Return the face of a short clip, see `FaceExtractor.finish`, or the `WindowedFaces` of a long one."""
+        """Return the `WindowedFaces` of a long clip or of one with several faces, else see `FaceExtractor.finish`."""
         if self._single is not None:
-            return self._single.finish()
+            window = self._single.window
+            others = [] if window.misplaced else window.other_tracks()
+            main = window.track()
+            face = self._single.finish()
+            if not others or main is None or face is None:
+                return face
+            return WindowedFaces(
+                np.zeros(0), [[TrackedFace(face, path_of(main)), *self._tracked(others, window.found)]]
+            )
         while self._open:
             self._close_first()
         if self._starts is None:
             return None
-        return WindowedFaces(self._starts, [self._found.get(number) for number in range(len(self._starts))])
+        return WindowedFaces(self._starts, [self._found.get(number, []) for number in range(len(self._starts))])
 
     def _close_first(self) -> None:
         window = self._open.pop(0)
-        crops = window.faces.crops()
-        if crops is not None:
-            face = face_features(crops)
-            start_s = face.start_s - (self._clip.facts.audio_start_s or 0.0)
-            self._found[window.number] = replace(face, start_s=start_s)
+        main = window.faces.track()
+        tracks = [] if main is None else [main, *window.faces.other_tracks()]
+        self._found[window.number] = self._tracked(tracks, window.faces.found)
+
+    def _tracked(self, tracks: list[Track], found: float) -> list[TrackedFace]:
+        audio_start_s = self._clip.facts.audio_start_s or 0.0
+        faces = []
+        for track in tracks:
+            face = face_features(track.crops(found))
+            faces.append(TrackedFace(replace(face, start_s=face.start_s - audio_start_s), path_of(track)))
+        return faces
+
+
+def path_of(track: Track) -> FacePath:
+    """Return the path of a track."""
+    return FacePath(*track.path())

@@ -105,16 +105,48 @@ def test_the_larger_of_two_faces_is_tracked() -> None:
     assert np.abs(face.crops.astype(int) - alone.crops).mean() < 10
 
 
+def in_scene(head: np.ndarray) -> np.ndarray:
+    scene = np.full((len(head), 256, 400, 3), 90, np.uint8)
+    scene[:, 64:192, 136:264] = head
+    return scene
+
+
 def test_intermittent_face_is_tracked_while_visible() -> None:
-    frames = np.concatenate([head_frames(0, 11), empty(20), head_frames(1, 31), empty(16)])
+    frames = in_scene(np.concatenate([head_frames(0, 11), empty(20), head_frames(1, 31), empty(16)]))
     face = followed(frames)
     assert face.times_s[0] == pytest.approx(35 / 25) and face.times_s[-1] == pytest.approx(60 / 25)
     assert face.found < 0.75
 
 
+def test_a_track_ends_at_a_cut() -> None:
+    other = 255 - head_frames(1, 20)[:, :, ::-1]
+    window = fed(np.concatenate([head_frames(0, 33), head_frames(1, 20) // 3, other]), others=True)
+    face = window.crops()
+    assert face is not None and len(face.crops) == 33 and face.times_s[0] == 0
+
+
+def test_a_second_persistent_face_is_tracked_beside_the_first() -> None:
+    scene = np.full((40, 256, 400, 3), 90, np.uint8)
+    scene[:, 64:192, 8:136], scene[:, 64:192, 264:392] = head_frames(0, 40), head_frames(1, 40)
+    window = fed(scene, others=True)
+    (other,) = window.other_tracks()
+    best = window.track()
+    assert best is not None and len(best.cut_outs) == len(other.cut_outs) == 40
+    assert {round(float(track.boxes[0].mean()) / 100) for track in (best, other)} == {1, 2}
+    assert not fed(in_scene(head_frames(0, 40)), others=True).other_tracks()
+
+
+def test_other_faces_do_not_change_the_first() -> None:
+    scene = np.full((40, 256, 400, 3), 90, np.uint8)
+    scene[:, 64:192, 8:136], scene[:, 64:192, 264:392] = head_frames(0, 40), head_frames(1, 40)
+    with_others = fed(scene, others=True).crops()
+    assert with_others is not None
+    np.testing.assert_array_equal(with_others.crops, followed(scene).crops)
+
+
 def test_a_short_absence_does_not_end_the_track() -> None:
     head = head_frames(0, 40)
-    frames = np.concatenate([head[:14], empty(8), head[22:]])
+    frames = in_scene(np.concatenate([head[:14], empty(8), head[22:]]))
     face = followed(frames)
     assert len(face.crops) == 40 and face.found == pytest.approx(6 / 8)
 
