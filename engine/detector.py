@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from operator import length_hint
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -28,6 +28,10 @@ from utils.features.clip import ClipFacts, ClipFeatures, ClipWindow, failed
 from utils.features.extract import require_parts
 from utils.media.arrays import ClipArrays
 from utils.metrics.calibration import Verdict
+
+if TYPE_CHECKING:
+    from engine.evidence.types import Evidence
+    from models.base import DetectorModel
 
 CHECKPOINTS = Path(__file__).resolve().parents[1] / "checkpoint"
 
@@ -177,6 +181,41 @@ class Detector:
             raise UsageError("fps, samples and rate_hz belong to frames; a path or ClipArrays has its own")
         refuse_folder(clip)
         return next(self.score_many([clip]))
+
+    def explain(self, clip: Clip, score: Score | None = None, *, workers: int | None = None) -> Evidence:
+        """Collect the evidence about one clip: the observations behind its score, for a person to check.
+
+        `engine.report.clip_page` shows it as an HTML page.
+
+        Args:
+            clip: a path or a `ClipArrays`.
+            score: its score; `None` to score it first.
+            workers: 1 to decode in a separate process, which protects against decoders that crash or hang; see `score_many`.
+
+        Raises:
+            UsageError: see `score_many`.
+        """
+        from engine.evidence.explain import explain_many
+
+        refuse_folder(clip)
+        if score is None:
+            (score,) = self.score_many([clip], workers=workers)
+        return next(explain_many(self, [(clip, score)], workers=workers))
+
+    @property
+    def limits(self) -> ExtractionConfig:
+        """The limits on decoding a clip."""
+        return self._limits
+
+    @property
+    def layout(self) -> InputLayout:
+        """The inputs of the network."""
+        return self._layout
+
+    @property
+    def network(self) -> DetectorModel | None:
+        """The network in its torch form; `None` if it runs elsewhere."""
+        return getattr(self._scorer, "model", None)
 
     def score_many(
         self, clips: Iterable[Clip], *, workers: int | None = None, batch_size: int = 8, progress: bool = False

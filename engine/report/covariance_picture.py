@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from utils.features.covariance import centred_rows, frame_covariance_row_sums, select_frames
+from utils.features.covariance import block_mean_covariance, frame_covariance_row_sums, select_frames
 from utils.files import atomic_path
 
 MAX_IMAGE_FRAMES = 512
@@ -70,25 +70,6 @@ def draw_covariance(path: str | Path, clips: Sequence[ClipHistograms], top_k: in
     return Path(path)
 
 
-def block_mean_covariance(histograms: np.ndarray, max_frames: int = MAX_IMAGE_FRAMES) -> np.ndarray:
-    """Compute the (T, T) frame covariance or, for a long clip, its mean over equal blocks of frames.
-
-    Covariance is linear in each frame, so the mean over a block of the matrix equals the covariance of the mean
-    histograms of the blocks. The (T, T) matrix is never formed.
-
-    Args:
-        histograms: (T, 256) integers, T >= 1.
-        max_frames: Maximum number of rows and columns of the result.
-
-    Returns:
-        (min(T, max_frames), min(T, max_frames)) float64.
-    """
-    n_frames, n_bins = histograms.shape
-    edges = np.linspace(0, n_frames, min(n_frames, max_frames) + 1).round().astype(int)
-    blocks = np.stack([centred_rows(histograms[a:b]).mean(axis=0) for a, b in zip(edges[:-1], edges[1:], strict=True)])
-    return blocks @ blocks.T / (n_bins - 1)
-
-
 def _draw_clip(figure: Figure, image: Axes, sums: Axes, clip: ClipHistograms, top_k: int) -> None:
     name = "".join(char if char.isprintable() else "\ufffd" for char in clip.name)
     name = name if len(name) <= MAX_NAME_CHARS else "…" + name[1 - MAX_NAME_CHARS :]
@@ -99,7 +80,7 @@ def _draw_clip(figure: Figure, image: Axes, sums: Axes, clip: ClipHistograms, to
         return
     for axes in (image, sums):
         axes.set_axis_on()
-    covariance = block_mean_covariance(clip.histograms)
+    covariance = block_mean_covariance(clip.histograms, MAX_IMAGE_FRAMES)
     # Otherwise a few bright frames (a cut, a flash) would compress the colour range of all others.
     low, high = np.percentile(covariance, (1, 99))
     shown = image.imshow(

@@ -75,12 +75,17 @@ class SpeechTexture(nn.Module):
         Returns:
             (N, D) float32.
         """
-        statistics = []
         # One waveform at a time, because each plane of the first layers takes 12 MB.
-        for waveform in waveforms.split(1):
-            planes = self.layers(compressed_spectrogram(waveform)).flatten(1, 2)
-            statistics.append(torch.cat([planes.mean(dim=2), planes.std(dim=2)], dim=1))
-        return torch.cat(statistics)
+        return torch.cat([self.pooled(self.planes(waveform)) for waveform in waveforms.split(1)])
+
+    def planes(self, waveforms: Tensor) -> Tensor:
+        """Return the last layer for waveforms (N, S): (N, C, T), C the channels times their frequency bins, one step per 20 ms."""
+        return self.layers(compressed_spectrogram(waveforms)).flatten(1, 2)
+
+    @staticmethod
+    def pooled(planes: Tensor) -> Tensor:
+        """Return mean and standard deviation over time (N, D) of planes (N, C, T)."""
+        return torch.cat([planes.mean(dim=2), planes.std(dim=2)], dim=1)
 
 
 def compressed_spectrogram(waveforms: Tensor) -> Tensor:

@@ -216,3 +216,22 @@ def scaled_and_padded(matrix: np.ndarray, size: int, round_off: float = FLOAT64_
     if high - low > round_off * max(abs(low), abs(high)):
         padded[: len(matrix), : len(matrix)] = (matrix - low) / (high - low)
     return padded
+
+
+def block_mean_covariance(histograms: np.ndarray, max_frames: int) -> np.ndarray:
+    """Compute the (T, T) frame covariance or, for a long clip, its mean over equal blocks of frames.
+
+    Covariance is linear in each frame, so the mean over a block of the matrix equals the covariance of the mean
+    histograms of the blocks. The (T, T) matrix is never formed.
+
+    Args:
+        histograms: (T, 256) integers, T >= 1.
+        max_frames: Maximum number of rows and columns of the result.
+
+    Returns:
+        (min(T, max_frames), min(T, max_frames)) float64.
+    """
+    n_frames, n_bins = histograms.shape
+    edges = np.linspace(0, n_frames, min(n_frames, max_frames) + 1).round().astype(int)
+    blocks = np.stack([centred_rows(histograms[a:b]).mean(axis=0) for a, b in zip(edges[:-1], edges[1:], strict=True)])
+    return blocks @ blocks.T / (n_bins - 1)

@@ -86,13 +86,17 @@ def utterances(waveform: np.ndarray, count: int = MAX_UTTERANCES) -> Utterances:
     if not long_enough(waveform):
         return Utterances(np.zeros((0, UTTERANCE_SAMPLES), np.float32), np.zeros((0, VOICE_SIZE), np.float32))
     speech = trim_and_scale(waveform - waveform.mean())
-    spare = max(0, len(speech) - UTTERANCE_SAMPLES)
-    number = min(count, 1 + int(spare / (SPACING_S * VOICE_RATE_HZ)))
-    starts = (spare * (np.arange(number) + 0.5) / number).astype(int)
-    excerpts = [speech[start : start + UTTERANCE_SAMPLES] for start in starts]
+    excerpts = [speech[start : start + UTTERANCE_SAMPLES] for start in utterance_starts(len(speech), count)]
     return Utterances(
         np.stack([padded(excerpt) for excerpt in excerpts]), np.stack([described(one) for one in excerpts])
     )
+
+
+def utterance_starts(length: int, count: int = MAX_UTTERANCES) -> np.ndarray:
+    """Return the first sample of each utterance of `length` samples of speech, at most `count`."""
+    spare = max(0, length - UTTERANCE_SAMPLES)
+    number = min(count, 1 + int(spare / (SPACING_S * VOICE_RATE_HZ)))
+    return (spare * (np.arange(number) + 0.5) / number).astype(int)
 
 
 def padded(excerpt: np.ndarray) -> np.ndarray:

@@ -128,12 +128,17 @@ def trim_and_scale(waveform: np.ndarray) -> np.ndarray:
     """Remove silence (35 dB below the loud parts) from both ends and scale the active parts to an RMS of 0.1."""
     if len(waveform) < VOICE_RATE_HZ // 10:
         return waveform.astype(np.float32)
-    power = moving_mean(waveform.astype(np.float64) ** 2, TRIM_MARGIN, hop=HOP) + 1e-12
-    loud = np.flatnonzero(power > np.percentile(power, 95) * 10 ** (-TRIM_DB / 10))
-    cut = waveform[max(0, loud[0] * HOP - TRIM_MARGIN) : loud[-1] * HOP + TRIM_MARGIN]
+    cut = waveform[loud_part(waveform)]
     power = moving_mean(cut.astype(np.float64) ** 2, TRIM_MARGIN, hop=HOP)
     active = power[power >= np.percentile(power, 95) * 1e-3]
     return (cut * 0.1 / np.sqrt(active.mean() + 1e-10)).astype(np.float32)
+
+
+def loud_part(waveform: np.ndarray) -> slice:
+    """Return the samples of a waveform (S,), S >= 1,600, between the silence at both ends, see `trim_and_scale`."""
+    power = moving_mean(waveform.astype(np.float64) ** 2, TRIM_MARGIN, hop=HOP) + 1e-12
+    loud = np.flatnonzero(power > np.percentile(power, 95) * 10 ** (-TRIM_DB / 10))
+    return slice(max(0, loud[0] * HOP - TRIM_MARGIN), loud[-1] * HOP + TRIM_MARGIN)
 
 
 def voice_windows(waveform: np.ndarray) -> list[np.ndarray]:

@@ -1,0 +1,90 @@
+"""Collection of the evidence about scored clips."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+from dataset.workers import run_in_workers, worker_count
+from engine.detector import Clip, Detector, Score, checked
+from engine.evidence.faces import face_view
+from engine.evidence.limits import not_examined
+from engine.evidence.lips import lips_view
+from engine.evidence.reading import ClipReading, ReadingTask, read_clip
+from engine.evidence.types import Evidence, FaceView, Saliency
+from utils.features.clip import failed
+
+
+def explain_many(
+    detector: Detector, scored: Iterable[tuple[Clip, Score]], *, workers: int | None = None
+) -> Iterator[Evidence]:
+    """Collect the evidence about scored clips lazily, in input order.
+
+    Args:
+        detector: the detector that scored the clips.
+        scored: clips with their scores, read a few ahead.
+        workers: number of decoding processes, as in `Detector.score_many`.
+    """
+    scores: deque[Score] = deque()
+
+    def tasks() -> Iterator[ReadingTask]:
+        for clip, score in scored:
+            scores.append(score)
+            yield ReadingTask(checked(clip), detector.checkpoint.features, detector.limits.max_frames)
+
+    for reading in _readings(detector, tasks(), workers):
+        yield evidence_of(detector, scores.popleft(), reading)
+
+
+def _readings(detector: Detector, tasks: Iterator[ReadingTask], workers: int | None) -> Iterator[ClipReading]:
+    if workers is None:
+        yield from map(read_clip, tasks)
+        return
+    limits = detector.limits
+    for _, reading, reason in run_in_workers(
+        read_clip,
+        tasks,
+        workers=worker_count(workers, workers or 1 << 10),
+        timeout_s=limits.timeout_s,
+        memory_gb=limits.memory_gb,
+    ):
+        yield reading or ClipReading(failed(reason).facts)
+
+
+def evidence_of(detector: Detector, score: Score, reading: ClipReading) -> Evidence:
+    """Return the evidence about a clip from its score and its content."""
+    face, saliency = _attributed(detector, reading)
+    mouth = reading.face
+    lips = None
+    if mouth is not None and reading.pcm is not None:
+        lips = lips_view(mouth.mouth, mouth.start_s, reading.pcm, reading.audio_start_s)
+    checkpoint = detector.checkpoint
+    return Evidence(
+        score=score,
+        calibration=checkpoint.calibration,
+        facts=reading.facts,
+        file=reading.file,
+        audio=reading.audio,
+        saliency=saliency,
+        face=face,
+        lips=lips,
+        covariance=reading.covariance,
+        not_examined=tuple(not_examined(score, reading)),
+        provenance={
+            "checkpoint": "unsaved" if detector.path is None else detector.path.name,
+            "model": str(checkpoint.model["name"]),
+            "experts": ", ".join(detector.terms),
+            "trained at commit": str(checkpoint.provenance.get("commit", "unknown")),
+        },
+    )
+
+
+def _attributed(detector: Detector, reading: ClipReading) -> tuple[FaceView | None, Saliency | None]:
+    """Return the parts of the evidence that need the detector's network; it exists in the torch form only."""
+    if detector.network is None:
+        return None if reading.face is None else face_view(reading.face, None), None
+    from engine.evidence import attribution
+
+    found = None if reading.face is None else attribution.face_map(reading.face.pairs, detector.network)
+    face = None if reading.face is None else face_view(reading.face, found)
+    return face, attribution.saliency(reading, detector.network, detector.layout)
