@@ -52,7 +52,7 @@ def localised(expert: FaceExpert, pairs: np.ndarray) -> FaceMap:
     """Return the mean output of an expert's localizers for pairs (P, 2, 112, 112, 3) uint8 RGB."""
     frames = torch.from_numpy(pairs).to(expert.centre.device)
     results = [net(frames) for net in expert.places]
-    heat = torch.stack([patches.sigmoid() for patches, _ in results]).mean(dim=0)
+    heat = torch.stack([patches for patches, _ in results]).mean(dim=0)
     logits = torch.stack([logits for _, logits in results]).mean(dim=0)
     return FaceMap(heat.float().cpu().numpy(), logits.double().cpu().numpy(), float(expert.centre[1]))
 

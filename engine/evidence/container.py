@@ -58,7 +58,9 @@ def writer_marks(tags: Mapping[str, str]) -> Iterator[Mark]:
         if encoder.startswith(start):
             yield Mark("lavf" if start == "lavf" else "encoder_tag", message)
     if not any("creation" in name or name in ("date", "year") for name in lower):
-        yield Mark("no_date", "The container has no creation date. Cameras write one; most programs and websites do not.")
+        yield Mark(
+            "no_date", "The container has no creation date. Cameras write one; most programs and websites do not."
+        )
     if any(name.startswith("com.apple.quicktime") or name in ("make", "model") for name in lower):
         yield Mark("camera", "The container has tags that cameras write. They can be copied.")
 

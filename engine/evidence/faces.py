@@ -17,7 +17,7 @@ class FaceMap:
     """Output of the forgery localizers for P pairs.
 
     Attributes:
-        heat: (P, 28, 28) float32 in [0, 1], mean probability of forgery per cell.
+        heat: (P, 28, 28) float32, mean patch logits.
         logits: (P,) float64, mean pair logit.
         typical: mean pair logit of a typical real clip.
     """

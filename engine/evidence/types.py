@@ -107,7 +107,7 @@ class FaceCrop:
         time_s: presentation time.
         image: (S, S, 3) uint8 RGB.
         logit: mean pair logit of the forgery localizers; `None` without localizers.
-        heat: (28, 28) float32 in [0, 1], mean probability of forgery per cell of the localizers; `None` without them.
+        heat: (28, 28) float32, mean patch logits of the localizers; `None` without them.
     """
 
     time_s: float

@@ -17,9 +17,10 @@ EXPERTS = {
 """Expert or term -> its name on a page, and what it looks for."""
 
 CAUTIONS = (
-    "It is an estimate of a model, not proof. Errors occur in both directions, more often on kinds of clips that differ from the "
-    "ones it was developed on.",
-    "\u201cReal\u201d does not mean authentic: it means that the detector found less trace of forgery than in almost all known fakes.",
+    "It is the estimate of a model, not proof. Errors occur in both directions, more often on clips unlike those that the "
+    "model was developed on.",
+    "\u201cReal\u201d does not mean authentic: it means that the detector found fewer traces of forgery than in almost all "
+    "fakes that it was tested on.",
     "\u201cFake\u201d does not say who changed the clip, when, or with what intent. Filters, dubbing, strong compression and "
     "screen recording can cause it.",
     "\u201cInconclusive\u201d is an answer: the score is in a range in which real clips and fakes both occur.",

@@ -79,7 +79,7 @@ class SpeechTexture(nn.Module):
         return torch.cat([self.pooled(self.planes(waveform)) for waveform in waveforms.split(1)])
 
     def planes(self, waveforms: Tensor) -> Tensor:
-        """Return the last layer for waveforms (N, S): (N, C, T), C the channels times their frequency bins, one step per 20 ms."""
+        """Return the last layer for waveforms (N, S): (N, C, T) with C channels and bins, one step per 20 ms."""
         return self.layers(compressed_spectrogram(waveforms)).flatten(1, 2)
 
     @staticmethod

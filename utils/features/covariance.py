@@ -218,7 +218,7 @@ def scaled_and_padded(matrix: np.ndarray, size: int, round_off: float = FLOAT64_
     return padded
 
 
-def block_mean_covariance(histograms: np.ndarray, max_frames: int) -> np.ndarray:
+def block_mean_covariance(histograms: np.ndarray, max_frames: int = 512) -> np.ndarray:
     """Compute the (T, T) frame covariance or, for a long clip, its mean over equal blocks of frames.
 
     Covariance is linear in each frame, so the mean over a block of the matrix equals the covariance of the mean

@@ -1,0 +1,59 @@
+import re
+
+import numpy as np
+
+from engine.evidence.types import Evidence
+from engine.report import clip_page
+from tests.engine.evidence.samples import CALIBRATION, score, whole_evidence
+from utils.features.clip import ClipFacts
+
+
+def bare_evidence(**changes) -> Evidence:
+    return Evidence(score(**changes), CALIBRATION, ClipFacts("failed", "unreadable"))
+
+
+def test_page_shows_every_part_and_loads_nothing():
+    page = clip_page(whole_evidence())
+    for section in ("verdict", "time", "face", "lips", "frames", "file", "limits"):
+        assert f'id="{section}"' in page
+    assert len(page.encode()) < 3_000_000
+    sources = re.findall(r'(?:src|href)="([^"#]*)', page)
+    assert sources and all(source.startswith("data:") for source in sources if source)
+    assert "http" not in page.replace("http-equiv", "")
+
+
+def test_hostile_text_is_escaped():
+    page = clip_page(whole_evidence())
+    assert "<script" not in page
+    assert "\u202e" not in page and "\x1b" not in page
+
+
+def test_every_image_has_a_description():
+    page = clip_page(whole_evidence())
+    images = re.findall(r"<img [^>]*>", page)
+    assert images and all(re.search(r'alt="[^"]{8,}"', image) for image in images)
+    drawings = re.findall(r"<svg [^>]*>", page)
+    assert all("aria-label" in drawing for drawing in drawings)
+
+
+def test_unreadable_clip_has_a_page_that_gives_the_reason():
+    page = clip_page(
+        bare_evidence(score=None, logit=None, verdict="unscored", reason="unreadable", evidence={"face": None})
+    )
+    assert "Not scored" in page and "cannot be read" in page and "may be real or fake" in page
+    for section in ("time", "face", "lips", "frames", "file"):
+        assert f'id="{section}"' not in page
+
+
+def test_verdict_names_the_threshold_it_was_compared_with():
+    assert "at or above 0.78" in clip_page(bare_evidence())
+    assert "below 0.29" in clip_page(bare_evidence(score=0.1, verdict="real"))
+    assert "between 0.29 and 0.78" in clip_page(bare_evidence(score=0.5, verdict="inconclusive"))
+
+
+def test_silence_and_a_constant_covariance_can_be_drawn():
+    evidence = whole_evidence()
+    evidence.audio.low[:] = evidence.audio.high[:] = 0
+    evidence.covariance.image[:] = 0
+    evidence.covariance.row_sums[:] = 0
+    assert np.isfinite(len(clip_page(evidence)))
