@@ -16,7 +16,7 @@ from dataset.augment import Augment
 from dataset.batch import Batch, collate
 from dataset.config import DataConfig, ExtractionConfig
 from dataset.labels import read_labels
-from dataset.manifest import Row, read_rows
+from dataset.manifest import read_rows
 from dataset.samples import InputLayout, Sample, make_sample, make_samples
 from dataset.splits import Split
 from utils.errors import UsageError
@@ -48,12 +48,12 @@ class CachedFeatures:
         require_parts(split.store.config)
         split.store.open()
         self._store = split.store
-        self._rows: dict[str, Row] = read_rows(split.store.root)
+        self._rows = read_rows(split.store.root)
 
     def longer_than(self, seconds: float, names: Collection[str]) -> int:
         """Return the number of these clips that are longer than `seconds`."""
-        rows = (self._rows.get(name) for name in names)
-        return sum(row is not None and row.facts.duration_s > seconds for row in rows)
+        rows = self._rows.of(list(names))
+        return int((rows.table["duration_s"] > seconds).sum())
 
     def __call__(self, name: str, features: Collection[str] | None = None) -> ClipFeatures:
         """Return the stored features; the reason is `not_extracted` if the clip has no row or a pending one."""

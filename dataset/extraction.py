@@ -6,11 +6,12 @@ import contextlib
 import logging
 import shutil
 import time
-from collections import Counter
-from collections.abc import Generator
+from collections import ChainMap, Counter
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from dataset.config import ExtractionConfig
@@ -21,6 +22,7 @@ from dataset.manifest import (
     DONE,
     JOURNAL_SUFFIX,
     WHOLE,
+    ManifestRows,
     Row,
     Shard,
     append_to_journal,
@@ -32,7 +34,7 @@ from dataset.manifest import (
 from dataset.splits import Split
 from dataset.workers import run_in_workers, worker_count
 from utils.errors import WorkError
-from utils.features.clip import ClipFacts
+from utils.features.base import Feature
 from utils.features.extract import require_parts
 from utils.features.store import normal_name, stem_of
 
@@ -106,50 +108,72 @@ def extract_split(
     scratch = folder / ".scratch" / manifest.stem
     outputs = OutputPaths(split, all_names)
     summary = ExtractionSummary(len(names))
+    rows = KnownRows()
     seen: set[str] = set()
     try:
         prepare_folder(split, [manifest, journal] if shard.count > 1 else None, overwrite=overwrite)
-        known = {} if overwrite else rows_within(read_rows(folder), config.max_frames)
+        known = ManifestRows.empty() if overwrite else rows_within(read_rows(folder), config.max_frames)
         rows, missing = outputs.known_rows(names, known)
-        if missing or manifest_files(folder) != [manifest] or list(known) != names:
+        if missing or manifest_files(folder) != [manifest] or known.names != names:
             # If the process is killed after this point, the manifest lists all clips and the journal the completed ones.
-            write_manifest(manifest, names, rows)
+            write_manifest(manifest, names, rows.all())
             journal.unlink(missing_ok=True)
         try:
             with contextlib.closing(
                 extract_missing(split, config, missing, outputs, scratch, journal, quiet=quiet)
             ) as new_rows:
                 for name, row in new_rows:
-                    rows[name] = row
+                    rows.new[name] = row
                     seen.add(name)
         finally:
             # Workers may finish clips after the loop was interrupted; their rows are only in the journal.
-            unseen = {name: row for name, row in read_manifest(journal).items() if name not in seen}
-            rows |= {name: unseen[name] for name in outputs.whole(list(unseen), unseen)}
+            written = read_manifest(journal)
+            unseen = written.where(np.array([name not in seen for name in written], bool))
+            rows.new |= unseen.where(outputs.whole(unseen))
             if missing:
-                write_manifest(manifest, names, rows)
+                write_manifest(manifest, names, rows.all())
             tidy(folder, scratch, journal, whole_manifest=shard.count == 1)
     except OSError as error:
         raise WorkError(f"the features cannot be written to {folder}: {error.strerror or error}") from error
     summary.n_new = len(seen)
     summary.seconds = time.monotonic() - started
-    for name in names:
-        facts = rows[name].facts
-        summary.statuses[facts.status] += 1
-        if facts.reason:
-            summary.reasons[facts.reason] += 1
+    summary.statuses, summary.reasons = rows.count("status"), rows.count("reason")
+    del summary.reasons[""]
     return summary
 
 
-def rows_within(rows: dict[str, Row], max_frames: int | None) -> dict[str, Row]:
+def rows_within(rows: ManifestRows, max_frames: int | None) -> ManifestRows:
     """Return the rows that are valid for this `max_frames`, without rows of clips that were cut at another limit."""
+    n_frames = rows.table["n_frames"].to_numpy()
+    reasons = rows.table["reason"]
+    cut = reasons.isin([reason for reason in reasons.unique() if "too_long" in reason.split("+")]).to_numpy()
+    if max_frames is None:
+        return rows.where(~cut)
+    return rows.where(np.where(cut, n_frames == max_frames, n_frames <= max_frames))
 
-    def holds(facts: ClipFacts) -> bool:
-        if "too_long" in facts.reasons:
-            return facts.n_frames == max_frames
-        return max_frames is None or facts.n_frames <= max_frames
 
-    return {name: row for name, row in rows.items() if holds(row.facts)}
+@dataclass
+class KnownRows:
+    """Rows of a split.
+
+    Attributes:
+        old: rows from earlier runs, one per name.
+        new: rows that replace them.
+    """
+
+    old: ManifestRows = field(default_factory=ManifestRows.empty)
+    new: dict[str, Row] = field(default_factory=dict)
+
+    def all(self) -> Mapping[str, Row]:
+        """Return the current rows by clip name."""
+        return ChainMap(self.new, self.old)  # type: ignore[arg-type]
+
+    def count(self, column: str) -> Counter[str]:
+        """Return the number of rows per status or reason."""
+        kept = self.old
+        if self.new:
+            kept = self.old.where(~self.old.table["video_name"].isin(list(self.new)).to_numpy())
+        return kept.count(column) + Counter(getattr(row.facts, column) for row in self.new.values())
 
 
 def prepare_folder(split: Split, own_manifests: list[Path] | None, *, overwrite: bool) -> None:
@@ -240,13 +264,10 @@ class OutputPaths:
     def __init__(self, split: Split, names: list[str]) -> None:
         """Find the shared stems among all names of the label file."""
         self._store = split.store
-        stems = [stem_of(name) for name in names]
-        counts = Counter(stems)
-        # `a.mp4.avi` must not use `a.mp4.wav`: `a.mp4` has this file when it shares its stem with another clip.
-        taken = {normal_name(name) for name in names}
-        self._shared = {name for name, stem in zip(names, stems, strict=True) if counts[stem] > 1 or stem in taken}
-        self._stems = dict(zip(names, stems, strict=True))
         self._features = split.store.stored_features()
+        self._names = names
+        self._stems = [stem_of(name) for name in names]
+        self._shared = shared_stems(names, self._stems)
         if self._shared:
             log.info("%s: %d clips share a stem; their wav files use the whole name", split.name, len(self._shared))
 
@@ -255,29 +276,53 @@ class OutputPaths:
         shared = name in self._shared
         return {feature.name: self._store.path(feature.name, name, shared_stem=shared) for feature in self._features}
 
-    def known_rows(self, names: list[str], rows: dict[str, Row]) -> tuple[dict[str, Row], list[str]]:
+    def known_rows(self, names: list[str], rows: ManifestRows) -> tuple[KnownRows, list[str]]:
         """Return the rows that are still valid, and the names to extract.
 
         A failed row is valid until its clip is retried. A row with missing files is not valid.
         """
-        whole = {name: rows[name] for name in self.whole(names, rows)}
-        missing = [name for name in names if name not in whole]
-        failed = {name: rows[name] for name in missing if name in rows and rows[name].facts.status == "failed"}
-        return {**whole, **failed}, missing
+        rows = rows.of(names)
+        whole = self.whole(rows)
+        if len(rows) == len(names) and whole.all():
+            return KnownRows(rows), []
+        failed = (rows.table["status"] == "failed").to_numpy()
+        found = {name for name, is_whole in zip(rows.names, whole, strict=True) if is_whole}
+        return KnownRows(rows.where(whole | failed)), [name for name in names if name not in found]
 
-    def whole(self, names: list[str], rows: dict[str, Row]) -> list[str]:
-        """Return the names whose row reports success and whose files all exist."""
-        done = [name for name in names if name in rows and rows[name].facts.status in DONE]
-        if not done:
-            return []
-        existing = self._store.existing()
-        return [name for name in done if self._is_whole(name, rows[name].facts, existing)]
+    def whole(self, rows: ManifestRows) -> np.ndarray:
+        """Return a (N,) bool mask of the rows that report success and whose files all exist."""
+        whole = rows.table["status"].isin(DONE).to_numpy(copy=True)
+        if not whole.any():
+            return whole
+        combination, facts = rows.combinations()
+        for feature in self._features:
+            expected = np.array([feature.expected(clip) for clip in facts], bool)[combination]
+            existing = self._store.existing(feature)
+            files = self._files(feature, rows.names)
+            whole &= ~expected | np.fromiter(map(existing.__contains__, files), bool, len(rows))
+        return whole
 
-    def _is_whole(self, name: str, facts: ClipFacts, existing: dict[str, set[str]]) -> bool:
-        whole_name = normal_name(name)
-        stem = whole_name if name in self._shared else self._stems[name]
-        return all(
-            f"{stem if feature.named_by_stem else whole_name}{feature.suffix}" in existing[feature.name]
-            for feature in self._features
-            if feature.expected(facts)
+    def _files(self, feature: Feature, names: list[str]) -> Iterator[str]:
+        """Yield the file of a feature below its folder for each clip."""
+        suffix, shared = feature.suffix, self._shared
+        if not feature.named_by_stem:
+            return (normal_name(name) + suffix for name in names)
+        stems = self._stems if names == self._names else map(stem_of, names)
+        if not shared:
+            return (stem + suffix for stem in stems)
+        return (
+            (normal_name(name) if name in shared else stem) + suffix for name, stem in zip(names, stems, strict=True)
         )
+
+
+def shared_stems(names: list[str], stems: list[str]) -> set[str]:
+    """Return the names whose stem is also the stem or the full name of another clip.
+
+    `a.mp4.avi` must not use `a.mp4.wav`: `a.mp4` has this file when it shares its stem with another clip.
+    """
+    distinct = set(stems)
+    if len(distinct) == len(names) and distinct.isdisjoint(map(normal_name, names)):
+        return set()
+    counts = Counter(stems)
+    taken = {normal_name(name) for name in names}
+    return {name for name, stem in zip(names, stems, strict=True) if counts[stem] > 1 or stem in taken}

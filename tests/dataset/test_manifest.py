@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dataset.manifest import (
@@ -74,6 +75,31 @@ def test_hand_edited_rows_do_not_shift_columns(tmp_path: Path) -> None:
     path.write_text('a,"' + "x" * 200_000 + "\n")
     with pytest.raises(UsageError, match="is damaged"):
         read_manifest(path)
+
+
+@pytest.mark.parametrize(
+    "ending", ["", "b.mp4,ok,,1.0,25,25.0,1,\n", "b.mp4,ok,,1.0,25,25.0\n", "b.mp4,ok,,1.0,2x,1.0,1,0.1\n", "\n"]
+)
+def test_a_manifest_is_read_alike_in_one_step_and_by_line(tmp_path: Path, ending: str) -> None:
+    """The quoted name in the journal makes the reader take the file line by line."""
+    path, journal = tmp_path / "extraction.csv", tmp_path / "extraction.journal"
+    rows = {f"{index}.mp4": Row(ClipFacts("ok", "", 1.1, index, 29.97, index % 2 == 1), 0.1) for index in range(3)}
+    write_manifest(path, rows, rows)
+    path.write_text(path.read_text() + ending)
+    append_to_journal(journal, '"', ROW)
+    journal.write_text(journal.read_text() + path.read_text())
+    assert read_manifest(path) == rows
+    assert read_manifest(journal) == {'"': ROW, **rows}
+
+
+def test_rows_can_be_selected_and_counted(tmp_path: Path) -> None:
+    rows = {"a": ROW, "b": PENDING, "c": ROW}
+    write_manifest(tmp_path / "extraction.csv", rows, rows)
+    read = read_rows(tmp_path)
+    assert read.of(["c", "x", "a"]) == {"c": ROW, "a": ROW}
+    assert read.of(["c", "x", "a"]).names == ["c", "a"]
+    assert read.where(np.array([False, True, True])) == {"b": PENDING, "c": ROW}
+    assert read.count("status") == {"partial": 2, "pending": 1}
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7])

