@@ -13,11 +13,12 @@ import torch
 from sklearn.svm import SVC
 
 from dataset.pseudo_fakes.common import clip_generator
+from dataset.pseudo_fakes.voice.noise_suppression import noisy_voices, require_suppressors
 from dataset.pseudo_fakes.voice.post_process import post_process
 from engine.config import RunConfig
 from engine.fitting.base import FITTERS, ExpertFitter, LabelledClips, cache_runner, enough_of_each_class
 from engine.fitting.voice import utterances as utterance_files
-from engine.fitting.voice_examples import NO_FOLD
+from engine.fitting.voice_examples import NO_FOLD, random_crop
 from models.blocks.speech_texture import SpeechTexture, Weights
 from models.blocks.support_vectors import SupportVectors
 from models.experts.synthetic_speech import STATISTICS, SyntheticSpeechConfig, SyntheticSpeechExpert
@@ -26,19 +27,18 @@ from utils.errors import WorkError
 from utils.features.config import FEATURE_VERSION, FeatureConfig
 from utils.features.extract import clip_voice
 from utils.features.utterance import UTTERANCE_VERSION, Utterances, utterances
-from utils.features.voice import VOICE_RATE_HZ, VOICE_SIZE, VOICE_VERSION, long_enough
+from utils.features.voice import VOICE_SIZE, VOICE_VERSION, long_enough
 from utils.files import atomic_path
 from utils.media.errors import MediaError
 
 log = logging.getLogger(__name__)
 
-EXAMPLES_VERSION = 1
+EXAMPLES_VERSION = 2
 """Increase it when the same audio clip and seed would give different examples; cached examples are then recomputed."""
 
 COPIES = 2
 """Number of post-processed copies of each labelled voice."""
 
-CROP_S = 4
 LEAST_PER_CLASS = 8
 LEAST_SPREAD = 1e-6
 
@@ -52,6 +52,7 @@ class SpeechTask:
         path: the clip.
         content: `content_key` of the clip.
         copies: number of post-processed copies.
+        noisy: whether to add the copies of `noisy_voices`.
         features: the feature config.
         weights: weights of the network, see `SpeechTexture.start`.
         seed: seed of the post-processing.
@@ -62,6 +63,7 @@ class SpeechTask:
     path: Path
     content: str
     copies: int
+    noisy: bool
     features: FeatureConfig
     weights: Weights
     seed: int
@@ -70,7 +72,7 @@ class SpeechTask:
     @property
     def cache_path(self) -> Path:
         """The file of the clip's statistics."""
-        recipe = [self.name, self.copies, self.features.fingerprint(), self.weights, self.seed]
+        recipe = [self.name, self.copies, self.noisy, self.features.fingerprint(), self.weights, self.seed]
         versions = [EXAMPLES_VERSION, UTTERANCE_VERSION, VOICE_VERSION, FEATURE_VERSION]
         return self.folder / f"{entry_key(self.content, *recipe, *versions)}.npz"
 
@@ -81,7 +83,7 @@ class ClipSpeech:
 
     Attributes:
         own: (W, D) float32; W = 0 without usable audio.
-        processed: (C, D) float32, of post-processed copies.
+        processed: (C, D) float32, of post-processed, noisy and noise-suppressed copies.
     """
 
     own: np.ndarray
@@ -113,8 +115,11 @@ class SyntheticSpeechFitter(ExpertFitter[SyntheticSpeechExpert]):
 
     @classmethod
     def check(cls, config: RunConfig) -> None:
-        """Check that the network's weights can be loaded."""
-        SpeechTexture().start(cls.section(config).weights)
+        """Check that the network's weights and the noise suppression can be loaded."""
+        section = cls.section(config)
+        SpeechTexture().start(section.weights)
+        if section.noise_suppression == "package":
+            require_suppressors()
 
     @staticmethod
     def section(config: RunConfig) -> SyntheticSpeechConfig:
@@ -129,9 +134,20 @@ class SyntheticSpeechFitter(ExpertFitter[SyntheticSpeechExpert]):
         # Utterances of a folder of synthetic voices belong to no fold: they are never held out.
         further = [(f"synthetic/{path.name}", path) for path in utterance_files(config.fit.synthetic_voices)]
         trained_on = np.append(is_real | is_synthetic, np.ones(len(further), bool))
-        weights, folder, seed = cls.section(config).weights, config.fit.cache_dir / "utterances", config.fit.bank_seed
+        section, folder = cls.section(config), config.fit.cache_dir / "utterances"
+        noisy = section.noise_suppression == "package"
         tasks = [
-            SpeechTask(name, path, content_key(path), COPIES if use else 0, config.features, weights, seed, folder)
+            SpeechTask(
+                name=name,
+                path=path,
+                content=content_key(path),
+                copies=COPIES if use else 0,
+                noisy=noisy and bool(use),
+                features=config.features,
+                weights=section.weights,
+                seed=config.fit.bank_seed,
+                folder=folder,
+            )
             for (name, path), use in zip([*files, *further], trained_on, strict=True)
         ]
         failures = compute_missing(tasks, store_speech, cache_runner(config), step="utterances")
@@ -227,7 +243,11 @@ def store_speech(task: SpeechTask) -> str:
         return error.reason
     expert = untrained_expert(task.weights)
     rng = clip_generator(task.seed, task.name)
-    copies = [processed_utterance(waveform, rng) for _ in range(task.copies if long_enough(waveform) else 0)]
+    copies = []
+    if long_enough(waveform):
+        copies = [processed_utterance(waveform, rng) for _ in range(task.copies)]
+        if task.noisy:
+            copies += [utterances(copy, count=1) for copy in noisy_voices(random_crop(waveform, rng), rng)]
     own = statistics(expert, [utterances(waveform)])
     with atomic_path(task.cache_path) as temporary, open(temporary, "wb") as file:
         np.savez(file, own=own, processed=statistics(expert, copies))
@@ -244,8 +264,7 @@ def untrained_expert(weights: Weights) -> SyntheticSpeechExpert:
 
 def processed_utterance(waveform: np.ndarray, rng: np.random.Generator) -> Utterances:
     """Return one utterance from a random position of a waveform (S,), after random post-processing."""
-    start = int(rng.integers(0, max(1, len(waveform) - CROP_S * VOICE_RATE_HZ + 1)))
-    return utterances(post_process(waveform[start : start + CROP_S * VOICE_RATE_HZ], rng), count=1)
+    return utterances(post_process(random_crop(waveform, rng), rng), count=1)
 
 
 @torch.inference_mode()

@@ -7,6 +7,8 @@ performs better on synthesisers that neither expert was trained on.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -27,6 +29,10 @@ class SyntheticSpeechConfig(ExpertConfig):
     weights: Weights = Field(
         "package",
         description="weights of the network when fitting: package (from requirements-weights.txt) or none (random)",
+    )
+    noise_suppression: Literal["package", "none"] = Field(
+        "package",
+        description="package: also fit on copies in noise and after noise suppression (requirements-weights.txt); none: not",
     )
     cost: float = Field(4.0, gt=0, description="C of the support-vector machine")
     gamma: float = Field(0.5, gt=0, description="gamma of its RBF kernel")

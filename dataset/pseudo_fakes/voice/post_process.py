@@ -56,12 +56,12 @@ def reverberate(waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return fftconvolve(waveform, tail)[: len(waveform)]
 
 
-def add_noise(waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Add coloured noise at 15-50 dB below the voice."""
+def add_noise(waveform: np.ndarray, rng: np.random.Generator, levels_db: tuple[float, float] = (15, 50)) -> np.ndarray:
+    """Add coloured noise at a random level in `levels_db` below the voice."""
     colour = np.fft.rfft(rng.normal(size=len(waveform)))
     colour /= np.maximum(np.arange(len(colour)) / len(colour), 1e-3) ** rng.uniform(0, 1.0)
     noise = np.fft.irfft(colour, len(waveform))
-    level = np.sqrt((waveform**2).mean() / (noise**2).mean()) * 10 ** (-rng.uniform(15, 50) / 20)
+    level = np.sqrt((waveform**2).mean() / (noise**2).mean()) * 10 ** (-rng.uniform(*levels_db) / 20)
     return waveform + level * noise
 
 

@@ -90,7 +90,7 @@ def config_of(root: Path, **sections) -> RunConfig:
         root,
         output_dir=str(root / "runs"),
         fit={"cache": str(root / "cache")},
-        model={"name": "av_experts", "experts": {NAME: {"weights": "none"}}},
+        model={"name": "av_experts", "experts": {NAME: {"weights": "none", "noise_suppression": "none"}}},
         extraction={"workers": 1},
         data={"source": "video", "workers": 0, "video_dir": {"valset": "trainset"}},
         split={"check": "off"},
@@ -239,8 +239,23 @@ def test_missing_weights_are_reported_before_decoding(root, monkeypatch) -> None
 
 def test_file_name_depends_on_everything_that_affects_its_content(root, tmp_path) -> None:
     path = root / "trainset" / "00.wav"
-    settings = {"copies": 1, "features": FEATURE_CONFIG, "weights": "none", "seed": 0, "folder": tmp_path}
-    changes = ({}, {"copies": 2}, {"weights": "package"}, {"seed": 1}, {"content": "other"}, {"name": "b"})
+    settings = {
+        "copies": 1,
+        "noisy": False,
+        "features": FEATURE_CONFIG,
+        "weights": "none",
+        "seed": 0,
+        "folder": tmp_path,
+    }
+    changes = (
+        {},
+        {"copies": 2},
+        {"noisy": True},
+        {"weights": "package"},
+        {"seed": 1},
+        {"content": "other"},
+        {"name": "b"},
+    )
     tasks = [
         SpeechTask(**{"name": "a", "path": path, "content": content_key(path), **settings, **one}) for one in changes
     ]
@@ -249,7 +264,7 @@ def test_file_name_depends_on_everything_that_affects_its_content(root, tmp_path
     first = tasks[0].cache_path.read_bytes()
     store_speech(tasks[0])
     assert tasks[0].cache_path.read_bytes() == first
-    absent = SpeechTask("a", root / "absent.wav", "", **settings)
+    absent = SpeechTask(name="a", path=root / "absent.wav", content="", **settings)
     assert store_speech(absent) == "missing_file"
 
 
