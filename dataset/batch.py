@@ -28,6 +28,17 @@ class Modality:
         """(B,) bool: the clips that have at least one entry of this input."""
         return self.mask.any(dim=1) if self.mask.ndim > 1 else self.mask
 
+    def entries(self, row: int) -> tuple[Tensor, Tensor]:
+        """Return the entries of one clip, which come first, as values (N', ...) and a mask (N',) bool.
+
+        The mask is all true, except in an exported graph, whose shapes cannot depend on it: there N' = N.
+        """
+        values, mask = self.values[row], self.mask[row]
+        if torch.compiler.is_exporting():
+            return values, mask
+        count = int(mask.sum())
+        return values[:count], mask[:count]
+
     def apply(self, change: Callable[[Tensor], Tensor]) -> Modality:
         """Apply a function to both tensors."""
         return Modality(change(self.values), change(self.mask))

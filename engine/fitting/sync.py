@@ -116,7 +116,7 @@ def fit_sync(expert: SyncExpert, mouths: Sequence[np.ndarray], speeches: Sequenc
         mouths: (T, 24, 28) uint8 per clip.
         speeches: (T + 2 `PAD`, 40) float32 per clip.
     """
-    pixels = [standardise(torch.from_numpy(mouth)).numpy() for mouth in mouths]
+    pixels = [standardise(torch.from_numpy(mouth), whole(mouth)).numpy() for mouth in mouths]
     audio = np.concatenate(
         [
             in_context(torch.from_numpy(speech).double())[MAX_LAG : MAX_LAG + len(mouth)].numpy()
@@ -127,7 +127,7 @@ def fit_sync(expert: SyncExpert, mouths: Sequence[np.ndarray], speeches: Sequenc
     mouth_mean, speech_mean = all_pixels.mean(axis=0), audio.mean(axis=0)
     mouth_map = principal_axes(all_pixels - mouth_mean, expert.config.mouth_dims)
     speech_map = principal_axes(audio - speech_mean, expert.config.speech_dims)
-    moving = [with_velocity(torch.from_numpy((clip - mouth_mean) @ mouth_map)).numpy() for clip in pixels]
+    moving = [with_velocity(torch.from_numpy((clip - mouth_mean) @ mouth_map), whole(clip)).numpy() for clip in pixels]
     maps = canonical_maps(
         np.concatenate(moving), (audio - speech_mean) @ speech_map, components=expert.config.components
     )
@@ -150,3 +150,8 @@ def sync_score(expert: SyncExpert, mouth: np.ndarray, speech: np.ndarray) -> flo
 def shifted(speech: np.ndarray, frames: int) -> np.ndarray:
     """Return speech (N, 40) advanced by `frames` frames; the last frame is repeated at the end."""
     return speech[np.minimum(np.arange(len(speech)) + frames, len(speech) - 1)]
+
+
+def whole(series: np.ndarray) -> torch.Tensor:
+    """Return the mask (T,) bool of a series (T, ...) without padding."""
+    return torch.ones(len(series), dtype=torch.bool)

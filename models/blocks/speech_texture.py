@@ -75,6 +75,8 @@ class SpeechTexture(nn.Module):
         Returns:
             (N, D) float32.
         """
+        if torch.compiler.is_exporting():
+            return self.pooled(self.planes(waveforms))
         # One waveform at a time, because each plane of the first layers takes 12 MB.
         return torch.cat([self.pooled(self.planes(waveform)) for waveform in waveforms.split(1)])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -71,6 +72,24 @@ class Expert(nn.Module, ABC):
         Raises:
             UsageError: names the setting to change.
         """
+
+
+def score_each(mask: Tensor, score: Callable[[int], Tensor]) -> Tensor:
+    """Score clips one at a time, so that a score is bit-identical in every batch.
+
+    Args:
+        mask: (B,) bool, the clips to score. In an exported graph, B is 1.
+        score: returns the score () of the clip in a row of the batch.
+
+    Returns:
+        (B,) float32, 0 where the mask is false.
+    """
+    if torch.compiler.is_exporting():
+        return torch.stack([score(0).float()])
+    scores = torch.zeros(len(mask), device=mask.device)
+    for row in torch.nonzero(mask).flatten().tolist():
+        scores[row] = score(row)
+    return scores
 
 
 EXPERTS: Registry[ExpertConfig, Expert] = Registry("expert")

@@ -15,7 +15,7 @@ from dataset.batch import Batch
 from models.blocks.fisher import FisherDirection
 from models.blocks.forgery_localizer import ForgeryLocalizer
 from models.blocks.region_texture import RegionTexture, Weights
-from models.experts.base import EXPERTS, Expert, ExpertConfig
+from models.experts.base import EXPERTS, Expert, ExpertConfig, score_each
 
 
 class FaceConfig(ExpertConfig):
@@ -70,11 +70,7 @@ class FaceExpert(Expert):
     def raw(self, batch: Batch) -> Tensor:
         """Return the sum of both z-scores, (B,) float32."""
         face = batch.inputs["face"]
-        scores = torch.zeros(len(batch), device=face.values.device)
-        for row in torch.nonzero(face.mask).flatten().tolist():
-            # Clips are scored one at a time, so a score is bit-identical in every batch.
-            scores[row] = self.score(face.values[row])
-        return scores
+        return score_each(face.mask, lambda row: self.score(face.values[row]))
 
     def score(self, pairs: Tensor) -> Tensor:
         """Score one clip.

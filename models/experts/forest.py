@@ -5,6 +5,8 @@ Scores are the same on all machines.
 
 from __future__ import annotations
 
+from itertools import count
+
 import torch
 from torch import Tensor, nn
 
@@ -30,6 +32,7 @@ class PackedForest(nn.Module):
     def __init__(self, trees: int, size: int) -> None:
         """Start with random trees over features (N, `size`)."""
         super().__init__()
+        self._steps: int | None = None
         skips = depth_first_skips(UNFITTED_DEPTH)
         skip = torch.tensor(skips, dtype=torch.int16).repeat(trees)
         leaf = skip == 0
@@ -44,14 +47,25 @@ class PackedForest(nn.Module):
         """Return the mean share of fakes (N,) float64 over the leaves that features (N, D) float32 reach."""
         column, skip = self.column.long(), self.skip.long()
         node = self.first.long().expand(len(features), -1)
-        while True:
+        for step in count():
             compared = column[node]
             inner = compared != LEAF
-            if not inner.any():
-                return self.value[node].double().mean(dim=1)
+            if step == self._steps or (self._steps is None and not inner.any()):
+                break
             left = features.gather(1, compared.clamp(min=0)) <= self.value[node]
-            step = torch.where(left, 1, skip[node])
-            node = node + torch.where(inner, step, 0)
+            node = node + torch.where(inner, torch.where(left, 1, skip[node]), 0)
+        return self.value[node].double().mean(dim=1)
+
+    def prepare_export(self) -> None:
+        """Fix the number of steps, because an exported graph cannot test whether all rows have reached their leaves."""
+        self._steps = self.depth()
+
+    def depth(self) -> int:
+        """Return the largest number of tests from a root to a leaf."""
+        depth, level = 0, self.first.long()
+        while len(level := level[self.column[level] != LEAF]):
+            depth, level = depth + 1, torch.cat([level + 1, level + self.skip[level]])
+        return depth
 
     def _load_from_state_dict(self, state_dict, prefix, *arguments, **keywords) -> None:  # type: ignore[no-untyped-def]
         # The number of nodes depends on the fit, so resize before torch compares the shapes.

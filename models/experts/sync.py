@@ -12,10 +12,10 @@ from pydantic import Field
 from torch import Tensor
 
 from dataset.batch import Batch
-from models.experts.base import EXPERTS, Expert, ExpertConfig
+from models.experts.base import EXPERTS, Expert, ExpertConfig, score_each
 from utils.errors import UsageError
 from utils.features.face.features import MOUTH_COLUMNS, MOUTH_ROWS
-from utils.features.speech import CONTEXT, MAX_LAG, PAD, SPEECH_BANDS
+from utils.features.speech import CONTEXT, MAX_LAG, SPEECH_BANDS
 
 MOUTH_SIZE = MOUTH_ROWS * MOUTH_COLUMNS
 SPEECH_SIZE = (2 * CONTEXT + 1) * SPEECH_BANDS
@@ -77,47 +77,62 @@ class SyncExpert(Expert):
     def raw(self, batch: Batch) -> Tensor:
         """Return the scores of the clips, (B,) float32, see `score`."""
         mouth, speech = batch.inputs["mouth"], batch.inputs["speech"]
-        scores = torch.zeros(len(batch), device=mouth.values.device)
-        for row in torch.nonzero(speech.present).flatten().tolist():
-            # Clips are scored one at a time, so a score does not depend on the length of other clips in the batch.
-            frames = int(mouth.mask[row].sum())
-            scores[row] = self.score(mouth.values[row, :frames], speech.values[row, : frames + 2 * PAD])
-        return scores
 
-    def score(self, mouth: Tensor, speech: Tensor) -> Tensor:
+        def score(row: int) -> Tensor:
+            (frames, own), (spectra, _) = mouth.entries(row), speech.entries(row)
+            return self.score(frames, spectra, own)
+
+        return score_each(speech.present, score)
+
+    def score(self, mouth: Tensor, speech: Tensor, own: Tensor | None = None) -> Tensor:
         """Score one clip. A higher score means that speech and mouth are less synchronous.
 
         Args:
             mouth: (T, 24, 28) uint8.
             speech: (T + 2 `PAD`, 40), see `speech_of_pcm`.
+            own: (T,) bool, the existing mouth frames, which come first; `None` for all.
 
         Returns:
             () float64 in [-2, 1]: the median of `curve` minus its maximum within `TOLERANCE` frames of lag 0.
         """
-        curve = self.curve(mouth, speech)
-        return curve.median() - curve[MAX_LAG - TOLERANCE : MAX_LAG + TOLERANCE + 1].max()
+        curve = self.curve(mouth, speech, own)
+        return curve.sort().values[MAX_LAG] - curve[MAX_LAG - TOLERANCE : MAX_LAG + TOLERANCE + 1].max()
 
-    def curve(self, mouth: Tensor, speech: Tensor) -> Tensor:
+    def curve(self, mouth: Tensor, speech: Tensor, own: Tensor | None = None) -> Tensor:
         """Return the strength-weighted correlation of mouth and speech at lags of `-MAX_LAG` to `MAX_LAG` frames, (25,)."""
-        components = (standardise(mouth) - self.mouth_mean.double()) @ self.mouth_map.double()
-        moving = unit(with_velocity(components) @ self.mouth_mix.double())
+        own = torch.ones(len(mouth), dtype=torch.bool, device=mouth.device) if own is None else own
+        components = (standardise(mouth, own) - self.mouth_mean.double()) @ self.mouth_map.double()
+        moving = unit(with_velocity(components, own) @ self.mouth_mix.double(), own)
         audio = (in_context(speech.double()) - self.speech_mean.double()) @ self.speech_mix.double()
         lagged = audio.unfold(0, len(mouth), 1).transpose(1, 2)
-        correlation = (unit(lagged, axis=1) * moving).sum(dim=1)
+        correlation = (unit(lagged, own) * moving).sum(dim=1)
         strength = self.strength.double()
         return correlation @ strength / strength.sum()
 
 
-def standardise(mouth: Tensor) -> Tensor:
-    """Standardise pixels (T, 24, 28) to (T, 672) float64: zero mean over time per pixel, unit variance over all."""
-    pixels = mouth.flatten(1).double()
-    pixels = pixels - pixels.mean(dim=0)
-    return pixels / (pixels.square().mean().sqrt() + ROUND_OFF)
+def standardise(mouth: Tensor, own: Tensor) -> Tensor:
+    """Standardise pixels to zero mean over time per pixel and unit variance over all.
+
+    Args:
+        mouth: (T, 24, 28).
+        own: (T,) bool, the existing frames.
+
+    Returns:
+        (T, 672) float64, 0 for frames that do not exist.
+    """
+    pixels = centred(mouth.flatten(1).double(), own)
+    variance = pixels.square().sum() / (own.sum().clamp(min=1) * MOUTH_SIZE)
+    return pixels / (variance.sqrt() + ROUND_OFF)
 
 
-def with_velocity(series: Tensor) -> Tensor:
-    """Append the rate of change to a series (T, P), T > 1, and return (T, 2 P)."""
-    return torch.cat([series, torch.gradient(series, dim=0)[0]], dim=1)
+def with_velocity(series: Tensor, own: Tensor) -> Tensor:
+    """Append the rate of change to a series (T, P) and return (T, 2 P). Differences are central, at the ends one-sided."""
+    first = torch.arange(len(own), device=own.device) == 0
+    last = own & ~torch.cat([own[1:], torch.zeros_like(own[:1])])
+    before = torch.cat([series[:1], series[:-1]])
+    after = torch.where(last[:, None], series, torch.cat([series[1:], series[-1:]]))
+    steps = torch.where(first | last, 1.0, 2.0).to(series.dtype)
+    return torch.cat([series, (after - before) / steps[:, None]], dim=1)
 
 
 def in_context(speech: Tensor) -> Tensor:
@@ -125,7 +140,14 @@ def in_context(speech: Tensor) -> Tensor:
     return speech.unfold(0, 2 * CONTEXT + 1, 1).transpose(1, 2).flatten(1)
 
 
-def unit(series: Tensor, axis: int = 0) -> Tensor:
-    """Centre a series over time and scale it to unit length."""
-    centred = series - series.mean(dim=axis, keepdim=True)
-    return centred / (centred.square().sum(dim=axis, keepdim=True) + ROUND_OFF).sqrt()
+def centred(series: Tensor, own: Tensor) -> Tensor:
+    """Subtract the mean over the existing entries of a series (..., T, C); the other entries become 0."""
+    weights = own[:, None].to(series.dtype)
+    mean = (series * weights).sum(dim=-2, keepdim=True) / weights.sum().clamp(min=1)
+    return (series - mean) * weights
+
+
+def unit(series: Tensor, own: Tensor) -> Tensor:
+    """Centre a series (..., T, C) over its existing entries and scale it to unit length."""
+    series = centred(series, own)
+    return series / (series.square().sum(dim=-2, keepdim=True) + ROUND_OFF).sqrt()

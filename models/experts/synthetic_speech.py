@@ -16,7 +16,7 @@ from torch import Tensor
 from dataset.batch import Batch
 from models.blocks.speech_texture import STATISTICS_SIZE, SpeechTexture, Weights
 from models.blocks.support_vectors import SupportVectors
-from models.experts.base import EXPERTS, Expert, ExpertConfig
+from models.experts.base import EXPERTS, Expert, ExpertConfig, score_each
 from utils.features.voice import VOICE_SIZE
 
 STATISTICS = VOICE_SIZE + STATISTICS_SIZE
@@ -62,17 +62,18 @@ class SyntheticSpeechExpert(Expert):
     def raw(self, batch: Batch) -> Tensor:
         """Return the mean decision value over each clip's utterances, (B,) float32."""
         utterance, voice = batch.inputs["utterance"], batch.inputs["utterance_voice"]
-        scores = torch.zeros(len(batch), device=utterance.values.device)
-        for row in torch.nonzero(utterance.present).flatten().tolist():
-            # Clips are scored one at a time, so a score is bit-identical in every batch.
-            own = utterance.mask[row]
-            scores[row] = self.score(self.statistics(utterance.values[row][own], voice.values[row][own]))
-        return scores
+
+        def score(row: int) -> Tensor:
+            (waveforms, own), (features, _) = utterance.entries(row), voice.entries(row)
+            return self.score(self.statistics(waveforms, features), own)
+
+        return score_each(utterance.present, score)
 
     def statistics(self, waveforms: Tensor, voice: Tensor) -> Tensor:
         """Return the features (W, D) float32 of utterances with waveforms (W, S) and voice features (W, V)."""
         return torch.cat([voice, self.texture(waveforms)], dim=1)
 
-    def score(self, statistics: Tensor) -> Tensor:
-        """Return the mean decision value () of a clip's utterances (W, D)."""
-        return self.machine(statistics).mean()
+    def score(self, statistics: Tensor, own: Tensor | None = None) -> Tensor:
+        """Return the mean decision value () of a clip's utterances (W, D), of those in `own` (W,) bool if it is given."""
+        values = self.machine(statistics)
+        return values.mean() if own is None else torch.where(own, values, 0).sum() / own.sum().clamp(min=1)

@@ -30,6 +30,5 @@ class WindowExpert(Expert):
     def raw(self, batch: Batch) -> Tensor:
         """Return the mean log-odds over each clip's windows, (B,) float32."""
         features, own = self.windows(batch)
-        scores = torch.zeros(own.shape, dtype=torch.float64, device=own.device)
-        scores[own] = self.score_windows(features[own])
-        return (scores.sum(dim=1) / own.sum(dim=1).clamp(min=1)).float()
+        scores = self.score_windows(features.flatten(0, 1)).unflatten(0, features.shape[:2])
+        return (torch.where(own, scores, 0).sum(dim=1) / own.sum(dim=1).clamp(min=1)).float()

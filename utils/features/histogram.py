@@ -10,7 +10,7 @@ from utils.features.covariance import N_BINS
 try:
     import numba
 except ImportError:  # the light installation has no compiler
-    numba = None
+    numba = None  # type: ignore[assignment]
 
 N_PAIRS = N_BINS * N_BINS
 BYTES_PER_WORD = 8
