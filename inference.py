@@ -37,7 +37,7 @@ def build_parser() -> command.OneLineParser:
     command.add_batch_size(parser, 8)
     parser.add_argument("--tta", type=int, default=1, choices=(1, 2, 4), help="mirrored mel images averaged per clip")
     command.add_device(parser)
-    parser.add_argument("--report", metavar="DIR", help="also write DIR/report.html about the scored clips")
+    command.add_report(parser)
     command.add_quiet(parser)
     return parser
 
@@ -65,7 +65,7 @@ def main(argv: Sequence[str]) -> int:
     detector = Detector.load(arguments.checkpoint, arguments.device, tta=arguments.tta)
     command.say(f"checkpoint: {short_path(str(detector.path))}")
     report = check_output(Path(arguments.report) / "report.html", "--report") if arguments.report else None
-    files = ScoreFiles(check_output(arguments.output, "--output"), report, arguments.resume)
+    files = ScoreFiles(check_output(arguments.output, "--output"), report, arguments.report_pages, arguments.resume)
     options = ScoringOptions(arguments.workers, arguments.batch_size, arguments.quiet or arguments.watch is not None)
     counts = score_to_files(detector, rounds, files, options, command.say_coloured)
     if report is not None:

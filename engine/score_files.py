@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 from tqdm import tqdm
 
-from engine.detector import Clip, Detector
+from engine.detector import Clip, Detector, Score
 from engine.provenance import git_state, package_versions
 from engine.report import ScreeningInputs, write_screening_report
+from engine.report.clip_files import page_link, write_clip_pages
 from engine.score_lines import ScoreLines
 from engine.score_queue import KeptRows, ScoreCounts, ScoreQueue, is_audio_only
 from engine.score_rows import (
@@ -54,11 +57,13 @@ class ScoreFiles:
     Attributes:
         output: CSV, JSONL or JSON file, by its suffix.
         report: HTML file; `None` for no report.
+        pages: maximum number of pages about single clips, written next to the report.
         resume: whether to keep the rows of an existing output file.
     """
 
     output: Path
     report: Path | None = None
+    pages: int = 0
     resume: bool = False
 
 
@@ -104,19 +109,28 @@ def score_to_files(
     queue = ScoreQueue(kept, counts)
     lines = ScoreLines.for_stream(detector.terms)
     show(lines.header())
+
+    def written(clips: Iterable[Path]) -> Iterator[Score]:
+        for score in detector.score_many(
+            queue.fill(clips),
+            workers=options.workers,
+            batch_size=options.batch_size,
+            progress=not options.quiet,
+        ):
+            row = row_of(score) | {CHECKPOINT_COLUMN: identity}
+            queue.has_row(writer.add(row))
+            counts.add(score.verdict, audio_only=is_audio_only(row))
+            with tqdm.external_write_mode():
+                show(lines.line(row))
+            yield score
+
     try:
         for clips in rounds:
-            for score in detector.score_many(
-                queue.fill(clips),
-                workers=options.workers,
-                batch_size=options.batch_size,
-                progress=not options.quiet,
-            ):
-                row = row_of(score) | {CHECKPOINT_COLUMN: identity}
-                queue.has_row(writer.add(row))
-                counts.add(score.verdict, audio_only=is_audio_only(row))
-                with tqdm.external_write_mode():
-                    show(lines.line(row))
+            scores = written(clips)
+            left = files.pages - (counts.clips - counts.kept)
+            if files.report is not None and left > 0:
+                scores = write_clip_pages(detector, scores, files.report, limit=left, workers=options.workers)
+            deque(scores, maxlen=0)
     finally:
         finish(writer, queue, detector, identity, files)
     show(describe_thresholds(detector.checkpoint.calibration))
@@ -156,6 +170,7 @@ def write_scores_report(table: pd.DataFrame, detector: Detector, path: Path) -> 
         evidence_prefix=EVIDENCE_PREFIX,
         calibration=checkpoint.calibration,
         measured=checkpoint.metrics,
+        link=partial(page_link, path),
         provenance={
             "command": shlex.join(["python", *sys.argv]),
             "checkpoint": str(detector.path),

@@ -19,6 +19,9 @@ from utils.terminal import PrintableFormatter, printable
 
 EXIT_INTERRUPTED, EXIT_TERMINATED = 130, 143
 
+REPORT_PAGES = 200
+"""Default number of pages about single clips. A page takes about 0.3 MB and a second or two of processor time."""
+
 
 class OneLineParser(argparse.ArgumentParser):
     """Argument parser that reports an error as one sentence on standard error and exits with code 2."""
@@ -85,6 +88,18 @@ def add_batch_size(parser: argparse.ArgumentParser, default: int) -> None:
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Add `--device NAME`."""
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: %(default)s)")
+
+
+def add_report(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the HTML report about scored clips."""
+    parser.add_argument("--report", metavar="DIR", help="also write DIR/report.html, and a page per clip in DIR/clips")
+    parser.add_argument(
+        "--report_pages",
+        type=at_least(0),
+        default=REPORT_PAGES,
+        metavar="N",
+        help="pages for the first N scored clips (default: %(default)s)",
+    )
 
 
 def add_quiet(parser: argparse.ArgumentParser) -> None:

@@ -32,6 +32,9 @@ MEL_PARTS, MEL_BANDS = 24, 8
 
 VIEWS_PER_BATCH = 8
 
+LEAST_EFFECT = 0.02
+"""Smaller effects are not shown: far from all training examples, the score of an utterance does not depend on its parts."""
+
 SPEECH_BANDS_HZ = (0.0, 2400.0, 4000.0, 5600.0, 8000.0)
 """Edges of the frequency bins of the speech network's last layer. The bins overlap; the edges are halfway between centres."""
 
@@ -98,6 +101,8 @@ def speech_saliency(name: str, expert: SyntheticSpeechExpert, reading: ClipReadi
             end.append(starts_s[number] + high_s)
             effect.append(float(scores[number] - changed[0]) * float(expert.slope) / len(planes))
     bands = band_effects(expert, voice, whole, scores)
+    if max(np.abs(effect).max(), np.abs(bands).max()) < LEAST_EFFECT:
+        return None
     edges_hz = np.array(SPEECH_BANDS_HZ)
     return Saliency(name, np.array(begin), np.array(end), np.array(effect), edges_hz[:-1], edges_hz[1:], bands)
 

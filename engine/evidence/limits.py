@@ -20,6 +20,7 @@ MISSING = {
 """Reason code -> sentence."""
 
 ALWAYS = (
+    "The kind of sound: music, noise and several speakers at once are scored as if they were one voice.",
     "The identity of the people: no face or voice was compared with a known person.",
     "The content: whether statements are true, and whether scenes were cut out or put in another order.",
     "The source: no search for other copies of the clip, its upload history or its author.",

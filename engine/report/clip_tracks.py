@@ -20,6 +20,9 @@ from engine.timeline.types import Timeline
 WIDE, HIGH = 1000.0, 100.0
 """Size of a drawing in its own units."""
 
+LEAST_TICK_GAP = 0.04
+"""Least distance between two numbers, as a share of the width."""
+
 LEAST_SCALE = 2.0
 """Minimum scale of the evidence, in log-odds; it keeps small differences small."""
 
@@ -124,7 +127,11 @@ def face_track(face: FaceView, axis: Axis) -> Track:
     """Return the interval in which the face was tracked, with the times of the shown crops."""
     words = f"A face was tracked from {clock(face.start_s)} to {clock(face.end_s)}"
     body = [Markup('<i class="span face" style="{}"></i>').format(axis.place(face.start_s, face.end_s))]
+    last = -1.0
     for number, crop in enumerate(face.crops, 1):
+        if axis.x(crop.time_s) - last < LEAST_TICK_GAP:
+            continue
+        last = axis.x(crop.time_s)
         body.append(
             Markup('<b class="tick" style="left:{x:.3f}%">{n}</b>').format(x=100 * axis.x(crop.time_s), n=number)
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ class ScreeningInputs:
         calibration: Calibration that the scores were computed with.
         measured: Split -> metrics stored in the checkpoint, as returned by `utils.metrics.summarise`.
         provenance: Command, commit, versions, checkpoint and so on.
+        link: Path of a clip as in `scores` -> relative address of its page; empty if there is none.
     """
 
     scores: pd.DataFrame
@@ -48,13 +49,18 @@ class ScreeningInputs:
     calibration: Calibration
     measured: Mapping[str, Mapping[str, Any]]
     provenance: Mapping[str, Any]
+    link: Callable[[str], str] = lambda video: ""
 
 
 @dataclass(frozen=True)
 class ScreenedClip:
-    """One row of the table. `evidence` has one bar per expert, empty if the expert abstained."""
+    """One row of the table.
+
+    `evidence` has one bar per expert, empty if the expert abstained. `link` is the address of the clip's page.
+    """
 
     name: str
+    link: str
     verdict: str
     score: float | None
     bar: Markup
@@ -82,7 +88,7 @@ def screening_context(inputs: ScreeningInputs) -> dict[str, Any]:
         "chart": unlabelled_chart(numeric_column(table, "score"), calibration),
         "cautions": list(_cautions(inputs, counts)),
         "terms": terms,
-        "clips": list(_clips(ranked.head(MAX_CLIPS), prefix, terms, calibration)),
+        "clips": list(_clips(ranked.head(MAX_CLIPS), prefix, terms, inputs)),
         "csv": csv_uri(list(map(str, ranked)), ranked.itertuples(index=False)),
         "provenance": list(provenance_rows(inputs.provenance)),
         "command": str(inputs.provenance.get("command") or ""),
@@ -159,7 +165,7 @@ def _limits(found: Any) -> str:
     return f"{fixed(found.value)}{interval}"
 
 
-def _clips(table: pd.DataFrame, prefix: str, labels: Sequence[str], calibration: Calibration) -> Iterator[ScreenedClip]:
+def _clips(table: pd.DataFrame, prefix: str, labels: Sequence[str], inputs: ScreeningInputs) -> Iterator[ScreenedClip]:
     values = {label: numeric_column(table, f"{prefix}{label}") for label in labels}
     largest = [np.abs(value[np.isfinite(value)]).max() for value in values.values() if np.isfinite(value).any()]
     scale = max([LEAST_SCALE, *largest])
@@ -171,7 +177,8 @@ def _clips(table: pd.DataFrame, prefix: str, labels: Sequence[str], calibration:
         codes = [str(clip[key]) for key in ("status", "reason") if clip[key] and clip[key] != "ok"]
         absent = [label for label, column in values.items() if score is not None and np.isnan(column[row])]
         note = ", ".join([*codes, *(f"no score from {label}" for label in absent)])
-        yield ScreenedClip(name, str(clip["verdict"]), score, score_bar(score, calibration), bars, note)
+        link = inputs.link(str(clip["video"]))
+        yield ScreenedClip(name, link, str(clip["verdict"]), score, score_bar(score, inputs.calibration), bars, note)
 
 
 def short_names(paths: Sequence[str]) -> list[str]:
