@@ -58,18 +58,15 @@ def main(argv: Sequence[str]) -> int:
     warm_up(SCORING_PRELOAD)
     from engine.clip_inputs import ClipArguments
     from engine.detector import Detector
-    from engine.run_folder import check_output
     from engine.score_files import ScoreFiles, ScoringOptions, score_to_files
 
-    rounds = ClipArguments(arguments.video_path, arguments.video_dir, arguments.video_list, arguments.watch).rounds()
+    clips = ClipArguments(arguments.video_path, arguments.video_dir, arguments.video_list, arguments.watch)
+    rounds = clips.single() if arguments.render else clips.rounds()
     detector = Detector.load(arguments.checkpoint, arguments.device, tta=arguments.tta)
     command.say(f"checkpoint: {short_path(str(detector.path))}")
-    report = check_output(Path(arguments.report) / "report.html", "--report") if arguments.report else None
-    files = ScoreFiles(check_output(arguments.output, "--output"), report, arguments.report_pages, arguments.resume)
+    files = ScoreFiles.of(arguments)
     options = ScoringOptions(arguments.workers, arguments.batch_size, arguments.quiet or arguments.watch is not None)
     counts = score_to_files(detector, rounds, files, options, command.say_coloured)
-    if report is not None:
-        command.say(f"report: {report}")
     command.say(f"{counts} -> {arguments.output}")
     if not counts.scored:
         raise WorkError(f"no clip could be scored; the reasons are in {arguments.output}")

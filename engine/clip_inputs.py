@@ -56,6 +56,19 @@ class ClipArguments:
             raise UsageError("--video_path -: names on standard input cannot be combined with other values")
         return [[clip for value in values for clip in matching_clips(value)]]
 
+    def single(self) -> Iterable[Iterable[Path]]:
+        """Return one round with one clip.
+
+        Raises:
+            UsageError: see `rounds`; or there is not exactly one clip.
+        """
+        if self.video_path is None or self.video_path == [STANDARD_INPUT]:
+            raise UsageError("--render needs one clip, given with --video_path")
+        clips = [clip for found in self.rounds() for clip in found]
+        if len(clips) != 1:
+            raise UsageError(f"--render needs one clip, but --video_path names {len(clips)}")
+        return [clips]
+
 
 def matching_clips(value: str) -> list[Path]:
     """Return the file with this name, else the files that match it as a glob pattern (`**`: sub-folders too), sorted.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import shlex
 import sys
 from collections import deque
@@ -14,9 +15,11 @@ import pandas as pd
 from tqdm import tqdm
 
 from engine.detector import Clip, Detector, Score
+from engine.evidence.render import check_render_output, render_clip
 from engine.provenance import git_state, package_versions
 from engine.report import ScreeningInputs, write_screening_report
 from engine.report.clip_files import page_link, write_clip_pages
+from engine.run_folder import check_output
 from engine.score_lines import ScoreLines
 from engine.score_queue import KeptRows, ScoreCounts, ScoreQueue, is_audio_only
 from engine.score_rows import (
@@ -59,12 +62,30 @@ class ScoreFiles:
         report: HTML file; `None` for no report.
         pages: maximum number of pages about single clips, written next to the report.
         resume: whether to keep the rows of an existing output file.
+        render: video file for a copy of the clip with its time line; `None` for none. Only for a single clip.
     """
 
     output: Path
     report: Path | None = None
     pages: int = 0
     resume: bool = False
+    render: Path | None = None
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace) -> ScoreFiles:
+        """Return the files named on the command line.
+
+        Raises:
+            UsageError: a file cannot be written, or a suffix is not supported.
+        """
+        report, render = arguments.report, arguments.render
+        return cls(
+            output=check_output(arguments.output, "--output"),
+            report=check_output(Path(report) / "report.html", "--report") if report else None,
+            pages=arguments.report_pages if report else 0,
+            resume=arguments.resume,
+            render=check_output(check_render_output(Path(render)), "--render") if render else None,
+        )
 
 
 def score_table(detector: Detector, clips: Sequence[Clip], options: ScoringOptions | None = None) -> pd.DataFrame:
@@ -122,6 +143,8 @@ def score_to_files(
             counts.add(score.verdict, audio_only=is_audio_only(row))
             with tqdm.external_write_mode():
                 show(lines.line(row))
+            if files.render is not None:
+                render_clip(detector, Path(score.video), score, files.render)
             yield score
 
     try:
@@ -136,6 +159,9 @@ def score_to_files(
     show(describe_thresholds(detector.checkpoint.calibration))
     if counts.audio_only:
         show(f"no_video: only the audio of {counts.audio_only} clip{'s' * (counts.audio_only > 1)} was scored")
+    for name, path in (("report", files.report), ("video", files.render)):
+        if path is not None:
+            show(f"{name}: {path}")
     return counts
 
 

@@ -91,7 +91,7 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 
 
 def add_report(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the HTML report about scored clips."""
+    """Add the options of the HTML report about scored clips and of the rendered video."""
     parser.add_argument("--report", metavar="DIR", help="also write DIR/report.html, and a page per clip in DIR/clips")
     parser.add_argument(
         "--report_pages",
@@ -99,6 +99,9 @@ def add_report(parser: argparse.ArgumentParser) -> None:
         default=REPORT_PAGES,
         metavar="N",
         help="pages for the first N scored clips (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--render", metavar="FILE.mp4", help="also write a copy of the clip with its time line and face boxes drawn in"
     )
 
 
