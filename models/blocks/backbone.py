@@ -6,7 +6,6 @@ import logging
 from pathlib import Path
 from typing import Any, Literal, cast
 
-import timm
 from torch import nn
 
 from models.blocks.packaged_weights import PACKAGE, packaged_state
@@ -41,6 +40,8 @@ def create_backbone(
     Raises:
         UsageError: the architecture is unknown, or required weights are not available.
     """
+    import timm  # imported here because it takes seconds, and scoring with the shipped detector does not need it
+
     if not timm.is_model(name):
         near = timm.list_models(f"*{name.split('_')[0]}*")[:5]
         raise UsageError(f"timm has no model {name!r}" + (f"; similar ones: {', '.join(near)}" if near else ""))
@@ -64,6 +65,8 @@ def feature_size(backbone: nn.Module) -> int:
 
 
 def _create_pretrained(name: str, weights: str | None, options: dict[str, Any]) -> tuple[nn.Module, str]:
+    import timm
+
     overlay = None
     if weights == PACKAGE:
         return _create_from_package(name, options), f"imagenet ({PACKAGE})"
@@ -88,6 +91,8 @@ def _create_pretrained(name: str, weights: str | None, options: dict[str, Any]) 
 
 
 def _create_from_package(name: str, options: dict[str, Any]) -> nn.Module:
+    import timm
+
     model = timm.create_model(name, pretrained=False, **options)
     own = model.state_dict()
     state = {key: value for key, value in packaged_state(name).items() if key in own and own[key].shape == value.shape}

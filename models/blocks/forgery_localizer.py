@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from functools import reduce
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from models.blocks.folded import folded_conv
 
 PLANES = 6
 LUMA = (0.299, 0.587, 0.114)
@@ -43,9 +46,15 @@ class ForgeryLocalizer(nn.Module):
         Returns:
             Patch logits (N, 28, 28) and pair logits (N,).
         """
-        cells = self.body(self.planes(pairs).contiguous(memory_format=torch.channels_last))
-        context = self.near(cells)
-        context = context + self.far(context)
+        return self.localise(self.planes(pairs))
+
+    def localise(self, planes: Tensor) -> tuple[Tensor, Tensor]:
+        """Return patch and pair logits of input planes, which are the same for all localizers."""
+        cells = planes.contiguous(memory_format=torch.channels_last)
+        for layer in self.body:
+            cells = apply_block(layer, cells)
+        context = apply_block(self.near, cells)
+        context = context + apply_block(self.far, context)
         joined = F.dropout(torch.cat([cells, context], dim=1), DROPOUT, self.training)
         patches = self.head(joined)[:, 0]
         return patches, patches.flatten(1).logsumexp(dim=1) - float(np.log(patches[0].numel()))
@@ -83,3 +92,11 @@ def block(channels: int, more: int, stride: int = 1, dilation: int = 1) -> nn.Se
     """Build a 3 x 3 convolution with batch normalisation and ReLU."""
     convolution = nn.Conv2d(channels, more, 3, stride, dilation, dilation=dilation, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(more), nn.ReLU())
+
+
+def apply_block(layers: Any, image: Tensor) -> Tensor:
+    """Apply a block of `block`. In evaluation mode, its batch normalisation is folded into its convolution."""
+    if layers.training:
+        return layers(image)
+    convolution, norm, _ = layers
+    return F.relu(folded_conv(image, convolution, norm), inplace=not torch.is_grad_enabled())

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import timm
 import torch
 from torch import Tensor
 
@@ -50,6 +49,8 @@ def packaged_state(name: str) -> dict[str, Tensor]:
     Raises:
         UsageError: no package has the model's weights, the package is not installed, or its tensors do not fit.
     """
+    import timm  # slow to import, and only needed for fitting
+
     package = WEIGHT_PACKAGES.get(name)
     if package is None:
         raise UsageError(f"no package has weights of {name!r} (available: {', '.join(WEIGHT_PACKAGES)})")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
-import timm
 import torch
 from torch import Tensor, nn
 
-from models.blocks.backbone import create_backbone
-from models.blocks.packaged_weights import packaged_state
+from models.blocks import efficientnet_lite
+from models.blocks.efficientnet_lite import EfficientNetLiteStages
 from utils.errors import UsageError
 from utils.features.face.features import PAIR_PX
 
@@ -29,6 +29,9 @@ REFERENCE_REGION = (
 """Nose, cheeks and brow, with equal weights: the reference for the lower face."""
 
 ENERGY_FLOOR = 1e-3
+FRAMES_AT_ONCE = 8
+"""Frames per pass through the network. The feature maps of more frames do not fit the processor's caches."""
+
 RANDOM_START = 0
 """Seed of a backbone with random weights. It is fixed because the backbone's statistics are cached across runs."""
 
@@ -50,9 +53,7 @@ class RegionTexture(nn.Module):
         """
         super().__init__()
         self.name = backbone
-        self.trunk, self.size = first_stages(backbone)
-        settings = timm.get_pretrained_cfg(backbone)
-        mean, std = (settings.mean, settings.std) if settings is not None else ((0.5,) * 3, (0.5,) * 3)
+        self.trunk, self.size, mean, std = first_stages(backbone)
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
         self.trunk.requires_grad_(False)
@@ -71,9 +72,13 @@ class RegionTexture(nn.Module):
                 torch.manual_seed(RANDOM_START)
                 state, origin = first_stages(self.name)[0].state_dict(), "random"
         elif weights == "timm":
+            from models.blocks.backbone import create_backbone
+
             whole, origin = create_backbone(self.name, pretrained=True)
             state = whole.state_dict()
         else:
+            from models.blocks.packaged_weights import packaged_state
+
             state, origin = packaged_state(self.name), "imagenet (package)"
         missing = [key for key in self.trunk.state_dict() if key not in state and "num_batches" not in key]
         if missing:
@@ -95,28 +100,50 @@ class RegionTexture(nn.Module):
         Returns:
             (D,) float32.
         """
+        parts = [self._statistics(part) for part in frames.split(FRAMES_AT_ONCE)]
+        statistics = []
+        for stage in zip(*parts, strict=True):
+            means, energies = torch.cat(stage).mean(dim=0)
+            statistics += [means, (energies + ENERGY_FLOOR).log()]
+        return torch.cat(statistics, dim=1).flatten()
+
+    def _statistics(self, frames: Tensor) -> list[Tensor]:
+        """Return the mean and the energy of each channel per frame, region and stage: (N, 2, 2, C) for each stage."""
         image = (frames.permute(0, 3, 1, 2).float() / 255.0 - self.mean) / self.std
         image = image.contiguous(memory_format=torch.channels_last)
         statistics = []
-        for stage in self.trunk.forward_intermediates(image, indices=list(STAGES), intermediates_only=True):
-            weights = torch.from_numpy(region_weights(*stage.shape[-2:])).to(stage.device)
-            cells = stage.flatten(2)
-            means, energies = (cells @ weights).mean(dim=0), (cells.square() @ weights).mean(dim=0)
-            statistics += [means.T, (energies + ENERGY_FLOOR).log().T]
-        return torch.cat(statistics, dim=1).flatten()
+        for stage in stages_of(self.trunk, image):
+            weights, inside = (part.to(stage.device) for part in region_cells(*stage.shape[-2:]))
+            cells = stage.permute(0, 2, 3, 1).flatten(1, 2)[:, inside]
+            statistics.append(torch.stack([weights @ cells, weights @ cells.square()], dim=1))
+        return statistics
 
 
-def first_stages(backbone: str) -> tuple[Any, int]:
-    """Return the stages of a timm model with random weights, and the number of their statistics."""
+def first_stages(backbone: str) -> tuple[nn.Module, int, tuple[float, ...], tuple[float, ...]]:
+    """Return the stages of a backbone with random weights, the number of their statistics, and mean and SD of its input."""
+    if backbone == efficientnet_lite.NAME:
+        channels = efficientnet_lite.STAGE_CHANNELS
+        return EfficientNetLiteStages(), 2 * 2 * sum(channels), efficientnet_lite.MEAN, efficientnet_lite.STD
+    import timm
+
     if not timm.is_model(backbone):
         raise UsageError(f"timm has no model {backbone!r}")
     trunk: Any = timm.create_model(backbone, num_classes=0)
     try:
         trunk.prune_intermediate_layers(list(STAGES))
-        channels = [trunk.feature_info[stage]["num_chs"] for stage in STAGES]
+        channels = tuple(trunk.feature_info[stage]["num_chs"] for stage in STAGES)
     except (AttributeError, IndexError, KeyError, TypeError, AssertionError):
         raise UsageError(f"{backbone} has no stages to take the first {len(STAGES)} of") from None
-    return trunk, 2 * 2 * sum(channels)
+    settings = timm.get_pretrained_cfg(backbone)
+    mean, std = (settings.mean, settings.std) if settings is not None else ((0.5,) * 3, (0.5,) * 3)
+    return trunk, 2 * 2 * sum(channels), mean, std
+
+
+def stages_of(trunk: Any, image: Tensor) -> Iterable[Tensor]:
+    """Return the feature maps (N, C, H, W) of the stages."""
+    if isinstance(trunk, EfficientNetLiteStages):
+        return trunk(image)
+    return trunk.forward_intermediates(image, indices=list(STAGES), intermediates_only=True)
 
 
 def ellipses(parts: tuple[tuple[float, float, float, float], ...], rows: int, columns: int) -> np.ndarray:
@@ -133,3 +160,10 @@ def region_weights(rows: int, columns: int) -> np.ndarray:
     lower = np.mean([ellipses((part,), rows, columns) for part in LOWER_FACE], axis=0)
     reference = np.mean([ellipses(parts, rows, columns) for parts in REFERENCE_REGION], axis=0)
     return np.stack([lower.ravel(), reference.ravel()], axis=1).astype(np.float32)
+
+
+def region_cells(rows: int, columns: int) -> tuple[Tensor, Tensor]:
+    """Return the weights (2, I) float32 of the I cells inside a region, and their indices (I,) in a flat feature map."""
+    weights = region_weights(rows, columns)
+    inside = np.flatnonzero(weights.any(axis=1))
+    return torch.from_numpy(np.ascontiguousarray(weights[inside].T)), torch.from_numpy(inside)

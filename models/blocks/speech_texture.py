@@ -43,7 +43,7 @@ class SpeechTexture(nn.Module):
         layers: list[nn.Module] = []
         for number, (wide, deep) in enumerate(zip(CHANNELS[:-1], CHANNELS[1:], strict=True)):
             stride = (2 if number else 1, 2 if number == len(CHANNELS) - 2 else 1)
-            layers += [nn.Conv2d(wide, deep, 3, stride=stride, padding=(0, 1)), nn.LeakyReLU(SLOPE)]
+            layers += [nn.Conv2d(wide, deep, 3, stride=stride, padding=(0, 1)), nn.LeakyReLU(SLOPE, inplace=True)]
         self.layers = nn.Sequential(*layers)
         self.requires_grad_(False)
 

@@ -86,4 +86,5 @@ class FaceExpert(Expert):
 
     def place(self, pairs: Tensor) -> Tensor:
         """Return the mean pair logit () of the localizers."""
-        return torch.stack([net(pairs)[1].mean() for net in self.places]).mean()
+        planes = self.places[0].planes(pairs)
+        return torch.stack([net.localise(planes)[1].mean() for net in self.places]).mean()

@@ -14,6 +14,7 @@ from engine.fitting import face_direction
 from engine.fitting.face_direction import TexturePairs, covariance_within, fit_direction
 from models.blocks import packaged_weights
 from models.blocks.backbone import create_backbone
+from models.blocks.efficientnet_lite import EfficientNetLiteStages
 from models.blocks.fisher import FisherDirection
 from models.blocks.forgery_localizer import ForgeryLocalizer, detail
 from models.blocks.packaged_weights import packaged_state
@@ -36,6 +37,23 @@ def test_statistics_are_computed_for_any_backbone_with_stages(name, size):
     assert vector.shape == (size,) and torch.isfinite(vector).all()
     assert texture.train().training is False
     assert not any(weights.requires_grad for weights in texture.parameters())
+
+
+def test_the_stages_of_lite0_equal_those_of_timm():
+    own = EfficientNetLiteStages().eval()
+    for number, module in enumerate(own.modules()):
+        if isinstance(module, torch.nn.BatchNorm2d):
+            generator = torch.Generator().manual_seed(number)
+            module.running_mean.uniform_(-0.5, 0.5, generator=generator)
+            module.running_var.uniform_(0.5, 2, generator=generator)
+    reference = timm.create_model(LITE, num_classes=0).eval()
+    reference.prune_intermediate_layers([0, 1, 2])
+    reference.load_state_dict(own.state_dict(), strict=True)
+    with torch.inference_mode():
+        image = torch.randn(2, 3, 112, 96, generator=torch.Generator().manual_seed(0))
+        expected = reference.forward_intermediates(image, indices=[0, 1, 2], intermediates_only=True)
+        for found, stage in zip(own(image), expected, strict=True):
+            torch.testing.assert_close(found, stage, atol=1e-4, rtol=1e-4)
 
 
 def test_unknown_backbone_is_rejected():
