@@ -3,6 +3,7 @@
 python main.py                               train with cfg/cfg.yml, then evaluate the best epoch
 python main.py --resume RUN/last.pth         continue a run in its own folder
 python main.py --checkpoint RUN/best.pth     evaluate only
+torchrun --nproc_per_node 2 main.py          the same in two processes, one per GPU; see docs/SCALING.md
 python main.py --set split.folds=5           cross-validate on trainset and valset, in folds of whole groups
 """
 
@@ -14,6 +15,7 @@ from collections.abc import Sequence
 
 from utils import command
 from utils.errors import UsageError
+from utils.torchrun import started_by_torchrun
 
 
 def build_parser() -> command.OneLineParser:
@@ -75,4 +77,4 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(command.run_command(main))
+    sys.exit(command.run_command(main, skip_teardown=started_by_torchrun()))

@@ -25,10 +25,11 @@ from dataset.split_files import in_order, read_folds
 from dataset.splits import Split
 from engine.checkpoint import Checkpoint
 from engine.config import RunConfig
-from engine.device import make_repeatable, pick_device, seed_everything
+from engine.device import make_repeatable, seed_everything
 from engine.evaluate import SplitResult, evaluate_split, split_of, summarise_split
+from engine.processes import current_processes, process_group
 from engine.results import ResultOrigin, finish, refuse_unscored
-from engine.run import open_required, require_both_classes, require_gradient_training
+from engine.run import describe, open_required, require_both_classes, require_gradient_training, run_folder
 from engine.run_folder import PREDICTION_FILE, RunFolder, check_output
 from engine.train import TrainingClips, fit
 from models import build_model
@@ -105,26 +106,32 @@ def run_cross_validation(config: RunConfig, *, submission: Path = PREDICTION_FIL
         WorkError: training failed, no clip could be scored, or a file could not be written.
     """
     require_gradient_training(config)
+    with process_group(config.device, config.train.timeout_s) as device:
+        return cross_validate(config, device, submission)
+
+
+def cross_validate(config: RunConfig, device: torch.device, submission: Path) -> RunFolder:
+    """Cross-validate in the current process group; see `run_cross_validation`."""
     started = datetime.now(timezone.utc)
-    device = pick_device(config.device)
+    processes = current_processes()
     pooled = pool_clips(config)
     folds = divide(pooled.labels, config)
     parts = {name: fold_clips(pooled, folds, name, config) for name in in_order(folds.fold)}
     for part in parts.values():
         require_both_classes(part.training.train, part.training.val)
-    check_output(submission, "the prediction file")
-    folder = RunFolder.create(config.output_dir, f"{config.name}_folds")
+    processes.on_main(lambda: check_output(submission, "the prediction file"))
+    folder = run_folder(config.output_dir, f"{config.name}_folds")
     with folder.logging():
         folder.write_config(config.to_yaml())
-        log.info("run folder %s; device %s; %s", folder.path, device, GroupFacts.of(folds.group).sentence())
+        log.info("run folder %s; device %s; %s", folder.path, describe(device), GroupFacts.of(folds.group).sentence())
         results: dict[str, SplitResult] = {}
         epochs = []
         for name, part in parts.items():
             results[f"fold_{name}"], best = run_fold(part, config, folder, device)
             epochs.append(f"fold {name}: {best.epoch}")
-        results[OUT_OF_FOLD] = pooled_result(pooled, folds, results, best, config)
+        results[OUT_OF_FOLD] = processes.on_main(lambda: pooled_result(pooled, folds, results, best, config))
         origin = ResultOrigin(best, folder.path, started, best_epoch=", ".join(epochs))
-        finish(folder, results, config, origin, submission)
+        processes.on_main(lambda: finish(folder, results, config, origin, submission))
         refuse_unscored(folder, results[OUT_OF_FOLD], config)
     return folder
 
@@ -228,8 +235,7 @@ def run_fold(
 ) -> tuple[SplitResult, Checkpoint]:
     """Train one fold's model in its own folder and score the fold; return the result and the checkpoint."""
     test = clips.test
-    folder = RunFolder(parent.path / safe_folder(test.split.name))
-    folder.path.mkdir()
+    folder = parent.subfolder(safe_folder(test.split.name))
     log.info("%s: %d clips, trained on %d", test.split.name, len(test.labels), len(clips.training.train.labels))
     make_repeatable()
     seed_everything(config.seed)

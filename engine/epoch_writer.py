@@ -40,8 +40,9 @@ class EpochWriter:
 
     def __enter__(self) -> EpochWriter:
         """Open the event file."""
-        self._folder.truncate_history(before_epoch=self._first_epoch)
-        self._events = self._stack.enter_context(EventLog(self._folder.path / "tensorboard", self._first_epoch))
+        if self._folder.is_written:
+            self._folder.truncate_history(before_epoch=self._first_epoch)
+            self._events = self._stack.enter_context(EventLog(self._folder.path / "tensorboard", self._first_epoch))
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, traceback: TracebackType | None) -> None:
@@ -56,9 +57,10 @@ class EpochWriter:
         Raises:
             WriteError: a file cannot be written; earlier checkpoints stay intact.
         """
+        if self._events is None:
+            return
         epoch = record["epoch"]
-        if self._events is not None:
-            self._events.add_scalars({name: value for name, value in record.items() if name != "epoch"}, epoch)
+        self._events.add_scalars({name: value for name, value in record.items() if name != "epoch"}, epoch)
         if epoch == self._first_epoch and self._changes:
             record["changed"] = self._changes
         self._folder.append_history(record)
@@ -74,9 +76,9 @@ class EpochWriter:
             metrics={"valset": {"auc": record["val_auc"], "coverage": record["val_coverage"]}},
         )
         if is_best:
-            checkpoint.save(self._folder.best)
+            self._folder.save(checkpoint, self._folder.best)
         checkpoint.training = learner.snapshot()
-        checkpoint.save(self._folder.last)
+        self._folder.save(checkpoint, self._folder.last)
 
 
 def log_epoch(record: Mapping[str, Any], epochs: int, *, is_best: bool) -> None:

@@ -17,6 +17,7 @@ from dataset.sampling import BatchShare
 from dataset.splits import Split, open_split
 from engine.checkpoint import Checkpoint
 from engine.config import RunConfig
+from engine.processes import current_processes
 from engine.scoring import EVIDENCE_PREFIX
 from engine.torch_scorer import score_batches
 from engine.training_clips import seen_in_training
@@ -53,7 +54,7 @@ def evaluate_split(
     predictions = predict_split(
         model, clips, checkpoint.features, config, device=device, calibration=checkpoint.calibration
     )
-    return split_result(predictions, clips, checkpoint, config)
+    return current_processes().on_main(lambda: split_result(predictions, clips, checkpoint, config))
 
 
 def split_result(predictions: pd.DataFrame, clips: ClipTable, checkpoint: Checkpoint, config: RunConfig) -> SplitResult:
@@ -82,20 +83,23 @@ def predict_split(
     device: torch.device,
     calibration: Calibration,
 ) -> pd.DataFrame:
-    """Score a split's clips.
+    """Score a split's clips. Several processes divide them, and each returns the whole table.
 
     Returns:
         The table of `predictions.csv`: one row per labelled clip, in the order of the label file.
     """
     layout = InputLayout(features, model.inputs)
     note_long_clips(clips, layout)
-    loader = make_loader(
-        ScoringDataset(clips, layout),
-        BatchShare(range(len(clips.names)), config.eval.batch_size),
-        workers=config.data.workers,
-        pin_memory=device.type == "cuda",
-    )
-    scored = score_batches(model, loader, device=device, calibration=calibration, tta=config.eval.tta)
+    processes = current_processes()
+    share = BatchShare(range(len(clips.names)), config.eval.batch_size, rank=processes.rank, size=processes.size)
+    own = None
+    # There may be fewer clips than processes.
+    if len(share):
+        loader = make_loader(
+            ScoringDataset(clips, layout), share, workers=config.data.workers, pin_memory=device.type == "cuda"
+        )
+        own = score_batches(model, loader, device=device, calibration=calibration, tta=config.eval.tta)
+    scored = pd.concat([part for part in processes.gather(own) if part is not None], ignore_index=True)
     scored = scored.sort_values("index").drop(columns="index").reset_index(drop=True)
     labels = clips.labels.drop(columns=[name for name in scored.columns if name in clips.labels])
     table = pd.concat([labels.reset_index(drop=True), scored], axis=1)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import torch
+from timm.layers import convert_sync_batchnorm
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from dataset.batch import Batch
 from engine.processes import current_processes
 from engine.resume import ResumedRun
 from engine.train_config import TrainConfig
 from engine.training_state import TrainingState
-from models.base import DetectorModel
+from models.base import DetectorModel, DetectorOutput
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 """Types of `train.amp`."""
@@ -25,7 +29,7 @@ class Learner:
 
     Attributes:
         model: the model that is trained.
-        network: the function that trains it: the model itself, or its compiled form.
+        network: the function that trains it: the model itself, or its parallel or compiled form.
         averaged: averaged weights, if `train.ema` is set.
     """
 
@@ -48,11 +52,16 @@ class Learner:
         self.settings = settings
         self.class_weights = class_weights
         self.processes = current_processes()
-        self.model = model.to(memory_format=torch.channels_last) if settings.channels_last else model
         self.device = next(model.parameters()).device
-        self.averaged = average_of(model, settings.ema) if settings.ema else None
-        self.network = torch.compile(model) if settings.compile else model
-        self.optimizer = torch.optim.Adam(model.parameters())
+        if self.processes.size > 1 and self.device.type == "cuda":
+            # Unlike torch's function, timm's also converts its layers that join normalisation and activation.
+            model = convert_sync_batchnorm(model)
+        self.model = model.to(memory_format=torch.channels_last) if settings.channels_last else model
+        self.averaged = average_of(self.model, settings.ema) if settings.ema else None
+        self._parallel = in_parallel(self.model) if self.processes.is_group else None
+        network = self._parallel or self.model
+        self.network: Callable[[Batch], DetectorOutput] = torch.compile(network) if settings.compile else network
+        self.optimizer = torch.optim.Adam(self.model.parameters())
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.amp == "fp16")
         self.state = TrainingState()
         if resumed is not None:
@@ -83,6 +92,13 @@ class Learner:
         with torch.autocast(self.device.type, kind, enabled=kind is not None):
             yield
 
+    @contextlib.contextmanager
+    def gradients(self, *, last: bool) -> Iterator[None]:
+        """Compute the gradients of a part of a step within the block. The processes exchange those of the last part."""
+        self.processes.check_launcher()
+        with contextlib.nullcontext() if last or self._parallel is None else self._parallel.no_sync():
+            yield
+
     def backward(self, loss: torch.Tensor) -> None:
         """Add the gradients of a part of the step's loss."""
         self.scaler.scale(loss).backward()
@@ -97,6 +113,11 @@ class Learner:
         self.optimizer.zero_grad(set_to_none=True)
         if self.averaged is not None:
             self.averaged.update_parameters(self.model)
+
+    def finish_epoch(self) -> None:
+        """Give all processes the same statistics of normalisation."""
+        for model in {self.model, self.evaluated}:
+            self.processes.average_buffers(model)
 
     def snapshot(self) -> dict[str, Any]:
         """Return everything except the weights of `evaluated`, as tensors and plain types."""
@@ -118,6 +139,14 @@ class Learner:
             self.scaler.load_state_dict(training["scaler"])
         self.optimizer.load_state_dict(training["optimizer"])
         self.state = TrainingState(**training["state"])
+
+
+def in_parallel(model: DetectorModel) -> DistributedDataParallel:
+    """Return a model that averages its gradients over the processes. For the statistics of normalisation see `finish_epoch`."""
+    with warnings.catch_warnings():
+        # The successor of this option does not exist in the oldest version of torch that we support.
+        warnings.filterwarnings("ignore", ".*broadcast_buffers", FutureWarning)
+        return DistributedDataParallel(model, broadcast_buffers=False)
 
 
 def average_of(model: DetectorModel, decay: float) -> AveragedModel:

@@ -8,13 +8,17 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
+import pandas as pd
+import torch
+
 from dataset.clips import ClipTable, open_clips
 from dataset.label_hints import log_name_hints
 from engine.checkpoint import load_checkpoint
 from engine.config import EMPTY_DATA_HINT, RunConfig
-from engine.device import make_repeatable, pick_device, seed_everything
+from engine.device import make_repeatable, seed_everything
 from engine.evaluate import evaluate_split, merge_scores, read_submission, split_of
 from engine.leakage import check_leakage
+from engine.processes import current_processes, process_group
 from engine.results import ResultOrigin, finish, refuse_unscored
 from engine.resume import ResumedRun, check_same_clips, resume_run
 from engine.run_folder import PREDICTION_FILE, RunFolder, check_output, write_csv
@@ -27,6 +31,35 @@ log = logging.getLogger(__name__)
 
 MERGED_FILE = "submit.csv"
 """Default name of a merged submission."""
+
+
+@dataclass(frozen=True)
+class Merging:
+    """Merging of scores into an existing submission.
+
+    Attributes:
+        given: the submission.
+        output: path of the merged submission.
+    """
+
+    given: str
+    output: str
+
+    def check(self) -> pd.DataFrame:
+        """Read the submission and check that the merged one can be written.
+
+        Raises:
+            UsageError: they cannot.
+        """
+        submission = read_submission(self.given)
+        check_output(self.output, "the merged submission")
+        return submission
+
+    def write(self, submission: pd.DataFrame, predictions: pd.DataFrame) -> None:
+        """Write the merged submission."""
+        merged, n_ours = merge_scores(submission, predictions)
+        write_csv(merged, Path(self.output))
+        log.info("%s: %d values of %s are replaced by our scores", self.output, n_ours, self.given)
 
 
 @dataclass(frozen=True)
@@ -55,29 +88,36 @@ def run_training(config: RunConfig, resume: str | None = None, *, submission: Pa
         WorkError: training failed, no clip could be scored, or a file could not be written.
     """
     require_gradient_training(config)
+    with process_group(config.device, config.train.timeout_s) as device:
+        return train_and_evaluate(config, device, resume, submission)
+
+
+def train_and_evaluate(config: RunConfig, device: torch.device, resume: str | None, submission: Path) -> RunFolder:
+    """Train and evaluate in the current process group; see `run_training`."""
     started = datetime.now(timezone.utc)
-    device = pick_device(config.device)
+    processes = current_processes()
     resumed = resume_run(resume, config) if resume else None
     clips = open_run_clips(config)
     if resumed is not None:
         check_same_clips(resumed.checkpoint, clips.training.train, clips.training.val)
-    check_output(submission, "the prediction file")
-    leakage = check_leakage(clips.training.train, clips.evaluated, config)
+    processes.on_main(lambda: check_output(submission, "the prediction file"))
+    leakage = processes.on_main(lambda: check_leakage(clips.training.train, clips.evaluated, config))
 
     make_repeatable()
     seed_everything(config.seed)
     model = resumed.checkpoint.build() if resumed else build_model(config.model, config.features)
-    folder = RunFolder(Path(resume).parent) if resume else RunFolder.create(config.output_dir, config.name)
+    folder = run_folder(config.output_dir, config.name, resume)
     with folder.logging():
         folder.write_config(config.to_yaml())
-        log.info("run folder %s; device %s; weights start: %s", folder.path, device, model.initialisation)
+        log.info("run folder %s; device %s; weights start: %s", folder.path, describe(device), model.initialisation)
         log_start(clips, resumed)
         log.info("%s", leakage.sentence())
         fitted = fit(model, clips.training, config, folder, device=device, resumed=resumed)
         results = {"valset": fitted.validated}
         if clips.test is not None:
             results["testset"] = evaluate_split(fitted.model, fitted.checkpoint, config, clips.test, device)
-        finish(folder, results, config, ResultOrigin(fitted.checkpoint, folder.best, started, leakage), submission)
+        origin = ResultOrigin(fitted.checkpoint, folder.best, started, leakage)
+        processes.on_main(lambda: finish(folder, results, config, origin, submission))
         refuse_unscored(folder, results[config.evaluated_split], config)
     return folder
 
@@ -105,34 +145,53 @@ def run_evaluation(
         UsageError: the configuration, the labels or the checkpoint cannot be used; nothing has been written.
         WorkError: no clip could be scored, or a file could not be written.
     """
+    merging = Merging(merge_into, output or MERGED_FILE) if merge_into is not None else None
+    with process_group(config.device, config.train.timeout_s) as device:
+        return evaluate_checkpoint(config, device, checkpoint_path, merging, submission)
+
+
+def evaluate_checkpoint(
+    config: RunConfig, device: torch.device, checkpoint_path: str, merging: Merging | None, submission: Path
+) -> RunFolder:
+    """Evaluate a checkpoint in the current process group; see `run_evaluation`."""
     started = datetime.now(timezone.utc)
-    device = pick_device(config.device)
+    processes = current_processes()
     checkpoint = load_checkpoint(checkpoint_path)
     model = checkpoint.build().to(device)
     names = [config.evaluated_split]
     if config.evaluate == "test" and split_of(config, "valset", checkpoint.features).labels.is_file():
         names.insert(0, "valset")
     tables = [open_required(config, name, checkpoint.features, need_targets=False) for name in names]
-    check_output(submission, "the prediction file")
-    if merge_into is not None:
-        given = read_submission(merge_into)
-        merged_path = check_output(output or MERGED_FILE, "the merged submission")
+    processes.on_main(lambda: check_output(submission, "the prediction file"))
+    given = processes.on_main(merging.check) if merging is not None else None
     make_repeatable()
     name = checkpoint.run_config.get("name", config.name) if config.name == RunConfig().name else config.name
     config = config.model_copy(update={"name": name, "model": checkpoint.model, "features": checkpoint.features})
-    folder = RunFolder.create(config.output_dir, f"{name}_evaluation")
+    folder = run_folder(config.output_dir, f"{name}_evaluation")
     with folder.logging():
         folder.write_config(config.to_yaml())
-        log.info("run folder %s; device %s; checkpoint %s", folder.path, device, checkpoint_path)
+        log.info("run folder %s; device %s; checkpoint %s", folder.path, describe(device), checkpoint_path)
         results = {table.split.name: evaluate_split(model, checkpoint, config, table, device) for table in tables}
-        finish(folder, results, config, ResultOrigin(checkpoint, Path(checkpoint_path), started), submission)
+        origin = ResultOrigin(checkpoint, Path(checkpoint_path), started)
+        processes.on_main(lambda: finish(folder, results, config, origin, submission))
         headline = results[config.evaluated_split]
-        if merge_into is not None:
-            merged, n_ours = merge_scores(given, headline.predictions)
-            write_csv(merged, merged_path)
-            log.info("%s: %d values of %s are replaced by our scores", merged_path, n_ours, merge_into)
+        if merging is not None and given is not None:
+            processes.on_main(lambda: merging.write(given, headline.predictions))
         refuse_unscored(folder, headline, config)
     return folder
+
+
+def run_folder(output_dir: str, name: str, resume: str | None = None) -> RunFolder:
+    """Create the folder of a run, or use that of the run to resume. The main process writes it."""
+    processes = current_processes()
+    path = Path(resume).parent if resume else processes.on_main(lambda: RunFolder.create(output_dir, name).path)
+    return RunFolder(path, is_written=processes.is_main)
+
+
+def describe(device: torch.device) -> str:
+    """Return the device and the number of processes, for the log."""
+    size = current_processes().size
+    return str(device) if size == 1 else f"{device.type} in {size} processes"
 
 
 def open_run_clips(config: RunConfig) -> RunClips:

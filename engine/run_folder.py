@@ -10,12 +10,15 @@ import tempfile
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from utils.errors import UsageError, WriteError
 from utils.files import DISK_FULL, atomic_path, write_target, write_text_atomic, writing
+
+if TYPE_CHECKING:
+    from engine.checkpoint import Checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -26,11 +29,17 @@ UNSCORED_SUBMISSION = 0.5
 
 
 class RunFolder:
-    """Paths and files of one run below `output_dir`."""
+    """Paths and files of one run below `output_dir`.
 
-    def __init__(self, path: Path) -> None:
+    Attributes:
+        path: the folder.
+        is_written: whether this process writes it. In a run of several processes, the others have the paths only.
+    """
+
+    def __init__(self, path: Path, *, is_written: bool = True) -> None:
         """Use an existing folder."""
         self.path = Path(path)
+        self.is_written = is_written
 
     @classmethod
     def create(cls, output_dir: str, name: str) -> RunFolder:
@@ -54,6 +63,13 @@ class RunFolder:
                 raise kind(f"output_dir {output_dir!r} cannot be written: {error.strerror or error}") from None
         raise UsageError(f"output_dir {output_dir!r}: too many runs named {name!r} in one second")
 
+    def subfolder(self, name: str) -> RunFolder:
+        """Create a folder for a part of the run."""
+        folder = RunFolder(self.path / name, is_written=self.is_written)
+        if self.is_written:
+            folder.path.mkdir()
+        return folder
+
     @property
     def best(self) -> Path:
         """The checkpoint of the best epoch."""
@@ -71,6 +87,9 @@ class RunFolder:
         A console handler is added only if the process has none, so each line is printed once. An error that ends the block
         is written to `run.log` with its traceback.
         """
+        if not self.is_written:
+            yield
+            return
         root = logging.getLogger()
         level, chatty = root.level, [logging.getLogger(name) for name in CHATTY_LIBRARIES]
         levels = [logger.level for logger in chatty]
@@ -100,11 +119,18 @@ class RunFolder:
 
     def write_config(self, yaml_text: str) -> None:
         """Write the resolved configuration."""
-        write_text_atomic(self.path / "config.yml", yaml_text)
+        if self.is_written:
+            write_text_atomic(self.path / "config.yml", yaml_text)
+
+    def save(self, checkpoint: Checkpoint, path: Path) -> None:
+        """Write a checkpoint."""
+        if self.is_written:
+            checkpoint.save(path)
 
     def write_metrics(self, metrics: dict[str, Any]) -> None:
         """Write `metrics.json`."""
-        write_text_atomic(self.path / "metrics.json", json.dumps(metrics, indent=2, allow_nan=False) + "\n")
+        if self.is_written:
+            write_text_atomic(self.path / "metrics.json", json.dumps(metrics, indent=2, allow_nan=False) + "\n")
 
     def append_history(self, epoch: dict[str, Any]) -> None:
         """Append an epoch to `history.jsonl`.
@@ -137,7 +163,8 @@ class RunFolder:
 
     def write_predictions(self, predictions: pd.DataFrame, name: str = "predictions.csv") -> None:
         """Write a predictions table; unknown values are empty cells."""
-        write_csv(predictions, self.path / name)
+        if self.is_written:
+            write_csv(predictions, self.path / name)
 
 
 CHATTY_LIBRARIES = ("matplotlib", "fontTools", "httpx", "PIL", "numba")

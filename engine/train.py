@@ -22,6 +22,7 @@ from engine.device import seed_everything
 from engine.epoch_writer import EpochWriter
 from engine.evaluate import SplitResult, calibrate, predict_split, rescore, split_result
 from engine.learner import Learner
+from engine.processes import current_processes
 from engine.provenance import describe_run
 from engine.resume import ResumedRun
 from engine.run_folder import RunFolder
@@ -71,7 +72,25 @@ def fit(
     resumed: ResumedRun | None = None,
 ) -> FittedModel:
     """Train a model, calibrate its best epoch on the validation clips and save it as `best.pth`."""
-    identity = Checkpoint(
+    processes = current_processes()
+    identity = processes.on_main(lambda: identify(model, clips, config))
+    state = train(model.to(device), clips, config, folder, device=device, identity=identity, resumed=resumed)
+    log.info("best epoch %d: validation AUC %.4f", state.best_epoch, state.best_auc)
+    best = processes.on_main(lambda: load_checkpoint(folder.best))
+    model = best.build().to(device)
+    uncalibrated = predict_split(model, clips.val, config.features, config, device=device, calibration=Calibration())
+    best.calibration = calibrate(uncalibrated, config)
+    log.info("thresholds: %s", " ".join(describe_thresholds(best.calibration).split()))
+    predictions = rescore(uncalibrated, best.calibration)
+    validated = processes.on_main(lambda: split_result(predictions, clips.val, best, config))
+    best.metrics = {"valset": validated.metrics}
+    folder.save(best, folder.best)
+    return FittedModel(model, best, validated)
+
+
+def identify(model: DetectorModel, clips: TrainingClips, config: RunConfig) -> Checkpoint:
+    """Return the template of the run's checkpoints, without weights, epoch and metrics."""
+    return Checkpoint(
         model=config.model,
         features=config.features,
         weights={},
@@ -79,17 +98,6 @@ def fit(
         provenance=describe_run(config.seed, model, {"trainset": clips.train, "valset": clips.val}),
         trained_on=training_hashes(clips.train),
     )
-    state = train(model.to(device), clips, config, folder, device=device, identity=identity, resumed=resumed)
-    log.info("best epoch %d: validation AUC %.4f", state.best_epoch, state.best_auc)
-    best = load_checkpoint(folder.best)
-    model = best.build().to(device)
-    uncalibrated = predict_split(model, clips.val, config.features, config, device=device, calibration=Calibration())
-    best.calibration = calibrate(uncalibrated, config)
-    log.info("thresholds: %s", " ".join(describe_thresholds(best.calibration).split()))
-    validated = split_result(rescore(uncalibrated, best.calibration), clips.val, best, config)
-    best.metrics = {"valset": validated.metrics}
-    best.save(folder.best)
-    return FittedModel(model, best, validated)
 
 
 def train(
@@ -165,15 +173,17 @@ def train_epoch(learner: Learner, batches: Batches, names: list[str], epoch: int
         means.n_seen += step.n_seen
         for part in step.parts:
             batch = part.batch.to(learner.device)
-            with learner.precision():
-                loss, logit = batch_loss(learner.network, batch, learner.class_weights)
-            require_finite(loss, batch, names, title)
-            learner.backward(loss * part.share)
+            with learner.gradients(last=part is step.parts[-1]):
+                with learner.precision():
+                    loss, logit = batch_loss(learner.network, batch, learner.class_weights)
+                require_finite(loss, batch, names, title)
+                learner.backward(loss * part.share)
             correct = ((logit > 0) == (batch.target > 0.5)).float().mean().item()
             means.add(part.n, loss=loss.item() / step.mean_weight, acc=correct)
         if step.parts:
             learner.step()
         progress.set_postfix(loss=f"{means.mean('loss'):.4f}", acc=f"{means.mean('acc'):.3f}")
+    learner.finish_epoch()
     means = means.over(learner.processes)
     if means.n == 0:
         raise WorkError("no training clip has the modalities that the model needs")

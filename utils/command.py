@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from utils.errors import FFDVError
 from utils.terminal import PrintableFormatter, printable
+from utils.torchrun import is_first_to_report, silence_others, started_by_torchrun
 
 EXIT_INTERRUPTED, EXIT_TERMINATED = 130, 143
 
@@ -28,7 +29,7 @@ class OneLineParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print `message` with a pointer to `--help` and exit with code 2."""
-        print(f"error: {printable(message)} (see {self.prog} --help)", file=sys.stderr)
+        report(f"error: {message} (see {self.prog} --help)")
         raise SystemExit(2)
 
 
@@ -197,6 +198,7 @@ def run_command(
         # File names may contain bytes that cannot be decoded in this locale. Print them escaped.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    silence_others()
     finished: list[int] = []
     if skip_teardown:
         # Exit handlers run in reverse order. This one is registered before `main` imports anything, so it runs last.
@@ -215,12 +217,18 @@ def exit_now(finished: Sequence[int]) -> None:
         os._exit(finished[0])
 
 
+def report(message: str) -> None:
+    """Print a message on standard error; with torchrun, only if no other process has printed one."""
+    if is_first_to_report():
+        print(printable(message), file=sys.stderr, flush=True)
+
+
 def exit_code_of(main: Callable[[Sequence[str]], int | None], arguments: Sequence[str]) -> int:
     """Run the `main` function of a command and return its exit code. Print one sentence if it fails."""
     try:
         return main(arguments) or 0
     except FFDVError as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)
+        report(f"error: {error}")
         return error.exit_code
     except BrokenPipeError:
         # The reader (`head`, a pager) has closed the pipe. Redirect stdout to prevent an error in the final flush.
@@ -228,11 +236,12 @@ def exit_code_of(main: Callable[[Sequence[str]], int | None], arguments: Sequenc
         return 0
     except OSError as error:
         # Disk full, no permission, drive removed: print the message of the operating system.
-        print(f"error: {printable(str(error))}", file=sys.stderr)
+        report(f"error: {error}")
         return 1
     except Terminated:
-        print("terminated: everything finished so far is kept", file=sys.stderr)
+        why = ", because one of its processes failed or torchrun itself was stopped" if started_by_torchrun() else ""
+        report(f"terminated{why}: everything finished so far is kept")
         return EXIT_TERMINATED
     except KeyboardInterrupt:
-        print("interrupted: everything finished so far is kept", file=sys.stderr)
+        report("interrupted: everything finished so far is kept")
         return EXIT_INTERRUPTED
