@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import logging
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -17,11 +18,21 @@ from dataset.batch import Batch, collate
 from dataset.config import DataConfig, ExtractionConfig
 from dataset.labels import read_labels
 from dataset.manifest import read_rows
+from dataset.packed.augment import BatchAugment
+from dataset.packed.index import FOLDER, INDEX_NAME
+from dataset.packed.loader import PackedBatches, PackedLoader
+from dataset.packed.read import PackedFeatures
+from dataset.packed.write import pack_split
 from dataset.samples import InputLayout, Sample, make_sample, make_samples
 from dataset.splits import Split
 from utils.errors import UsageError
 from utils.features.clip import ClipFacts, ClipFeatures, failed
 from utils.features.extract import ExtractionOptions, extract_clip, require_parts
+
+log = logging.getLogger(__name__)
+
+Collector = Callable[[list[int]], tuple[Batch, list[ClipFacts]]]
+"""Function that returns the batch of some rows of a label table, and the facts of its clips."""
 
 
 class FeatureSource(Protocol):
@@ -113,11 +124,21 @@ def open_clips(split: Split, data: DataConfig, extraction: ExtractionConfig, *, 
     """Read a split's labels and open its features.
 
     Raises:
-        UsageError: see `read_labels` and `CachedFeatures`.
+        UsageError: see `read_labels`, `CachedFeatures` and `PackedFeatures`.
     """
     labels = read_labels(split.labels, need_targets=need_targets)
-    source = CachedFeatures(split) if data.source == "features" else VideoFeatures(split, extraction.max_frames)
-    return ClipTable(split, labels, source)
+    return ClipTable(split, labels, open_source(split, labels, data, extraction))
+
+
+def open_source(split: Split, labels: pd.DataFrame, data: DataConfig, extraction: ExtractionConfig) -> FeatureSource:
+    """Open the features of a split. A split that was never packed is packed first if packed features are requested."""
+    if data.source == "video":
+        return VideoFeatures(split, extraction.max_frames)
+    if data.source == "features":
+        return CachedFeatures(split)
+    if not (split.store.root / FOLDER / INDEX_NAME).is_file():
+        log.info("%s", pack_split(split, workers=data.workers).sentence(split.name))
+    return PackedFeatures(split, labels["video_name"].tolist())
 
 
 class ClipDataset(Dataset):
@@ -158,6 +179,19 @@ class ClipDataset(Dataset):
             sample = self._augment(sample, rng)
         return sample, features.facts
 
+    def packed_collector(self, *, pin_memory: bool) -> Collector | None:
+        """Return a function that gathers a batch of packed clips; `None` if the clips are not packed."""
+        if not isinstance(self._source, PackedFeatures):
+            return None
+        batches = PackedBatches(self._source, self._targets, self._layout, pin_memory=pin_memory)
+        augment = self._augment
+
+        def collect(rows: list[int]) -> tuple[Batch, list[ClipFacts]]:
+            change = None if augment is None else BatchAugment(augment.config, self._seed, int(self._epoch))
+            return batches.collect(rows, change)
+
+        return collect
+
 
 class ScoringDataset(Dataset):
     """A split's clips for scoring. An item is the list of a clip's samples, see `make_samples`."""
@@ -179,6 +213,12 @@ class ScoringDataset(Dataset):
         clip = self._read(self._names[index], self._layout.features)
         return make_samples(index, float(self._targets[index]), clip, self._layout)
 
+    def packed_collector(self, *, pin_memory: bool) -> Collector | None:
+        """Return a function that gathers a batch of packed clips; `None` if the clips are not packed."""
+        if not isinstance(self._read, PackedFeatures):
+            return None
+        return PackedBatches(self._read, self._targets, self._layout, pin_memory=pin_memory).collect
+
     @staticmethod
     def collate(items: list[list[tuple[Sample, ClipFacts]]]) -> tuple[Batch, list[ClipFacts]]:
         """Stack the samples of several clips into a batch and list their facts."""
@@ -192,8 +232,14 @@ def collate_with_facts(items: list[tuple[Sample, ClipFacts]]) -> tuple[Batch, li
 
 def make_loader(
     dataset: ClipDataset | ScoringDataset, batches: Sampler[list[int]], *, workers: int, pin_memory: bool
-) -> DataLoader:
-    """Return a loader of (batch, facts) pairs, one for each list of rows in `batches`."""
+) -> DataLoader | PackedLoader:
+    """Return a loader of (batch, facts) pairs, one for each list of rows in `batches`.
+
+    The workers are processes, or threads for packed clips.
+    """
+    collect = dataset.packed_collector(pin_memory=pin_memory)
+    if collect is not None:
+        return PackedLoader(collect, batches, threads=workers)
     workers = min(workers, len(dataset))
     if workers:
         # OpenCV's threads do not survive a fork, so the loader processes would wait for them forever.

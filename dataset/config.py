@@ -29,8 +29,10 @@ class VideoDirs(Section):
 class DataConfig(Section):
     """Source of clips and features."""
 
-    source: Literal["features", "video"] = Field(
-        "features", description="features: read the extractor's output; video: decode the clip each time"
+    source: Literal["features", "packed", "video"] = Field(
+        "features",
+        description="features: read the extractor's output; packed: read it as packed by utils/pack_features.py, for fast "
+        "training; video: decode the clip each time",
     )
     video_dir: VideoDirs = VideoDirs()
     raw_suffix: str = Field(

@@ -6,8 +6,8 @@ import contextlib
 import logging
 import shutil
 import time
-from collections import ChainMap, Counter
-from collections.abc import Generator, Iterator, Mapping
+from collections import Counter
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from dataset.config import ExtractionConfig
+from dataset.extraction_outputs import KnownRows, OutputPaths
 from dataset.extraction_worker import ExtractionTask, crashed_row, extract_to_store
 from dataset.label_hints import log_name_hints
 from dataset.labels import read_labels
@@ -34,9 +35,7 @@ from dataset.manifest import (
 from dataset.splits import Split
 from dataset.workers import run_in_workers, worker_count
 from utils.errors import WorkError
-from utils.features.base import Feature
 from utils.features.extract import require_parts
-from utils.features.store import normal_name, stem_of
 
 log = logging.getLogger(__name__)
 
@@ -152,30 +151,6 @@ def rows_within(rows: ManifestRows, max_frames: int | None) -> ManifestRows:
     return rows.where(np.where(cut, n_frames == max_frames, n_frames <= max_frames))
 
 
-@dataclass
-class KnownRows:
-    """Rows of a split.
-
-    Attributes:
-        old: rows from earlier runs, one per name.
-        new: rows that replace them.
-    """
-
-    old: ManifestRows = field(default_factory=ManifestRows.empty)
-    new: dict[str, Row] = field(default_factory=dict)
-
-    def all(self) -> Mapping[str, Row]:
-        """Return the current rows by clip name."""
-        return ChainMap(self.new, self.old)  # type: ignore[arg-type]
-
-    def count(self, column: str) -> Counter[str]:
-        """Return the number of rows per status or reason."""
-        kept = self.old
-        if self.new:
-            kept = self.old.where(~self.old.table["video_name"].isin(list(self.new)).to_numpy())
-        return kept.count(column) + Counter(getattr(row.facts, column) for row in self.new.values())
-
-
 def prepare_folder(split: Split, own_manifests: list[Path] | None, *, overwrite: bool) -> None:
     """Check that stored features match this config, or prepare the folder for a new extraction.
 
@@ -256,73 +231,3 @@ def tidy(folder: Path, scratch: Path, journal: Path, *, whole_manifest: bool) ->
         for path in manifest_files(folder):
             if path.name != "extraction.csv":
                 path.unlink(missing_ok=True)
-
-
-class OutputPaths:
-    """Output paths of each clip's features. Clips that share a stem get distinct wav names."""
-
-    def __init__(self, split: Split, names: list[str]) -> None:
-        """Find the shared stems among all names of the label file."""
-        self._store = split.store
-        self._features = split.store.stored_features()
-        self._names = names
-        self._stems = [stem_of(name) for name in names]
-        self._shared = shared_stems(names, self._stems)
-        if self._shared:
-            log.info("%s: %d clips share a stem; their wav files use the whole name", split.name, len(self._shared))
-
-    def of(self, name: str) -> dict[str, Path]:
-        """Return the clip's paths by feature name."""
-        shared = name in self._shared
-        return {feature.name: self._store.path(feature.name, name, shared_stem=shared) for feature in self._features}
-
-    def known_rows(self, names: list[str], rows: ManifestRows) -> tuple[KnownRows, list[str]]:
-        """Return the rows that are still valid, and the names to extract.
-
-        A failed row is valid until its clip is retried. A row with missing files is not valid.
-        """
-        rows = rows.of(names)
-        whole = self.whole(rows)
-        if len(rows) == len(names) and whole.all():
-            return KnownRows(rows), []
-        failed = (rows.table["status"] == "failed").to_numpy()
-        found = {name for name, is_whole in zip(rows.names, whole, strict=True) if is_whole}
-        return KnownRows(rows.where(whole | failed)), [name for name in names if name not in found]
-
-    def whole(self, rows: ManifestRows) -> np.ndarray:
-        """Return a (N,) bool mask of the rows that report success and whose files all exist."""
-        whole = rows.table["status"].isin(DONE).to_numpy(copy=True)
-        if not whole.any():
-            return whole
-        combination, facts = rows.combinations()
-        for feature in self._features:
-            expected = np.array([feature.expected(clip) for clip in facts], bool)[combination]
-            existing = self._store.existing(feature)
-            files = self._files(feature, rows.names)
-            whole &= ~expected | np.fromiter(map(existing.__contains__, files), bool, len(rows))
-        return whole
-
-    def _files(self, feature: Feature, names: list[str]) -> Iterator[str]:
-        """Yield the file of a feature below its folder for each clip."""
-        suffix, shared = feature.suffix, self._shared
-        if not feature.named_by_stem:
-            return (normal_name(name) + suffix for name in names)
-        stems = self._stems if names == self._names else map(stem_of, names)
-        if not shared:
-            return (stem + suffix for stem in stems)
-        return (
-            (normal_name(name) if name in shared else stem) + suffix for name, stem in zip(names, stems, strict=True)
-        )
-
-
-def shared_stems(names: list[str], stems: list[str]) -> set[str]:
-    """Return the names whose stem is also the stem or the full name of another clip.
-
-    `a.mp4.avi` must not use `a.mp4.wav`: `a.mp4` has this file when it shares its stem with another clip.
-    """
-    distinct = set(stems)
-    if len(distinct) == len(names) and distinct.isdisjoint(map(normal_name, names)):
-        return set()
-    counts = Counter(stems)
-    taken = {normal_name(name) for name in names}
-    return {name for name, stem in zip(names, stems, strict=True) if counts[stem] > 1 or stem in taken}

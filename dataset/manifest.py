@@ -103,8 +103,8 @@ class ManifestRows(Mapping[str, Row]):
     def __getitem__(self, name: str) -> Row:
         """Return the row of a clip."""
         position = self._positions[name]
-        *facts, has_audio, seconds = (column[position] for column in self._columns)
-        return Row(ClipFacts(*facts, has_audio == 1), seconds)
+        status, reason, duration_s, n_frames, fps, has_audio, seconds = (column[position] for column in self._columns)
+        return Row(ClipFacts(status, reason, duration_s, n_frames, fps, has_audio == 1), seconds)
 
     def __contains__(self, name: object) -> bool:
         """Return whether a clip has a row."""

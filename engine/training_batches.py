@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 
 from dataset.augment import Augment
 from dataset.clips import ClipDataset, ClipTable, make_loader
+from dataset.packed.loader import PackedLoader
 from dataset.samples import InputLayout
 from dataset.sampling import BatchShare, EpochSampler, draw_chances
 from engine.config import RunConfig
@@ -22,7 +23,7 @@ SOURCE_COLUMN = "source"
 
 def training_batches(
     clips: ClipTable, config: RunConfig, inputs: Collection[str], device: torch.device
-) -> tuple[DataLoader, Callable[[int], None]]:
+) -> tuple[DataLoader | PackedLoader, Callable[[int], None]]:
     """Return a loader of augmented batches, and a function that sets the epoch that determines order and augmentation.
 
     Raises:

@@ -48,12 +48,14 @@ class ArraySpec:
         shape: shape of the array of one clip, padding included.
         dtype: numpy type.
         padded: whether clips may have fewer entries along the first axis. The mask then has shape (shape[0],), else ().
+        fixed_point: whether the values are in [0, 1] and may be packed as uint16 in steps of 1/65535.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: type
     padded: bool = False
+    fixed_point: bool = False
 
     def fill(self, array: np.ndarray | None) -> MaskedArray:
         """Return `array` padded with zeros to the declared shape, with its mask.

@@ -62,7 +62,7 @@ class CovarianceFeature(Feature):
 
     def arrays(self) -> tuple[ArraySpec, ...]:
         """Declare one array: (K, K) float32."""
-        return (ArraySpec("covariance", (self.config.video.top_k,) * 2, np.float32),)
+        return (ArraySpec("covariance", (self.config.video.top_k,) * 2, np.float32, fixed_point=True),)
 
     def to_arrays(self, value: Any, facts: ClipFacts) -> Mapping[str, np.ndarray | None]:
         """Return the matrix, or `None` for a clip of a single frame, whose matrix is all zeros."""
