@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+import numpy as np
 
 from dataset.workers import run_in_workers, worker_count
 from engine.detector import Clip, Detector, Score, checked
@@ -13,6 +16,7 @@ from engine.evidence.lips import lips_view
 from engine.evidence.reading import ClipReading, ReadingTask, read_clip
 from engine.evidence.types import Evidence, FaceView, Saliency
 from utils.features.clip import failed
+from utils.features.windows import CLIP_WINDOW_S, SINGLE_S, part_of
 
 
 def explain_many(
@@ -30,7 +34,7 @@ def explain_many(
     def tasks() -> Iterator[ReadingTask]:
         for clip, score in scored:
             scores.append(score)
-            yield ReadingTask(checked(clip), detector.checkpoint.features, detector.limits.max_frames)
+            yield ReadingTask(checked(clip), detector.checkpoint.features, detector.limits.max_frames, focus_of(score))
 
     for reading in _readings(detector, tasks(), workers):
         yield evidence_of(detector, scores.popleft(), reading)
@@ -53,7 +57,7 @@ def _readings(detector: Detector, tasks: Iterator[ReadingTask], workers: int | N
 
 def evidence_of(detector: Detector, score: Score, reading: ClipReading) -> Evidence:
     """Return the evidence about a clip from its score and its content."""
-    face, saliency = _attributed(detector, reading)
+    face, saliency = _attributed(detector, around_focus(reading, focus_of(score)))
     mouth = reading.face
     lips = None
     if mouth is not None and reading.pcm is not None:
@@ -77,6 +81,25 @@ def evidence_of(detector: Detector, score: Score, reading: ClipReading) -> Evide
             "trained at commit": str(checkpoint.provenance.get("commit", "unknown")),
         },
     )
+
+
+def focus_of(score: Score) -> float | None:
+    """Return the middle of the most suspicious window of a long clip; `None` for a short clip or without a time line."""
+    timeline = score.timeline
+    if timeline is None or not np.isfinite(timeline.score).any() or timeline.end_s.max() <= SINGLE_S:
+        return None
+    worst = int(np.nanargmax(timeline.score))
+    return float(timeline.start_s[worst] + timeline.end_s[worst]) / 2
+
+
+def around_focus(reading: ClipReading, focus_s: float | None) -> ClipReading:
+    """Return a reading whose waveform is that of the window around the focus, or of the middle; all of a short clip."""
+    if reading.pcm is None or reading.facts.duration_s <= SINGLE_S:
+        return reading
+    middle_s = reading.facts.duration_s / 2 if focus_s is None else focus_s
+    start_s = min(max(middle_s - CLIP_WINDOW_S / 2, 0.0), reading.facts.duration_s - CLIP_WINDOW_S)
+    shift_s = max(0.0, start_s - reading.audio_start_s)
+    return replace(reading, pcm=part_of(reading.pcm, shift_s), audio_start_s=reading.audio_start_s + shift_s)
 
 
 def _attributed(detector: Detector, reading: ClipReading) -> tuple[FaceView | None, Saliency | None]:

@@ -8,6 +8,7 @@ from engine.detector import Score
 from engine.evidence.reading import ClipReading
 from engine.report.wording import expert_label
 from utils.features.waveform import LONGEST_PCM_S
+from utils.features.windows import CLIP_WINDOW_S, SINGLE_S
 
 MISSING = {
     "no_video": "The clip has no video. Only its audio was examined.",
@@ -55,6 +56,11 @@ def _parts(score: Score, reading: ClipReading) -> Iterator[str]:
         yield (
             f"Faces outside {face.start_s:.1f} to {face.end_s:.1f} s, and other faces than the most prominent one, are not "
             "shown on this page. Bodies, hands, objects and background were not examined."
+        )
+    if facts.duration_s > SINGLE_S:
+        yield (
+            "This page shows face and speech of one part of a long clip only. The score covers all of it, in windows "
+            f"of {CLIP_WINDOW_S:.0f} s."
         )
     if facts.has_audio and facts.duration_s > LONGEST_PCM_S:
         yield f"Audio after the first {LONGEST_PCM_S // 60} minutes."

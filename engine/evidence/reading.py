@@ -16,10 +16,11 @@ from utils.features.covariance import block_mean_covariance, frame_covariance_ro
 from utils.features.extract import facts_of, open_stream
 from utils.features.face.crops import FaceCrops
 from utils.features.face.features import PAIRS, halved, mouth_series
-from utils.features.face.window import FaceWindow, clip_faces
+from utils.features.face.window import WINDOW_FRAMES, FaceWindow, clip_faces
 from utils.features.mel import FLOOR_DB, MelSpectrogram, decode_image, encode_image, mel_image
 from utils.features.resampling import MonoResampler
 from utils.features.waveform import Pcm, PcmBuffer
+from utils.features.windows import ASSUMED_FPS
 from utils.media.arrays import ClipArrays
 from utils.media.decode import StreamFacts
 from utils.media.errors import MediaError
@@ -41,11 +42,13 @@ class ReadingTask:
         clip: a file, or the arrays of a decoded clip.
         config: settings of the detector's features.
         max_frames: number of frames after which decoding stops; `None` for all.
+        focus_s: time around which the face is tracked; `None` for the middle.
     """
 
     clip: Path | ClipArrays
     config: FeatureConfig
     max_frames: int | None = None
+    focus_s: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +153,9 @@ class _Reader:
 
         self._task, self._file = task, file
         self._stream = open_stream(task.clip, task.max_frames, count_undeclared=True)
-        self._faces = FaceWindow(self._stream.facts, max_frames=task.max_frames)
+        self._faces: FaceWindow | None = None
+        if task.focus_s is None:
+            self._faces = FaceWindow(self._stream.facts, max_frames=task.max_frames)
         self._histograms = HistogramRows()
         self._spectrogram = MelSpectrogram(task.config.audio)
         self._pcm = PcmBuffer(task.config.audio.sample_rate_hz)
@@ -167,7 +172,7 @@ class _Reader:
         for item in self._stream:
             if isinstance(item, np.ndarray):
                 self._histograms.add(item)
-                self._faces.add(item)
+                self._track(item)
             else:
                 for samples in resampler.feed(item):
                     self._add(samples)
@@ -190,6 +195,17 @@ class _Reader:
             covariance=self._covariance(facts),
         )
 
+    def _track(self, frame: np.ndarray) -> None:
+        facts = self._stream.facts
+        if self._faces is None and self._task.focus_s is not None:
+            fps = facts.fps or ASSUMED_FPS
+            time_s = (facts.n_frames - 1) / fps if facts.frame_s is None else facts.frame_s
+            if time_s < self._task.focus_s - WINDOW_FRAMES / 2 / fps:
+                return
+            self._faces = FaceWindow(facts, first=facts.n_frames - 1)
+        if self._faces is not None:
+            self._faces.add(frame)
+
     def _add(self, samples: np.ndarray) -> None:
         self._spectrogram.feed(samples)
         self._pcm.add(samples)
@@ -206,8 +222,10 @@ class _Reader:
         return decode_image(encode_image(mel_image(power, config.image_size_px), config.jpeg_quality))
 
     def _face(self, facts: StreamFacts) -> FaceReading | None:
+        if self._faces is None:
+            return None
         crops = self._faces.crops()
-        if self._faces.misplaced and isinstance(self._task.clip, Path):
+        if self._faces.misplaced and self._task.focus_s is None and isinstance(self._task.clip, Path):
             crops = clip_faces(self._task.clip, max_frames=self._task.max_frames, n_frames=facts.n_frames)
         return None if crops is None else face_reading(crops)
 
