@@ -55,6 +55,7 @@ class ScoringTask:
         features: names of the features.
         max_frames: number of frames after which decoding stops; `None` for all.
         windows: see `ExtractionOptions`.
+        timeline: see `ExtractionOptions`.
     """
 
     clip: Path | ClipArrays
@@ -62,11 +63,12 @@ class ScoringTask:
     features: Collection[str]
     max_frames: int | None = None
     windows: bool = False
+    timeline: bool = False
 
 
 def extract_in_memory(task: ScoringTask) -> ClipFeatures:
     """Return the features of a clip without writing anything."""
-    options = ExtractionOptions(task.max_frames, windows=task.windows)
+    options = ExtractionOptions(task.max_frames, windows=task.windows, timeline=task.timeline)
     try:
         return extract_clip(task.clip, task.config, features=task.features, options=options)
     except MemoryError:

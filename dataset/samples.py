@@ -34,7 +34,9 @@ class InputLayout:
     """The inputs of a run: the features to compute, and the arrays that they provide.
 
     Attributes:
+        config: settings of the features.
         features: names of the features.
+        plan: names of the features and of all their sources, sources first.
         windowed: whether long clips are scored in windows: every feature can be computed for a window.
     """
 
@@ -48,13 +50,14 @@ class InputLayout:
         Raises:
             UsageError: a feature's setting is missing.
         """
+        self.config = config
         self.features = features_of(inputs)
         self._declared: list[tuple[Feature, list[ArraySpec]]] = []
         for feature in config.build(self.features):
             feature.check()
             self._declared.append((feature, [spec for spec in feature.arrays() if spec.name in inputs]))
-        plan = config.build(with_sources(self.features))
-        self.windowed = all(feature.windowed or feature.is_derived for feature in plan)
+        self.plan = with_sources(self.features)
+        self.windowed = all(feature.windowed or feature.is_derived for feature in config.build(self.plan))
 
     @property
     def specs(self) -> tuple[ArraySpec, ...]:

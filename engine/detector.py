@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from operator import length_hint
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,15 +19,17 @@ from dataset.samples import InputLayout, Sample, make_samples
 from dataset.workers import run_in_workers, worker_count
 from engine.interruption import UntilInterrupted
 from engine.saved_detector import SavedDetector
+from engine.score import Score
 from engine.scoring import EVIDENCE_PREFIX, check_views, scored_parts
+from engine.timeline.build import build_timeline
 from engine.timeline.clip_score import combine_rows
-from engine.timeline.faces import face_tracks
-from engine.timeline.types import FaceTrack, Finding, Span, Timeline
+from engine.timeline.faces import face_tracks, whole_tracks
+from engine.timeline.spans import suspicious_spans
 from utils.errors import UsageError
 from utils.features.clip import ClipFacts, ClipFeatures, ClipWindow, failed
 from utils.features.extract import require_parts
+from utils.features.seconds import ClipSeconds
 from utils.media.arrays import ClipArrays
-from utils.metrics.calibration import Verdict
 
 if TYPE_CHECKING:
     from engine.evidence.types import Evidence
@@ -36,40 +38,6 @@ if TYPE_CHECKING:
 CHECKPOINTS = Path(__file__).resolve().parents[1] / "checkpoint"
 
 Clip = str | os.PathLike | ClipArrays
-
-
-@dataclass(frozen=True)
-class Score:
-    """The score of one clip.
-
-    Attributes:
-        video: path of the clip as given, or `ClipArrays.name`.
-        score: calibrated probability of fake in [0, 1]; `None` for an unscored clip.
-        logit: uncalibrated score, positive for fake; `None` for an unscored clip.
-        verdict: `fake`, `inconclusive`, `real` or `unscored`.
-        thresholds: `fake`: lowest score with that verdict; `real`: scores below have that verdict. Without `real`, all scores
-            below `fake` have the verdict `real`.
-        status: `ok`, `partial` (a modality is missing or truncated) or `failed`.
-        reason: reason codes joined with `+`; empty when ok.
-        evidence: expert -> its additive contribution to the logit; `None` where the expert abstains.
-        timeline: scores over time; `None` unless requested.
-        spans: suspicious parts, by start; empty unless the time line was requested.
-        findings: observations that do not enter the score, by start; empty unless the time line was requested.
-        faces: tracked faces of a clip with several faces or with a time line, by number.
-    """
-
-    video: str
-    score: float | None
-    logit: float | None
-    verdict: Verdict
-    thresholds: Mapping[str, float]
-    status: str
-    reason: str
-    evidence: Mapping[str, float | None] = field(default_factory=dict)
-    timeline: Timeline | None = None
-    spans: tuple[Span, ...] = ()
-    findings: tuple[Finding, ...] = ()
-    faces: tuple[FaceTrack, ...] = ()
 
 
 def default_checkpoint() -> Path:
@@ -99,12 +67,16 @@ class _Waiting:
         parts: number of its samples.
         rows: rows of the samples scored so far.
         windows: spans and face paths of its windows, without features.
+        facts: facts of the clip.
+        seconds: the clip second by second, for the time line.
     """
 
     name: str
     parts: int = 1
     rows: list[dict[str, Any]] = field(default_factory=list)
     windows: tuple[ClipWindow, ...] = ()
+    facts: ClipFacts | None = None
+    seconds: ClipSeconds | None = None
 
 
 class Detector:
@@ -163,6 +135,7 @@ class Detector:
         fps: float | None = None,
         samples: np.ndarray | None = None,
         rate_hz: int | None = None,
+        timeline: bool = False,
     ) -> Score:
         """Score one clip in this process.
 
@@ -171,16 +144,18 @@ class Detector:
             fps: see `ClipArrays`.
             samples: see `ClipArrays`.
             rate_hz: see `ClipArrays`.
+            timeline: whether to fill `Score.timeline`, `spans`, `findings` and `faces`, which takes several times as long.
 
         Raises:
-            UsageError: the clip is none of these, its path is a folder, or its arrays are invalid (see `ClipArrays`).
+            UsageError: the clip is none of these, its path is a folder, its arrays are invalid (see `ClipArrays`), or the
+                detector has no time line because it scores features of whole clips.
         """
         if clip is None or isinstance(clip, np.ndarray):
             clip = ClipArrays(clip, fps, samples, rate_hz)
         elif (fps, samples, rate_hz) != (None, None, None):
             raise UsageError("fps, samples and rate_hz belong to frames; a path or ClipArrays has its own")
         refuse_folder(clip)
-        return next(self.score_many([clip]))
+        return next(self.score_many([clip], timeline=timeline))
 
     def explain(self, clip: Clip, score: Score | None = None, *, workers: int | None = None) -> Evidence:
         """Collect the evidence about one clip: the observations behind its score, for a person to check.
@@ -218,7 +193,13 @@ class Detector:
         return getattr(self._scorer, "model", None)
 
     def score_many(
-        self, clips: Iterable[Clip], *, workers: int | None = None, batch_size: int = 8, progress: bool = False
+        self,
+        clips: Iterable[Clip],
+        *,
+        workers: int | None = None,
+        batch_size: int = 8,
+        progress: bool = False,
+        timeline: bool = False,
     ) -> Iterator[Score]:
         """Score clips lazily, in input order.
 
@@ -228,6 +209,7 @@ class Detector:
                 protect against decoders that crash or hang, but scripts then need `if __name__ == "__main__":`.
             batch_size: clips per forward pass.
             progress: whether to show a progress bar on standard error.
+            timeline: see `score`.
 
         Returns:
             An iterator over one `Score` per clip. After Ctrl-C it yields the scores of the clips that are already decoded, then
@@ -241,17 +223,25 @@ class Detector:
             raise UsageError("score_many expects several clips, for example a list; use score for one")
         if workers is not None and workers < 0 or batch_size < 1:
             raise UsageError(f"workers={workers} must be 0 or more, batch_size={batch_size} 1 or more")
+        if timeline and not self._layout.windowed:
+            raise UsageError(f"{self.checkpoint.model['name']} scores features of whole clips and has no time line")
         total = length_hint(clips, -1)
-        return self._scores(clips, total if total >= 0 else None, workers, batch_size, progress)
+        waiting: dict[int, _Waiting] = {}
+        tasks = self._tasks(clips, waiting, timeline)
+        bar = tqdm(
+            total=total if total >= 0 else None, unit="clip", desc="scoring", disable=not progress, dynamic_ncols=True
+        )
+        features = self._features(tasks, bar.total, workers)
+        return self._scores(features, waiting, batch_size, bar)
 
     def _scores(
-        self, clips: Iterable[Clip], total: int | None, workers: int | None, batch_size: int, progress: bool
+        self, features: Iterator[ClipFeatures], waiting: dict[int, _Waiting], batch_size: int, bar: tqdm
     ) -> Iterator[Score]:
-        waiting: dict[int, _Waiting] = {}
-        calibration = self.checkpoint.calibration
-        with tqdm(total=total, unit="clip", desc="scoring", disable=not progress, dynamic_ncols=True) as bar:
-            samples = UntilInterrupted(self._samples(clips, total, workers, waiting, bar))
-            for part in scored_parts(self._scorer, samples, batch_size=batch_size, calibration=calibration):
+        with bar:
+            samples = UntilInterrupted(self._samples(features, waiting, bar))
+            for part in scored_parts(
+                self._scorer, samples, batch_size=batch_size, calibration=self.checkpoint.calibration
+            ):
                 for row in part.to_dict("records"):
                     clip = waiting[row["index"]]
                     clip.rows.append({str(name): cell for name, cell in row.items()})
@@ -260,24 +250,24 @@ class Detector:
         if samples.interruption is not None:
             raise samples.interruption
 
+    def _tasks(self, clips: Iterable[Clip], waiting: dict[int, _Waiting], timeline: bool) -> Iterator[ScoringTask]:
+        """Yield the tasks of extracting clips; `waiting` receives each clip by its index."""
+        features, names, max_frames = self.checkpoint.features, self._layout.features, self._limits.max_frames
+        for index, clip in enumerate(clips):
+            source = checked(clip)
+            waiting[index] = _Waiting(source.name if isinstance(source, ClipArrays) else str(clip))
+            yield ScoringTask(source, features, names, max_frames, windows=True, timeline=timeline)
+
     def _samples(
-        self, clips: Iterable[Clip], total: int | None, workers: int | None, waiting: dict[int, _Waiting], bar: tqdm
+        self, features: Iterator[ClipFeatures], waiting: dict[int, _Waiting], bar: tqdm
     ) -> Iterator[tuple[Sample, ClipFacts]]:
-        """Yield the features of clips as samples; `waiting` receives each clip by its index."""
-
-        def tasks() -> Iterator[ScoringTask]:
-            for index, clip in enumerate(clips):
-                source = checked(clip)
-                waiting[index] = _Waiting(source.name if isinstance(source, ClipArrays) else str(clip))
-                yield ScoringTask(
-                    source, self.checkpoint.features, self._layout.features, self._limits.max_frames, windows=True
-                )
-
-        for index, clip in enumerate(self._features(tasks(), total, workers)):
+        """Yield the samples of the clips in `waiting`."""
+        for index, clip in enumerate(features):
             samples = make_samples(index, float("nan"), clip, self._layout)
-            waiting[index].parts = len(samples)
+            entry = waiting[index]
+            entry.parts, entry.facts, entry.seconds = len(samples), clip.facts, clip.seconds
             if any(len(window.faces) > 1 for window in clip.windows):
-                waiting[index].windows = tuple(window.without_features() for window in clip.windows)
+                entry.windows = tuple(window.without_features() for window in clip.windows)
             yield from samples
             bar.update()
 
@@ -299,7 +289,7 @@ class Detector:
         calibration = self.checkpoint.calibration
         row = combine_rows(clip.rows)
         score = number_or_none(calibration.score(row["logit"]))
-        return Score(
+        scored = Score(
             video=clip.name,
             score=score,
             logit=number_or_none(row["logit"]),
@@ -310,6 +300,17 @@ class Detector:
             evidence={term: number_or_none(row[EVIDENCE_PREFIX + term]) for term in self.terms},
             faces=face_tracks(clip.windows, clip.rows, calibration) if clip.windows else (),
         )
+        return (
+            scored
+            if clip.seconds is None or clip.facts is None
+            else self._with_timeline(scored, clip.seconds, clip.facts)
+        )
+
+    def _with_timeline(self, score: Score, clip: ClipSeconds, facts: ClipFacts) -> Score:
+        calibration = self.checkpoint.calibration
+        timeline = build_timeline(clip, facts, self._layout, self._scorer, calibration)
+        spans = suspicious_spans(timeline, calibration.threshold, clip.duration_s)
+        return replace(score, timeline=timeline, spans=spans, faces=score.faces or whole_tracks(clip, score))
 
 
 def refuse_folder(clip: Any) -> None:

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from engine.score import Score
 from engine.scoring import EVIDENCE_PREFIX
 from engine.timeline.clip_score import combine_rows
 from engine.timeline.types import FaceTrack
 from utils.features.clip import ClipWindow, FacePath
+from utils.features.seconds import ClipSeconds
 from utils.features.windows import CLIP_WINDOW_S
 from utils.metrics.calibration import Calibration
 
@@ -55,6 +57,35 @@ def face_tracks(
             known.rows.append(row)
     faces.sort(key=lambda face: face.paths[0].times_s[0])
     return tuple(face_track(number, face, calibration) for number, face in enumerate(faces, 1))
+
+
+def whole_tracks(clip: ClipSeconds, score: Score) -> tuple[FaceTrack, ...]:
+    """Return the tracks of a clip's time line. The longest one has the score of the clip, the others have none.
+
+    Args:
+        clip: the clip second by second.
+        score: the score of the clip.
+    """
+    tracks = sorted(clip.tracks().values(), key=lambda seconds: seconds[0].second)
+    longest = max(tracks, key=len, default=None)
+    faces = []
+    for number, seconds in enumerate(tracks, 1):
+        times_s = np.concatenate([one.path.times_s for one in seconds])
+        boxes = np.concatenate([one.path.boxes for one in seconds])
+        evidence = {term: score.evidence.get(term) for term in FACE_TERMS if term in score.evidence}
+        is_scored = seconds is longest
+        faces.append(
+            FaceTrack(
+                number,
+                float(times_s[0]),
+                float(times_s[-1]),
+                times_s,
+                boxes,
+                score.score if is_scored else None,
+                evidence if is_scored else {},
+            )  # fmt: skip
+        )
+    return tuple(faces)
 
 
 def continued(path: FacePath, faces: Sequence[_Face]) -> _Face | None:

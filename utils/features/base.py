@@ -84,6 +84,7 @@ class ClipPass:
         sources: names of the features from which other requested features are derived.
         windowed: whether long clips are divided into windows.
         duration_s: the clip's true duration if an earlier pass measured it.
+        timeline: whether the whole clip is also extracted second by second.
     """
 
     path: Path
@@ -93,6 +94,7 @@ class ClipPass:
     sources: Collection[str] = ()
     windowed: bool = False
     duration_s: float | None = None
+    timeline: bool = False
 
 
 class Extractor:

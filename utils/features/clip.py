@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from utils.features.seconds import ClipSeconds
 
 
 @dataclass(frozen=True)
@@ -45,11 +48,13 @@ class ClipFeatures:
         facts: facts from the decoder.
         values: feature name -> value of each requested feature; `None` if the clip has none. Empty for a failed clip.
         windows: windows of a clip that was extracted for scoring, if it is long or has several faces. `values` is then empty.
+        seconds: the clip second by second, if the time line was requested.
     """
 
     facts: ClipFacts
     values: Mapping[str, Any] = field(default_factory=dict)
     windows: tuple[ClipWindow, ...] = ()
+    seconds: ClipSeconds | None = None
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from utils.features.base import FRAMES, SAMPLES, ClipPass, Extractor, Feature, w
 from utils.features.clip import ClipFacts, ClipFeatures, failed
 from utils.features.config import FeatureConfig
 from utils.features.resampling import MonoResampler
+from utils.features.seconds import split_seconds
 from utils.features.voice import voice_waveform
 from utils.features.waveform import PcmBuffer
 from utils.features.windows import cut_windows, derive_all, misses_windows
@@ -37,6 +38,7 @@ class ExtractionOptions:
         cache_dir: folder for expensive derived features, keyed by content; `None` disables the cache.
         windows: divide a clip longer than `utils.features.windows.SINGLE_S` into windows, if every feature allows that.
         duration_s: the clip's true duration if known; windows are otherwise placed by the declared one.
+        timeline: also extract the clip second by second, if it can be divided into windows.
     """
 
     max_frames: int | None = None
@@ -44,6 +46,7 @@ class ExtractionOptions:
     cache_dir: Path | None = None
     windows: bool = False
     duration_s: float | None = None
+    timeline: bool = False
 
 
 def require_parts(config: FeatureConfig, names: Collection[str] | None = None) -> None:
@@ -91,8 +94,9 @@ def extract_clip(
         options.max_frames,
         options.output_paths,
         {source for feature in plan if feature.is_derived for source in feature.fed},
-        options.windows and all(feature.windowed or feature.is_derived for feature in plan),
+        windowed := options.windows and all(feature.windowed or feature.is_derived for feature in plan),
         options.duration_s,
+        windowed and options.timeline,
     )
     try:
         values, silent = run_pass(stream, clip, plan, config)
@@ -105,16 +109,18 @@ def extract_clip(
     if not stream.facts.n_frames and not stream.facts.n_samples:
         return failed("unreadable")
     facts = facts_of(stream.facts, silent=silent)
+    seconds = None
     if clip.windowed:
         if clip.duration_s is None and misses_windows(clip):
             # The container declared another duration. Decode again with the actual one.
             again = replace(options, duration_s=stream.facts.duration_s)
             return extract_clip(source, config, features=features, options=again)
+        seconds = split_seconds(values, clip) if clip.timeline else None
         windows = cut_windows(values, plan, requested, facts, stream.facts.audio_start_s or 0.0)
         if windows:
-            return ClipFeatures(facts, windows=windows)
+            return ClipFeatures(facts, windows=windows, seconds=seconds)
     derive_all(plan, values, options.cache_dir)
-    return ClipFeatures(facts, {name: values[name] for name in requested})
+    return ClipFeatures(facts, {name: values[name] for name in requested}, seconds=seconds)
 
 
 def open_stream(

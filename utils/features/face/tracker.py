@@ -28,6 +28,10 @@ LEAST_OTHER_SCORE = 0.9
 LEAST_OTHER_OVERLAP = 0.3
 
 
+MEMORY_DETECTIONS = 5
+"""Detections this far before a frame do not affect its smoothed landmarks."""
+
+
 @dataclass(eq=False)
 class Track:
     """An uninterrupted track of one face.
@@ -42,6 +46,7 @@ class Track:
         cut_outs: one per frame, from `first` on.
         times_s: presentation time of each of these frames.
         misses: missed detections since the latest one.
+        ended: whether no frame will follow.
     """
 
     first: int
@@ -53,6 +58,7 @@ class Track:
     cut_outs: list[CutOut] = field(default_factory=list)
     times_s: list[float] = field(default_factory=list)
     misses: int = 0
+    ended: bool = False
 
     def update(self, number: int, box: np.ndarray, landmarks: np.ndarray) -> None:
         """Add a detection."""
@@ -66,6 +72,14 @@ class Track:
         if self.misses:
             kept = self.detected[-1] - self.first + 1
             del self.cut_outs[kept:], self.times_s[kept:]
+
+    def drop(self, count: int) -> None:
+        """Drop the first `count` frames, and detections so long before the others that they no longer affect these."""
+        del self.cut_outs[:count], self.times_s[:count]
+        self.first += count
+        while len(self.detected) > 1 and self.detected[0] < self.first - MEMORY_DETECTIONS * DETECT_EVERY:
+            for series in (self.detected, self.boxes, self.landmarks):
+                del series[0]
 
     def crops(self, found: float) -> FaceCrops:
         """Return the aligned crops of all frames."""

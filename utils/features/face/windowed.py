@@ -11,8 +11,10 @@ import numpy as np
 from utils.features.base import ClipPass, Extractor
 from utils.features.clip import FacePath
 from utils.features.face.features import FaceExtractor, face_features
+from utils.features.face.seconds import FaceSeconds
 from utils.features.face.tracker import Track
 from utils.features.face.window import WINDOW_FRAMES, FaceWindow
+from utils.features.seconds import FacesAndSeconds
 from utils.features.windows import (
     ASSUMED_FPS,
     CLIP_WINDOW_S,
@@ -38,6 +40,7 @@ class WindowedFaceExtractor(Extractor):
     def __init__(self, clip: ClipPass) -> None:
         """Create an extractor without frames."""
         self._clip = clip
+        self._seconds = FaceSeconds(clip.facts) if clip.timeline else None
         self._single: FaceExtractor | None = None
         self._starts: np.ndarray | None = None
         self._waiting: deque[int] = deque()
@@ -51,6 +54,8 @@ class WindowedFaceExtractor(Extractor):
             self._waiting.extend(range(len(self._starts)))
             if not len(self._starts):
                 self._single = FaceExtractor(self._clip, others=True)
+        if self._seconds is not None:
+            self._seconds.add(frame)
         if self._single is not None:
             self._single.add_frame(frame)
             return
@@ -69,7 +74,14 @@ class WindowedFaceExtractor(Extractor):
             self._close_first()
 
     def finish(self) -> Any:
-        """Return the `WindowedFaces` of a long clip or of one with several faces, else see `FaceExtractor.finish`."""
+        """Return the `WindowedFaces` of a long clip or of one with several faces, else see `FaceExtractor.finish`.
+
+        For the time line, the value is wrapped in `FacesAndSeconds`.
+        """
+        value = self._faces()
+        return value if self._seconds is None else FacesAndSeconds(value, self._seconds.finish())
+
+    def _faces(self) -> Any:
         if self._single is not None:
             window = self._single.window
             others = [] if window.misplaced else window.other_tracks()
