@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
 from operator import length_hint
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from tqdm import tqdm
 
 from dataset.config import ExtractionConfig
@@ -20,15 +18,11 @@ from dataset.workers import run_in_workers, worker_count
 from engine.interruption import UntilInterrupted
 from engine.saved_detector import SavedDetector
 from engine.score import Score
-from engine.scoring import EVIDENCE_PREFIX, check_views, scored_parts
-from engine.timeline.build import build_timeline
-from engine.timeline.clip_score import combine_rows
-from engine.timeline.faces import face_tracks, whole_tracks
-from engine.timeline.spans import suspicious_spans
+from engine.scoring import check_views, scored_parts
+from engine.waiting_clip import WaitingClip
 from utils.errors import UsageError
-from utils.features.clip import ClipFacts, ClipFeatures, ClipWindow, failed
+from utils.features.clip import ClipFacts, ClipFeatures, failed
 from utils.features.extract import require_parts
-from utils.features.seconds import ClipSeconds
 from utils.media.arrays import ClipArrays
 
 if TYPE_CHECKING:
@@ -56,27 +50,6 @@ def default_checkpoint() -> Path:
             "or name one with --checkpoint"
         )
     return trained[-1]
-
-
-@dataclass
-class _Waiting:
-    """A clip that is being scored.
-
-    Attributes:
-        name: its name in the result.
-        parts: number of its samples.
-        rows: rows of the samples scored so far.
-        windows: spans and face paths of its windows, without features.
-        facts: facts of the clip.
-        seconds: the clip second by second, for the time line.
-    """
-
-    name: str
-    parts: int = 1
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    windows: tuple[ClipWindow, ...] = ()
-    facts: ClipFacts | None = None
-    seconds: ClipSeconds | None = None
 
 
 class Detector:
@@ -226,7 +199,7 @@ class Detector:
         if timeline and not self._layout.windowed:
             raise UsageError(f"{self.checkpoint.model['name']} scores features of whole clips and has no time line")
         total = length_hint(clips, -1)
-        waiting: dict[int, _Waiting] = {}
+        waiting: dict[int, WaitingClip] = {}
         tasks = self._tasks(clips, waiting, timeline)
         bar = tqdm(
             total=total if total >= 0 else None, unit="clip", desc="scoring", disable=not progress, dynamic_ncols=True
@@ -235,7 +208,7 @@ class Detector:
         return self._scores(features, waiting, batch_size, bar)
 
     def _scores(
-        self, features: Iterator[ClipFeatures], waiting: dict[int, _Waiting], batch_size: int, bar: tqdm
+        self, features: Iterator[ClipFeatures], waiting: dict[int, WaitingClip], batch_size: int, bar: tqdm
     ) -> Iterator[Score]:
         with bar:
             samples = UntilInterrupted(self._samples(features, waiting, bar))
@@ -246,28 +219,25 @@ class Detector:
                     clip = waiting[row["index"]]
                     clip.rows.append({str(name): cell for name, cell in row.items()})
                     if len(clip.rows) == clip.parts:
-                        yield self._score(waiting.pop(row["index"]))
+                        yield waiting.pop(row["index"]).score(self._layout, self._scorer, self.checkpoint.calibration)
         if samples.interruption is not None:
             raise samples.interruption
 
-    def _tasks(self, clips: Iterable[Clip], waiting: dict[int, _Waiting], timeline: bool) -> Iterator[ScoringTask]:
+    def _tasks(self, clips: Iterable[Clip], waiting: dict[int, WaitingClip], timeline: bool) -> Iterator[ScoringTask]:
         """Yield the tasks of extracting clips; `waiting` receives each clip by its index."""
         features, names, max_frames = self.checkpoint.features, self._layout.features, self._limits.max_frames
         for index, clip in enumerate(clips):
             source = checked(clip)
-            waiting[index] = _Waiting(source.name if isinstance(source, ClipArrays) else str(clip))
+            waiting[index] = WaitingClip(source.name if isinstance(source, ClipArrays) else str(clip))
             yield ScoringTask(source, features, names, max_frames, windows=True, timeline=timeline)
 
     def _samples(
-        self, features: Iterator[ClipFeatures], waiting: dict[int, _Waiting], bar: tqdm
+        self, features: Iterator[ClipFeatures], waiting: dict[int, WaitingClip], bar: tqdm
     ) -> Iterator[tuple[Sample, ClipFacts]]:
         """Yield the samples of the clips in `waiting`."""
         for index, clip in enumerate(features):
             samples = make_samples(index, float("nan"), clip, self._layout)
-            entry = waiting[index]
-            entry.parts, entry.facts, entry.seconds = len(samples), clip.facts, clip.seconds
-            if any(len(window.faces) > 1 for window in clip.windows):
-                entry.windows = tuple(window.without_features() for window in clip.windows)
+            waiting[index].expect(len(samples), clip)
             yield from samples
             bar.update()
 
@@ -284,33 +254,6 @@ class Detector:
             memory_gb=self._limits.memory_gb,
         ):
             yield clip or failed(reason)
-
-    def _score(self, clip: _Waiting) -> Score:
-        calibration = self.checkpoint.calibration
-        row = combine_rows(clip.rows)
-        score = number_or_none(calibration.score(row["logit"]))
-        scored = Score(
-            video=clip.name,
-            score=score,
-            logit=number_or_none(row["logit"]),
-            verdict=calibration.verdict(score),
-            thresholds=calibration.thresholds,
-            status=row["status"],
-            reason=row["reason"],
-            evidence={term: number_or_none(row[EVIDENCE_PREFIX + term]) for term in self.terms},
-            faces=face_tracks(clip.windows, clip.rows, calibration) if clip.windows else (),
-        )
-        return (
-            scored
-            if clip.seconds is None or clip.facts is None
-            else self._with_timeline(scored, clip.seconds, clip.facts)
-        )
-
-    def _with_timeline(self, score: Score, clip: ClipSeconds, facts: ClipFacts) -> Score:
-        calibration = self.checkpoint.calibration
-        timeline = build_timeline(clip, facts, self._layout, self._scorer, calibration)
-        spans = suspicious_spans(timeline, calibration.threshold, clip.duration_s)
-        return replace(score, timeline=timeline, spans=spans, faces=score.faces or whole_tracks(clip, score))
 
 
 def refuse_folder(clip: Any) -> None:
@@ -332,8 +275,3 @@ def checked(clip: Any) -> Path | ClipArrays:
     if isinstance(clip, str | os.PathLike):
         return Path(os.fsdecode(clip))
     raise UsageError(f"a clip is a path or ClipArrays, not {type(clip).__name__}")
-
-
-def number_or_none(value: Any) -> float | None:
-    """Return a number, or `None` for NaN."""
-    return None if pd.isna(value) else float(value)

@@ -1,0 +1,76 @@
+"""A clip between the extraction of its features and its score."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pandas as pd
+
+from dataset.samples import InputLayout
+from engine.score import Score
+from engine.scoring import EVIDENCE_PREFIX, Scorer
+from engine.timeline.build import build_timeline
+from engine.timeline.clip_score import combine_rows
+from engine.timeline.faces import face_tracks, whole_tracks
+from engine.timeline.spans import suspicious_spans
+from utils.features.clip import ClipFacts, ClipFeatures, ClipWindow
+from utils.features.seconds import ClipSeconds
+from utils.metrics.calibration import Calibration
+
+
+@dataclass
+class WaitingClip:
+    """A clip that is being scored.
+
+    Attributes:
+        name: its name in the result.
+        parts: number of its samples.
+        rows: rows of the samples scored so far.
+        windows: spans and face paths of its windows, without features; empty for a clip with one face.
+        facts: facts of the clip.
+        seconds: the clip second by second, for the time line.
+    """
+
+    name: str
+    parts: int = 1
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    windows: tuple[ClipWindow, ...] = ()
+    facts: ClipFacts | None = None
+    seconds: ClipSeconds | None = None
+
+    def expect(self, parts: int, clip: ClipFeatures) -> None:
+        """Store the number of samples of the clip, and what its result needs of its features."""
+        self.parts, self.facts, self.seconds = parts, clip.facts, clip.seconds
+        if any(len(window.faces) > 1 for window in clip.windows):
+            self.windows = tuple(window.without_features() for window in clip.windows)
+
+    def score(self, layout: InputLayout, scorer: Scorer, calibration: Calibration) -> Score:
+        """Return the score of the clip, whose rows are complete."""
+        row = combine_rows(self.rows)
+        probability = number_or_none(calibration.score(row["logit"]))
+        score = Score(
+            video=self.name,
+            score=probability,
+            logit=number_or_none(row["logit"]),
+            verdict=calibration.verdict(probability),
+            thresholds=calibration.thresholds,
+            status=row["status"],
+            reason=row["reason"],
+            evidence={term: number_or_none(row[EVIDENCE_PREFIX + term]) for term in scorer.terms},
+            faces=face_tracks(self.windows, self.rows, calibration),
+        )
+        if self.seconds is None or self.facts is None:
+            return score
+        timeline = build_timeline(self.seconds, self.facts, layout, scorer, calibration)
+        return replace(
+            score,
+            timeline=timeline,
+            spans=suspicious_spans(timeline, calibration.threshold, self.seconds.duration_s),
+            faces=score.faces or whole_tracks(self.seconds, score),
+        )
+
+
+def number_or_none(value: Any) -> float | None:
+    """Return a number, or `None` for NaN."""
+    return None if pd.isna(value) else float(value)
