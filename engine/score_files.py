@@ -34,6 +34,7 @@ from engine.score_rows import (
 )
 from engine.score_writer import ScoreWriter
 from engine.scoring import EVIDENCE_PREFIX
+from engine.timeline.files import write_timeline
 from utils.files import writing
 from utils.metrics.threshold_text import describe_thresholds
 
@@ -63,6 +64,7 @@ class ScoreFiles:
         pages: maximum number of pages about single clips, written next to the report.
         resume: whether to keep the rows of an existing output file.
         render: video file for a copy of the clip with its time line; `None` for none. Only for a single clip.
+        timeline: folder for the time line of each clip, as JSON and as a picture; `None` for no time lines.
     """
 
     output: Path
@@ -70,6 +72,7 @@ class ScoreFiles:
     pages: int = 0
     resume: bool = False
     render: Path | None = None
+    timeline: Path | None = None
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> ScoreFiles:
@@ -84,6 +87,7 @@ class ScoreFiles:
             report=check_output(Path(report) / "report.html", "--report") if report else None,
             pages=arguments.report_pages if report else 0,
             resume=arguments.resume,
+            timeline=check_output(Path(arguments.timeline) / "x", "--timeline").parent if arguments.timeline else None,
             render=check_output(check_render_output(Path(render)), "--render") if render else None,
         )
 
@@ -137,7 +141,11 @@ def score_to_files(
             workers=options.workers,
             batch_size=options.batch_size,
             progress=not options.quiet,
+            timeline=files.timeline is not None,
         ):
+            if files.timeline is not None:
+                with writing(files.timeline):
+                    write_timeline(score, files.timeline)
             row = row_of(score) | {CHECKPOINT_COLUMN: identity}
             queue.has_row(writer.add(row))
             counts.add(score.verdict, audio_only=is_audio_only(row))
@@ -159,7 +167,7 @@ def score_to_files(
     show(describe_thresholds(detector.checkpoint.calibration))
     if counts.audio_only:
         show(f"no_video: only the audio of {counts.audio_only} clip{'s' * (counts.audio_only > 1)} was scored")
-    for name, path in (("report", files.report), ("video", files.render)):
+    for name, path in (("report", files.report), ("video", files.render), ("time lines", files.timeline)):
         if path is not None:
             show(f"{name}: {path}")
     return counts

@@ -14,6 +14,7 @@ from engine.timeline.build import build_timeline
 from engine.timeline.clip_score import combine_rows
 from engine.timeline.faces import face_tracks, whole_tracks
 from engine.timeline.spans import suspicious_spans
+from engine.timeline.sync_offset import sync_findings, sync_parts, with_sync
 from utils.features.clip import ClipFacts, ClipFeatures, ClipWindow
 from utils.features.seconds import ClipSeconds
 from utils.metrics.calibration import Calibration
@@ -63,9 +64,11 @@ class WaitingClip:
         if self.seconds is None or self.facts is None:
             return score
         timeline = build_timeline(self.seconds, self.facts, layout, scorer, calibration)
+        sync = list(sync_parts(self.seconds))
         return replace(
             score,
-            timeline=timeline,
+            timeline=with_sync(timeline, sync),
+            findings=sync_findings(sync),
             spans=suspicious_spans(timeline, calibration.threshold, self.seconds.duration_s),
             faces=score.faces or whole_tracks(self.seconds, score),
         )

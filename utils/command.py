@@ -101,6 +101,7 @@ def add_report(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="pages for the first N scored clips (default: %(default)s)",
     )
+    parser.add_argument("--timeline", metavar="DIR", help="also write the time line of each clip: JSON and SVG in DIR")
     parser.add_argument(
         "--render", metavar="FILE.mp4", help="also write a copy of the clip with its time line and face boxes drawn in"
     )

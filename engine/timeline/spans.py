@@ -9,16 +9,6 @@ from engine.timeline.types import Span, Timeline
 SMOOTHED_WINDOWS = 3
 """Window scores are averaged over this many windows, because the scores of short windows are noisy."""
 
-LEAST_WINDOWS = 1
-
-
-def window_logits(timeline: Timeline) -> np.ndarray:
-    """Return the logit of each window (N,); NaN where nothing scored."""
-    if not timeline.evidence:
-        return np.full(len(timeline), np.nan)
-    parts = np.stack(list(timeline.evidence.values()))
-    return np.where(np.isfinite(parts).any(axis=0), np.nan_to_num(parts).sum(axis=0), np.nan)
-
 
 def suspicious_spans(timeline: Timeline, threshold: float, duration_s: float) -> tuple[Span, ...]:
     """Return the parts of a clip whose smoothed score reaches a threshold, by start.
@@ -36,8 +26,6 @@ def suspicious_spans(timeline: Timeline, threshold: float, duration_s: float) ->
     edges = np.flatnonzero(np.diff(np.concatenate([[False], suspicious, [False]]).astype(int)))
     spans = []
     for first, after in edges.reshape(-1, 2).tolist():
-        if after - first < LEAST_WINDOWS:
-            continue
         start_s, end_s = (
             middle_second(timeline, first, duration_s)[0],
             middle_second(timeline, after - 1, duration_s)[1],

@@ -16,7 +16,9 @@ class Timeline:
         start_s: (N,) float64, start of each window, ascending. Windows overlap.
         end_s: (N,) float64, end of each window.
         score: (N,) float64, calibrated probability of fake in [0, 1]; NaN where no expert scored the window.
-        evidence: expert -> (N,) float64, its additive contribution to the logit of the window; NaN where it abstains.
+        evidence: expert -> (N,) float64, its additive contribution to the logit of the window; NaN where it abstains. `sync`
+            is not part of the logit: it is a difference of correlations, 0 where lips and voice agree, 0.15 and more where
+            another offset fits clearly better.
     """
 
     start_s: np.ndarray

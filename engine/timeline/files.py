@@ -1,0 +1,189 @@
+"""Files of the time line: JSON for programs and an SVG picture for people, one of each per clip."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup, escape
+
+from engine.report.clip_files import page_name
+from engine.score import Score
+from engine.timeline.spans import middle_second
+from engine.timeline.types import FaceTrack, Timeline
+from utils.files import write_text_atomic
+
+WIDTH, LEFT, ROW_PX, GAP_PX, TITLE_PX = 900.0, 150.0, 46.0, 12.0, 34.0
+PLOT_PX = WIDTH - LEFT - 20
+LEAST_SCALE = 1.0
+COLOURS = {"fake": "#b3261e", "real": "#2f6f4f", "line": "#24478f", "grid": "#c9ced6", "text": "#1b1f24"}
+
+
+def write_timeline(score: Score, folder: Path) -> Path:
+    """Write the time line of a clip as JSON, and as a picture if there is one. The files are named like the clip's page.
+
+    Returns:
+        The JSON file.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    path = folder / Path(page_name(score.video)).with_suffix(".json")
+    write_text_atomic(path, json.dumps(timeline_dict(score), indent=1, allow_nan=False) + "\n")
+    if score.timeline is not None:
+        write_text_atomic(path.with_suffix(".svg"), str(timeline_picture(score, score.timeline)))
+    return path
+
+
+def timeline_dict(score: Score) -> dict[str, Any]:
+    """Return the time line of a clip as plain types; a value that does not exist is `None`."""
+    timeline = score.timeline
+    windows = None
+    if timeline is not None:
+        windows = {
+            "start_s": numbers(timeline.start_s),
+            "end_s": numbers(timeline.end_s),
+            "score": numbers(timeline.score),
+            "evidence": {name: numbers(values) for name, values in timeline.evidence.items()},
+        }
+    return {
+        "video": score.video.encode("utf-8", "backslashreplace").decode(),
+        "score": score.score,
+        "verdict": score.verdict,
+        "reason": score.reason,
+        "thresholds": dict(score.thresholds),
+        "timeline": windows,
+        "spans": [vars(span) for span in score.spans],
+        "findings": [vars(finding) for finding in score.findings],
+        "faces": [face_dict(face) for face in score.faces],
+    }
+
+
+def face_dict(face: FaceTrack) -> dict[str, Any]:
+    """Return a face track as plain types."""
+    return {
+        "number": face.number,
+        "start_s": round(face.start_s, 3),
+        "end_s": round(face.end_s, 3),
+        "score": face.score,
+        "evidence": dict(face.evidence),
+        "times_s": numbers(face.times_s),
+        "boxes": np.round(face.boxes.astype(float), 1).tolist(),
+    }
+
+
+def numbers(values: np.ndarray) -> list[float | None]:
+    """Return numbers with four decimals; `None` for NaN."""
+    return [round(float(value), 4) if np.isfinite(value) else None for value in values]
+
+
+def timeline_picture(score: Score, timeline: Timeline) -> Markup:
+    """Return a drawing: the score over time with thresholds and spans, then a row of bars per expert."""
+    duration_s = max(1e-3, float(timeline.end_s.max(initial=0.0)))
+    rows = [score_row(score, timeline, duration_s)]
+    finite = [
+        np.abs(values[np.isfinite(values)]).max() for values in timeline.evidence.values() if np.isfinite(values).any()
+    ]
+    scale = max([LEAST_SCALE, *finite])
+    rows += [bar_row(name, values, timeline, duration_s, scale) for name, values in timeline.evidence.items()]
+    height = TITLE_PX + len(rows) * (ROW_PX + GAP_PX) + 24
+    placed = [
+        Markup('<g transform="translate({:.0f} {:.1f})">{}</g>').format(
+            LEFT, TITLE_PX + number * (ROW_PX + GAP_PX), row
+        )
+        for number, row in enumerate(rows)
+    ]
+    name = Path(score.video).name.encode("utf-8", "backslashreplace").decode() or "clip"
+    shown = "unscored" if score.score is None else f"{score.score:.2f} ({score.verdict})"
+    return Markup(
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" font-family="sans-serif" '
+        'font-size="12" fill="{text}"><rect width="100%" height="100%" fill="#fff"/>'
+        '<text x="12" y="20" font-size="14">{title}</text>{rows}{axis}</svg>\n'
+    ).format(
+        width=WIDTH,
+        height=height,
+        text=COLOURS["text"],
+        title=f"{name}: {shown}",
+        rows=Markup("").join(placed),
+        axis=time_axis(duration_s, height - 10),
+    )
+
+
+def score_row(score: Score, timeline: Timeline, duration_s: float) -> Markup:
+    """Return the score over time with the thresholds and the suspicious spans."""
+    parts = [label("score", "0 to 1")]
+    for span in score.spans:
+        left, right = x_of(span.start_s, duration_s), x_of(span.end_s, duration_s)
+        shape = '<rect x="{:.1f}" y="0" width="{:.1f}" height="{}" fill="{}" opacity="0.18"><title>{}</title></rect>'
+        words = f"{span.start_s:.1f} to {span.end_s:.1f} s: {span.score:.2f}, {span.expert}"
+        parts.append(Markup(shape).format(left, max(1.0, right - left), ROW_PX, COLOURS["fake"], words))
+    for value in score.thresholds.values():
+        parts.append(line(0, PLOT_PX, ROW_PX * (1 - value), "grid", dashed=True))
+    for number in np.flatnonzero(np.isfinite(timeline.score)).tolist():
+        start_s, end_s = middle_second(timeline, number, duration_s)
+        y = ROW_PX * (1 - timeline.score[number])
+        parts.append(line(x_of(start_s, duration_s), x_of(end_s, duration_s), y, "line"))
+    return Markup("").join(parts)
+
+
+def bar_row(name: str, values: np.ndarray, timeline: Timeline, duration_s: float, scale: float) -> Markup:
+    """Return the evidence of one expert over time; bars upwards support fake."""
+    finite = np.isfinite(values).any()
+    parts = [
+        label(name, f"log-odds, up to {scale:.1f}" if finite else "abstains"),
+        line(0, PLOT_PX, ROW_PX / 2, "grid"),
+    ]
+    for number in np.flatnonzero(np.isfinite(values)).tolist():
+        start_s, end_s = middle_second(timeline, number, duration_s)
+        left, right = x_of(start_s, duration_s), x_of(end_s, duration_s)
+        high = abs(values[number]) / scale * ROW_PX / 2
+        top = ROW_PX / 2 - high if values[number] > 0 else ROW_PX / 2
+        colour = COLOURS["fake"] if values[number] > 0 else COLOURS["real"]
+        shape = '<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" fill="{}"/>'
+        parts.append(Markup(shape).format(left + 0.5, top, max(0.5, right - left - 1), high, colour))
+    return Markup("").join(parts)
+
+
+def x_of(time_s: float, duration_s: float) -> float:
+    """Return the position of a time in the plot."""
+    return PLOT_PX * min(1.0, max(0.0, time_s / duration_s))
+
+
+def label(name: str, note: str) -> Markup:
+    """Return the label of a row."""
+    shape = '<text x="{x:.0f}" y="20">{name}</text><text x="{x:.0f}" y="36" font-size="10" opacity="0.7">{note}</text>'
+    return Markup(shape).format(x=12 - LEFT, name=escape(name.replace("_", " ")), note=note)
+
+
+def line(left: float, right: float, y: float, colour: str, *, dashed: bool = False) -> Markup:
+    """Return a horizontal line."""
+    shape = '<path d="M{:.1f} {:.1f}H{:.1f}" stroke="{}" stroke-width="{}" fill="none"{}/>'
+    width = 1 if colour == "grid" else 2.5
+    return Markup(shape).format(
+        left, y, right, COLOURS[colour], width, Markup(' stroke-dasharray="4 3"' if dashed else "")
+    )
+
+
+def time_axis(duration_s: float, y: float) -> Markup:
+    """Return the times below the rows, at most about ten."""
+    step = next((one for one in (1, 2, 5, 10, 20, 30, 60, 120, 300, 600) if duration_s / one <= 10), 1200)
+    shape = '<text x="{:.1f}" y="{:.0f}" font-size="10" text-anchor="middle">{}:{:02d}</text>'
+    return Markup("").join(
+        Markup(shape).format(LEFT + x_of(time_s, duration_s), y, time_s // 60, time_s % 60)
+        for time_s in range(0, int(duration_s) + 1, step)
+    )
+
+
+def as_spans(score: Score) -> list[tuple[float, float, float]]:
+    """Return the suspicious spans of a clip as (start, end, score) for `utils.metrics.spans`."""
+    return [(span.start_s, span.end_s, span.score) for span in score.spans]
+
+
+def true_spans(row: Mapping[str, Any]) -> list[tuple[float, float]]:
+    """Return the fake span of a row of a label file with `start_s` and `end_s`; none where they are empty."""
+    start_s, end_s = row.get("start_s"), row.get("end_s")
+    known = [value is not None and str(value).strip() not in ("", "nan") for value in (start_s, end_s)]
+    return [(float(str(start_s)), float(str(end_s)))] if all(known) else []

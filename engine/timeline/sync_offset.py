@@ -1,0 +1,154 @@
+"""Offset between lips and voice: how far the sound of a clip is shifted against its picture.
+
+It needs no detector weights: the maps from mouth and speech to a shared space (canonical correlation, Hotelling, 1936) are
+stored in `checkpoint/lip_sync.npz` and were fitted on real clips, see `models.experts.sync`. `docs/LOG.md` has error rates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from engine.timeline.types import Finding, Timeline
+from utils.features.face.features import MOUTH_HZ
+from utils.features.seconds import ClipSeconds, FaceSecond
+from utils.features.speech import CONTEXT, MAX_LAG, speech_of_pcm
+
+MAPS = Path(__file__).resolve().parents[2] / "checkpoint" / "lip_sync.npz"
+
+SYNC_OFFSET = "sync_offset"
+"""Code of the finding."""
+
+PART_SECONDS = 10
+LEAST_SECONDS = 3
+"""Offsets are measured in parts of this length; a face that is tracked for less than `LEAST_SECONDS` has none."""
+
+LEAST_LAG = 4
+"""Smallest lag of a finding in frames of 40 ms. Real clips are often off by up to 3 frames."""
+
+LEAST_GAIN = 0.15
+"""Least excess of the correlation at the best lag over that near lag 0. 2 % of 100 real clips reach it out of sample."""
+
+NEAR = 2
+ROUND_OFF = 1e-6
+
+
+@dataclass(frozen=True)
+class SyncPart:
+    """The agreement of lips and voice in a part of a clip.
+
+    Attributes:
+        start_s: start of the part in seconds on the clip's clock.
+        end_s: end of the part in seconds.
+        lag: lag of the highest correlation in frames of 40 ms; positive for sound that comes too late.
+        gain: that correlation minus the highest one within `NEAR` frames of lag 0, at least 0.
+    """
+
+    start_s: float
+    end_s: float
+    lag: int
+    gain: float
+
+    @property
+    def is_offset(self) -> bool:
+        """Whether sound and lips do not belong together."""
+        return abs(self.lag) >= LEAST_LAG and self.gain >= LEAST_GAIN
+
+
+def with_sync(timeline: Timeline, parts: Sequence[SyncPart]) -> Timeline:
+    """Return a time line with the gain of each window's part as evidence `sync`, which is not part of the logit."""
+    middle_s = (timeline.start_s + timeline.end_s) / 2
+    gain = np.full(len(timeline), np.nan)
+    for part in parts:
+        gain[(part.start_s <= middle_s) & (middle_s < part.end_s)] = part.gain
+    return replace(timeline, evidence={**timeline.evidence, "sync": gain})
+
+
+def sync_findings(measured: Sequence[SyncPart]) -> tuple[Finding, ...]:
+    """Return a finding per part of a clip in which the sound is shifted against the lips. Neighbouring parts are joined."""
+    findings: list[Finding] = []
+    for part in joined_parts([part for part in measured if part.is_offset]):
+        message = f"sound and lips do not belong together: offset {abs(part.lag) / MOUTH_HZ:.2f} s"
+        findings.append(Finding(SYNC_OFFSET, message, part.start_s, part.end_s))
+    return tuple(findings)
+
+
+def joined_parts(parts: list[SyncPart]) -> list[SyncPart]:
+    """Join neighbouring parts whose lags differ by at most `NEAR`; the joined part has the lag of the clearest one."""
+    joined: list[SyncPart] = []
+    for part in parts:
+        last = joined[-1] if joined else None
+        if last is not None and part.start_s - last.end_s < 1.0 and abs(part.lag - last.lag) <= NEAR:
+            best = max(part, last, key=lambda one: one.gain)
+            joined[-1] = SyncPart(last.start_s, part.end_s, best.lag, best.gain)
+        else:
+            joined.append(part)
+    return joined
+
+
+def sync_parts(clip: ClipSeconds) -> Iterator[SyncPart]:
+    """Yield the agreement of lips and voice of the face that is tracked longest, in parts of `PART_SECONDS`."""
+    seconds = max(clip.tracks().values(), key=len, default=[])
+    pcm = clip.pcm
+    if pcm is None:
+        return
+    for part in parts_of(seconds):
+        mouth = np.concatenate([one.features.mouth for one in part])
+        start_s = part[0].features.start_s
+        speech = speech_of_pcm(pcm.samples, pcm.rate_hz, start_s - clip.audio_start_s, len(mouth))
+        if speech is None:
+            continue
+        curve = correlation_curve(mouth, speech)
+        lag = int(np.argmax(curve)) - MAX_LAG
+        gain = float(curve.max() - curve[MAX_LAG - NEAR : MAX_LAG + NEAR + 1].max())
+        yield SyncPart(start_s, start_s + len(mouth) / MOUTH_HZ, lag, gain)
+
+
+def parts_of(seconds: list[FaceSecond]) -> Iterator[list[FaceSecond]]:
+    """Yield uninterrupted parts of a track of at most `PART_SECONDS` and at least `LEAST_SECONDS`."""
+    part: list[FaceSecond] = []
+    for one in seconds:
+        if part and (one.second != part[-1].second + 1 or len(part) == PART_SECONDS):
+            if len(part) >= LEAST_SECONDS:
+                yield part
+            part = []
+        part.append(one)
+    if len(part) >= LEAST_SECONDS:
+        yield part
+
+
+@cache
+def sync_maps() -> dict[str, np.ndarray]:
+    """Return the maps of mouth and speech; see `models.experts.sync.SyncExpert` for their shapes."""
+    with np.load(MAPS, allow_pickle=False) as stored:
+        return {name: stored[name].astype(np.float64) for name in stored.files}
+
+
+def correlation_curve(mouth: np.ndarray, speech: np.ndarray) -> np.ndarray:
+    """Return the correlation of mouth and speech at lags of `-MAX_LAG` to `MAX_LAG` frames, (25,).
+
+    Args:
+        mouth: (T, 24, 28) uint8 grey levels.
+        speech: (T + 2 `PAD`, 40), see `speech_of_pcm`.
+    """
+    maps = sync_maps()
+    pixels = mouth.reshape(len(mouth), -1).astype(np.float64)
+    pixels -= pixels.mean(axis=0)
+    pixels /= np.sqrt(np.square(pixels).mean()) + ROUND_OFF
+    components = (pixels - maps["mouth_mean"]) @ maps["mouth_map"]
+    moving = unit(np.concatenate([components, np.gradient(components, axis=0)], axis=1) @ maps["mouth_mix"])
+    context = np.lib.stride_tricks.sliding_window_view(speech.astype(np.float64), 2 * CONTEXT + 1, axis=0)
+    audio = (context.transpose(0, 2, 1).reshape(len(context), -1) - maps["speech_mean"]) @ maps["speech_mix"]
+    strength = maps["strength"]
+    lagged = (unit(audio[lag : lag + len(mouth)]) for lag in range(2 * MAX_LAG + 1))
+    return np.array([(moving * one).sum(axis=0) @ strength / strength.sum() for one in lagged])
+
+
+def unit(series: np.ndarray) -> np.ndarray:
+    """Centre a series (T, C) over time and scale it to unit length."""
+    centred = series - series.mean(axis=0)
+    return centred / np.sqrt(np.square(centred).sum(axis=0) + ROUND_OFF)
