@@ -7,7 +7,7 @@ CONSTRAINTS ?=
 RUN := $(VENV)/bin/python
 PIP_INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 
-.PHONY: help install encoders demo test lint bench weights
+.PHONY: help app install encoders demo test lint bench weights
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
@@ -19,9 +19,16 @@ $(VENV)/.installed: requirements.txt
 	$(PIP_INSTALL) -r requirements.txt
 	touch $@
 
-$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+$(VENV)/.installed-app: requirements-app.txt $(VENV)/.installed
+	$(PIP_INSTALL) -r requirements-app.txt
+	touch $@
+
+$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed-app
 	$(PIP_INSTALL) -r requirements-dev.txt
 	touch $@
+
+app: $(VENV)/.installed-app  ## serve the web page on http://127.0.0.1:7860; options: make app APP="--port 8000"
+	$(RUN) app.py $(APP)
 
 encoders: $(VENV)/.installed  ## install the optional frozen speech encoders for features.speech_encoder
 	$(PIP_INSTALL) -r requirements-encoders.txt

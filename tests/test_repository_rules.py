@@ -90,7 +90,7 @@ def test_file_and_function_sizes_are_within_limits():
         text = path.read_text(encoding="utf-8")
         name = path.relative_to(REPOSITORY).as_posix()
         lines = len(text.splitlines())
-        if lines > (MAX_CLI_LINES if name in ("main.py", "inference.py") else MAX_FILE_LINES):
+        if lines > (MAX_CLI_LINES if name in ("main.py", "inference.py", "app.py") else MAX_FILE_LINES):
             too_long.append(f"{name}: {lines} lines")
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):

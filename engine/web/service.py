@@ -1,0 +1,101 @@
+"""Scoring for the web page: one clip at a time per process, in worker processes with time and memory limits."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dataset.workers import run_in_workers
+from engine.detector import Detector, Score
+from engine.web.limits import WebLimits
+from engine.web.private_folder import PrivateFolder
+from utils.media.errors import MediaError
+from utils.media.probe import probe_container
+
+PROBE_TIMEOUT_S, PROBE_MEMORY_GB = 60.0, 4.0
+OVER_LIMIT, MISSING = "over_limit", "missing_file"
+GONE = "The clip is no longer stored: uploads are deleted after scoring, and after half an hour. Choose it again."
+
+Say = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Result of one clip.
+
+    Attributes:
+        score: the score; `unscored` for a clip that exceeds the limits of the page.
+        message: a sentence about a clip that exceeds them, or that is gone; otherwise empty.
+    """
+
+    score: Score
+    message: str = ""
+
+
+class ScoringService:
+    """Scores uploads and deletes them.
+
+    Attributes:
+        detector: the detector.
+        folder: the folder of the uploads.
+        limits: limits on uploads.
+    """
+
+    def __init__(self, detector: Detector, folder: PrivateFolder, limits: WebLimits) -> None:
+        """Bind the service to a detector and a folder."""
+        self.detector = detector
+        self.folder = folder
+        self.limits = limits
+        self._turn = threading.Lock()
+
+    def score(self, upload: Path, say: Say = lambda text: None) -> Outcome:
+        """Score an upload and delete it. Waits while another clip is being scored.
+
+        Args:
+            upload: a file below the folder of uploads, or an example, which is kept.
+            say: receives the step that begins, for a progress bar.
+        """
+        with self._turn:
+            if upload.is_relative_to(self.folder.examples):
+                return self._score(upload, say)
+            try:
+                with self.folder.job(upload) as clip:
+                    return self._score(clip, say)
+            except FileNotFoundError:
+                return Outcome(self._unscored(upload.name, MISSING), GONE)
+
+    def _score(self, clip: Path, say: Say) -> Outcome:
+        say("Reading the clip")
+        refusal = self.refusal(clip)
+        if refusal:
+            return Outcome(self._unscored(clip.name, OVER_LIMIT), refusal)
+        say("Scoring the clip")
+        score = next(self.detector.score_many([clip], workers=1))
+        return Outcome(replace(score, video=clip.name))
+
+    def refusal(self, clip: Path) -> str:
+        """Return a sentence about a clip that exceeds the limits of the page; empty if it does not."""
+        too_large = self.limits.size_refusal(clip.stat().st_size)
+        if too_large:
+            return too_large
+        ((_, seconds, _),) = run_in_workers(
+            duration_s, [clip], workers=1, timeout_s=PROBE_TIMEOUT_S, memory_gb=PROBE_MEMORY_GB
+        )
+        return self.limits.duration_refusal(seconds or 0.0)
+
+    def _unscored(self, name: str, reason: str) -> Score:
+        thresholds = self.detector.checkpoint.calibration.thresholds
+        nothing = dict.fromkeys(self.detector.terms)
+        return Score(name, None, None, "unscored", thresholds, "failed", reason, nothing)
+
+
+def duration_s(clip: Path) -> float:
+    """Return the duration of a clip in seconds; 0 for a clip that cannot be read, which scoring reports."""
+    try:
+        probe = probe_container(clip)
+    except MediaError:
+        return 0.0
+    streams = [stream for stream in (probe.video, probe.audio) if stream is not None]
+    return max([probe.duration_s, *(stream.duration_s for stream in streams)])

@@ -1,0 +1,25 @@
+// Shows a chosen clip from the visitor's own disk: the copy on the server is deleted after scoring.
+const showPreview = file => {
+  const box = document.getElementById("preview");
+  if (!box) return;
+  box.querySelectorAll("[src]").forEach(player => URL.revokeObjectURL(player.src));
+  box.replaceChildren();
+  if (!file || !/^(video|audio)\//.test(file.type)) return;
+  const player = document.createElement(file.type.startsWith("audio/") ? "audio" : "video");
+  Object.assign(player, { controls: true, playsInline: true, src: URL.createObjectURL(file) });
+  player.setAttribute("aria-label", "Preview of the chosen clip");
+  player.onerror = () => { box.textContent = "This browser cannot play the clip. It can be scored all the same."; };
+  box.append(player);
+};
+const chosen = (event, files) => {
+  if (files && files.length && event.target.closest && event.target.closest("#drop")) showPreview(files[0]);
+};
+document.addEventListener("change", event => chosen(event, event.target.files), true);
+document.addEventListener("drop", event => chosen(event, event.dataTransfer && event.dataTransfer.files), true);
+// Screen readers announce results.
+new MutationObserver(() => {
+  for (const id of ["result", "batch"]) {
+    const region = document.getElementById(id);
+    if (region && !region.hasAttribute("aria-live")) region.setAttribute("aria-live", "polite");
+  }
+}).observe(document.documentElement, { childList: true, subtree: true });

@@ -1,0 +1,79 @@
+"""The scoring service: limits, deletion, and one clip at a time."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from engine.web.limits import WebLimits, minutes_text
+from engine.web.service import duration_s
+
+
+def test_upload_is_scored_under_its_name_and_deleted(service, folder, upload):
+    steps = []
+    outcome = service.score(upload, steps.append)
+    assert (outcome.score.video, outcome.score.verdict, outcome.message) == ("clip.mp4", "fake", "")
+    assert steps == ["Reading the clip", "Scoring the clip"]
+    assert not upload.exists() and folder.stored_bytes() == 0
+
+
+def test_second_request_for_the_same_upload_gets_a_sentence(service, upload):
+    service.score(upload)
+    outcome = service.score(upload)
+    assert outcome.score.verdict == "unscored" and outcome.score.reason == "missing_file"
+    assert "Choose it again" in outcome.message
+
+
+def test_example_is_kept(service, folder, media):
+    example = media.clip(folder.examples / "example.mp4")
+    assert service.score(example).score.verdict == "fake"
+    assert example.exists()
+
+
+def test_large_file_is_refused_and_deleted(service, folder):
+    upload = folder.new_file("large.mp4")
+    upload.write_bytes(bytes(600_000))
+    outcome = service.score(upload)
+    assert outcome.score.reason == "over_limit" and outcome.score.score is None
+    assert outcome.message.startswith("The file has 0.6 MB, and the limit is 0.5 MB.") and "--max_mb" in outcome.message
+    assert not upload.exists() and not service.detector.seen
+
+
+def test_long_clip_is_refused(service, folder, media):
+    outcome = service.score(media.clip(folder.new_file("long.mp4"), seconds=2.4))
+    assert outcome.message.startswith("The clip lasts 2 s, and the limit is 1 s.")
+    assert not service.detector.seen
+
+
+def test_unreadable_file_is_left_to_the_detector(service, folder):
+    upload = folder.new_file("broken.mp4")
+    upload.write_bytes(b"not a clip")
+    assert duration_s(upload) == 0
+    outcome = service.score(upload)
+    assert (outcome.score.reason, outcome.message) == ("unreadable", "")
+
+
+def test_one_clip_is_scored_at_a_time(service, folder, monkeypatch):
+    running, most = [], []
+    barrier = threading.Event()
+
+    def slow(clip, say):
+        running.append(clip)
+        most.append(len(running))
+        barrier.wait(0.02)
+        running.remove(clip)
+
+    monkeypatch.setattr(service, "_score", slow)
+    uploads = [folder.new_file(f"{index}.mp4") for index in range(6)]
+    for path in uploads:
+        path.write_bytes(b"clip")
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(service.score, uploads))
+    assert most == [1] * 6
+
+
+def test_limits_are_stated_in_words():
+    limits = WebLimits()
+    assert limits.summary == "Up to 200 MB and 10 min."
+    assert not limits.size_refusal(200_000_000) and not limits.duration_refusal(600)
+    assert [minutes_text(seconds) for seconds in (0, 59.6, 61, 7200)] == ["0 s", "1 min", "1 min 1 s", "120 min"]
