@@ -12,7 +12,12 @@ import pytest
 from dataset.workers import worker_settings
 from tests.support import REPOSITORY
 
-SCRIPTS = ["main.py", "inference.py", *(f"utils/{path.name}" for path in sorted((REPOSITORY / "utils").glob("*.py")))]
+SCRIPTS = [
+    "main.py",
+    "inference.py",
+    "app.py",
+    *(f"utils/{path.name}" for path in sorted((REPOSITORY / "utils").glob("*.py"))),
+]
 COMMANDS = [script for script in SCRIPTS if "\nif __name__" in (REPOSITORY / script).read_text(encoding="utf-8")]
 LONG = [
     "main.py",

@@ -22,10 +22,17 @@ def test_temporary_folder_is_private_and_deleted():
 
 
 def test_temporary_folder_is_deleted_after_an_error():
-    with pytest.raises(KeyboardInterrupt), PrivateFolder.temporary() as folder:
-        folder.new_file("clip.mp4").write_bytes(b"clip")
-        raise KeyboardInterrupt
-    assert not folder.root.exists()
+    found = []
+
+    def interrupted():
+        with PrivateFolder.temporary() as folder:
+            found.append(folder.new_file("clip.mp4"))
+            found[0].write_bytes(b"clip")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert not found[0].parent.parent.exists()
 
 
 def test_job_takes_the_upload_and_deletes_it(folder):
