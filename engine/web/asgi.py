@@ -54,12 +54,12 @@ class Response:
         self._send = send
         self._paths = {root.encode(), json.dumps(root)[1:-1].encode()}
         self._rewrite = False
-        self.started = False
+        self._started = self._finished = False
 
     async def __call__(self, message: Message) -> None:
         """Send a message of the application."""
         if message["type"] == "http.response.start":
-            self.started = True
+            self._started = True
             headers = [(name.lower(), value) for name, value in message.get("headers", [])]
             kind = next((value for name, value in headers if name == b"content-type"), b"")
             attached = any(name == b"content-disposition" for name, _ in headers)
@@ -69,11 +69,14 @@ class Response:
         elif message["type"] == "http.response.body" and self._rewrite:
             for path in self._paths:
                 message["body"] = message.get("body", b"").replace(path, ALIAS.encode())
+        self._finished = message["type"] == "http.response.body" and not message.get("more_body", False)
         await self._send(message)
 
     async def refuse(self, refused: RequestRefusedError) -> None:
-        """Send a refusal, unless the response has already begun."""
-        if self.started:
+        """Send a refusal. A response that has already begun is ended."""
+        if self._started:
+            if not self._finished:
+                await self({"type": "http.response.body", "body": b""})
             return
         body = json.dumps({"error": str(refused), "detail": str(refused)}).encode()
         headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
@@ -105,6 +108,13 @@ class TimedBody:
             raise RequestRefusedError(408, "The upload was too slow. Try again, or send a smaller copy.") from None
         self._complete = not message.get("more_body", False)
         return message
+
+    async def discard(self, n_bytes: int) -> None:
+        """Receive and drop the rest of the body, up to about a number of bytes."""
+        while n_bytes > 0 and not self._complete:
+            message = await self()
+            n_bytes -= len(message.get("body", b""))
+            self._complete |= message["type"] == "http.disconnect"
 
 
 class Replay:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 from collections.abc import MutableMapping
 from ipaddress import ip_address
@@ -28,6 +29,9 @@ SCORE_ROUTE = "/api/score"
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 MAX_UPLOADS = 8
+MAX_DISCARDED_BYTES = 1_000_000_000
+"""Most bytes of a refused upload that are received: browsers show an answer only after they have sent everything."""
+
 FORM_BYTES = 100_000
 """Bytes of an upload request beyond its files."""
 
@@ -38,6 +42,8 @@ GET_ROUTES = re.compile(
 )
 POST_ROUTES = re.compile(rf"{API}/(upload|queue/join|cancel|reset/?|call/(v2/)?\w+)")
 PUT_ROUTES = re.compile(rf"{SCORE_ROUTE}(/.*)?")
+
+log = logging.getLogger(__name__)
 
 
 class Guard:
@@ -65,6 +71,10 @@ class Guard:
             await self._handle(scope, receive, response)
         except RequestRefusedError as refused:
             await response.refuse(refused)
+        except Exception as error:
+            # For example an unknown event, for which Gradio fails after the start of its response.
+            log.warning("%s %s failed: %s", scope["method"], scope["path"], error)
+            await response.refuse(RequestRefusedError(500, "The request could not be answered."))
 
     async def _handle(self, scope: MutableMapping[str, Any], receive: Receive, response: Response) -> None:
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
@@ -74,6 +84,15 @@ class Guard:
         kept = [(name, value) for name, value in scope["headers"] if name != b"accept-encoding"]
         scope = {**scope, "headers": kept}
         body = TimedBody(receive)
+        try:
+            await self._pass_on(scope, headers, body, response)
+        except RequestRefusedError as refused:
+            await body.discard(min(2 * self._limits.max_bytes, MAX_DISCARDED_BYTES) if refused.status == 413 else 0)
+            raise
+
+    async def _pass_on(
+        self, scope: MutableMapping[str, Any], headers: dict[bytes, str], body: TimedBody, response: Response
+    ) -> None:
         if scope["path"].startswith(FILE):
             path = self.real_path(scope["path"].removeprefix(FILE))
             scope |= {"path": FILE + path, "raw_path": (FILE + path).encode()}
@@ -82,9 +101,9 @@ class Guard:
             await self._upload(scope, headers, body, response)
         elif scope["method"] == "POST":
             content = self.checked_json(await read_all(body))
-            scope["headers"] = [*(pair for pair in kept if pair[0] != b"content-length")]
-            scope["headers"].append((b"content-length", str(len(content)).encode()))
-            await self._app(scope, Replay(content, receive), response)
+            length = (b"content-length", str(len(content)).encode())
+            scope["headers"] = [*(pair for pair in scope["headers"] if pair[0] != length[0]), length]
+            await self._app(scope, Replay(content, body), response)
         else:
             await self._app(scope, body, response)
 

@@ -73,7 +73,11 @@ class Handlers:
 
     def score_for_client(self, clip: gr.FileData) -> dict[str, Any]:
         """Score one clip; return a row of `scores.csv` with the thresholds and, for clips refused by the page, a message."""
-        return self.answer(self.service.score(Path(clip.path)))
+        # Gradio passes a mapping, whatever the annotation says.
+        fields = clip if isinstance(clip, dict) else {}
+        if not isinstance(fields.get("path"), str):
+            raise gr.Error("Send one uploaded file.", print_exception=False)
+        return self.answer(self.service.score(Path(fields["path"])))
 
     def answer(self, outcome: Outcome) -> dict[str, Any]:
         """Return the answer of the API."""

@@ -44,7 +44,7 @@ def one_clip(handlers: Handlers) -> None:
         with gr.Tabs():
             with gr.Tab("File"):
                 file = gr.File(label="Video or audio file", height=150, elem_id="drop")
-                panel('<div id="preview"></div>')
+                panel('<div id="preview"></div>', elem_classes="preview")
                 file_button = gr.Button("Score this clip", variant="primary", elem_id="score")
             with gr.Tab("Camera"):
                 options = gr.WebcamOptions(mirror=False)

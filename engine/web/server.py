@@ -52,19 +52,25 @@ def serve(detector: Detector, options: WebOptions, say: Callable[[str], object])
 
     with bound_socket(options.host, options.port) as listener, PrivateFolder.temporary() as folder:
         app = build_app(ScoringService(detector, folder, options.limits), options)
-        config = uvicorn.Config(
-            app,
-            log_level="warning",
-            access_log=False,
-            limit_concurrency=MAX_CONNECTIONS,
-            timeout_keep_alive=10,
-            timeout_graceful_shutdown=2,
-            server_header=False,
-            ws="none",
-        )
         host, port = listener.getsockname()[:2]
         say(f"web page: http://{f'[{host}]' if ':' in host else host}:{port} (Ctrl-C ends it)")
-        uvicorn.Server(config).run(sockets=[listener])
+        uvicorn.Server(server_config(app)).run(sockets=[listener])
+
+
+def server_config(app: Any) -> Any:
+    """Return the settings of uvicorn for an application."""
+    import uvicorn
+
+    return uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        limit_concurrency=MAX_CONNECTIONS,
+        timeout_keep_alive=10,
+        timeout_graceful_shutdown=2,
+        server_header=False,
+        ws="none",
+    )
 
 
 def bound_socket(host: str, port: int) -> socket.socket:

@@ -61,6 +61,8 @@ class ScoringService:
             if upload.is_relative_to(self.folder.examples):
                 return self._score(upload, say)
             try:
+                if not upload.resolve().is_relative_to(self.folder.uploads):
+                    raise FileNotFoundError(upload)
                 with self.folder.job(upload) as clip:
                     return self._score(clip, say)
             except FileNotFoundError:

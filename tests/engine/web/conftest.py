@@ -84,3 +84,15 @@ def service(folder: PrivateFolder, monkeypatch: pytest.MonkeyPatch) -> ScoringSe
 def upload(folder: PrivateFolder, media: Any) -> Path:
     """Return an uploaded clip of 0.6 s."""
     return media.clip(folder.new_file("clip.mp4"))
+
+
+@pytest.fixture(scope="session")
+def web_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Serve the page with the checkpoint of an untrained tiny model."""
+    pytest.importorskip("gradio", reason="gradio is not installed (requirements-app.txt)")
+    from tests.engine.web.serving import served
+    from tests.support import random_checkpoint
+
+    checkpoint = random_checkpoint(tmp_path_factory.mktemp("web") / "tiny.pth", calibration=CALIBRATION)
+    with served(checkpoint, WebLimits(max_mb=1.0, max_minutes=0.1, max_files=3)) as page:
+        yield page

@@ -195,7 +195,8 @@ def test_other_host_names_are_served_on_public_addresses(stub, folder, service):
     assert ask(Guard(stub, folder, service.limits, loopback=False), "GET", "/", host="scores.example.com")[0] == 200
 
 
-def test_refusal_after_the_start_of_a_response_is_silent(folder):
+@pytest.mark.parametrize("complete", [False, True])
+def test_refusal_after_the_start_of_a_response_ends_it(folder, complete):
     sent = []
 
     async def send(message):
@@ -204,10 +205,21 @@ def test_refusal_after_the_start_of_a_response_is_silent(folder):
     async def run():
         response = asgi.Response(send, str(folder.root))
         await response({"type": "http.response.start", "status": 200, "headers": []})
+        if complete:
+            await response({"type": "http.response.body", "body": b"all"})
         await response.refuse(asgi.RequestRefusedError(408, "late"))
 
     asyncio.run(run())
-    assert [message["type"] for message in sent] == ["http.response.start"]
+    assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
+
+
+def test_failure_of_the_application_is_one_sentence(folder, service, caplog):
+    async def failing(scope, receive, send):
+        raise RuntimeError(f"no {folder.root}")
+
+    status, _, answer = ask(Guard(failing, folder, service.limits, loopback=True), "GET", "/")
+    assert status == 500 and answer["error"] == "The request could not be answered."
+    assert "GET / failed" in caplog.text
 
 
 def test_websockets_are_closed(guarded):

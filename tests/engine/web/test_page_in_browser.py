@@ -1,0 +1,159 @@
+"""The page in headless Chromium, at the width of a desktop and of a phone: scoring, errors, a batch, and no other requests."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engine.report.test_browser import CHROMEDRIVER, CHROMIUM, FLAGS
+from tests.support import write_head, write_video
+
+pytest.importorskip("gradio", reason="gradio is not installed (requirements-app.txt)")
+webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not (CHROMIUM and CHROMEDRIVER), reason="Chromium with chromedriver is not installed"),
+]
+
+WAIT_S = 120
+OVERFLOW = """
+const wide = document.documentElement.clientWidth;
+return [...document.querySelectorAll('.ffdv-result *, .ffdv-batch *, .ffdv-header *, button, #drop')].filter(
+  e => !e.closest('.scroll, .sr') && e.getBoundingClientRect().width && e.getBoundingClientRect().right > wide + 1
+).map(e => e.outerHTML.slice(0, 120));
+"""
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    """Write a talking head, a clip without a face, and a broken file."""
+    folder = tmp_path_factory.mktemp("clips")
+    broken = folder / "broken.mp4"
+    broken.write_bytes(b"not a clip")
+    return [write_head(folder / "head.mp4"), write_video(folder / "no <b>face.mp4", 1), broken]
+
+
+class Visitor:
+    """A browser with one open page."""
+
+    def __init__(self, driver: Any, downloads: Path) -> None:
+        self.driver = driver
+        self.downloads = downloads
+
+    def open(self, url: str, width_px: int) -> None:
+        screen = {"width": width_px, "height": 900, "deviceScaleFactor": 1, "mobile": width_px < 600}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+        for kind in ("browser", "performance"):
+            self.driver.get_log(kind)
+        self.driver.get(url)
+        self.find("#score")
+
+    def find(self, css: str) -> Any:
+        """Return an element once it is displayed."""
+        end = time.monotonic() + WAIT_S
+        while True:
+            found = [element for element in self.driver.find_elements("css selector", css) if element.is_displayed()]
+            if found:
+                return found[0]
+            assert time.monotonic() < end, f"{css} did not appear"
+            time.sleep(0.05)
+
+    def choose(self, box: str, *clips: Path) -> None:
+        """Choose files and wait until they are uploaded."""
+        self.find(box)
+        self.driver.find_element("css selector", f"{box} input[type=file]").send_keys("\n".join(map(str, clips)))
+        self.find(f"{box} .file-preview")
+
+    def press(self, name: str) -> None:
+        """Press the displayed button with a label, by keyboard."""
+        buttons = self.driver.find_elements("css selector", "button")
+        (button,) = [button for button in buttons if button.text.strip() == name and button.is_displayed()]
+        button.send_keys("\n")
+
+    def requests(self) -> list[str]:
+        """Return the addresses requested since the page was opened."""
+        messages = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
+        sent = [message for message in messages if message["method"] == "Network.requestWillBeSent"]
+        return [message["params"]["request"]["url"] for message in sent]
+
+
+@pytest.fixture(scope="module")
+def visitor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visitor]:
+    """Start a headless Chromium that records console messages and requests."""
+    downloads = tmp_path_factory.mktemp("downloads")
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium") or CHROMIUM
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(CHROMEDRIVER))
+    yield Visitor(driver, downloads)
+    driver.quit()
+
+
+def check_page(visitor: Visitor, url: str, width_px: int) -> None:
+    """Check that the page requests nothing from elsewhere, fits the screen, logs no error and shows no path."""
+    elsewhere = [
+        address for address in visitor.requests() if not address.startswith((url, "data:", "blob:", "chrome:"))
+    ]
+    assert elsewhere == []
+    assert [entry for entry in visitor.driver.get_log("browser") if entry["level"] == "SEVERE"] == []
+    assert visitor.driver.execute_script("return document.documentElement.scrollWidth") <= width_px
+    assert visitor.driver.execute_script(OVERFLOW) == []
+    assert "multi-ffdv-" not in visitor.driver.page_source
+
+
+@pytest.mark.parametrize("width_px", [1280, 390])
+def test_visitor_scores_a_clip(visitor, web_page, clips, width_px):
+    visitor.open(web_page.url, width_px)
+    assert "Up to 1 MB and 6 s." in visitor.find(".ffdv-header").text
+    visitor.choose("#drop", clips[0])
+    assert visitor.find("#preview video").get_attribute("src").startswith("blob:")
+    visitor.press("Score this clip")
+    result = visitor.find(".ffdv-result")
+    assert (
+        "Inconclusive" in result.text and "head.mp4" in result.text and "What the verdict does not mean" in result.text
+    )
+    assert web_page.folder.stored_bytes() < 10, "the upload is deleted after scoring"
+    assert visitor.find("#result").get_attribute("aria-live") == "polite"
+    visitor.find("#drop button")  # the input is empty again
+    check_page(visitor, web_page.url, width_px)
+
+
+def test_visitor_scores_a_batch(visitor, web_page, clips):
+    visitor.open(web_page.url, 390)
+    visitor.press("Several clips")
+    visitor.choose("#drop-batch", *clips)
+    visitor.press("Score these clips")
+    visitor.find("#csv")
+    text = visitor.find(".ffdv-batch").text
+    assert "3 of 3 clips done" in text and "no bface.mp4" in text and "cannot be read" in text
+    visitor.find("#csv").click()
+    end = time.monotonic() + WAIT_S
+    while not (files := list(visitor.downloads.glob("*.csv"))):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    with open(files[0], encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["verdict"] for row in rows] == ["inconclusive", "inconclusive", "unscored"]
+    check_page(visitor, web_page.url, 390)
+
+
+def test_missing_clip_and_example(visitor, web_page):
+    visitor.open(web_page.url, 1280)
+    visitor.press("Score this clip")
+    end = time.monotonic() + WAIT_S
+    while "Choose or record a clip first." not in visitor.find("#result").text:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    visitor.press("Spliced words")
+    assert "example_splice.mp4" in visitor.find(".ffdv-result").text
+    check_page(visitor, web_page.url, 1280)
