@@ -10,7 +10,7 @@ import gradio as gr
 
 from engine.score_rows import CHECKPOINT_COLUMN, Cell, checkpoint_id, columns_of, csv_line, plain_cell, row_of
 from engine.web.examples import Example, example_path
-from engine.web.render import batch_html, html, result_html
+from engine.web.render import batch_html, evidence_html, html, result_html
 from engine.web.service import Outcome, ScoringService
 
 STEPS = 3
@@ -28,21 +28,26 @@ class Handlers:
         self._columns = columns_of(service.detector)
         self._identity = checkpoint_id(service.detector)
 
-    def score_upload(self, upload: str | None, progress: gr.Progress = PROGRESS) -> tuple[Any, Any, None]:
-        """Score a chosen or recorded clip; return the result, its report, and an empty input."""
+    def score_upload(self, upload: str | None, progress: gr.Progress = PROGRESS) -> tuple[Any, ...]:
+        """Score a chosen or recorded clip; return result, evidence, report, and an empty input."""
         if not upload:
-            return html("hint", text="Choose or record a clip first."), hidden_download(), None
+            return html("hint", text="Choose or record a clip first."), "", hidden_download(), None
         return *self._result(Path(upload), progress), None
 
-    def score_example(self, example: Example, progress: gr.Progress = PROGRESS) -> tuple[Any, Any]:
-        """Generate an example if it is missing and score it; return the result and its report."""
-        progress((0, STEPS), desc="Drawing the example")
+    def score_example(self, example: Example, progress: gr.Progress = PROGRESS) -> tuple[Any, ...]:
+        """Generate an example if it is missing and score it; return result, evidence and report."""
+        progress((0, STEPS + 1), desc="Drawing the example")
         return self._result(example_path(self.service.folder.examples, example), progress)
 
-    def _result(self, clip: Path, progress: gr.Progress) -> tuple[Any, Any]:
+    def _result(self, clip: Path, progress: gr.Progress) -> tuple[Any, ...]:
         steps = iter(range(1, STEPS + 1))
-        outcome = self.service.score(clip, lambda text: progress((next(steps, STEPS), STEPS), desc=text))
-        return result_html(outcome, self.calibration), hidden_download()
+        outcome = self.service.score(clip, lambda text: progress((next(steps, STEPS), STEPS + 1), desc=text), page=True)
+        report = hidden_download()
+        if outcome.page:
+            path = self.service.folder.new_file(f"{Path(outcome.score.video).stem}.html")
+            path.write_text(outcome.page, encoding="utf-8")
+            report = gr.DownloadButton(value=str(path), visible=True)
+        return result_html(outcome, self.calibration), evidence_html(outcome), report
 
     def score_batch(self, uploads: Sequence[str] | None) -> Iterator[tuple[Any, Any, Any]]:
         """Score several clips; yield the table so far, the CSV file when it is complete, and the input."""

@@ -27,7 +27,7 @@ def build_page(handlers: Handlers) -> gr.Blocks:
     with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
         panel(html("header", limits=handlers.service.limits.summary))
         with gr.Tabs():
-            with gr.Tab("One clip"), gr.Row(equal_height=False):
+            with gr.Tab("One clip"):
                 one_clip(handlers)
             with gr.Tab("Several clips"):
                 several_clips(handlers)
@@ -40,30 +40,33 @@ def build_page(handlers: Handlers) -> gr.Blocks:
 
 def one_clip(handlers: Handlers) -> None:
     """Add the inputs and the result of one clip."""
-    with gr.Column(scale=4, min_width=300):
-        with gr.Tabs():
-            with gr.Tab("File"):
-                file = gr.File(label="Video or audio file", height=150, elem_id="drop")
-                panel('<div id="preview"></div>', elem_classes="preview")
-                file_button = gr.Button("Score this clip", variant="primary", elem_id="score")
-            with gr.Tab("Camera"):
-                options = gr.WebcamOptions(mirror=False)
-                camera = gr.Video(label="Record a video", sources=["webcam"], webcam_options=options, height=260)
-                camera_button = gr.Button("Score this recording", variant="primary")
-            with gr.Tab("Microphone"):
-                microphone = gr.Audio(label="Record speech", sources=["microphone"], type="filepath")
-                microphone_button = gr.Button("Score this recording", variant="primary")
-        panel(html("examples"))
-        with gr.Row(elem_classes="examples"):
-            examples = [gr.Button(example.label, size="sm", min_width=90) for example in EXAMPLES]
-    with gr.Column(scale=7, min_width=300):
-        result = panel(html("hint", text="The result appears here."), elem_id="result")
-        report = gr.DownloadButton("Download the report", visible=False, elem_id="report")
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=4, min_width=300):
+            with gr.Tabs():
+                with gr.Tab("File"):
+                    file = gr.File(label="Video or audio file", height=150, elem_id="drop")
+                    panel('<div id="preview"></div>', elem_classes="preview")
+                    file_button = gr.Button("Score this clip", variant="primary", elem_id="score")
+                with gr.Tab("Camera"):
+                    options = gr.WebcamOptions(mirror=False)
+                    camera = gr.Video(label="Record a video", sources=["webcam"], webcam_options=options, height=260)
+                    camera_button = gr.Button("Score this recording", variant="primary")
+                with gr.Tab("Microphone"):
+                    microphone = gr.Audio(label="Record speech", sources=["microphone"], type="filepath")
+                    microphone_button = gr.Button("Score this recording", variant="primary")
+            panel(html("examples"))
+            with gr.Row(elem_classes="examples"):
+                examples = [gr.Button(example.label, size="sm", min_width=90) for example in EXAMPLES]
+        with gr.Column(scale=7, min_width=300):
+            result = panel(html("hint", text="The result appears here."), elem_id="result")
+            report = gr.DownloadButton("Download the report", visible=False, elem_id="report")
+    evidence = panel("", elem_id="evidence")
+    outputs = [result, evidence, report]
     shown = {**SCORING, "scroll_to_output": True, "show_progress_on": result}
     for button, source in ((file_button, file), (camera_button, camera), (microphone_button, microphone)):
-        button.click(handlers.score_upload, [source], [result, report, source], **shown)
+        button.click(handlers.score_upload, [source], [*outputs, source], **shown)
     for button, example in zip(examples, EXAMPLES, strict=True):
-        button.click(partial(handlers.score_example, example), None, [result, report], **shown)
+        button.click(partial(handlers.score_example, example), None, outputs, **shown)
 
 
 def several_clips(handlers: Handlers) -> None:

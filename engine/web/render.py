@@ -6,17 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
-from engine.report.bars import evidence_bar
-from engine.report.svg import Plot, Scale
-from engine.report.text import fixed, isolate, percent, visible
+from engine.report.bars import score_bar
+from engine.report.clip_verdict import score_scale, verdict_title
+from engine.report.text import fixed, isolate, visible
+from engine.report.wording import CAUTIONS
 from engine.web.service import Outcome
-from engine.web.wording import CAUTIONS, TITLES, error_rates, experts, headline, no_score_message, not_seen
+from engine.web.wording import not_seen, verdict_sentence
 from utils.metrics.calibration import Calibration
-
-LEAST_SCALE = 2.0
-"""Minimum scale of the evidence bars, in log-odds."""
 
 ENVIRONMENT = Environment(
     loader=PackageLoader("engine.web", "templates"),
@@ -25,7 +22,10 @@ ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-ENVIRONMENT.filters.update(fixed=fixed, percent=percent, visible=visible, isolate=isolate)
+ENVIRONMENT.filters.update(fixed=fixed, visible=visible, isolate=isolate)
+
+EMBEDDED = "<style>header .kicker,nav{display:none}header{padding-top:12px}</style></head>"
+"""Changes of the evidence page where it is a part of the web page: its links to sections would leave the frame."""
 
 
 def html(template: str, **context: Any) -> str:
@@ -33,44 +33,33 @@ def html(template: str, **context: Any) -> str:
     return ENVIRONMENT.get_template(f"{template}.html.j2").render(**context)
 
 
-def result_html(outcome: Outcome, calibration: Calibration, page: str = "") -> str:
-    """Return the result of one clip: verdict, thresholds, what they do not mean, and the evidence.
-
-    Args:
-        outcome: the result.
-        calibration: the calibration of the detector.
-        page: the evidence page of the clip, a complete HTML document; empty for none.
-    """
+def result_html(outcome: Outcome, calibration: Calibration) -> str:
+    """Return the verdict on one clip."""
     score = outcome.score
-    found = experts(score)
-    scale = max([LEAST_SCALE, *(abs(expert.evidence) for expert in found if expert.evidence is not None)])
     return html(
         "result",
         name=score.video,
         verdict=score.verdict,
-        title=TITLES[score.verdict],
-        score=score.score,
+        title=verdict_title(score.verdict),
+        scored=score.score is not None,
         reason=score.reason,
-        headline=outcome.message or headline(score, calibration),
+        sentence=outcome.message or verdict_sentence(score),
         scale=score_scale(score.score, calibration),
-        rates=error_rates(calibration),
-        cautions=CAUTIONS,
+        caution=CAUTIONS[0],
         not_seen=not_seen(score),
-        experts=[(expert, evidence_bar(expert.evidence, scale, expert.label)) for expert in found],
-        page=page,
     )
+
+
+def evidence_html(outcome: Outcome) -> str:
+    """Return the evidence page of a clip in a frame in which no script runs; nothing without a page."""
+    return html("evidence", page=outcome.page.replace("</head>", EMBEDDED, 1))
 
 
 def batch_html(outcomes: Sequence[Outcome], total: int, calibration: Calibration) -> str:
     """Return the table of a batch, of which `total` clips were chosen and the given ones are done."""
     rows = [
-        (
-            outcome.score,
-            TITLES[outcome.score.verdict],
-            note_of(outcome),
-            score_scale(outcome.score.score, calibration, 0),
-        )
-        for outcome in outcomes
+        (item.score, verdict_title(item.score.verdict), note_of(item), score_bar(item.score.score, calibration))
+        for item in outcomes
     ]
     return html("batch", rows=rows, total=total)
 
@@ -78,23 +67,4 @@ def batch_html(outcomes: Sequence[Outcome], total: int, calibration: Calibration
 def note_of(outcome: Outcome) -> str:
     """Return what a person should know about a row of the table."""
     score = outcome.score
-    if score.score is None:
-        return outcome.message or no_score_message(score.reason)
-    return " ".join(not_seen(score))
-
-
-def score_scale(score: float | None, calibration: Calibration, height: float = 22) -> Markup:
-    """Draw a score on the scale from 0 to 1 with the ranges of the verdicts; `height` of 0 leaves out the labels."""
-    top = 8.0
-    plot = Plot(Scale(0, 1, 8.0, 352.0), Scale(0, 1, top + 12, top), width=360, height=int(top + 16 + height))
-    fake, real = calibration.threshold, calibration.thresholds.get("real", calibration.threshold)
-    plot.rect(0, real, 0, 1, "zone real")
-    plot.rect(real, fake, 0, 1, "zone inconclusive")
-    plot.rect(fake, 1, 0, 1, "zone fake")
-    if score is not None:
-        plot.dot(score, 0.5, 8, "mark")
-    if height:
-        for low, high, words in ((0, real, "real"), (real, fake, "inconclusive"), (fake, 1, "fake")):
-            if high - low > 0.1:
-                plot.text(plot.x((low + high) / 2), top + 30, words, "t", "middle")
-    return plot.render_mini("no score" if score is None else f"score {fixed(score, 2)} on the scale from 0 to 1")
+    return " ".join(not_seen(score)) if score.score is not None else outcome.message or verdict_sentence(score)

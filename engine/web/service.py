@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dataset.workers import run_in_workers
 from engine.detector import Detector, Score
+from engine.report import clip_page
 from engine.web.limits import WebLimits
 from engine.web.private_folder import PrivateFolder
 from utils.media.errors import MediaError
@@ -28,10 +29,12 @@ class Outcome:
     Attributes:
         score: the score; `unscored` for a clip that exceeds the limits of the page.
         message: a sentence about a clip that exceeds them, or that is gone; otherwise empty.
+        page: the evidence page, a complete HTML document; empty unless requested, and for a clip without a score.
     """
 
     score: Score
     message: str = ""
+    page: str = ""
 
 
 class ScoringService:
@@ -50,32 +53,37 @@ class ScoringService:
         self.limits = limits
         self._turn = threading.Lock()
 
-    def score(self, upload: Path, say: Say = lambda text: None) -> Outcome:
+    def score(self, upload: Path, say: Say = lambda text: None, *, page: bool = False) -> Outcome:
         """Score an upload and delete it. Waits while another clip is being scored.
 
         Args:
             upload: a file below the folder of uploads, or an example, which is kept.
             say: receives the step that begins, for a progress bar.
+            page: whether to write the evidence page, which decodes the clip again.
         """
         with self._turn:
             if upload.is_relative_to(self.folder.examples):
-                return self._score(upload, say)
+                return self._score(upload, say, page)
             try:
                 if not upload.resolve().is_relative_to(self.folder.uploads):
                     raise FileNotFoundError(upload)
                 with self.folder.job(upload) as clip:
-                    return self._score(clip, say)
+                    return self._score(clip, say, page)
             except FileNotFoundError:
                 return Outcome(self._unscored(upload.name, MISSING), GONE)
 
-    def _score(self, clip: Path, say: Say) -> Outcome:
+    def _score(self, clip: Path, say: Say, page: bool) -> Outcome:
         say("Reading the clip")
         refusal = self.refusal(clip)
         if refusal:
             return Outcome(self._unscored(clip.name, OVER_LIMIT), refusal)
         say("Scoring the clip")
-        score = next(self.detector.score_many([clip], workers=1))
-        return Outcome(replace(score, video=clip.name))
+        (score,) = self.detector.score_many([clip], workers=1)
+        score = replace(score, video=clip.name)
+        if score.score is None or not page:
+            return Outcome(score)
+        say("Collecting the evidence")
+        return Outcome(score, page=clip_page(self.detector.explain(clip, score, workers=1)))
 
     def refusal(self, clip: Path) -> str:
         """Return a sentence about a clip that exceeds the limits of the page; empty if it does not."""

@@ -16,6 +16,12 @@ const chosen = (event, files) => {
 };
 document.addEventListener("change", event => chosen(event, event.target.files), true);
 document.addEventListener("drop", event => chosen(event, event.dataTransfer && event.dataTransfer.files), true);
+// The frame with the evidence page is as high as the page.
+window.ffdvFit = frame => {
+  const fit = () => { frame.style.height = `${frame.contentDocument.documentElement.scrollHeight}px`; };
+  new ResizeObserver(fit).observe(frame.contentDocument.body);
+  fit();
+};
 // Screen readers announce results.
 new MutationObserver(() => {
   for (const id of ["result", "batch"]) {

@@ -58,6 +58,10 @@ class FakeDetector:
             readable = clip.read_bytes()[4:8] == b"ftyp"
             yield made_score(0.9 if readable else None, video=str(clip))
 
+    def explain(self, clip: Path, score: Score, **options: Any) -> Score:
+        assert options["workers"] == 1 and clip.is_file()
+        return score
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> PrivateFolder:
@@ -77,6 +81,7 @@ def service(folder: PrivateFolder, monkeypatch: pytest.MonkeyPatch) -> ScoringSe
             yield task, function(task), ""
 
     monkeypatch.setattr("engine.web.service.run_in_workers", run_here)
+    monkeypatch.setattr("engine.web.service.clip_page", lambda score: f"<html>{score.video} {score.score}</html>")
     return ScoringService(FakeDetector(), folder, WebLimits(max_mb=0.5, max_minutes=1 / 60, max_files=3))
 
 

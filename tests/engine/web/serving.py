@@ -31,6 +31,10 @@ class Served:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/"
 
+    def stored_clips(self) -> list[Path]:
+        """Return the clips that are stored, apart from the examples."""
+        return [path for root in (self.folder.uploads, self.folder.jobs) for path in root.rglob("*.mp4")]
+
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, bytes]:
         """Send one request on its own connection; return status and body."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=START_S)

@@ -119,10 +119,11 @@ def test_visitor_scores_a_clip(visitor, web_page, clips, width_px):
     assert visitor.find("#preview video").get_attribute("src").startswith("blob:")
     visitor.press("Score this clip")
     result = visitor.find(".ffdv-result")
-    assert (
-        "Inconclusive" in result.text and "head.mp4" in result.text and "What the verdict does not mean" in result.text
-    )
-    assert web_page.folder.stored_bytes() < 10, "the upload is deleted after scoring"
+    assert "Inconclusive" in result.text and "head.mp4" in result.text
+    frame = visitor.find(".ffdv-page")
+    assert "What the verdict does not mean" in frame.get_attribute("srcdoc") and frame.size["height"] > 1000
+    assert visitor.find("#report").text == "Download the report"
+    assert not web_page.stored_clips(), "the upload is deleted after scoring"
     assert visitor.find("#result").get_attribute("aria-live") == "polite"
     visitor.find("#drop button")  # the input is empty again
     check_page(visitor, web_page.url, width_px)

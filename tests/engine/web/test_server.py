@@ -6,7 +6,11 @@ import http.client
 import json
 import os
 import random
+import re
+import shlex
+import shutil
 import socket
+import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -40,17 +44,33 @@ def test_curl_scores_a_clip(web_page, clip):
     assert status == 200
     assert (answer["video"], answer["verdict"], answer["status"]) == ("clip ö.mp4", "inconclusive", "ok")
     assert 0 < answer["score"] < 1 and answer["thresholds"] == {"fake": 0.78, "real": 0.29} and not answer["message"]
-    assert web_page.folder.stored_bytes() == 0
+    assert not web_page.stored_clips()
 
 
-def test_python_client_scores_a_clip(web_page, clip):
-    from gradio_client import Client, handle_file
+def test_python_client_sees_one_endpoint_and_no_paths(web_page):
+    from gradio_client import Client
 
-    client = Client(web_page.url, verbose=False, analytics_enabled=False)
-    answer = client.predict(handle_file(str(clip)), api_name="/score")
-    assert answer["verdict"] == "inconclusive" and answer["score"] == web_page.put(clip, "a.mp4")[1]["score"]
-    assert not [path for path in web_page.folder.uploads.rglob("*.mp4")]
-    assert not paths_in(web_page, json.dumps(client.view_api(return_format="dict")).encode())
+    endpoints = Client(web_page.url, verbose=False, analytics_enabled=False).view_api(return_format="dict")
+    assert list(endpoints["named_endpoints"]) == ["/score"]
+    assert not paths_in(web_page, json.dumps(endpoints).encode())
+
+
+def test_commands_in_the_documents_work(web_page, clip, tmp_path, monkeypatch, capsys):
+    usage = (
+        (REPOSITORY / "docs" / "USAGE.md")
+        .read_text(encoding="utf-8")
+        .replace("127.0.0.1:7860/", f"127.0.0.1:{web_page.port}/")
+    )
+    usage = usage.replace("http://127.0.0.1:7860", web_page.url)
+    shutil.copy(clip, tmp_path / "clip.mp4")
+    monkeypatch.chdir(tmp_path)
+    (code,) = re.findall(r"```python no-run\n(from gradio_client.*?)```", usage, re.S)
+    exec(compile(code, "USAGE.md", "exec"), {})
+    assert capsys.readouterr().out.splitlines()[-1].startswith("inconclusive 0.")
+    (command,) = re.findall(r"^curl .*$", usage, re.M)
+    if shutil.which("curl"):
+        done = subprocess.run(shlex.split(command), capture_output=True, check=True)
+        assert json.loads(done.stdout)["video"] == "clip.mp4"
 
 
 def test_broken_and_long_clips_get_a_reason(web_page, tmp_path):
@@ -64,7 +84,7 @@ def test_broken_and_long_clips_get_a_reason(web_page, tmp_path):
     large.write_bytes(bytes(1_200_000))
     status, answer = web_page.put(large)
     assert status == 413 and answer["error"].startswith("The file has 1.2 MB, and the limit is 1 MB.")
-    assert web_page.folder.stored_bytes() == 0
+    assert not web_page.stored_clips()
 
 
 def test_nothing_outside_the_private_folder_is_served(web_page, clip):
@@ -160,6 +180,6 @@ def test_page_survives_slow_and_broken_uploads(web_page, clip):
     for connection in slow:
         connection.close()
     end = time.monotonic() + 20
-    while web_page.folder.stored_bytes() and time.monotonic() < end:
+    while web_page.stored_clips() and time.monotonic() < end:
         time.sleep(0.05)
-    assert web_page.folder.stored_bytes() == 0
+    assert not web_page.stored_clips()

@@ -17,6 +17,23 @@ def test_upload_is_scored_under_its_name_and_deleted(service, folder, upload):
     assert not upload.exists() and folder.stored_bytes() == 0
 
 
+def test_evidence_page_is_written_on_request(service, folder, media):
+    steps = []
+    outcome = service.score(media.clip(folder.new_file("a.mp4")), steps.append, page=True)
+    assert outcome.page == "<html>a.mp4 0.9</html>" and steps[-1] == "Collecting the evidence"
+    broken = folder.new_file("broken.mp4")
+    broken.write_bytes(b"not a clip")
+    assert service.score(broken, page=True).page == ""
+
+
+def test_path_outside_the_uploads_is_not_opened(service, tmp_path):
+    other = tmp_path / "other.mp4"
+    other.write_bytes(b"clip")
+    assert service.score(other).score.reason == "missing_file"
+    assert service.score(service.folder.uploads / ".." / ".." / "other.mp4").score.reason == "missing_file"
+    assert other.exists() and not service.detector.seen
+
+
 def test_second_request_for_the_same_upload_gets_a_sentence(service, upload):
     service.score(upload)
     outcome = service.score(upload)
@@ -57,7 +74,7 @@ def test_one_clip_is_scored_at_a_time(service, folder, monkeypatch):
     running, most = [], []
     barrier = threading.Event()
 
-    def slow(clip, say):
+    def slow(clip, say, page):
         running.append(clip)
         most.append(len(running))
         barrier.wait(0.02)
