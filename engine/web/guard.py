@@ -95,7 +95,7 @@ class Guard:
     ) -> None:
         if scope["path"].startswith(FILE):
             path = self.real_path(scope["path"].removeprefix(FILE))
-            scope |= {"path": FILE + path, "raw_path": (FILE + path).encode()}
+            scope = {**scope, "path": FILE + path, "raw_path": (FILE + path).encode()}
             await self._app(scope, body, response)
         elif scope["path"] == f"{API}/upload" or scope["method"] == "PUT":
             await self._upload(scope, headers, body, response)

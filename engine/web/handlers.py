@@ -79,7 +79,7 @@ class Handlers:
     def score_for_client(self, clip: gr.FileData) -> dict[str, Any]:
         """Score one clip; return a row of `scores.csv` with the thresholds and, for clips refused by the page, a message."""
         # Gradio passes a mapping, whatever the annotation says.
-        fields = clip if isinstance(clip, dict) else {}
+        fields: Any = clip if isinstance(clip, dict) else {}
         if not isinstance(fields.get("path"), str):
             raise gr.Error("Send one uploaded file.", print_exception=False)
         return self.answer(self.service.score(Path(fields["path"])))
