@@ -78,7 +78,7 @@ class ScoringService:
         if refusal:
             return Outcome(self._unscored(clip.name, OVER_LIMIT), refusal)
         say("Scoring the clip")
-        (score,) = self.detector.score_many([clip], workers=1)
+        (score,) = self.detector.score_many([clip], workers=1, timeline=page)
         score = replace(score, video=clip.name)
         if score.score is None or not page:
             return Outcome(score)
