@@ -21,7 +21,18 @@ from utils.errors import UsageError
 if TYPE_CHECKING:
     from benchmarks.setting import Setting
 
-BENCHMARKS = ("extraction", "stages", "workers", "loading", "epoch", "scoring", "memory", "clip_count", "startup")
+BENCHMARKS = (
+    "extraction",
+    "stages",
+    "workers",
+    "loading",
+    "packed",
+    "epoch",
+    "scoring",
+    "memory",
+    "clip_count",
+    "startup",
+)
 AN_HOUR_S = 3600.0
 
 

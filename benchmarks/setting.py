@@ -22,6 +22,8 @@ class Setting:
         long_frame_px: width and height of those videos.
         epoch_clips: number of clips in the measured epoch.
         batch_size: clips per training step.
+        packed_clips: number of clips of the packed arrays: 100 kB each.
+        packed_batch_size: clips per batch that is gathered from them.
         backbone: timm name of the mel branch of the model for training and scoring.
     """
 
@@ -35,6 +37,8 @@ class Setting:
     long_frame_px: tuple[int, int] = (1920, 1080)
     epoch_clips: int = 64
     batch_size: int = 16
+    packed_clips: int = 4096
+    packed_batch_size: int = 128
     backbone: str = "resnet18"
 
     @property

@@ -39,6 +39,8 @@ def setting(tiny_clips, tmp_path) -> Setting:
         long_frame_px=(64, 48),
         epoch_clips=4,
         batch_size=2,
+        packed_clips=8,
+        packed_batch_size=4,
         backbone="test_resnet",
     )
 
