@@ -32,7 +32,7 @@ class SyntheticSpeechConfig(ExpertConfig):
     )
     noise_suppression: Literal["package", "none"] = Field(
         "package",
-        description="package: also fit on copies in noise and after noise suppression (requirements-weights.txt); none: not",
+        description="package: also fit on copies after noise suppression (requirements-weights.txt); none: not",
     )
     cost: float = Field(4.0, gt=0, description="C of the support-vector machine")
     gamma: float = Field(0.5, gt=0, description="gamma of its RBF kernel")

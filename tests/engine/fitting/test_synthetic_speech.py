@@ -241,7 +241,7 @@ def test_file_name_depends_on_everything_that_affects_its_content(root, tmp_path
     path = root / "trainset" / "00.wav"
     settings = {
         "copies": 1,
-        "noisy": False,
+        "suppressed": False,
         "features": FEATURE_CONFIG,
         "weights": "none",
         "seed": 0,
@@ -250,7 +250,7 @@ def test_file_name_depends_on_everything_that_affects_its_content(root, tmp_path
     changes = (
         {},
         {"copies": 2},
-        {"noisy": True},
+        {"suppressed": True},
         {"weights": "package"},
         {"seed": 1},
         {"content": "other"},
