@@ -78,7 +78,8 @@ class ScoringService:
         if refusal:
             return Outcome(self._unscored(clip.name, OVER_LIMIT), refusal)
         say("Scoring the clip")
-        (score,) = self.detector.score_many([clip], workers=1, timeline=page)
+        timeline = page and self.detector.layout.windowed
+        (score,) = self.detector.score_many([clip], workers=1, timeline=timeline)
         score = replace(score, video=clip.name)
         if score.score is None or not page:
             return Outcome(score)

@@ -46,6 +46,7 @@ class FakeDetector:
     tta = 1
     path = None
     checkpoint = SimpleNamespace(calibration=CALIBRATION)
+    layout = SimpleNamespace(windowed=True)
 
     def __init__(self) -> None:
         self.seen: list[Path] = []
