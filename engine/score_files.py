@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
+from operator import length_hint
 from pathlib import Path
 
 import pandas as pd
@@ -74,6 +76,24 @@ class ScoreFiles:
     render: Path | None = None
     timeline: Path | None = None
 
+    def parts(self, clips: ScoreQueue, n_scored: int, windowed: bool) -> Iterator[tuple[Iterable[Path], bool]]:
+        """Split the clips of a round by whether their scores need a time line, which takes longer.
+
+        Args:
+            clips: the clips.
+            n_scored: number of clips scored in earlier rounds.
+            windowed: whether the detector can score parts of a clip.
+        """
+        n_needed = 1 if self.render else max(0, self.pages - n_scored)
+        if self.timeline is not None or not windowed or not n_needed:
+            yield clips, self.timeline is not None
+        elif 0 <= length_hint(clips, -1) <= n_needed:
+            yield clips, True
+        else:
+            remaining = iter(clips)
+            yield islice(remaining, n_needed), True
+            yield remaining, False
+
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> ScoreFiles:
         """Return the files named on the command line.
@@ -135,14 +155,18 @@ def score_to_files(
     lines = ScoreLines.for_stream(detector.terms)
     show(lines.header())
 
+    def scores_of(clips: Iterable[Path]) -> Iterator[Score]:
+        for part, timeline in files.parts(queue.fill(clips), counts.clips - counts.kept, detector.layout.windowed):
+            yield from detector.score_many(
+                part,
+                workers=options.workers,
+                batch_size=options.batch_size,
+                progress=not options.quiet,
+                timeline=timeline,
+            )
+
     def written(clips: Iterable[Path]) -> Iterator[Score]:
-        for score in detector.score_many(
-            queue.fill(clips),
-            workers=options.workers,
-            batch_size=options.batch_size,
-            progress=not options.quiet,
-            timeline=files.timeline is not None,
-        ):
+        for score in scores_of(clips):
             if files.timeline is not None:
                 with writing(files.timeline):
                     write_timeline(score, files.timeline)
@@ -165,12 +189,17 @@ def score_to_files(
     finally:
         finish(writer, queue, detector, identity, files)
     show(describe_thresholds(detector.checkpoint.calibration))
+    show_notes(counts, files, show)
+    return counts
+
+
+def show_notes(counts: ScoreCounts, files: ScoreFiles, show: Callable[[str], object]) -> None:
+    """Print how many clips were scored by their audio alone, and the names of the further files."""
     if counts.audio_only:
         show(f"no_video: only the audio of {counts.audio_only} clip{'s' * (counts.audio_only > 1)} was scored")
     for name, path in (("report", files.report), ("video", files.render), ("time lines", files.timeline)):
         if path is not None:
             show(f"{name}: {path}")
-    return counts
 
 
 def finish(writer: ScoreWriter, queue: ScoreQueue, detector: Detector, identity: str, files: ScoreFiles) -> None:

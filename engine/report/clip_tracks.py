@@ -136,7 +136,7 @@ def face_track(face: FaceView, axis: Axis) -> Track:
             Markup('<b class="tick" style="left:{x:.3f}%">{n}</b>').format(x=100 * axis.x(crop.time_s), n=number)
         )
     return Track(
-        "Face",
+        "Tracked face",
         "numbers: crops below",
         Markup('<span class="sr">{}</span>').format(words) + Markup("").join(body),
         "thin",
