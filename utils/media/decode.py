@@ -12,7 +12,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from utils.media.display import DisplayGeometry, display_geometry
-from utils.media.frames import channel_samples, rgb_view
+from utils.media.frames import channel_samples, duration_of, rgb_view
 from utils.media.limits import limited
 from utils.media.mono import AudioBlock, MonoMixer
 from utils.media.streams import (
@@ -255,7 +255,7 @@ class ClipStream:
             return None
         self.facts.n_frames += 1
         self.facts.frame_s = frame.time
-        self._note_end("video", frame.time, max(_duration_s(frame), 1.0 / self.facts.fps if self.facts.fps else 0.0))
+        self._note_end("video", frame.time, max(duration_of(frame), 1.0 / self.facts.fps if self.facts.fps else 0.0))
         return pixels
 
     def _note_end(self, kind: str, start_s: float | None, duration_s: float) -> None:
@@ -293,10 +293,3 @@ def in_runs(packets: Iterator[av.Packet]) -> Iterator[av.Packet]:
 def _decode_in_this_thread(stream: av.stream.Stream) -> None:
     stream.codec_context.thread_type = "NONE"
     stream.codec_context.thread_count = 1
-
-
-def _duration_s(frame: av.VideoFrame) -> float:
-    """Return the declared duration of a frame in seconds; 0 if not declared."""
-    if not frame.duration or frame.time_base is None:
-        return 0.0
-    return float(frame.duration * frame.time_base)

@@ -97,3 +97,10 @@ def _full_scale(samples: np.ndarray, kind: np.dtype) -> np.ndarray:
     if kind == np.uint8:
         return (samples - np.float32(128.0)) / np.float32(128.0)
     return samples if np.issubdtype(kind, np.floating) else samples / np.float32(-float(np.iinfo(kind).min))
+
+
+def duration_of(frame: av.VideoFrame) -> float:
+    """Return the declared duration of a frame in seconds; 0 if not declared."""
+    if not frame.duration or frame.time_base is None:
+        return 0.0
+    return float(frame.duration * frame.time_base)
