@@ -7,7 +7,7 @@ CONSTRAINTS ?=
 RUN := $(VENV)/bin/python
 PIP_INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 
-.PHONY: help app install encoders demo test lint bench weights
+.PHONY: help app install encoders demo test lint bench weights fuzz
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
@@ -57,3 +57,6 @@ test: $(VENV)/.installed-dev  ## run the whole suite; tests on real clips need M
 
 bench: $(VENV)/.installed  ## measure speed relative to decoding alone and to the published steps; CLIPS=/folder uses your clips
 	$(RUN) -m benchmarks.run $(if $(CLIPS),--clips $(CLIPS)) $(BENCH)
+
+fuzz: $(VENV)/.installed-dev  ## read thousands of mutated files and check that each gets an answer; FUZZ="--count 500 --seed 1" changes the run
+	$(RUN) -m tests.fuzz $(if $(CLIPS),--clips $(CLIPS)) $(FUZZ)

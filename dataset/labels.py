@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from utils.config import shorten
 from utils.errors import UsageError
 from utils.files import existing_file, unsafe_name
 
@@ -18,6 +19,11 @@ SUSPICIOUS_NAME = r"^[\s./]*$|^/|\\|^[A-Za-z]:|\.\.|\x00"
 
 SUSPICIOUS_PARTS = ("\\", ":", "..", "\0", "\n/", "\n.", "\n\n")
 """Parts of the text of all lines, one of which occurs if any name is suspicious. A search is 20 times faster than by row."""
+
+MAX_COLUMNS = 4096
+"""Most columns of a label file."""
+
+MAX_HEADER_BYTES = 1 << 20
 
 TWIN_SUFFIX = {".txt": ".csv", ".csv": ".txt"}
 
@@ -88,6 +94,7 @@ def read_table(path: Path) -> pd.DataFrame:
             `video_name`.
     """
     try:
+        refuse_many_columns(path)
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True)
     except pd.errors.EmptyDataError:
         raise UsageError(
@@ -115,6 +122,14 @@ def read_table(path: Path) -> pd.DataFrame:
     if table.empty:
         raise UsageError(f"{path}: a header but no clip")
     return table
+
+
+def refuse_many_columns(path: Path) -> None:
+    """Raise a `UsageError` if the first line has too many cells. Reading them takes a time that grows with their square."""
+    with open(path, "rb") as stream:
+        columns = stream.readline(MAX_HEADER_BYTES).count(b",") + 1
+    if columns > MAX_COLUMNS:
+        raise UsageError(f"{path}: the header names at least {columns} columns; the limit is {MAX_COLUMNS}")
 
 
 def check_names(names: pd.Series, path: Path) -> None:
@@ -146,8 +161,8 @@ def parse_targets(table: pd.DataFrame, path: Path) -> pd.Series:
     wrong = ((text != "") & ~np.isin(values, [0, 1])).to_numpy(bool)
     if wrong.all() and text.nunique() == 1:
         log.warning(
-            "%s: every target is %r, so the clips count as unlabelled; a target is 1 (fake) or 0 (real)",
-            path, text.iloc[0],
+            "%s: every target is %s, so the clips count as unlabelled; a target is 1 (fake) or 0 (real)",
+            path, shorten(text.iloc[0]),
         )  # fmt: skip
         return pd.Series(np.nan, index=table.index)
     if wrong.any():

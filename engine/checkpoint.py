@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from models import build_model
 from models.base import DetectorModel
 from utils.errors import UsageError
 from utils.features.config import FeatureConfig
-from utils.files import atomic_path, existing_file
+from utils.files import atomic_path, existing_file, is_plain_archive
 from utils.metrics.calibration import Calibration
 
 
@@ -94,8 +93,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     """
     path = existing_file(path, "checkpoint")
     not_ours = f"{path} is not a multi-ffdv checkpoint"
-    if not is_plain_archive(path):
-        raise UsageError(f"{not_ours}, or it is damaged")
+    require_plain_archive(path, f"{not_ours}, or it is damaged")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter(
@@ -139,21 +137,14 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         raise UsageError(f"{not_ours}: {' '.join(str(error).split())[:200]}") from None
 
 
-def is_plain_archive(path: Path) -> bool:
-    """Return whether a file is a zip archive as torch writes it: its parts are neither compressed nor overlapping.
-
-    The tensors of such a file take no more memory than the file has bytes. A few compressed bytes may expand to gigabytes.
-
-    Raises:
-        UsageError: the file cannot be read.
-    """
+def require_plain_archive(path: Path, message: str) -> None:
+    """Raise a `UsageError` if a file cannot be read, or with this message if it is no plain archive."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            return sum(part.file_size for part in archive.infolist()) <= path.stat().st_size
+        plain = is_plain_archive(path)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
-    except (zipfile.BadZipFile, ValueError, NotImplementedError):
-        return False
+    if not plain:
+        raise UsageError(message)
 
 
 def check_tensors(tensors: Mapping[Any, Any]) -> None:

@@ -22,6 +22,7 @@ from utils.config import Section, describe_problems
 from utils.errors import UsageError
 from utils.features.config import FeatureConfig
 from utils.files import existing_file
+from utils.yaml_text import parse_yaml
 
 DEFAULT_CONFIG = Path(__file__).resolve().parents[1] / "cfg" / "cfg.yml"
 EMPTY_DATA_HINT = "`make demo` builds a small data set and runs every step on it"
@@ -166,9 +167,9 @@ def resolve_model(section: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
 def read_yaml_mapping(path: Path) -> dict[str, Any]:
     """Read the mapping in a YAML file; an empty file is an empty mapping."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+        content = parse_yaml(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UsageError(f"{path} is not YAML: {error}") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -182,8 +183,8 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
     if not equals or not dotted.strip():
         raise UsageError(f"--set {override!r}: expected key.path=value")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
+        value = parse_yaml(text)
+    except ValueError:
         value = text
     *parents, leaf = dotted.strip().split(".")
     level = raw

@@ -5,11 +5,22 @@ Each message is one sentence. `utils.command.run_command` prints it without a tr
 
 from __future__ import annotations
 
+MAX_MESSAGE = 4000
+"""Longest message, in characters. Messages quote files, whose values may be of any length."""
+
 
 class FFDVError(Exception):
     """Base class of the project's errors. `exit_code` is the exit code of the command."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        """Return the message. If it is too long, its middle is left out."""
+        text = super().__str__()
+        if len(text) <= MAX_MESSAGE:
+            return text
+        half = MAX_MESSAGE // 2 - 20
+        return f"{text[:half]} ... {text[-half:]}"
 
 
 class UsageError(FFDVError):

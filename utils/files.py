@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -136,3 +137,18 @@ def file_sha256(path: Path) -> str:
         while block := stream.read(HASH_BLOCK_BYTES):
             digest.update(block)
     return digest.hexdigest()
+
+
+def is_plain_archive(path: Path) -> bool:
+    """Return whether a file is a zip archive as torch and numpy write it: its parts are neither compressed nor overlapping.
+
+    The arrays of such a file take no more memory than the file has bytes. A few compressed bytes may expand to gigabytes.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return sum(part.file_size for part in archive.infolist()) <= path.stat().st_size
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+        return False

@@ -14,6 +14,7 @@ import av
 
 from dataset.degradations.families import Container
 from utils.media.errors import MediaError
+from utils.media.limits import limited
 from utils.media.streams import audio_stream, file_url, open_clip, video_stream
 
 DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG})
@@ -109,7 +110,7 @@ def _packets(
     if track.start_s is not None and stream.time_base is not None:
         shift = round(track.start_s / stream.time_base) - (stream.start_time or 0)
     time_s = 0.0
-    packets = source.demux(stream)
+    packets = limited(source.demux(stream), track.path)
     while True:
         try:
             packet = next(packets)

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from dataset.fingerprints.fingerprint import Fingerprint, fingerprint_clip
 from dataset.workers import default_workers, run_in_workers
-from utils.files import atomic_path
+from utils.files import atomic_path, is_plain_archive
 
 FINGERPRINT_VERSION = 1
 """Increase this when fingerprints or search results change for the same clips. It invalidates existing caches."""
@@ -102,6 +102,8 @@ class FingerprintTable:
     def load(cls, path: Path) -> FingerprintTable | None:
         """Read a table; return `None` if it is missing, damaged or of another version."""
         try:
+            if not is_plain_archive(path):
+                return None
             with np.load(path, allow_pickle=False) as stored:
                 if int(stored["version"]) != FINGERPRINT_VERSION:
                     return None

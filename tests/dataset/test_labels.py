@@ -167,3 +167,24 @@ def test_name_and_kind_stand_for_video_name_and_type(write) -> None:
     assert list(labels.columns) == ["video_name", "target", "kind", "type"] and labels["type"].tolist() == ["tts"]
     both = read_labels(write("video_name,name,type,kind\na.flac,Ann,voice,tts\n"))
     assert both.loc[0, ["video_name", "name", "type", "kind"]].tolist() == ["a.flac", "Ann", "voice", "tts"]
+
+
+def test_hostile_label_files_are_refused_with_one_short_sentence(tmp_path: Path) -> None:
+    hostile = {
+        "columns": (
+            "video_name,target," + ",".join(["1"] * 300_000) + "\n" + "a.mp4,1\n",
+            "300002 columns|columns; the",
+        ),
+        "long target": ("video_name,target\na.mp4," + "x" * 200_000 + "\nb.mp4,1\n", "neither 0 nor 1"),
+        "long line": ("x" * 1_000_000, "no header|no clip"),
+        "NUL": ("video_name,target\na\0b.mp4,1\n", "NUL"),
+        "control characters": ("video_name,target\n/\x1b[2Ja.mp4,1\n", "absolute path"),
+        "other encoding": ("video_name,target\na.mp4,1\n".encode("utf-16").decode("latin-1"), "."),
+        "quote without end": ('video_name,target\n"a.mp4,1\n' + "b.mp4,1\n" * 1000, "."),
+    }
+    for kind, (text, message) in hostile.items():
+        path = tmp_path / "labels.csv"
+        path.write_bytes(text.encode("latin-1"))
+        with pytest.raises(UsageError, match=message) as caught:
+            read_labels(path)
+        assert "\n" not in str(caught.value) and len(str(caught.value)) <= 4000, kind

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from utils.features.config import FeatureConfig
     from utils.media.decode import StreamFacts
 
+MAX_HEADER_BYTES = 4096
+"""Most bytes of a stored feature file that are not its values. Larger files are refused before they are read."""
+
 FRAMES, SAMPLES = "frames", "samples"
 """Sources from the decoding pass: (H, W, 3) uint8 RGB frames, and (S,) float32 mono samples at the configured rate."""
 

@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import Field
 
 from utils.config import Section
-from utils.features.base import FEATURES, FRAMES, ArraySpec, ClipPass, Extractor, Feature
+from utils.features.base import FEATURES, FRAMES, MAX_HEADER_BYTES, ArraySpec, ClipPass, Extractor, Feature
 from utils.features.clip import ClipFacts
 
 if TYPE_CHECKING:
@@ -78,9 +78,11 @@ class CovarianceFeature(Feature):
 
     def read(self, path: Path, facts: ClipFacts) -> Any:
         """Return the matrix. A larger stored matrix is reduced to the requested K."""
-        covariance = np.load(path, allow_pickle=False)
         stored_k, video = self.stored_config.video.top_k, self.config.video
         expected = (stored_k, stored_k)
+        if path.stat().st_size > 4 * stored_k**2 + MAX_HEADER_BYTES:
+            raise ValueError(f"{path} is larger than a frame covariance of this config")
+        covariance = np.load(path, allow_pickle=False)
         if not isinstance(covariance, np.ndarray) or covariance.shape != expected or covariance.dtype != np.float32:
             raise ValueError(f"{path} is not a frame covariance of this config")
         if video.top_k == stored_k:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from utils.features.base import FEATURES, SAMPLES, ArraySpec, ClipPass, Extractor, Feature
+from utils.features.base import FEATURES, MAX_HEADER_BYTES, SAMPLES, ArraySpec, ClipPass, Extractor, Feature
 from utils.features.clip import ClipFacts
 from utils.features.spectra import decibels, mel_filterbank, stft
 from utils.features.waveform import AudioFeatureConfig
@@ -27,6 +27,9 @@ FLOOR_DB = 80.0
 """Cells further below the loudest one are clipped to this depth (librosa's `top_db`)."""
 
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
+
+FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+"""Second bytes of the JPG segments that declare the image size."""
 
 
 @FEATURES.register("mel", AudioFeatureConfig)
@@ -68,11 +71,17 @@ class MelFeature(Feature):
         """Return the bytes of the JPG.
 
         Raises:
-            ValueError: the JPG is truncated.
+            ValueError: the JPG is truncated, or its header declares another size than the config.
         """
+        side_px = self.config.audio.image_size_px
+        if path.stat().st_size > 4 * side_px**2 + MAX_HEADER_BYTES:
+            raise ValueError(f"{path} is larger than an image of {side_px} x {side_px} pixels")
         encoded = path.read_bytes()
         if not encoded.startswith(JPEG_START) or not encoded.endswith(JPEG_END):
             raise ValueError(f"{path} is not a complete JPG")
+        # The decoder would allocate an image of any declared size.
+        if declared_size(encoded) != (side_px, side_px):
+            raise ValueError(f"{path} is not a JPG of {side_px} x {side_px} pixels")
         return encoded
 
 
@@ -170,6 +179,16 @@ def encode_image(image: np.ndarray, jpeg_quality: int) -> bytes:
     """Encode a (H, W) uint8 image as a one-channel JPG."""
     _, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])
     return encoded.tobytes()
+
+
+def declared_size(encoded: bytes) -> tuple[int, int] | None:
+    """Return height and width from the header of a JPG; `None` if its segments do not follow one another."""
+    at = len(JPEG_START)
+    while at + 9 <= len(encoded) and encoded[at] == 0xFF:
+        if encoded[at + 1] in FRAME_MARKERS:
+            return int.from_bytes(encoded[at + 5 : at + 7], "big"), int.from_bytes(encoded[at + 7 : at + 9], "big")
+        at += 2 + int.from_bytes(encoded[at + 2 : at + 4], "big")
+    return None
 
 
 def decode_image(encoded: bytes) -> np.ndarray | None:

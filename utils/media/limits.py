@@ -143,10 +143,15 @@ def limited(packets: Iterable[av.Packet], path: Path) -> Iterator[av.Packet]:
     Raises:
         MediaError: `over_limit`, at the packet after the last allowed one.
     """
-    for number, packet in enumerate(packets):
-        if number >= MAX_PACKETS:
-            raise over_limit(path, f"more than {MAX_PACKETS} packets")
-        yield packet
+    try:
+        for number, packet in enumerate(packets):
+            if number >= MAX_PACKETS:
+                raise over_limit(path, f"more than {MAX_PACKETS} packets")
+            yield packet
+    except IndexError:
+        # A stream that begins in the middle of a broadcast recording is unknown to PyAV, which fails to end it after it has
+        # yielded all packets of the other streams.
+        return
 
 
 def over_limit(path: Path, what: str) -> MediaError:

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 from tests.support import write_head
+from tests.utils.media.conftest import facts_of
 from utils.features.config import FeatureConfig
 from utils.features.extract import clip_voice, extract_clip
 from utils.media.decode import MAX_DECODE_ERRORS, ClipStream
 from utils.media.display import DisplayGeometry
+from utils.media.probe import probe_container
 from utils.media.writer import write_clip
 
 FACES = FeatureConfig.model_validate({"face": True})
@@ -153,3 +155,15 @@ def test_non_square_pixels_are_scaled_only_for_the_face(tmp_path: Path) -> None:
     faces = [extract_clip(path, FACES, features=["face"]).values["face"] for path in (square, squeezed)]
     difference = np.abs(faces[0].pairs.astype(int) - faces[1].pairs.astype(int)).mean()
     assert difference < 8
+
+
+def test_a_stream_that_begins_in_the_middle_of_a_broadcast_is_ignored(media, tmp_path: Path) -> None:
+    picture = media.clip(tmp_path / "a.ts", 1.0, video_codec="mpeg2video", waveform=None).read_bytes()
+    both = media.clip(tmp_path / "b.ts", 1.0, video_codec="mpeg2video", audio_codec="mp2").read_bytes()
+    # libav searches the first 5 MB for streams.
+    padding = (b"\x47\x1f\xff\x10" + b"\xff" * 184) * 30_000
+    path = tmp_path / "late.ts"
+    path.write_bytes(picture + padding + both + padding[: 188 * 2000] + picture)
+    facts = facts_of(path)
+    assert (facts.status, facts.reason, facts.has_audio) == ("partial", "no_audio", False)
+    assert facts.n_frames == 75 and probe_container(path).audio is None

@@ -16,6 +16,7 @@ from utils.features.base import FEATURES, FRAMES, ArraySpec, ClipPass, Extractor
 from utils.features.clip import ClipFacts
 from utils.features.face.crops import CROP_PX, FaceCrops
 from utils.features.face.motion import MAX_MOTION_STEPS, MOTION_CHANNELS, motion_series
+from utils.files import is_plain_archive
 
 if TYPE_CHECKING:
     from utils.features.config import FeatureConfig
@@ -170,9 +171,9 @@ def read_face(path: Path) -> FaceFeatures | None:
         ValueError: the file is damaged or has another format.
     """
     try:
+        if not is_plain_archive(path):
+            raise ValueError(f"{path} is not an uncompressed archive")
         stored = np.load(path, allow_pickle=False)
-        if not isinstance(stored, np.lib.npyio.NpzFile):
-            raise ValueError(f"{path} is not an archive")
         with stored:
             pairs, mouth, start_s, motion = (stored[name] for name in ("pairs", "mouth", "start_s", "motion"))
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, RuntimeError) as error:
