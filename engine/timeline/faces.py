@@ -70,8 +70,8 @@ def whole_tracks(clip: ClipSeconds, score: Score) -> tuple[FaceTrack, ...]:
     longest = max(tracks, key=len, default=None)
     faces = []
     for number, seconds in enumerate(tracks, 1):
-        times_s = np.concatenate([one.path.times_s for one in seconds])
-        boxes = np.concatenate([one.path.boxes for one in seconds])
+        times_s, order = np.unique(np.concatenate([one.path.times_s for one in seconds]), return_index=True)
+        boxes = np.concatenate([one.path.boxes for one in seconds])[order]
         evidence = {term: score.evidence.get(term) for term in FACE_TERMS if term in score.evidence}
         is_scored = seconds is longest
         faces.append(

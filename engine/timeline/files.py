@@ -182,7 +182,7 @@ def as_spans(score: Score) -> list[tuple[float, float, float]]:
     return [(span.start_s, span.end_s, span.score) for span in score.spans]
 
 
-def true_spans(row: Mapping[str, Any]) -> list[tuple[float, float]]:
+def true_spans(row: Mapping[Any, Any]) -> list[tuple[float, float]]:
     """Return the fake span of a row of a label file with `start_s` and `end_s`; none where they are empty."""
     start_s, end_s = row.get("start_s"), row.get("end_s")
     known = [value is not None and str(value).strip() not in ("", "nan") for value in (start_s, end_s)]
