@@ -7,6 +7,8 @@ trained on real clips and pseudo-fakes made from them, see `dataset.pseudo_fakes
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -86,5 +88,6 @@ class FaceExpert(Expert):
 
     def place(self, pairs: Tensor) -> Tensor:
         """Return the mean pair logit () of the localizers."""
-        planes = self.places[0].planes(pairs)
-        return torch.stack([net.localise(planes)[1].mean() for net in self.places]).mean()
+        nets = cast(list[ForgeryLocalizer], list(self.places))
+        planes = nets[0].planes(pairs)
+        return torch.stack([net.localise(planes)[1].mean() for net in nets]).mean()
