@@ -8,7 +8,6 @@ the demo set. Fakes without a span are left out.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ from utils import command
 
 def main(argv: Sequence[str]) -> int:
     """Score the clips, print the figures and write them."""
-    arguments = parse_arguments(argv)
+    arguments = build_parser().parse_args(argv)
     from engine.detector import Detector
     from engine.timeline.evaluate import evaluate_timeline, format_figures
     from utils.errors import UsageError
@@ -40,8 +39,8 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
-    """Parse the command line."""
+def build_parser() -> command.OneLineParser:
+    """Build the argument parser."""
     parser = command.command_parser(__doc__)
     parser.add_argument("--labels", type=Path, required=True, metavar="FILE", help="labels with start_s and end_s")
     parser.add_argument("--video_dir", type=Path, required=True, metavar="DIR", help="folder of the clips")
@@ -50,7 +49,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     command.add_workers(parser)
     command.add_device(parser)
     command.add_quiet(parser)
-    return parser.parse_args(argv)
+    return parser
 
 
 if __name__ == "__main__":

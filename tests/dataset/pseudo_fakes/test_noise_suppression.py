@@ -50,7 +50,7 @@ def test_the_seed_determines_the_copies(monkeypatch) -> None:
     assert np.array_equal(once, again) and not np.array_equal(once, other)
 
 
-@pytest.mark.skipif(not installed(), reason="requirements-weights.txt is not installed")
+@pytest.mark.skipif(not installed(), reason="requirements-noise.txt is not installed")
 @pytest.mark.parametrize("name", SUPPRESSORS)
 def test_a_suppressor_removes_noise_from_pauses(name: str) -> None:
     noise = 0.01 * np.random.default_rng(0).standard_normal(3 * noise_suppression.SUPPRESSOR_RATE_HZ).astype(np.float32)

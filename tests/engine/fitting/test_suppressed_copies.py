@@ -17,7 +17,7 @@ from utils.media.writer import write_clip
 def test_missing_packages_are_reported_before_decoding(tmp_path, monkeypatch) -> None:
     noise_suppression.rnnoise.cache_clear()
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    experts = {"synthetic_speech": {"weights": "none"}}
+    experts = {"synthetic_speech": {"weights": "none", "noise_suppression": "package"}}
     with pytest.raises(UsageError, match="noise_suppression=none"):
         SyntheticSpeechFitter.check(tiny_config(tmp_path, model={"name": "av_experts", "experts": experts}))
 

@@ -90,7 +90,7 @@ def config_of(root: Path, **sections) -> RunConfig:
         root,
         output_dir=str(root / "runs"),
         fit={"cache": str(root / "cache")},
-        model={"name": "av_experts", "experts": {NAME: {"weights": "none", "noise_suppression": "none"}}},
+        model={"name": "av_experts", "experts": {NAME: {"weights": "none"}}},
         extraction={"workers": 1},
         data={"source": "video", "workers": 0, "video_dir": {"valset": "trainset"}},
         split={"check": "off"},
