@@ -1,6 +1,6 @@
 """Evidence about one clip: the observations behind its score, for a person to check.
 
-`engine.Detector.explain` collects it, `engine.report.clip_page` shows it. The modules, in the order of the data flow:
+`engine.detector.Detector.explain` collects it, `engine.report.clip_page` shows it. The modules, in the order of the data flow:
 
 - `types`: the evidence, as plain data;
 - `reading`: one decoding pass over the clip, in a worker process: waveform, spectrogram, face crops, histograms;
