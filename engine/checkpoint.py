@@ -12,14 +12,12 @@ import torch
 from pydantic import ValidationError
 
 from engine.device import pick_device
-from engine.saved_detector import CONVENTION, FORMAT, FORMAT_VERSION, SavedDetector
+from engine.saved_detector import FORMAT, SavedDetector, parse_settings
 from engine.torch_scorer import TorchScorer
 from models import build_model
 from models.base import DetectorModel
 from utils.errors import UsageError
-from utils.features.config import FeatureConfig
 from utils.files import atomic_path, existing_file, is_plain_archive
-from utils.metrics.calibration import Calibration
 
 
 @dataclass(kw_only=True)
@@ -63,18 +61,8 @@ class Checkpoint(SavedDetector):
             WriteError: the disk is full or the folder is not writable; an existing file at `path` stays intact.
         """
         content = {
-            "format": FORMAT,
-            "version": FORMAT_VERSION,
-            "convention": CONVENTION,
-            "model": self.model,
-            "features": self.features.model_dump(),
-            "fingerprint": self.features.fingerprint(),
+            **self.settings(),
             "weights": {name: tensor.detach().cpu() for name, tensor in self.weights.items()},
-            "calibration": self.calibration.to_dict(),
-            "run_config": self.run_config,
-            "epoch": self.epoch,
-            "metrics": self.metrics,
-            "provenance": self.provenance,
             "trained_on": self.trained_on,
             "training": self.training,
         }
@@ -106,32 +94,17 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         raise UsageError(f"{not_ours}, or it is damaged") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UsageError(f"{not_ours}: it contains unrelated tensors or settings")
-    if content.get("version") != FORMAT_VERSION:
-        raise UsageError(
-            f"{path} has checkpoint version {content.get('version')}; this code reads version {FORMAT_VERSION}"
-        )
     try:
-        features = FeatureConfig.model_validate(content["features"])
-        for name in ("model", "weights", "run_config", "metrics", "provenance"):
-            if not isinstance(content[name], dict):
-                raise TypeError(f"{name} is a {type(content[name]).__name__}, not a mapping")
+        settings = parse_settings(content, path)
+        if not isinstance(content["weights"], dict):
+            raise TypeError(f"weights is a {type(content['weights']).__name__}, not a mapping")
         check_tensors(content["weights"])
         check_tensors(content.get("trained_on") or {})
-        if content["fingerprint"] != features.fingerprint():
-            raise UsageError(
-                f"{path} was trained on features of an incompatible version, which this code cannot extract"
-            )
         return Checkpoint(
-            model=content["model"],
-            features=features,
             weights=content["weights"],
-            calibration=Calibration.from_dict(content["calibration"]),
-            run_config=content["run_config"],
-            epoch=content["epoch"],
-            metrics=content["metrics"],
-            provenance=content["provenance"],
             trained_on=content.get("trained_on"),
             training=content["training"],
+            **settings,
         )
     except (KeyError, TypeError, ValueError, ValidationError) as error:
         raise UsageError(f"{not_ours}: {' '.join(str(error).split())[:200]}") from None

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from engine.scoring import Scorer
+from utils.errors import UsageError
 from utils.features.config import FeatureConfig
 from utils.metrics.calibration import Calibration
 
@@ -48,3 +51,55 @@ class SavedDetector(ABC):
         Raises:
             UsageError: the device is unavailable, or the weights do not fit the model.
         """
+
+    def identity_file(self, path: Path) -> Path:
+        """Return the file that changes whenever the scores or verdicts of the detector stored at `path` change."""
+        return path
+
+    def settings(self) -> dict[str, Any]:
+        """Return everything but the weights as plain types, as they are stored."""
+        return {
+            "format": FORMAT,
+            "version": FORMAT_VERSION,
+            "convention": CONVENTION,
+            "model": self.model,
+            "features": self.features.model_dump(),
+            "fingerprint": self.features.fingerprint(),
+            "calibration": self.calibration.to_dict(),
+            "run_config": self.run_config,
+            "epoch": self.epoch,
+            "metrics": self.metrics,
+            "provenance": self.provenance,
+        }
+
+
+def parse_settings(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Check what `SavedDetector.settings` returned and return the fields of a `SavedDetector`.
+
+    Args:
+        content: the stored settings.
+        path: their file, for messages.
+
+    Raises:
+        UsageError: they have another version, or belong to features that this code no longer extracts.
+        KeyError, TypeError, ValueError: they are incomplete or invalid.
+    """
+    if content.get("version") != FORMAT_VERSION:
+        raise UsageError(
+            f"{path} has checkpoint version {content.get('version')}; this code reads version {FORMAT_VERSION}"
+        )
+    features = FeatureConfig.model_validate(content["features"])
+    for name in ("model", "run_config", "metrics", "provenance", "calibration"):
+        if not isinstance(content[name], dict):
+            raise TypeError(f"{name} is a {type(content[name]).__name__}, not a mapping")
+    if content["fingerprint"] != features.fingerprint():
+        raise UsageError(f"{path} was trained on features of an incompatible version, which this code cannot extract")
+    return {
+        "model": content["model"],
+        "features": features,
+        "calibration": Calibration.from_dict(content["calibration"]),
+        "run_config": content["run_config"],
+        "epoch": content["epoch"],
+        "metrics": content["metrics"],
+        "provenance": content["provenance"],
+    }

@@ -1,0 +1,163 @@
+"""Export of a checkpoint to an ONNX graph that scores one clip, and a JSON file with everything else."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dataset.batch import Batch, Modality
+from dataset.samples import InputLayout, Sample
+from engine.checkpoint import Checkpoint
+from engine.onnx.detector import OnnxDetector, description_path
+from engine.onnx.scorer import MASKED, TERMS, USABLE, OnnxScorer, mask_name
+from engine.torch_scorer import TorchScorer
+from models.base import DetectorModel
+from utils.errors import WorkError
+from utils.features.base import ArraySpec
+from utils.files import atomic_path, file_sha256, write_text_atomic
+
+OPSET = 20
+TOLERANCE = 1e-4
+"""Largest accepted difference of a term between torch and onnxruntime."""
+
+TRIMMED = ("utterance", "utterance_voice")
+"""Arrays that the graph reads without their padding, because most of the time is spent on them."""
+
+
+class ClipGraph(nn.Module):
+    """A detector as a function of one clip's arrays and masks, in the order of `specs`."""
+
+    def __init__(self, model: DetectorModel, specs: Sequence[ArraySpec]) -> None:
+        """Wrap a model."""
+        super().__init__()
+        self.model = model
+        self.names = [spec.name for spec in specs]
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return whether the clip is usable (1,), its terms (T, 1) and where they abstain (T, 1)."""
+        inputs = {
+            name: Modality(values, mask)
+            for name, values, mask in zip(self.names, tensors[::2], tensors[1::2], strict=True)
+        }
+        batch = Batch(torch.zeros(1, dtype=torch.int64), torch.zeros(1), inputs)
+        output = self.model(batch)
+        usable = self.model.usable(batch)
+        terms = torch.stack([output.terms[name] for name in self.model.terms])
+        never = torch.zeros(1, dtype=torch.bool)
+        return usable, terms, torch.stack([output.masked.get(name, never) for name in self.model.terms])
+
+
+def export_detector(checkpoint: Checkpoint, source: Path, output: Path) -> OnnxDetector:
+    """Write the ONNX file `output` and its JSON file, and compare their scores with torch's.
+
+    Args:
+        checkpoint: the detector.
+        source: its file, whose hash is stored.
+        output: the ONNX file to write.
+
+    Raises:
+        WorkError: onnxruntime and torch do not agree.
+        WriteError: a file cannot be written.
+    """
+    model = checkpoint.build()
+    specs = InputLayout(checkpoint.features, model.inputs).specs
+    content = onnx_bytes(model, specs)
+    check_agreement(
+        TorchScorer(model, torch.device("cpu")), OnnxScorer(content, specs, model.terms, path=output), specs
+    )
+    with atomic_path(output) as temporary:
+        temporary.write_bytes(content)
+    detector = OnnxDetector(
+        model=checkpoint.model,
+        features=checkpoint.features,
+        calibration=checkpoint.calibration,
+        run_config=checkpoint.run_config,
+        epoch=checkpoint.epoch,
+        metrics=checkpoint.metrics,
+        provenance=checkpoint.provenance,
+        path=output,
+        inputs=specs,
+        terms=tuple(model.terms),
+        checkpoint_sha256=file_sha256(source),
+    )
+    write_text_atomic(description_path(output), json.dumps(detector.settings(), indent=1, allow_nan=False) + "\n")
+    return detector
+
+
+def onnx_bytes(model: DetectorModel, specs: Sequence[ArraySpec]) -> bytes:
+    """Return the ONNX graph of a model in evaluation mode."""
+    for module in model.modules():
+        prepare = getattr(module, "prepare_export", None)
+        if prepare is not None:
+            prepare()
+    sample = random_sample(specs, np.random.default_rng(0))
+    arguments: list[Tensor] = []
+    sizes: list[dict | None] = []
+    for spec in specs:
+        array = sample.inputs[spec.name]
+        arguments += [torch.from_numpy(array.values)[None], torch.from_numpy(np.asarray(array.mask))[None]]
+        sizes += [{1: torch.export.Dim.AUTO} if spec.name in TRIMMED else None] * 2
+    names = [name for spec in specs for name in (spec.name, mask_name(spec.name))]
+    with quiet():
+        program = torch.onnx.export(
+            ClipGraph(model, specs).eval(),
+            tuple(arguments),
+            dynamo=True,
+            dynamic_shapes=(tuple(sizes),),
+            input_names=names,
+            output_names=[USABLE, TERMS, MASKED],
+            opset_version=OPSET,
+            external_data=False,
+            verbose=False,
+        )
+    assert program is not None
+    return program.model_proto.SerializeToString()
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Hide the progress and the warnings of torch's exporter."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def check_agreement(expected: TorchScorer, found: OnnxScorer, specs: Sequence[ArraySpec]) -> None:
+    """Compare the terms of random clips: a complete one, and one without each array.
+
+    Raises:
+        WorkError: they differ by more than `TOLERANCE`.
+    """
+    rng = np.random.default_rng(1)
+    samples = [random_sample(specs, rng)]
+    samples += [random_sample(specs, rng, without=spec.name) for spec in specs]
+    reference, terms = expected(samples), found(samples)
+    values = np.stack([reference.logit, *reference.evidence.values()])
+    others = np.stack([terms.logit, *terms.evidence.values()])
+    if not np.allclose(values, others, rtol=0, atol=TOLERANCE, equal_nan=True):
+        raise WorkError(f"the exported graph differs from the checkpoint by {np.nanmax(np.abs(values - others)):.2g}")
+
+
+def random_sample(specs: Sequence[ArraySpec], rng: np.random.Generator, without: str = "") -> Sample:
+    """Return a clip of random arrays, all entries of which exist; the array `without` is absent."""
+    inputs = {}
+    for spec in specs:
+        integers = np.issubdtype(spec.dtype, np.integer)
+        values = rng.integers(0, 256, spec.shape) if integers else rng.random(spec.shape)
+        inputs[spec.name] = spec.fill(None if spec.name == without else values.astype(spec.dtype))
+    return Sample(0, float("nan"), inputs)
