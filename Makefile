@@ -7,10 +7,10 @@ CONSTRAINTS ?=
 RUN := $(VENV)/bin/python
 PIP_INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 
-.PHONY: help app install encoders demo test lint bench weights fuzz
+.PHONY: help app install install-score encoders demo test lint bench weights fuzz
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
 
 install: $(VENV)/.installed  ## create the virtual environment with the runtime dependencies
 
@@ -23,8 +23,18 @@ $(VENV)/.installed-app: requirements-app.txt $(VENV)/.installed
 	$(PIP_INSTALL) -r requirements-app.txt
 	touch $@
 
-$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed-app
-	$(PIP_INSTALL) -r requirements-dev.txt
+# The light installation has its own environment, unless VENV names one.
+SCORE_VENV := $(if $(filter file,$(origin VENV)),.venv-score,$(VENV))
+
+install-score: $(SCORE_VENV)/.installed-score  ## create .venv-score for scoring with checkpoint/default.onnx, without torch
+
+$(SCORE_VENV)/.installed-score: requirements-score.txt
+	test -x $(SCORE_VENV)/bin/python || $(PYTHON) -m venv $(SCORE_VENV)
+	$(SCORE_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) -r requirements-score.txt
+	touch $@
+
+$(VENV)/.installed-dev: requirements-dev.txt requirements-export.txt $(VENV)/.installed-app
+	$(PIP_INSTALL) -r requirements-dev.txt -r requirements-export.txt
 	touch $@
 
 app: $(VENV)/.installed-app  ## serve the web page on http://127.0.0.1:7860; options: make app APP="--port 8000"

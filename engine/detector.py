@@ -16,9 +16,10 @@ from dataset.extraction_worker import ScoringTask, extract_in_memory
 from dataset.samples import InputLayout, Sample, make_samples
 from dataset.workers import run_in_workers, worker_count
 from engine.interruption import UntilInterrupted
+from engine.load import default_checkpoint, load_saved
 from engine.saved_detector import SavedDetector
 from engine.score import Score
-from engine.scoring import check_views, scored_parts
+from engine.scoring import check_views, scored_rows
 from engine.waiting_clip import WaitingClip
 from utils.errors import UsageError
 from utils.features.clip import ClipFacts, ClipFeatures, failed
@@ -29,27 +30,7 @@ if TYPE_CHECKING:
     from engine.evidence.types import Evidence
     from models.base import DetectorModel
 
-CHECKPOINTS = Path(__file__).resolve().parents[1] / "checkpoint"
-
 Clip = str | os.PathLike | ClipArrays
-
-
-def default_checkpoint() -> Path:
-    """Return the shipped `checkpoint/default.pth`, else the newest `checkpoint/*/best.pth`.
-
-    Raises:
-        UsageError: neither exists.
-    """
-    shipped = CHECKPOINTS / "default.pth"
-    if shipped.is_file():
-        return shipped
-    trained = sorted(CHECKPOINTS.glob("*/best.pth"), key=lambda path: path.stat().st_mtime)
-    if not trained:
-        raise UsageError(
-            f"no checkpoint: there is neither {shipped} nor a trained run; train one with `python main.py` or `make demo`, "
-            "or name one with --checkpoint"
-        )
-    return trained[-1]
 
 
 class Detector:
@@ -88,7 +69,7 @@ class Detector:
         """Load a detector.
 
         Args:
-            path: a checkpoint; `None` for the shipped one, else the newest trained run.
+            path: a checkpoint or an exported `.onnx` file; `None` for the shipped one, else the newest trained run.
             device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
             tta: number of views averaged per clip: 1, 2 or 4; see `EvalConfig.tta`.
 
@@ -96,10 +77,8 @@ class Detector:
             UsageError: the checkpoint is missing or not a multi-ffdv checkpoint, the device is unavailable, or weights
                 required by its features are not installed.
         """
-        from engine.checkpoint import load_checkpoint
-
         path = default_checkpoint() if path is None else Path(path)
-        return cls(load_checkpoint(path), device=device, tta=tta, path=path)
+        return cls(load_saved(path), device=device, tta=tta, path=path)
 
     def score(
         self,
@@ -212,14 +191,12 @@ class Detector:
     ) -> Iterator[Score]:
         with bar:
             samples = UntilInterrupted(self._samples(features, waiting, bar))
-            for part in scored_parts(
-                self._scorer, samples, batch_size=batch_size, calibration=self.checkpoint.calibration
-            ):
-                for row in part.to_dict("records"):
-                    clip = waiting[row["index"]]
-                    clip.rows.append({str(name): cell for name, cell in row.items()})
-                    if len(clip.rows) == clip.parts:
-                        yield waiting.pop(row["index"]).score(self._layout, self._scorer, self.checkpoint.calibration)
+            calibration = self.checkpoint.calibration
+            for row in scored_rows(self._scorer, samples, batch_size=batch_size, calibration=calibration):
+                clip = waiting[row["index"]]
+                clip.rows.append(row)
+                if len(clip.rows) == clip.parts:
+                    yield waiting.pop(row["index"]).score(self._layout, self._scorer, calibration)
         if samples.interruption is not None:
             raise samples.interruption
 

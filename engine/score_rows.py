@@ -7,15 +7,16 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-
-import numpy as np
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from engine.detector import Detector, Score
 from engine.report.text import FORMULA_STARTS
 from engine.scoring import EVIDENCE_PREFIX
 from utils.errors import UsageError
 from utils.files import file_sha256
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Cell = str | float | None
 Row = Mapping[str, Cell]
@@ -33,7 +34,11 @@ def columns_of(detector: Detector) -> list[str]:
 
 def checkpoint_id(detector: Detector) -> str:
     """Return an identifier of the scores of a detector: digits of its file's SHA-256, and the views if there are several."""
-    digest = "unsaved" if detector.path is None else file_sha256(detector.path)[:CHECKPOINT_DIGITS]
+    digest = (
+        "unsaved"
+        if detector.path is None
+        else file_sha256(detector.checkpoint.identity_file(detector.path))[:CHECKPOINT_DIGITS]
+    )
     return digest if detector.tta == 1 else f"{digest}-tta{detector.tta}"
 
 
@@ -68,8 +73,11 @@ def scores_table(scores: Iterable[Score], detector: Detector) -> pd.DataFrame:
 
 def table_of_rows(rows: Iterable[Row], columns: Sequence[str]) -> pd.DataFrame:
     """Return rows as a table with these columns; unknown numbers are NaN."""
+    # Imported here because only reports need pandas.
+    import pandas as pd
+
     table = pd.DataFrame(list(rows), columns=list(columns))
-    return table.astype({name: np.float64 for name in columns if name not in TEXT_COLUMNS})
+    return table.astype({name: float for name in columns if name not in TEXT_COLUMNS})
 
 
 def written_name(name: str) -> str:

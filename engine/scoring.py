@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
-import pandas as pd
 
 from dataset.samples import Sample, grouped
 from utils.errors import UsageError
@@ -60,19 +59,19 @@ class Scorer(Protocol):
         """Score the samples of B clips, at least one."""
 
 
-def scored_parts(
+def scored_rows(
     scorer: Scorer, clips: Iterable[tuple[Sample, ClipFacts]], *, batch_size: int, calibration: Calibration
-) -> Iterator[pd.DataFrame]:
-    """Score a stream of clips and yield one table per `batch_size` clips, see `score_table`."""
+) -> Iterator[dict[str, Any]]:
+    """Score a stream of clips, `batch_size` at a time, and yield their rows, see `rows_of`."""
     for group in grouped(clips, batch_size):
         terms = scorer([sample for sample, _ in group])
-        yield score_table([sample.index for sample, _ in group], [facts for _, facts in group], terms, calibration)
+        yield from rows_of([sample.index for sample, _ in group], [facts for _, facts in group], terms, calibration)
 
 
-def score_table(
+def rows_of(
     index: Sequence[int], facts: Sequence[ClipFacts], terms: ClipTerms, calibration: Calibration
-) -> pd.DataFrame:
-    """Return the scores of B clips as a table.
+) -> list[dict[str, Any]]:
+    """Return the scores of B clips as rows.
 
     Args:
         index: rows of the clips in the label table.
@@ -81,26 +80,27 @@ def score_table(
         calibration: conversion of a logit to a score.
 
     Returns:
-        One row per clip: `index`, `score` and `logit` (NaN when unscored), `status`, `reason`, `window`, and a column
-        `evidence_<term>` per term, NaN where the term abstains. `reason` is `missing_modality` if a required input is missing
-        and no other reason is known; `non_finite` is appended if the logit is not finite.
+        One row per clip: `index`, `score` and `logit` (NaN when unscored), `status`, `window`, `reason`, and `evidence_<term>`
+        per term, NaN where the term abstains. `reason` is `missing_modality` if a required input is missing and no other
+        reason is known; `non_finite` is appended if the logit is not finite.
     """
-    columns = {
-        "index": list(index),
-        "score": calibration.score(terms.logit),
-        "logit": terms.logit,
-        "status": [fact.status for fact in facts],
-        "window": [fact.window for fact in facts],
-        "reason": [
-            reason_of(fact, usable=bool(usable), finite=not np.isnan(logit))
-            for fact, usable, logit in zip(facts, terms.usable, terms.logit, strict=True)
-        ],
-    }
-    return pd.DataFrame(columns | {EVIDENCE_PREFIX + name: values for name, values in terms.evidence.items()})
+    scores = calibration.score(terms.logit)
+    return [
+        {
+            "index": index[row],
+            "score": float(scores[row]),
+            "logit": float(terms.logit[row]),
+            "status": fact.status,
+            "window": fact.window,
+            "reason": reason_of(fact, usable=bool(terms.usable[row]), finite=not np.isnan(terms.logit[row])),
+        }
+        | {EVIDENCE_PREFIX + name: float(values[row]) for name, values in terms.evidence.items()}
+        for row, fact in enumerate(facts)
+    ]
 
 
 def reason_of(facts: ClipFacts, *, usable: bool, finite: bool) -> str:
-    """Return the reason codes of a clip after scoring; see `score_table`."""
+    """Return the reason codes of a clip after scoring; see `rows_of`."""
     if not usable:
         return facts.reason or MISSING_MODALITY
     return facts.reason if finite else join_reasons({*facts.reasons, NON_FINITE})

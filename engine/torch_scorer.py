@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ import torch
 
 from dataset.batch import Batch, collate
 from dataset.samples import Sample
-from engine.scoring import FLIPS, ClipTerms, score_table
+from engine.scoring import FLIPS, ClipTerms, rows_of
 from engine.timeline.clip_score import combine_rows
 from models.base import DetectorModel, DetectorOutput
 from utils.features.clip import ClipFacts
@@ -66,12 +67,14 @@ def score_batches(
     calibration: Calibration,
     tta: int = 1,
 ) -> pd.DataFrame:
-    """Score a stream of batches. Return one row per clip, see `score_table`, without `window`. The model's mode is restored."""
+    """Score a stream of batches. Return one row per clip, see `rows_of`, without `window`. The model's mode is restored."""
     was_training = model.training
     scorer = TorchScorer(model, device, tta)
-    parts = [score_table(batch.index.tolist(), facts, scorer.terms_of(batch), calibration) for batch, facts in batches]
+    rows: list[dict[str, Any]] = []
+    for batch, facts in batches:
+        rows += rows_of(batch.index.tolist(), facts, scorer.terms_of(batch), calibration)
     model.train(was_training)
-    return clip_table(pd.concat(parts, ignore_index=True), calibration)
+    return clip_table(pd.DataFrame(rows), calibration)
 
 
 def clip_table(table: pd.DataFrame, calibration: Calibration) -> pd.DataFrame:

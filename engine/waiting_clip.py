@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import pandas as pd
+import numpy as np
 
 from dataset.samples import InputLayout
 from engine.score import Score
@@ -76,4 +76,4 @@ class WaitingClip:
 
 def number_or_none(value: Any) -> float | None:
     """Return a number, or `None` for NaN."""
-    return None if pd.isna(value) else float(value)
+    return None if value is None or np.isnan(value) else float(value)

@@ -7,7 +7,7 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from engine.onnx.scorer import MASKED, TERMS, USABLE, OnnxScorer, mask_name
 from engine.torch_scorer import TorchScorer
 from models.base import DetectorModel
 from utils.errors import WorkError
-from utils.features.base import ArraySpec
+from utils.features.base import FEATURES, ArraySpec, with_sources
 from utils.files import atomic_path, file_sha256, write_text_atomic
 
 OPSET = 20
@@ -69,11 +69,11 @@ def export_detector(checkpoint: Checkpoint, source: Path, output: Path) -> OnnxD
         WriteError: a file cannot be written.
     """
     model = checkpoint.build()
-    specs = InputLayout(checkpoint.features, model.inputs).specs
+    layout = InputLayout(checkpoint.features, model.inputs)
+    specs = layout.specs
     content = onnx_bytes(model, specs)
-    check_agreement(
-        TorchScorer(model, torch.device("cpu")), OnnxScorer(content, specs, model.terms, path=output), specs
-    )
+    found = OnnxScorer(content, specs, model.terms, path=output)
+    check_agreement(TorchScorer(model, torch.device("cpu")), found, sample_clips(layout))
     with atomic_path(output) as temporary:
         temporary.write_bytes(content)
     detector = OnnxDetector(
@@ -137,15 +137,12 @@ def quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def check_agreement(expected: TorchScorer, found: OnnxScorer, specs: Sequence[ArraySpec]) -> None:
-    """Compare the terms of random clips: a complete one, and one without each array.
+def check_agreement(expected: TorchScorer, found: OnnxScorer, samples: Sequence[Sample]) -> None:
+    """Compare the terms of clips.
 
     Raises:
         WorkError: they differ by more than `TOLERANCE`.
     """
-    rng = np.random.default_rng(1)
-    samples = [random_sample(specs, rng)]
-    samples += [random_sample(specs, rng, without=spec.name) for spec in specs]
     reference, terms = expected(samples), found(samples)
     values = np.stack([reference.logit, *reference.evidence.values()])
     others = np.stack([terms.logit, *terms.evidence.values()])
@@ -153,11 +150,27 @@ def check_agreement(expected: TorchScorer, found: OnnxScorer, specs: Sequence[Ar
         raise WorkError(f"the exported graph differs from the checkpoint by {np.nanmax(np.abs(values - others)):.2g}")
 
 
-def random_sample(specs: Sequence[ArraySpec], rng: np.random.Generator, without: str = "") -> Sample:
-    """Return a clip of random arrays, all entries of which exist; the array `without` is absent."""
+def sample_clips(layout: InputLayout) -> list[Sample]:
+    """Return a complete clip of random arrays, and one without each feature and the features derived from it."""
+    rng = np.random.default_rng(1)
+    needed = {name: with_sources([name]) for name in layout.features}
+    samples = [random_sample(layout.specs, rng)]
+    for missing in dict.fromkeys(source for sources in needed.values() for source in sources):
+        absent = {
+            array
+            for name in layout.features
+            if missing in needed[name]
+            for array in FEATURES.get(name).built_class.inputs
+        }
+        samples.append(random_sample(layout.specs, rng, without=absent))
+    return samples
+
+
+def random_sample(specs: Sequence[ArraySpec], rng: np.random.Generator, without: Collection[str] = ()) -> Sample:
+    """Return a clip of random arrays, all entries of which exist; the arrays in `without` are absent."""
     inputs = {}
     for spec in specs:
         integers = np.issubdtype(spec.dtype, np.integer)
         values = rng.integers(0, 256, spec.shape) if integers else rng.random(spec.shape)
-        inputs[spec.name] = spec.fill(None if spec.name == without else values.astype(spec.dtype))
+        inputs[spec.name] = spec.fill(None if spec.name in without else values.astype(spec.dtype))
     return Sample(0, float("nan"), inputs)

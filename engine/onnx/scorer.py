@@ -75,12 +75,12 @@ class OnnxScorer:
             self._run(flipped(sample.inputs, time=time, frequency=frequency)) for time, frequency in FLIPS[self._tta]
         ]
         usable, _, masked = views[0]
-        terms = np.mean([view[1] for view in views], axis=0, dtype=np.float32).astype(np.float64)
         if not usable[0]:
             return False, np.full(len(self.terms), np.nan), np.nan
-        logit = terms.sum()
-        terms = np.where(masked[:, 0] | ~np.isfinite(terms[:, 0]), np.nan, terms[:, 0])
-        return True, terms, float(logit) if np.isfinite(logit) else np.nan
+        terms = np.stack([view[1][:, 0] for view in views]).mean(axis=0).astype(np.float64)
+        logit = float(terms.sum())
+        terms[masked[:, 0] | ~np.isfinite(terms)] = np.nan
+        return True, terms, logit if np.isfinite(logit) else np.nan
 
     def _run(self, inputs: Mapping[str, MaskedArray]) -> list[np.ndarray]:
         feeds: dict[str, np.ndarray] = {}

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-import engine.detector
+import engine.load
 import inference
 import main
 from tests.support import REPOSITORY, one_sentence, random_checkpoint, write_video
@@ -20,7 +20,7 @@ def empty_project(tmp_path, monkeypatch):
         (tmp_path / name).mkdir()
         (tmp_path / name / ".gitkeep").touch()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(engine.detector, "CHECKPOINTS", tmp_path / "checkpoint")
+    monkeypatch.setattr(engine.load, "CHECKPOINTS", tmp_path / "checkpoint")
     return tmp_path
 
 

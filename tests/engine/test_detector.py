@@ -205,7 +205,7 @@ def test_clip_without_the_required_modality_is_unscored(tmp_path):
 
 
 def test_checkpoint_argument_is_optional(checkpoint, tmp_path, monkeypatch):
-    monkeypatch.setattr("engine.detector.CHECKPOINTS", tmp_path)
+    monkeypatch.setattr("engine.load.CHECKPOINTS", tmp_path)
     with pytest.raises(UsageError, match="no checkpoint"):
         Detector.load()
     runs = [random_checkpoint(tmp_path / name / "best.pth") for name in ("b_old", "a_new")]

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-import engine.detector
+import engine.load
 import engine.score_files
 import inference
 from tests.support import random_checkpoint, write_video
@@ -40,7 +40,7 @@ def checkpoint(tmp_path_factory):
 def own_folder(tmp_path, monkeypatch):
     """Run in an empty working directory, with an empty checkpoint folder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(engine.detector, "CHECKPOINTS", tmp_path / "checkpoint")
+    monkeypatch.setattr(engine.load, "CHECKPOINTS", tmp_path / "checkpoint")
 
 
 def call(*arguments):
