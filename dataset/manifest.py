@@ -10,14 +10,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from utils.errors import UsageError
 from utils.features.clip import ClipFacts
 from utils.files import atomic_path
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COLUMNS = ["video_name", "status", "reason", "duration_s", "n_frames", "fps", "has_audio", "seconds"]
 DONE = ("ok", "partial")
@@ -155,6 +157,9 @@ def read_rows(folder: Path) -> ManifestRows:
     tables = [read_manifest(path).table for path in manifest_files(folder)]
     if len(tables) <= 1:
         return ManifestRows(tables[0]) if tables else ManifestRows.empty()
+    # Imported here and below because scoring shares this module and needs no tables.
+    import pandas as pd
+
     table = pd.concat(tables, ignore_index=True).astype({"status": str, "reason": str})
     finished_last = (table["status"] != "pending").sort_values(kind="stable").index
     kept = table.loc[finished_last].drop_duplicates("video_name", keep="last")
@@ -186,6 +191,8 @@ def parsed_at_once(content: bytes) -> pd.DataFrame | None:
     header = ",".join(COLUMNS).encode() + b"\n"
     if not content.startswith(header) or not content.endswith(b"\n") or any(mark in content for mark in b'"\r\0'):
         return None
+    import pandas as pd
+
     try:
         table = pd.read_csv(
             io.BytesIO(content),
@@ -222,6 +229,8 @@ def table_of(rows: Mapping[str, Row]) -> pd.DataFrame:
     """Return rows as a table with the columns `COLUMNS`."""
     facts = [row.facts for row in rows.values()]
     columns = {name: [getattr(clip, name) for clip in facts] for name in COLUMNS[1:-1]}
+    import pandas as pd
+
     table = pd.DataFrame({"video_name": list(rows), **columns, "seconds": [row.seconds for row in rows.values()]})
     return table.astype(COLUMN_TYPES)
 

@@ -50,7 +50,7 @@ def load_saved(path: Path) -> SavedDetector:
         from engine.onnx.detector import load_onnx
 
         return load_onnx(path)
-    require("torch", "timm", needed_by=path, install="`make install`, or export it with utils/export_onnx.py elsewhere")
+    require("torch", needed_by=path, install="`make install`, or export it with utils/export_onnx.py elsewhere")
     from engine.checkpoint import load_checkpoint
 
     return load_checkpoint(path)

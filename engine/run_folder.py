@@ -12,12 +12,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from utils.errors import UsageError, WriteError
 from utils.files import DISK_FULL, atomic_path, write_target, write_text_atomic, writing
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from engine.checkpoint import Checkpoint
 
 log = logging.getLogger(__name__)
@@ -225,6 +225,8 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
 
 def write_submission(predictions: pd.DataFrame, path: Path = PREDICTION_FILE) -> None:
     """Write `video_name,y_pred` in the challenge's format, with 0.5 for unscored clips."""
+    import pandas as pd
+
     table = pd.DataFrame(
         {"video_name": predictions["video_name"], "y_pred": predictions["score"].fillna(UNSCORED_SUBMISSION)}
     )

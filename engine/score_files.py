@@ -12,15 +12,12 @@ from functools import partial
 from itertools import islice
 from operator import length_hint
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
 from tqdm import tqdm
 
 from engine.detector import Clip, Detector, Score
-from engine.evidence.render import check_render_output, render_clip
-from engine.provenance import git_state, package_versions
-from engine.report import ScreeningInputs, write_screening_report
-from engine.report.clip_files import page_link, write_clip_pages
+from engine.load import is_installed
 from engine.run_folder import check_output
 from engine.score_lines import ScoreLines
 from engine.score_queue import KeptRows, ScoreCounts, ScoreQueue, is_audio_only
@@ -36,9 +33,15 @@ from engine.score_rows import (
 )
 from engine.score_writer import ScoreWriter
 from engine.scoring import EVIDENCE_PREFIX
-from engine.timeline.files import write_timeline
+from utils.errors import UsageError
 from utils.files import writing
 from utils.metrics.threshold_text import describe_thresholds
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+REPORT_PACKAGES = ("torch", "pandas", "scipy", "jinja2", "matplotlib", "moviepy")
+"""Packages that the light installation lacks. Saliency and maps of an expert need torch."""
 
 
 @dataclass(frozen=True)
@@ -102,13 +105,15 @@ class ScoreFiles:
             UsageError: a file cannot be written, or a suffix is not supported.
         """
         report, render = arguments.report, arguments.render
+        if report or render or arguments.timeline:
+            check_report_packages()
         return cls(
             output=check_output(arguments.output, "--output"),
             report=check_output(Path(report) / "report.html", "--report") if report else None,
             pages=arguments.report_pages if report else 0,
             resume=arguments.resume,
             timeline=check_output(Path(arguments.timeline) / "x", "--timeline").parent if arguments.timeline else None,
-            render=check_output(check_render_output(Path(render)), "--render") if render else None,
+            render=check_output(checked_render_output(render), "--render") if render else None,
         )
 
 
@@ -168,6 +173,8 @@ def score_to_files(
     def written(clips: Iterable[Path]) -> Iterator[Score]:
         for score in scores_of(clips):
             if files.timeline is not None:
+                from engine.timeline.files import write_timeline
+
                 with writing(files.timeline):
                     write_timeline(score, files.timeline)
             row = row_of(score) | {CHECKPOINT_COLUMN: identity}
@@ -176,6 +183,8 @@ def score_to_files(
             with tqdm.external_write_mode():
                 show(lines.line(row))
             if files.render is not None:
+                from engine.evidence.render import render_clip
+
                 render_clip(detector, Path(score.video), score, files.render)
             yield score
 
@@ -184,6 +193,8 @@ def score_to_files(
             scores = written(clips)
             left = files.pages - (counts.clips - counts.kept)
             if files.report is not None and left > 0:
+                from engine.report.clip_files import write_clip_pages
+
                 scores = write_clip_pages(detector, scores, files.report, limit=left, workers=options.workers)
             deque(scores, maxlen=0)
     finally:
@@ -227,6 +238,10 @@ def write_scores_report(table: pd.DataFrame, detector: Detector, path: Path) -> 
     Raises:
         WriteError: the file cannot be written.
     """
+    from engine.provenance import git_state, package_versions
+    from engine.report import ScreeningInputs, write_screening_report
+    from engine.report.clip_files import page_link
+
     checkpoint = detector.checkpoint
     inputs = ScreeningInputs(
         scores=table,
@@ -245,3 +260,17 @@ def write_scores_report(table: pd.DataFrame, detector: Detector, path: Path) -> 
         },
     )
     return write_screening_report(path, inputs)
+
+
+def check_report_packages() -> None:
+    """Raise a `UsageError` that says how to install the packages for reports and videos if they are missing."""
+    missing = [name for name in REPORT_PACKAGES if not is_installed(name)]
+    if missing:
+        raise UsageError(f"--report, --timeline and --render need {', '.join(missing)}: install everything with `make install`")
+
+
+def checked_render_output(path: str) -> Path:
+    """Return the path of the video to write; see `check_render_output`."""
+    from engine.evidence.render import check_render_output
+
+    return check_render_output(Path(path))

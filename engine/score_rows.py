@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.detector import Detector, Score
-from engine.report.text import FORMULA_STARTS
 from engine.scoring import EVIDENCE_PREFIX
 from utils.errors import UsageError
 from utils.files import file_sha256
+from utils.terminal import FORMULA_STARTS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Sequence
 from markupsafe import Markup
 
 from engine.report.inputs import number
+from utils.terminal import FORMULA_STARTS
 
 MISSING = "n/a"
-FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r", "\n")
 _HIDDEN_CATEGORIES = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 
 

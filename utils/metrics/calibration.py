@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import expit
 
 from utils.metrics.thresholds import DEFAULT_THRESHOLD
 
@@ -118,7 +117,7 @@ class Calibration:
         logit = np.asarray(logit, dtype=np.float64)
         if self.isotonic is not None:
             return np.interp(logit, *self.isotonic)
-        return expit(self.slope * logit + self.bias)
+        return sigmoid(self.slope * logit + self.bias)
 
     def is_fake(self, score: ArrayLike) -> np.ndarray:
         """Return whether scores of any shape reach the fake threshold."""
@@ -157,3 +156,8 @@ class Calibration:
             "rates": None if rates is None else ErrorRates(**rates),
         }
         return cls(**{**plain, **parsed})
+
+
+def sigmoid(values: np.ndarray) -> np.ndarray:
+    """Return 1 / (1 + exp(-x)) without overflow. Scipy's function is not used, since scoring needs no other part of it."""
+    return np.exp(-np.logaddexp(0, -values))
