@@ -266,7 +266,9 @@ def check_report_packages() -> None:
     """Raise a `UsageError` that says how to install the packages for reports and videos if they are missing."""
     missing = [name for name in REPORT_PACKAGES if not is_installed(name)]
     if missing:
-        raise UsageError(f"--report, --timeline and --render need {', '.join(missing)}: install everything with `make install`")
+        raise UsageError(
+            f"--report, --timeline and --render need {', '.join(missing)}: install everything with `make install`"
+        )
 
 
 def checked_render_output(path: str) -> Path:

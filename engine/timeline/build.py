@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from dataset.samples import InputLayout, Sample, make_sample
-from engine.scoring import EVIDENCE_PREFIX, Scorer, scored_parts
+from engine.scoring import EVIDENCE_PREFIX, Scorer, scored_rows
 from engine.timeline.clip_score import worst_faces
 from engine.timeline.types import Timeline
 from utils.features.clip import ClipFacts, ClipWindow
@@ -40,10 +39,7 @@ def build_timeline(
             for face in window.faces:
                 yield make_sample(number, float("nan"), face, layout), replace(facts, window=number)
 
-    rows: list[dict[Any, Any]] = []
-    for part in scored_parts(scorer, samples(), batch_size=BATCH_WINDOWS, calibration=calibration):
-        rows += part.to_dict("records")
-    worst = worst_faces(rows)
+    worst = worst_faces(list(scored_rows(scorer, samples(), batch_size=BATCH_WINDOWS, calibration=calibration)))
     logits = np.array([row["logit"] for row in worst], float)
     return Timeline(
         start_s=np.array([start_s for start_s, _ in spans]),

@@ -1,0 +1,48 @@
+"""One exported detector with every expert that needs no extra package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine.checkpoint import load_checkpoint
+from engine.onnx.export import export_detector
+from tests.support import BACKBONE, FEATURES, random_checkpoint
+from utils.features.config import FeatureConfig
+from utils.metrics.calibration import Calibration
+
+EXPERTS = {
+    "voice": {"trees": 2},
+    "covariance": {},
+    "sync": {"mouth_dims": 4, "speech_dims": 5, "components": 2},
+    "motion": {},
+    "face": {"backbone": BACKBONE, "place_nets": 1},
+    "synthetic_speech": {},
+}
+CALIBRATION = Calibration("platt", 1.5, -0.25, threshold=0.7, real_threshold=0.2)
+
+
+def exported(folder: Path, model: dict, features: FeatureConfig) -> tuple[Path, Path]:
+    """Save a random checkpoint and its export in a folder; return both paths."""
+    source = random_checkpoint(folder / "source.pth", model, features=features, calibration=CALIBRATION)
+    output = folder / "exported.onnx"
+    export_detector(load_checkpoint(source), source, output)
+    return source, output
+
+
+@pytest.fixture(scope="session")
+def experts(tmp_path_factory) -> tuple[Path, Path]:
+    """Return the checkpoint and the export of a fusion of all experts."""
+    features = FeatureConfig.model_validate(
+        {
+            **FEATURES,
+            "video": {**FEATURES["video"], "covariance": "frames"},
+            "voice": True,
+            "face": True,
+            "utterance": True,
+        }
+    )
+    torch.manual_seed(0)
+    return exported(tmp_path_factory.mktemp("experts"), {"name": "av_experts", "experts": EXPERTS}, features)
