@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from onnx import ModelProto
 from torch import Tensor, nn
 
 from dataset.batch import Batch, Modality
@@ -120,7 +121,17 @@ def onnx_bytes(model: DetectorModel, specs: Sequence[ArraySpec]) -> bytes:
             verbose=False,
         )
     assert program is not None
-    return program.model_proto.SerializeToString()
+    return without_metadata(program.model_proto).SerializeToString()
+
+
+def without_metadata(model: ModelProto) -> ModelProto:
+    """Remove the exporter's notes, which name local paths and lines of code, and inferred shapes, which take time to read."""
+    graph = model.graph
+    graph.ClearField("value_info")
+    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    return model
 
 
 @contextlib.contextmanager
