@@ -18,6 +18,9 @@ class AppendedFile:
         self.path = path
         self._ends, self._checksums = list(done.ends), list(done.checksums)
         self._size, self._checksum = done.size, 0
+        if not done.size:
+            # A reader that has mapped a damaged file of this name keeps it.
+            path.unlink(missing_ok=True)
         self._stream: BinaryIO = open(path, "r+b" if done.size else "wb")  # noqa: SIM115  (closed by `close`)
         self._stream.truncate(done.size)
         self._stream.seek(done.size)

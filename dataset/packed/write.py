@@ -33,6 +33,7 @@ from dataset.packed.index import (
     array_header,
     read_index,
 )
+from dataset.packed.read import require_checksums, require_files
 from dataset.packed.sources import source_state
 from dataset.samples import InputLayout
 from dataset.splits import Split
@@ -124,18 +125,16 @@ def wanted_header(split: Split, names: list[str]) -> tuple[PackHeader, np.ndarra
 
 
 def current_index(folder: Path, header: PackHeader) -> PackIndex | None:
-    """Return the folder's index if it has this header and its files are complete."""
+    """Return the folder's index if it has this header and its files are complete and undamaged."""
     try:
         index = read_index(folder)
+        if index is None or index.header != header:
+            return None
+        require_files(folder, index)
+        require_checksums(folder, index)
     except UsageError:
         return None
-    if index is None or index.header != header:
-        return None
-    complete = all(
-        (folder / file.name).is_file() and (folder / file.name).stat().st_size == file.size
-        for file in index.files.values()
-    )
-    return index if complete else None
+    return index
 
 
 def count_usable(folder: Path, index: PackIndex) -> int:
