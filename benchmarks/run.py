@@ -29,6 +29,7 @@ BENCHMARKS = (
     "packed",
     "epoch",
     "scoring",
+    "shipped",
     "memory",
     "clip_count",
     "startup",
