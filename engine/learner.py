@@ -19,6 +19,7 @@ from engine.resume import ResumedRun
 from engine.train_config import TrainConfig
 from engine.training_state import TrainingState
 from models.base import DetectorModel, DetectorOutput
+from utils.errors import WorkError
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 """Types of `train.amp`."""
@@ -94,10 +95,17 @@ class Learner:
 
     @contextlib.contextmanager
     def gradients(self, *, last: bool) -> Iterator[None]:
-        """Compute the gradients of a part of a step within the block. The processes exchange those of the last part."""
+        """Compute the gradients of a part of a step within the block. The processes exchange those of the last part.
+
+        Raises:
+            WorkError: the model cannot be compiled, or torchrun has ended.
+        """
         self.processes.check_launcher()
-        with contextlib.nullcontext() if last or self._parallel is None else self._parallel.no_sync():
-            yield
+        try:
+            with contextlib.nullcontext() if last or self._parallel is None else self._parallel.no_sync():
+                yield
+        except torch._dynamo.exc.TorchDynamoException as error:
+            raise WorkError(f"train.compile: {' '.join(str(error).split())[:200]}; set train.compile=false") from None
 
     def backward(self, loss: torch.Tensor) -> None:
         """Add the gradients of a part of the step's loss."""
