@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from pathlib import Path
 
+from anyio import to_thread
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
@@ -28,7 +28,7 @@ def add_score_route(app: Starlette, handlers: Handlers) -> None:
         upload = service.folder.new_file(request.path_params.get("name", ""))
         try:
             await receive_file(request, upload)
-            outcome = await asyncio.to_thread(service.score, upload)
+            outcome = await to_thread.run_sync(service.score, upload, abandon_on_cancel=True)
             return JSONResponse(handlers.answer(outcome), 422 if outcome.message else 200)
         except ClientDisconnect:
             return JSONResponse({"error": "The upload ended early."}, 400)
@@ -48,4 +48,4 @@ async def receive_file(request: Request, path: Path) -> None:
     """
     with open(path, "wb") as stream:
         async for block in request.stream():
-            await asyncio.to_thread(stream.write, block)
+            await to_thread.run_sync(stream.write, block)

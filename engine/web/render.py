@@ -24,8 +24,11 @@ ENVIRONMENT = Environment(
 )
 ENVIRONMENT.filters.update(fixed=fixed, visible=visible, isolate=isolate)
 
-EMBEDDED = "<style>header .kicker,nav{display:none}header{padding-top:12px}</style></head>"
-"""Changes of the evidence page where it is a part of the web page: its links to sections would leave the frame."""
+EMBEDDED = (
+    "<style>header .kicker,nav,.hero>.lead{display:none}.hero{grid-template-columns:minmax(0,1fr)}header{padding-top:12px}"
+    "@media (max-width:600px){header,main,footer{padding-inline:8px}}</style></head>"
+)
+"""Changes of the evidence page in the web page, which shows the verdict itself. Links to sections would leave the frame."""
 
 
 def html(template: str, **context: Any) -> str:

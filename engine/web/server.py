@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,9 +14,10 @@ from engine.detector import Detector
 from engine.web.limits import WebLimits
 from engine.web.private_folder import PrivateFolder
 from engine.web.service import ScoringService
-from utils.errors import UsageError
+from utils.errors import UsageError, WorkError
 
 MAX_CONNECTIONS = 256
+SHUTDOWN_S = 3.0
 HIDDEN = {
     "GRADIO_ANALYTICS_ENABLED": "False",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -46,31 +49,51 @@ def serve(detector: Detector, options: WebOptions, say: Callable[[str], object])
 
     Raises:
         UsageError: the address cannot be used.
-        KeyboardInterrupt: after Ctrl-C.
+        WorkError: the server did not start.
+        KeyboardInterrupt: after Ctrl-C, without waiting for a clip that is being scored.
     """
-    import uvicorn
-
     with bound_socket(options.host, options.port) as listener, PrivateFolder.temporary() as folder:
         app = build_app(ScoringService(detector, folder, options.limits), options)
         host, port = listener.getsockname()[:2]
-        say(f"web page: http://{f'[{host}]' if ':' in host else host}:{port} (Ctrl-C ends it)")
-        uvicorn.Server(server_config(app)).run(sockets=[listener])
+        with running(app, listener) as thread:
+            say(f"web page: http://{f'[{host}]' if ':' in host else host}:{port} (Ctrl-C ends it)")
+            thread.join()
 
 
-def server_config(app: Any) -> Any:
-    """Return the settings of uvicorn for an application."""
+@contextlib.contextmanager
+def running(app: Any, listener: socket.socket) -> Iterator[threading.Thread]:
+    """Serve an application within the block, in a thread.
+
+    At the end of an event loop, Python waits for the functions that it runs in threads, here the scoring of a clip. Leaving
+    the block does not.
+
+    Raises:
+        WorkError: the server did not start.
+    """
     import uvicorn
 
-    return uvicorn.Config(
+    config = uvicorn.Config(
         app,
         log_level="warning",
         access_log=False,
         limit_concurrency=MAX_CONNECTIONS,
         timeout_keep_alive=10,
-        timeout_graceful_shutdown=2,
+        timeout_graceful_shutdown=1,
         server_header=False,
         ws="none",
     )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    try:
+        while not server.started:
+            if not thread.is_alive():
+                raise WorkError("the server of the web page did not start")
+            thread.join(0.05)
+        yield thread
+    finally:
+        server.should_exit = True
+        thread.join(SHUTDOWN_S)
 
 
 def bound_socket(host: str, port: int) -> socket.socket:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,7 @@ from engine.web.limits import WebLimits
 from engine.web.private_folder import PrivateFolder
 from engine.web.service import ScoringService
 
-START_S = 120
+WAIT_S = 120
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class Served:
 
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, bytes]:
         """Send one request on its own connection; return status and body."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=START_S)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=WAIT_S)
         with contextlib.closing(connection):
             names = {name.replace("_", "-"): value for name, value in headers.items()}
             connection.request(method, path, body, {"Content-Type": "application/json", **names})
@@ -53,21 +51,9 @@ class Served:
 @contextlib.contextmanager
 def served(checkpoint: Path, limits: WebLimits) -> Iterator[Served]:
     """Serve the page within the block."""
-    import uvicorn
-
-    from engine.web.server import WebOptions, bound_socket, build_app, server_config
+    from engine.web.server import WebOptions, bound_socket, build_app, running
 
     with bound_socket("127.0.0.1", 0) as listener, PrivateFolder.temporary() as folder:
         service = ScoringService(Detector.load(checkpoint, "cpu"), folder, limits)
-        server = uvicorn.Server(server_config(build_app(service, WebOptions(limits=limits))))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-        thread.start()
-        end = time.monotonic() + START_S
-        while not server.started:
-            assert thread.is_alive() and time.monotonic() < end, "the server did not start"
-            time.sleep(0.02)
-        try:
+        with running(build_app(service, WebOptions(limits=limits)), listener):
             yield Served(listener.getsockname()[1], folder)
-        finally:
-            server.should_exit = True
-            thread.join(START_S)
