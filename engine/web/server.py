@@ -115,7 +115,7 @@ def bound_socket(host: str, port: int) -> socket.socket:
 
 
 def build_app(service: ScoringService, options: WebOptions) -> Any:
-    """Return the ASGI application: the Gradio page and the route for `curl`, behind the guard."""
+    """Return the ASGI application: the Gradio page and the route for programs, behind the guard."""
     os.environ |= HIDDEN | {"GRADIO_TEMP_DIR": str(service.folder.uploads)}
     import gradio as gr
     from fastapi import FastAPI
