@@ -160,4 +160,5 @@ class Calibration:
 
 def sigmoid(values: np.ndarray) -> np.ndarray:
     """Return 1 / (1 + exp(-x)) without overflow. Scipy's function is not used, since scoring needs no other part of it."""
-    return np.exp(-np.logaddexp(0, -values))
+    with np.errstate(invalid="ignore"):  # NaN, the logit of an unscored clip, stays NaN
+        return np.exp(-np.logaddexp(0, -values))
