@@ -126,6 +126,8 @@ def check_tensors(tensors: Mapping[Any, Any]) -> None:
     Raises:
         TypeError: they are not.
     """
+    if not isinstance(tensors, Mapping):
+        raise TypeError(f"a {type(tensors).__name__} is in place of named tensors")
     for name, tensor in tensors.items():
         if not isinstance(name, str):
             raise TypeError(f"{name!r} is not the name of a tensor")

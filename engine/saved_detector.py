@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dataset.config import ExtractionConfig
 from engine.scoring import Scorer
 from utils.errors import UsageError
 from utils.features.config import FeatureConfig
@@ -92,6 +93,8 @@ def parse_settings(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
     for name in ("model", "run_config", "metrics", "provenance", "calibration"):
         if not isinstance(content[name], dict):
             raise TypeError(f"{name} is a {type(content[name]).__name__}, not a mapping")
+    # The workers' limits are read from this section before the first clip.
+    ExtractionConfig.model_validate(content["run_config"].get("extraction", {}))
     if content["fingerprint"] != features.fingerprint():
         raise UsageError(f"{path} was trained on features of an incompatible version, which this code cannot extract")
     return {

@@ -96,6 +96,14 @@ def bad_features(path, _):
     changed(path, features={"video": {"top_k": "many"}})
 
 
+def hashes_in_a_list(path, _):
+    changed(path, trained_on=[[[]]])
+
+
+def bad_limits(path, _):
+    changed(path, run_config={"extraction": {"timeout_s": "never"}})
+
+
 def unknown_model(path, _):
     changed(path, model={"name": "ffdv_cow"})
 
@@ -152,6 +160,8 @@ REFUSED = {
     expanded_hashes: "video has shape (100000000000,)",
     sparse_weight: "head.weight is not a dense tensor",
     weight_of_text: "'head.weight' is a str, not a tensor",
+    hashes_in_a_list: "a list is in place of named tensors",
+    bad_limits: "timeout_s",
     weight_without_a_name: "5 is not the name of a tensor",
     hostile_pickle: "not a multi-ffdv checkpoint",
     hostile_torch_file: "not a multi-ffdv checkpoint",

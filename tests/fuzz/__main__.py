@@ -2,7 +2,7 @@
 
     python -m tests.fuzz --output fuzz_results --count 2000 --seed 0
 
-Every input must get an answer: a row with a reason code, or one sentence. Writes `fuzz.csv`, `fuzz.json` and, for each finding,
+Every input must get an answer: a row with a reason code, or one sentence. Writes fuzz.csv, fuzz.json and, for each finding,
 the input. Exits with 1 if there is a finding. The same seed, count and clips give the same inputs.
 """
 

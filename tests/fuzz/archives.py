@@ -23,7 +23,7 @@ class Harmful:
     """An object whose unpickling creates a file."""
 
     def __reduce__(self) -> tuple:
-        """Return a call that creates the file `unpickled` in the working directory."""
+        """Return a call that creates a file in the working directory."""
         return os.mknod, ("unpickled",)
 
 

@@ -200,7 +200,7 @@ FILE_KINDS: dict[str, FileKind] = {
 
 
 def read_file(task: FileTask) -> Answer:
-    """Read a mutated file in a worker. Return `accepted`, or `refused` with the sentence of the error."""
+    """Read a mutated file in a worker. Return "accepted", or "refused" with the sentence of the error."""
     try:
         return FILE_KINDS[task.kind].read(task)
     except FFDVError as error:

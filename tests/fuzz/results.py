@@ -20,7 +20,7 @@ class Row:
         number: number of the input within its kind; with the seed, it determines the input.
         mutation: name of the mutation.
         source: name of the intact file.
-        outcome: status of a clip; `accepted` or `refused` for other kinds; `lost` without an answer.
+        outcome: status of a clip; "accepted" or "refused" for other kinds; "lost" without an answer.
         reason: reason code of a clip, or the start of the sentence with which another file is refused.
     """
 
@@ -49,7 +49,7 @@ class Results:
         return {kind: dict(table.most_common()) for kind, table in tables.items()}
 
     def write(self, output: Path, settings: Mapping[str, Any]) -> None:
-        """Write `fuzz.csv` (one row per input) and `fuzz.json` (counts and findings)."""
+        """Write fuzz.csv (one row per input) and fuzz.json (counts and findings)."""
         summary = {
             "settings": dict(settings),
             "inputs": len(self.rows),
