@@ -8,6 +8,7 @@ the demo set. Fakes without a span are left out.
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from utils import command
 
 def main(argv: Sequence[str]) -> int:
     """Score the clips, print the figures and write them."""
-    arguments = build_parser().parse_args(argv)
+    arguments = parse_arguments(argv)
     from engine.detector import Detector
     from engine.timeline.evaluate import evaluate_timeline, format_figures
     from utils.errors import UsageError
@@ -37,6 +38,11 @@ def main(argv: Sequence[str]) -> int:
     if arguments.output is not None:
         write_text_atomic(Path(arguments.output), json.dumps(figures, indent=2, allow_nan=False) + "\n")
     return 0
+
+
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """Parse the command line."""
+    return build_parser().parse_args(argv)
 
 
 def build_parser() -> command.OneLineParser:

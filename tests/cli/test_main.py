@@ -44,10 +44,10 @@ def test_command_trains_resumes_and_evaluates(root, tmp_path):
 def test_interrupt_exits_130_and_keeps_finished_epochs(root, monkeypatch, capsys):
     steps = iter(range(100))
 
-    def interrupted(model, batch, loss=engine.train.batch_loss):
+    def interrupted(model, batch, class_weights=None, loss=engine.train.batch_loss):
         if next(steps) == 3:  # an epoch has two steps
             raise KeyboardInterrupt
-        return loss(model, batch)
+        return loss(model, batch, class_weights)
 
     monkeypatch.setattr(engine.train, "batch_loss", interrupted)
     assert run_command(main.main, ["--config", str(write_tiny_config(root))]) == 130
@@ -58,7 +58,7 @@ def test_interrupt_exits_130_and_keeps_finished_epochs(root, monkeypatch, capsys
 
 def test_non_finite_loss_exits_1(root, monkeypatch, capsys):
     monkeypatch.setattr(
-        engine.train, "batch_loss", lambda model, batch: (model(batch).logit.sum() * float("nan"), batch.target)
+        engine.train, "batch_loss", lambda model, batch, _=None: (model(batch).logit.sum() * float("nan"), batch.target)
     )
     line = one_sentence(main.main, ["--config", str(write_tiny_config(root))], capsys, code=1)
     assert "the loss is nan" in line and ".mp4" in line

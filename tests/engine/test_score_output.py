@@ -29,7 +29,7 @@ class CountingDetector:
         self.path = checkpoint
         self.tta = 1
         self.terms = ("face",)
-        self.checkpoint = SimpleNamespace(calibration=Calibration())
+        self.checkpoint = SimpleNamespace(calibration=Calibration(), identity_file=lambda path: path)
         self.stop_after = stop_after
         self.scored: list[str] = []
 

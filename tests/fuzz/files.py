@@ -21,7 +21,8 @@ from dataset.splits import Split, open_split
 from dataset.workers import run_in_workers
 from engine.checkpoint import load_checkpoint
 from engine.config import load_run_config
-from engine.detector import CHECKPOINTS, Detector
+from engine.detector import Detector
+from engine.load import CHECKPOINTS
 from tests.fuzz.archives import mutate_checkpoint, mutate_feature
 from tests.fuzz.originals import make_originals
 from tests.fuzz.results import Results, Row

@@ -14,14 +14,13 @@ from utils.metrics import (
     DecisionRule,
     ErrorRates,
     TargetRates,
-    cross_fit,
     fit_calibration,
     summarise,
     threshold_at_fnr,
     threshold_at_fpr,
 )
 from utils.metrics.calibration_scale import fit_platt
-from utils.metrics.cross_fit import assign_folds
+from utils.metrics.cross_fit import assign_folds, cross_fit
 from utils.metrics.threshold_text import describe_thresholds, fake_rule, real_rule
 
 TWO = Calibration(threshold=0.75, threshold_rule="target_fpr", target_fpr=0.05, real_threshold=0.25)
