@@ -30,6 +30,7 @@ class CountingDetector:
         self.tta = 1
         self.terms = ("face",)
         self.checkpoint = SimpleNamespace(calibration=Calibration(), identity_file=lambda path: path)
+        self.layout = SimpleNamespace(windowed=False)
         self.stop_after = stop_after
         self.scored: list[str] = []
 
