@@ -24,7 +24,7 @@ def store(tmp_path: Path) -> FeatureStore:
     for path in (store.path("mel", "sub/a.mp4"), store.path("covariance", "sub/a.mp4")):
         path.parent.mkdir(parents=True)
     np.save(store.path("covariance", "sub/a.mp4"), np.eye(4, dtype=np.float32))
-    store.path("mel", "sub/a.mp4").write_bytes(encode_image(np.full((8, 8), 90, np.uint8), 95))
+    store.path("mel", "sub/a.mp4").write_bytes(encode_image(np.full((256, 256), 90, np.uint8), 95))
     return store
 
 
