@@ -34,11 +34,10 @@ def columns_of(detector: Detector) -> list[str]:
 
 def checkpoint_id(detector: Detector) -> str:
     """Return an identifier of the scores of a detector: digits of its file's SHA-256, and the views if there are several."""
-    digest = (
-        "unsaved"
-        if detector.path is None
-        else file_sha256(detector.checkpoint.identity_file(detector.path))[:CHECKPOINT_DIGITS]
-    )
+    if detector.path is None:
+        digest = "unsaved"
+    else:
+        digest = file_sha256(detector.checkpoint.identity_file(detector.path))[:CHECKPOINT_DIGITS]
     return digest if detector.tta == 1 else f"{digest}-tta{detector.tta}"
 
 
