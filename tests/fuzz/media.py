@@ -14,7 +14,7 @@ import numpy as np
 import yaml
 
 from engine.checkpoint import load_checkpoint
-from engine.detector import default_checkpoint
+from engine.load import default_checkpoint
 from tests.fuzz.mutations import MUTATIONS
 from tests.fuzz.results import Results, Row
 from tests.fuzz.watch import Observed, run_watched, snapshot
