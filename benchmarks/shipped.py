@@ -19,7 +19,8 @@ from dataset.extraction_worker import ScoringTask, extract_in_memory
 from dataset.samples import InputLayout, make_samples
 from engine.checkpoint import load_checkpoint
 from engine.clip_search import find_videos
-from engine.detector import CHECKPOINTS, Detector
+from engine.detector import Detector
+from engine.load import CHECKPOINTS
 from engine.score_files import ScoringOptions, score_table
 
 REPOSITORY = Path(__file__).resolve().parents[1]
