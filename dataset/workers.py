@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures import TimeoutError as TaskTimeoutError
 from concurrent.futures.process import BrokenProcessPool
@@ -21,6 +21,7 @@ from pebble import ProcessExpired, ProcessPool
 from utils.terminal import log_printable_text
 
 TaskT = TypeVar("TaskT")
+ResultT = TypeVar("ResultT")
 
 TASKS_IN_FLIGHT_PER_WORKER = 4
 POOL_CHECK_S = 1.0
@@ -142,6 +143,44 @@ def run_in_workers(
     finally:
         # This also runs on early exit and Ctrl-C. Tasks can be stopped safely because output files are written atomically.
         pool.stop()
+
+
+def results_of(
+    function: Callable[[TaskT], ResultT],
+    tasks: Iterable[TaskT],
+    *,
+    workers: int | None,
+    total: int | None = None,
+    timeout_s: float,
+    memory_gb: float | None,
+) -> Iterator[tuple[ResultT | None, str]]:
+    """Run `function(task)` in task order, in worker processes or in this process.
+
+    Args:
+        function: see `run_in_workers`.
+        tasks: see `run_in_workers`.
+        workers: number of processes; 0 for one per core; `None` for this process, without limits.
+        total: number of tasks; `None` if unknown.
+        timeout_s: see `run_in_workers`.
+        memory_gb: see `run_in_workers`.
+
+    Yields:
+        (result, ""), or (`None`, reason code).
+    """
+    if workers is None:
+        yield from ((function(task), "") for task in tasks)
+        return
+    count = worker_count(workers, workers or default_workers() if total is None else total)
+    for _, result, reason in run_in_workers(function, tasks, workers=count, timeout_s=timeout_s, memory_gb=memory_gb):
+        yield result, reason
+
+
+def run_in_worker(
+    function: Callable[[TaskT], ResultT], task: TaskT, *, timeout_s: float, memory_gb: float | None
+) -> tuple[ResultT | None, str]:
+    """Run one task in a worker process; see `results_of`."""
+    (outcome,) = results_of(function, [task], workers=1, timeout_s=timeout_s, memory_gb=memory_gb)
+    return outcome
 
 
 class WorkerPool(Generic[TaskT]):

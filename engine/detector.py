@@ -14,7 +14,7 @@ from tqdm import tqdm
 from dataset.config import ExtractionConfig
 from dataset.extraction_worker import ScoringTask, extract_in_memory
 from dataset.samples import InputLayout, Sample, make_samples
-from dataset.workers import run_in_workers, worker_count
+from dataset.workers import results_of
 from engine.interruption import UntilInterrupted
 from engine.load import default_checkpoint, load_saved
 from engine.saved_detector import SavedDetector
@@ -44,6 +44,8 @@ class Detector:
         path: the checkpoint's file; `None` for one that was not loaded from a file.
         terms: names of the experts in `Score.evidence`.
         tta: number of views averaged per clip.
+        limits: limits on decoding a clip.
+        layout: inputs of the network.
     """
 
     def __init__(
@@ -60,9 +62,9 @@ class Detector:
         self.tta = tta
         self._scorer = checkpoint.scorer(device, tta)
         self.terms = self._scorer.terms
-        self._limits = ExtractionConfig.model_validate(checkpoint.run_config.get("extraction", {}))
-        self._layout = InputLayout(checkpoint.features, self._scorer.inputs)
-        require_parts(checkpoint.features, self._layout.features)
+        self.limits = ExtractionConfig.model_validate(checkpoint.run_config.get("extraction", {}))
+        self.layout = InputLayout(checkpoint.features, self._scorer.inputs)
+        require_parts(checkpoint.features, self.layout.features)
 
     @classmethod
     def load(cls, path: str | Path | None = None, device: str = "auto", *, tta: int = 1) -> Detector:
@@ -130,16 +132,6 @@ class Detector:
         return next(explain_many(self, [(clip, score)], workers=workers))
 
     @property
-    def limits(self) -> ExtractionConfig:
-        """The limits on decoding a clip."""
-        return self._limits
-
-    @property
-    def layout(self) -> InputLayout:
-        """The inputs of the network."""
-        return self._layout
-
-    @property
     def network(self) -> DetectorModel | None:
         """The network in its torch form; `None` if it runs elsewhere."""
         return getattr(self._scorer, "model", None)
@@ -175,7 +167,7 @@ class Detector:
             raise UsageError("score_many expects several clips, for example a list; use score for one")
         if workers is not None and workers < 0 or batch_size < 1:
             raise UsageError(f"workers={workers} must be 0 or more, batch_size={batch_size} 1 or more")
-        if timeline and not self._layout.windowed:
+        if timeline and not self.layout.windowed:
             raise UsageError(f"{self.checkpoint.model['name']} scores features of whole clips and has no time line")
         total = length_hint(clips, -1)
         waiting: dict[int, WaitingClip] = {}
@@ -196,13 +188,13 @@ class Detector:
                 clip = waiting[row["index"]]
                 clip.rows.append(row)
                 if len(clip.rows) == clip.parts:
-                    yield waiting.pop(row["index"]).score(self._layout, self._scorer, calibration)
+                    yield waiting.pop(row["index"]).score(self.layout, self._scorer, calibration)
         if samples.interruption is not None:
             raise samples.interruption
 
     def _tasks(self, clips: Iterable[Clip], waiting: dict[int, WaitingClip], timeline: bool) -> Iterator[ScoringTask]:
         """Yield the tasks of extracting clips; `waiting` receives each clip by its index."""
-        features, names, max_frames = self.checkpoint.features, self._layout.features, self._limits.max_frames
+        features, names, max_frames = self.checkpoint.features, self.layout.features, self.limits.max_frames
         for index, clip in enumerate(clips):
             source = checked(clip)
             waiting[index] = WaitingClip(source.name if isinstance(source, ClipArrays) else str(clip))
@@ -213,22 +205,20 @@ class Detector:
     ) -> Iterator[tuple[Sample, ClipFacts]]:
         """Yield the samples of the clips in `waiting`."""
         for index, clip in enumerate(features):
-            samples = make_samples(index, float("nan"), clip, self._layout)
+            samples = make_samples(index, float("nan"), clip, self.layout)
             waiting[index].expect(len(samples), clip)
             yield from samples
             bar.update()
 
     def _features(self, tasks: Iterator[ScoringTask], total: int | None, workers: int | None) -> Iterator[ClipFeatures]:
-        if workers is None:
-            yield from map(extract_in_memory, tasks)
-            return
-        count = worker_count(workers, total) if total is not None else worker_count(workers, workers or 1 << 10)
-        for _, clip, reason in run_in_workers(
+        limits = self.limits
+        for clip, reason in results_of(
             extract_in_memory,
             tasks,
-            workers=count,
-            timeout_s=self._limits.timeout_s,
-            memory_gb=self._limits.memory_gb,
+            total=total,
+            workers=workers,
+            timeout_s=limits.timeout_s,
+            memory_gb=limits.memory_gb,
         ):
             yield clip or failed(reason)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
 from engine.saved_detector import SavedDetector
 from utils.errors import UsageError
+from utils.packages import is_installed
 
 CHECKPOINTS = Path(__file__).resolve().parents[1] / "checkpoint"
 ONNX_SUFFIX = ".onnx"
@@ -61,11 +61,3 @@ def require(*packages: str, needed_by: Path, install: str) -> None:
     missing = [package for package in packages if not is_installed(package)]
     if missing:
         raise UsageError(f"{needed_by} needs {missing[0]}, which is not installed: {install}")
-
-
-def is_installed(package: str) -> bool:
-    """Return whether a package can be imported, without importing it."""
-    try:
-        return find_spec(package) is not None
-    except ImportError:
-        return False

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import shlex
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
-from operator import length_hint
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from engine.detector import Clip, Detector, Score
-from engine.load import is_installed
-from engine.run_folder import check_output
+from engine.score_destination import ScoreFiles
 from engine.score_lines import ScoreLines
 from engine.score_queue import KeptRows, ScoreCounts, ScoreQueue, is_audio_only
 from engine.score_rows import (
@@ -33,15 +29,11 @@ from engine.score_rows import (
 )
 from engine.score_writer import ScoreWriter
 from engine.scoring import EVIDENCE_PREFIX
-from utils.errors import UsageError
 from utils.files import writing
 from utils.metrics.threshold_text import describe_thresholds
 
 if TYPE_CHECKING:
     import pandas as pd
-
-REPORT_PACKAGES = ("torch", "pandas", "scipy", "jinja2", "matplotlib", "moviepy")
-"""Packages that the light installation lacks. Saliency and maps of an expert need torch."""
 
 
 @dataclass(frozen=True)
@@ -57,64 +49,6 @@ class ScoringOptions:
     workers: int = 0
     batch_size: int = 8
     quiet: bool = False
-
-
-@dataclass(frozen=True)
-class ScoreFiles:
-    """Destination of scores.
-
-    Attributes:
-        output: CSV, JSONL or JSON file, by its suffix.
-        report: HTML file; `None` for no report.
-        pages: maximum number of pages about single clips, written next to the report.
-        resume: whether to keep the rows of an existing output file.
-        render: video file for a copy of the clip with its time line; `None` for none. Only for a single clip.
-        timeline: folder for the time line of each clip, as JSON and as a picture; `None` for no time lines.
-    """
-
-    output: Path
-    report: Path | None = None
-    pages: int = 0
-    resume: bool = False
-    render: Path | None = None
-    timeline: Path | None = None
-
-    def parts(self, clips: ScoreQueue, n_scored: int, windowed: bool) -> Iterator[tuple[Iterable[Path], bool]]:
-        """Split the clips of a round by whether their scores need a time line, which takes longer.
-
-        Args:
-            clips: the clips.
-            n_scored: number of clips scored in earlier rounds.
-            windowed: whether the detector can score parts of a clip.
-        """
-        n_needed = 1 if self.render else max(0, self.pages - n_scored)
-        if self.timeline is not None or not windowed or not n_needed:
-            yield clips, self.timeline is not None
-        elif 0 <= length_hint(clips, -1) <= n_needed:
-            yield clips, True
-        else:
-            remaining = iter(clips)
-            yield islice(remaining, n_needed), True
-            yield remaining, False
-
-    @classmethod
-    def of(cls, arguments: argparse.Namespace) -> ScoreFiles:
-        """Return the files named on the command line.
-
-        Raises:
-            UsageError: a file cannot be written, or a suffix is not supported.
-        """
-        report, render = arguments.report, arguments.render
-        if report or render or arguments.timeline:
-            check_report_packages()
-        return cls(
-            output=check_output(arguments.output, "--output"),
-            report=check_output(Path(report) / "report.html", "--report") if report else None,
-            pages=arguments.report_pages if report else 0,
-            resume=arguments.resume,
-            timeline=check_output(Path(arguments.timeline) / "x", "--timeline").parent if arguments.timeline else None,
-            render=check_output(checked_render_output(render), "--render") if render else None,
-        )
 
 
 def score_table(detector: Detector, clips: Sequence[Clip], options: ScoringOptions | None = None) -> pd.DataFrame:
@@ -152,56 +86,98 @@ def score_to_files(
         WriteError: a file could not be written.
         KeyboardInterrupt: after the files have been written.
     """
-    columns, identity = columns_of(detector), checkpoint_id(detector)
-    counts = ScoreCounts()
-    kept = KeptRows(files.output if files.resume else None, columns, identity)
-    writer = ScoreWriter(files.output, columns, kept)
-    queue = ScoreQueue(kept, counts)
-    lines = ScoreLines.for_stream(detector.terms)
-    show(lines.header())
+    run = ScoringRun(detector, files, options, show)
+    try:
+        for clips in rounds:
+            run.score(clips)
+    finally:
+        run.finish()
+    show(describe_thresholds(detector.checkpoint.calibration))
+    show_notes(run.counts, files, show)
+    return run.counts
 
-    def scores_of(clips: Iterable[Path]) -> Iterator[Score]:
-        for part, timeline in files.parts(queue.fill(clips), counts.clips - counts.kept, detector.layout.windowed):
-            yield from detector.score_many(
+
+class ScoringRun:
+    """Scoring of clips into files, row by row; see `score_to_files`.
+
+    Attributes:
+        counts: numbers of clips so far.
+    """
+
+    def __init__(
+        self, detector: Detector, files: ScoreFiles, options: ScoringOptions, show: Callable[[str], object]
+    ) -> None:
+        """Open the output file and show the header of the table."""
+        self.counts = ScoreCounts()
+        self._detector, self._files, self._options, self._show = detector, files, options, show
+        self._identity = checkpoint_id(detector)
+        columns = columns_of(detector)
+        kept = KeptRows(files.output if files.resume else None, columns, self._identity)
+        self._writer = ScoreWriter(files.output, columns, kept)
+        self._queue = ScoreQueue(kept, self.counts)
+        self._lines = ScoreLines.for_stream(detector.terms)
+        show(self._lines.header())
+
+    @property
+    def _n_scored(self) -> int:
+        return self.counts.clips - self.counts.kept
+
+    def score(self, clips: Iterable[Path]) -> None:
+        """Score a round of clips and write everything about them."""
+        scores: Iterator[Score] = map(self._write, self._scores(clips))
+        left = self._files.pages - self._n_scored
+        if self._files.report is not None and left > 0:
+            from engine.report.clip_files import write_clip_pages
+
+            scores = write_clip_pages(
+                self._detector, scores, self._files.report, limit=left, workers=self._options.workers
+            )
+        deque(scores, maxlen=0)
+
+    def _scores(self, clips: Iterable[Path]) -> Iterator[Score]:
+        windowed = self._detector.layout.windowed
+        for part, timeline in self._files.parts(self._queue.fill(clips), self._n_scored, windowed):
+            yield from self._detector.score_many(
                 part,
-                workers=options.workers,
-                batch_size=options.batch_size,
-                progress=not options.quiet,
+                workers=self._options.workers,
+                batch_size=self._options.batch_size,
+                progress=not self._options.quiet,
                 timeline=timeline,
             )
 
-    def written(clips: Iterable[Path]) -> Iterator[Score]:
-        for score in scores_of(clips):
-            if files.timeline is not None:
-                from engine.timeline.files import write_timeline
+    def _write(self, score: Score) -> Score:
+        """Write and print a score, and return it."""
+        files = self._files
+        if files.timeline is not None:
+            from engine.timeline.files import write_timeline
 
-                with writing(files.timeline):
-                    write_timeline(score, files.timeline)
-            row = row_of(score) | {CHECKPOINT_COLUMN: identity}
-            queue.has_row(writer.add(row))
-            counts.add(score.verdict, audio_only=is_audio_only(row))
-            with tqdm.external_write_mode():
-                show(lines.line(row))
-            if files.render is not None:
-                from engine.evidence.render import render_clip
+            with writing(files.timeline):
+                write_timeline(score, files.timeline)
+        row = row_of(score) | {CHECKPOINT_COLUMN: self._identity}
+        self._queue.has_row(self._writer.add(row))
+        self.counts.add(score.verdict, audio_only=is_audio_only(row))
+        with tqdm.external_write_mode():
+            self._show(self._lines.line(row))
+        if files.render is not None:
+            from engine.evidence.render import render_clip
 
-                render_clip(detector, Path(score.video), score, files.render)
-            yield score
+            render_clip(self._detector, Path(score.video), score, files.render)
+        return score
 
-    try:
-        for clips in rounds:
-            scores = written(clips)
-            left = files.pages - (counts.clips - counts.kept)
-            if files.report is not None and left > 0:
-                from engine.report.clip_files import write_clip_pages
-
-                scores = write_clip_pages(detector, scores, files.report, limit=left, workers=options.workers)
-            deque(scores, maxlen=0)
-    finally:
-        finish(writer, queue, detector, identity, files)
-    show(describe_thresholds(detector.checkpoint.calibration))
-    show_notes(counts, files, show)
-    return counts
+    def finish(self) -> None:
+        """Write the rows of clips without a score, put the rows in the order of the clips, and write the report."""
+        detector, files = self._detector, self._files
+        try:
+            for clip in self._queue.without_row():
+                row = pending_row(str(clip), detector) | {CHECKPOINT_COLUMN: self._identity}
+                self._queue.has_row(self._writer.add(row))
+        finally:
+            self._writer.close(self._queue.finished_order())
+        if files.report is not None:
+            with writing(files.report):
+                columns = columns_of(detector)
+                table = table_of_rows(read_rows(files.output, columns), columns).drop(columns=CHECKPOINT_COLUMN)
+                write_scores_report(table, detector, files.report)
 
 
 def show_notes(counts: ScoreCounts, files: ScoreFiles, show: Callable[[str], object]) -> None:
@@ -211,20 +187,6 @@ def show_notes(counts: ScoreCounts, files: ScoreFiles, show: Callable[[str], obj
     for name, path in (("report", files.report), ("video", files.render), ("time lines", files.timeline)):
         if path is not None:
             show(f"{name}: {path}")
-
-
-def finish(writer: ScoreWriter, queue: ScoreQueue, detector: Detector, identity: str, files: ScoreFiles) -> None:
-    """Write the rows of clips without a score, put the rows in the order of the clips, and write the report."""
-    try:
-        for clip in queue.without_row():
-            queue.has_row(writer.add(pending_row(str(clip), detector) | {CHECKPOINT_COLUMN: identity}))
-    finally:
-        writer.close(queue.finished_order())
-    if files.report is not None:
-        with writing(files.report):
-            columns = columns_of(detector)
-            table = table_of_rows(read_rows(files.output, columns), columns).drop(columns=CHECKPOINT_COLUMN)
-            write_scores_report(table, detector, files.report)
 
 
 def write_scores_report(table: pd.DataFrame, detector: Detector, path: Path) -> Path:
@@ -260,19 +222,3 @@ def write_scores_report(table: pd.DataFrame, detector: Detector, path: Path) -> 
         },
     )
     return write_screening_report(path, inputs)
-
-
-def check_report_packages() -> None:
-    """Raise a `UsageError` that says how to install the packages for reports and videos if they are missing."""
-    missing = [name for name in REPORT_PACKAGES if not is_installed(name)]
-    if missing:
-        raise UsageError(
-            f"--report, --timeline and --render need {', '.join(missing)}: install everything with `make install`"
-        )
-
-
-def checked_render_output(path: str) -> Path:
-    """Return the path of the video to write; see `check_render_output`."""
-    from engine.evidence.render import check_render_output
-
-    return check_render_output(Path(path))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import dataset.extraction
-import engine.detector
+import dataset.workers
 import engine.fitting.base
 from utils.config import Section
 from utils.features.encoders import SPEECH_ENCODERS, SpeechEncoder
@@ -52,7 +52,7 @@ def fake_encoder():
         patch.setitem(SPEECH_ENCODERS._entries, FAKE, None)
         del SPEECH_ENCODERS._entries[FAKE]
         SPEECH_ENCODERS.register(FAKE, Section)(BandsEncoder)
-        for module in (dataset.extraction, engine.fitting.base, engine.detector):
+        for module in (dataset.extraction, engine.fitting.base, dataset.workers):
             patch.setattr(module, "run_in_workers", in_this_process)
         yield FAKE
     encoders_base._made.cache_clear()

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from dataset.workers import run_in_workers, worker_count
+from dataset.workers import results_of
 from engine.detector import Clip, Detector, Score, checked
 from engine.evidence.faces import face_view
 from engine.evidence.limits import not_examined
@@ -36,23 +36,11 @@ def explain_many(
             scores.append(score)
             yield ReadingTask(checked(clip), detector.checkpoint.features, detector.limits.max_frames, focus_of(score))
 
-    for reading in _readings(detector, tasks(), workers):
-        yield evidence_of(detector, scores.popleft(), reading)
-
-
-def _readings(detector: Detector, tasks: Iterator[ReadingTask], workers: int | None) -> Iterator[ClipReading]:
-    if workers is None:
-        yield from map(read_clip, tasks)
-        return
     limits = detector.limits
-    for _, reading, reason in run_in_workers(
-        read_clip,
-        tasks,
-        workers=worker_count(workers, workers or 1 << 10),
-        timeout_s=limits.timeout_s,
-        memory_gb=limits.memory_gb,
+    for reading, reason in results_of(
+        read_clip, tasks(), workers=workers, timeout_s=limits.timeout_s, memory_gb=limits.memory_gb
     ):
-        yield reading or ClipReading(failed(reason).facts)
+        yield evidence_of(detector, scores.popleft(), reading or ClipReading(failed(reason).facts))
 
 
 def evidence_of(detector: Detector, score: Score, reading: ClipReading) -> Evidence:
@@ -99,7 +87,11 @@ def around_focus(reading: ClipReading, focus_s: float | None) -> ClipReading:
     middle_s = reading.facts.duration_s / 2 if focus_s is None else focus_s
     start_s = min(max(middle_s - CLIP_WINDOW_S / 2, 0.0), reading.facts.duration_s - CLIP_WINDOW_S)
     shift_s = max(0.0, start_s - reading.audio_start_s)
-    return replace(reading, pcm=part_of(reading.pcm, shift_s), audio_start_s=reading.audio_start_s + shift_s)
+    return replace(
+        reading,
+        pcm=part_of(reading.pcm, shift_s, shift_s + CLIP_WINDOW_S),
+        audio_start_s=reading.audio_start_s + shift_s,
+    )
 
 
 def _attributed(detector: Detector, reading: ClipReading) -> tuple[FaceView | None, Saliency | None]:

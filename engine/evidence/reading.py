@@ -20,7 +20,7 @@ from utils.features.face.window import WINDOW_FRAMES, FaceWindow, clip_faces
 from utils.features.mel import FLOOR_DB, MelSpectrogram, decode_image, encode_image, mel_image
 from utils.features.resampling import MonoResampler
 from utils.features.waveform import Pcm, PcmBuffer
-from utils.features.windows import ASSUMED_FPS
+from utils.features.windows import ASSUMED_FPS, frame_time_s
 from utils.media.arrays import ClipArrays
 from utils.media.decode import StreamFacts
 from utils.media.errors import MediaError
@@ -198,9 +198,7 @@ class _Reader:
     def _track(self, frame: np.ndarray) -> None:
         facts = self._stream.facts
         if self._faces is None and self._task.focus_s is not None:
-            fps = facts.fps or ASSUMED_FPS
-            time_s = (facts.n_frames - 1) / fps if facts.frame_s is None else facts.frame_s
-            if time_s < self._task.focus_s - WINDOW_FRAMES / 2 / fps:
+            if frame_time_s(facts) < self._task.focus_s - WINDOW_FRAMES / 2 / (facts.fps or ASSUMED_FPS):
                 return
             self._faces = FaceWindow(facts, first=facts.n_frames - 1)
         if self._faces is not None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from dataset.workers import run_in_workers
+from dataset.workers import run_in_worker
 from engine.evidence.overlay import Overlay
 from engine.evidence.soundtrack import write_soundtrack
 from utils.errors import UsageError, WorkError
@@ -66,12 +66,8 @@ def render_clip(detector: Detector, clip: Path, score: Score, output: Path) -> N
     limits = detector.limits
     with atomic_path(output) as temporary:
         task = RenderTask(clip, temporary, score, limits.max_frames)
-        ((_, problem, reason),) = run_in_workers(
-            render_in_worker,
-            [task],
-            workers=1,
-            timeout_s=TIMEOUT_FACTOR * limits.timeout_s,
-            memory_gb=limits.memory_gb,
+        problem, reason = run_in_worker(
+            render_in_worker, task, timeout_s=TIMEOUT_FACTOR * limits.timeout_s, memory_gb=limits.memory_gb
         )
         if problem or reason:
             raise WorkError(f"{clip} cannot be rendered: {problem or reason}")

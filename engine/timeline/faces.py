@@ -13,6 +13,7 @@ from engine.scoring import EVIDENCE_PREFIX
 from engine.timeline.clip_score import combine_rows
 from engine.timeline.types import FaceTrack
 from utils.features.clip import ClipWindow, FacePath
+from utils.features.face.detector import overlap
 from utils.features.seconds import ClipSeconds
 from utils.features.windows import CLIP_WINDOW_S
 from utils.metrics.calibration import Calibration
@@ -70,21 +71,10 @@ def whole_tracks(clip: ClipSeconds, score: Score) -> tuple[FaceTrack, ...]:
     longest = max(tracks, key=len, default=None)
     faces = []
     for number, seconds in enumerate(tracks, 1):
-        times_s, order = np.unique(np.concatenate([one.path.times_s for one in seconds]), return_index=True)
-        boxes = np.concatenate([one.path.boxes for one in seconds])[order]
+        path = joined_path([one.path for one in seconds])
         evidence = {term: score.evidence.get(term) for term in FACE_TERMS if term in score.evidence}
         is_scored = seconds is longest
-        faces.append(
-            FaceTrack(
-                number,
-                float(times_s[0]),
-                float(times_s[-1]),
-                times_s,
-                boxes,
-                score.score if is_scored else None,
-                evidence if is_scored else {},
-            )  # fmt: skip
-        )
+        faces.append(track_on(path, number, score.score if is_scored else None, evidence if is_scored else {}))
     return tuple(faces)
 
 
@@ -103,28 +93,23 @@ def continued(path: FacePath, faces: Sequence[_Face]) -> _Face | None:
 def face_track(number: int, face: _Face, calibration: Calibration) -> FaceTrack:
     """Return a face with the score that the clip would have if this were its only face."""
     combined = combine_rows(face.rows)
-    times_s = np.concatenate([path.times_s for path in face.paths])
-    order = np.unique(times_s, return_index=True)[1]
-    boxes = np.concatenate([path.boxes for path in face.paths])
     logit = combined["logit"]
     evidence = {
         term: None if np.isnan(combined[EVIDENCE_PREFIX + term]) else float(combined[EVIDENCE_PREFIX + term])
         for term in FACE_TERMS
         if EVIDENCE_PREFIX + term in combined
     }
-    return FaceTrack(
-        number=number,
-        start_s=float(times_s[order[0]]),
-        end_s=float(times_s[order[-1]]),
-        times_s=times_s[order],
-        boxes=boxes[order],
-        score=None if np.isnan(logit) else float(calibration.score(logit)),
-        evidence=evidence,
-    )
+    score = None if np.isnan(logit) else float(calibration.score(logit))
+    return track_on(joined_path(face.paths), number, score, evidence)
 
 
-def overlap(one: np.ndarray, other: np.ndarray) -> float:
-    """Return the intersection over union of two boxes (4,), 0 to 1."""
-    shared = float(np.maximum(np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2]), 0).prod())
-    union = float((one[2:] - one[:2]).prod() + (other[2:] - other[:2]).prod()) - shared
-    return shared / union if union > 0 else 0.0
+def joined_path(paths: Sequence[FacePath]) -> FacePath:
+    """Return paths of the same face, which may overlap, as one path."""
+    times_s, first = np.unique(np.concatenate([path.times_s for path in paths]), return_index=True)
+    return FacePath(times_s, np.concatenate([path.boxes for path in paths])[first])
+
+
+def track_on(path: FacePath, number: int, score: float | None, evidence: Mapping[str, float | None]) -> FaceTrack:
+    """Return the track of a face along a path."""
+    start_s, end_s = float(path.times_s[0]), float(path.times_s[-1])
+    return FaceTrack(number, start_s, end_s, path.times_s, path.boxes, score, evidence)

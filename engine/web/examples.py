@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dataset.demo_set.build import make_group
 from dataset.demo_set.plan import REAL, DemoSettings, GroupPlan, plan_demo_set
-from dataset.workers import run_in_workers
+from dataset.workers import run_in_worker
 from utils.errors import WorkError
 
 SETTINGS = DemoSettings(clips=24)
@@ -47,9 +47,7 @@ def example_path(folder: Path, example: Example) -> Path:
     made, final = folder / group.split / clip.name, folder / f"example_{example.type}.mp4"
     if not final.exists():
         made.parent.mkdir(exist_ok=True)
-        ((_, done, reason),) = run_in_workers(
-            make_clips, [(folder, group)], workers=1, timeout_s=TIMEOUT_S, memory_gb=MEMORY_GB
-        )
+        done, reason = run_in_worker(make_clips, (folder, group), timeout_s=TIMEOUT_S, memory_gb=MEMORY_GB)
         if done is None:
             raise WorkError(f"the example could not be generated ({reason})")
         made.replace(final)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dataset.workers import run_in_workers
+from dataset.workers import run_in_worker
 from engine.detector import Detector, Score
 from engine.report import clip_page
 from engine.web.limits import WebLimits
@@ -91,9 +91,7 @@ class ScoringService:
         too_large = self.limits.size_refusal(clip.stat().st_size)
         if too_large:
             return too_large
-        ((_, seconds, _),) = run_in_workers(
-            duration_s, [clip], workers=1, timeout_s=PROBE_TIMEOUT_S, memory_gb=PROBE_MEMORY_GB
-        )
+        seconds, _ = run_in_worker(duration_s, clip, timeout_s=PROBE_TIMEOUT_S, memory_gb=PROBE_MEMORY_GB)
         return self.limits.duration_refusal(seconds or 0.0)
 
     def _unscored(self, name: str, reason: str) -> Score:

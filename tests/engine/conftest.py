@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 
 from engine.run import run_training
 from engine.run_folder import RunFolder
@@ -31,6 +32,15 @@ class FinishedRun:
 def working_directory(tmp_path_factory, monkeypatch):
     """Start each test in an empty folder, where `prediction.txt.csv` is written by default."""
     monkeypatch.chdir(tmp_path_factory.mktemp("cwd"))
+
+
+@pytest.fixture
+def one_thread():
+    """Compute on one thread, which makes sums reproducible."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import engine.detector as detection
 import engine.robustness as robustness
+from dataset import workers as worker_pool
 from dataset.degradations import FAMILIES, Degradation, plan
 from dataset.labels import read_labels
 from engine.detector import Detector
@@ -74,7 +74,7 @@ def degrading(monkeypatch) -> InProcess:
 def decoding(monkeypatch) -> InProcess:
     """Decode degraded clips in this process."""
     runner = InProcess()
-    monkeypatch.setattr(detection, "run_in_workers", runner)
+    monkeypatch.setattr(worker_pool, "run_in_workers", runner)
     return runner
 
 

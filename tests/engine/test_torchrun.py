@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 from torch.distributed import TCPStore
 
 from engine.run import run_training
@@ -25,6 +24,8 @@ from tests.support import (
     write_split,
     write_tiny_config,
 )
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 # Importing the models takes seconds, so one process imports them and forks the processes of each run.
 SERVER = """
@@ -86,14 +87,6 @@ class Launcher:
         self._server.stdin.flush()
         codes = json.loads(self._server.stdout.readline())
         return codes, [(self._scratch / f"stderr{rank}").read_text() for rank in range(size)]
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,8 @@ from engine.training_state import TrainingState
 from tests.support import REPOSITORY, made_clips, tiny_config, tiny_model, write_root, write_split, write_tiny_config
 from utils.errors import UsageError, WorkError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 KILLED_IN_EPOCH_2 = """
 import os, signal, sys
 import torch
@@ -33,14 +35,6 @@ train.batch_loss = step
 import main
 main.main(sys.argv[1:])
 """
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -31,16 +31,10 @@ from tests.support import (
 )
 from utils.errors import UsageError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 PLAIN = {"name": "ffdv_cov", "pretrained": False, "audio_branch": False}
 """A model without batch normalisation and without random decisions."""
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from utils.features.clip import ClipFacts, ClipWindow, FacePath
 from utils.features.face.features import MAX_MOUTH_FRAMES, PAIRS, FaceFeatures
 from utils.features.face.motion import MAX_MOTION_STEPS
 from utils.features.waveform import Pcm
-from utils.features.windows import TrackedFace, window_of
+from utils.features.windows import TrackedFace, part_of, window_of
 
 if TYPE_CHECKING:
     from utils.features.base import ClipPass
@@ -72,9 +72,7 @@ class ClipSeconds:
         """Return the waveform between two times on the clip's clock; `None` if there is none."""
         if self.pcm is None:
             return None
-        first, last = (max(0, round((time_s - self.audio_start_s) * self.pcm.rate_hz)) for time_s in (start_s, end_s))
-        samples = self.pcm.samples[first:last]
-        return Pcm(samples, self.pcm.rate_hz) if len(samples) else None
+        return part_of(self.pcm, start_s - self.audio_start_s, end_s - self.audio_start_s)
 
 
 @dataclass(frozen=True, eq=False)

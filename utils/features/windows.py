@@ -17,6 +17,7 @@ from utils.media.errors import join_reasons
 if TYPE_CHECKING:
     from utils.features.base import ClipPass, Feature
     from utils.features.face.features import FaceFeatures
+    from utils.media.decode import StreamFacts
 
 SINGLE_S = 12.0
 """Clips up to this length are scored as a whole, longer ones in windows."""
@@ -73,6 +74,11 @@ def planned_duration_s(clip: ClipPass) -> float:
     return declared_s if clip.max_frames is None else min(declared_s, clip.max_frames / fps)
 
 
+def frame_time_s(facts: StreamFacts) -> float:
+    """Return the presentation time of the latest frame of a pass, by the frame rate if the file states none."""
+    return (facts.n_frames - 1) / (facts.fps or ASSUMED_FPS) if facts.frame_s is None else float(facts.frame_s)
+
+
 def misses_windows(clip: ClipPass) -> bool:
     """Return whether the windows of a finished pass differ from those of the clip's actual duration."""
     return clip.facts.n_frames > 0 and len(window_starts(planned_duration_s(clip))) != len(
@@ -109,8 +115,8 @@ def cut_windows(
                 for one in windowed.faces[number]
             ]
         )
-        part = None if pcm is None else part_of(pcm, start_s - audio_start_s)
         span = (start_s, start_s + CLIP_WINDOW_S)
+        part = None if pcm is None else part_of(pcm, span[0] - audio_start_s, span[1] - audio_start_s)
         windows.append(window_of(faces, part, span, (plan, names, replace(facts, window=number))))
     return tuple(windows)
 
@@ -148,10 +154,10 @@ def uses_face(feature: Feature) -> bool:
     return "face" in with_sources([feature.name])
 
 
-def part_of(pcm: Pcm, start_s: float) -> Pcm | None:
-    """Return the samples of the window that starts at `start_s` on the clock of the waveform; `None` if there are none."""
-    first = round(start_s * pcm.rate_hz)
-    samples = pcm.samples[max(0, first) : max(0, first + round(CLIP_WINDOW_S * pcm.rate_hz))]
+def part_of(pcm: Pcm, start_s: float, end_s: float) -> Pcm | None:
+    """Return the samples between two times on the clock of the waveform; `None` if there are none."""
+    first, last = (max(0, round(time_s * pcm.rate_hz)) for time_s in (start_s, end_s))
+    samples = pcm.samples[first:last]
     return Pcm(samples, pcm.rate_hz) if len(samples) else None
 
 

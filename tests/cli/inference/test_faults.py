@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-import engine.detector
+import dataset.workers
 import engine.score_writer
 from engine.score_lines import ScoreLines
 from tests.cli.inference.conftest import call, rows_of
@@ -24,13 +24,13 @@ from tests.support import REPOSITORY
 
 def cut_short(monkeypatch, count, error=KeyboardInterrupt):
     """Make decoding raise an error after `count` clips."""
-    decode = engine.detector.run_in_workers
+    decode = dataset.workers.run_in_workers
 
     def stop_early(*arguments, **options):
         yield from itertools.islice(decode(*arguments, **options), count)
         raise error
 
-    monkeypatch.setattr(engine.detector, "run_in_workers", stop_early)
+    monkeypatch.setattr(dataset.workers, "run_in_workers", stop_early)
 
 
 def cannot_replace(path_suffix, times=10**9):
@@ -114,7 +114,7 @@ def test_killed_process_leaves_finished_rows(shelf, checkpoint, tmp_path):
 
 def test_unwritable_output_ends_the_run_before_scoring(shelf, checkpoint, monkeypatch, capsys):
     monkeypatch.setattr("utils.files.os.replace", cannot_replace("scores.csv"))
-    monkeypatch.setattr(engine.detector, "run_in_workers", lambda *_, **__: pytest.fail("scoring started"))
+    monkeypatch.setattr(dataset.workers, "run_in_workers", lambda *_, **__: pytest.fail("scoring started"))
     assert call("--video_dir", shelf, "--checkpoint", checkpoint) == 1
     assert capsys.readouterr().err == "error: scores.csv cannot be written: No space left on device\n"
     assert not list(Path().glob("*.csv")) and not list(Path().glob(".writing*"))

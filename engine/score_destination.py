@@ -1,0 +1,92 @@
+"""Files that scoring writes: the rows, and on request a report, pages, time lines and a rendered video."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from operator import length_hint
+from pathlib import Path
+
+from engine.run_folder import check_output
+from engine.score_queue import ScoreQueue
+from utils.errors import UsageError
+from utils.packages import is_installed
+
+REPORT_PACKAGES = ("torch", "pandas", "scipy", "jinja2", "matplotlib", "moviepy")
+"""Packages that the light installation lacks. Saliency and maps of an expert need torch."""
+
+
+@dataclass(frozen=True)
+class ScoreFiles:
+    """Destination of scores.
+
+    Attributes:
+        output: CSV, JSONL or JSON file, by its suffix.
+        report: HTML file; `None` for no report.
+        pages: maximum number of pages about single clips, written next to the report.
+        resume: whether to keep the rows of an existing output file.
+        render: video file for a copy of the clip with its time line; `None` for none. Only for a single clip.
+        timeline: folder for the time line of each clip, as JSON and as a picture; `None` for no time lines.
+    """
+
+    output: Path
+    report: Path | None = None
+    pages: int = 0
+    resume: bool = False
+    render: Path | None = None
+    timeline: Path | None = None
+
+    def parts(self, clips: ScoreQueue, n_scored: int, windowed: bool) -> Iterator[tuple[Iterable[Path], bool]]:
+        """Split the clips of a round by whether their scores need a time line, which takes longer.
+
+        Args:
+            clips: the clips.
+            n_scored: number of clips scored in earlier rounds.
+            windowed: whether the detector can score parts of a clip.
+        """
+        n_needed = 1 if self.render else max(0, self.pages - n_scored)
+        if self.timeline is not None or not windowed or not n_needed:
+            yield clips, self.timeline is not None
+        elif 0 <= length_hint(clips, -1) <= n_needed:
+            yield clips, True
+        else:
+            remaining = iter(clips)
+            yield islice(remaining, n_needed), True
+            yield remaining, False
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace) -> ScoreFiles:
+        """Return the files named on the command line.
+
+        Raises:
+            UsageError: a file cannot be written, or a suffix is not supported.
+        """
+        report, render = arguments.report, arguments.render
+        if report or render or arguments.timeline:
+            check_report_packages()
+        return cls(
+            output=check_output(arguments.output, "--output"),
+            report=check_output(Path(report) / "report.html", "--report") if report else None,
+            pages=arguments.report_pages if report else 0,
+            resume=arguments.resume,
+            timeline=check_output(Path(arguments.timeline) / "x", "--timeline").parent if arguments.timeline else None,
+            render=check_output(checked_render_output(render), "--render") if render else None,
+        )
+
+
+def check_report_packages() -> None:
+    """Raise a `UsageError` that says how to install the packages for reports and videos if they are missing."""
+    missing = [name for name in REPORT_PACKAGES if not is_installed(name)]
+    if missing:
+        raise UsageError(
+            f"--report, --timeline and --render need {', '.join(missing)}: install everything with `make install`"
+        )
+
+
+def checked_render_output(path: str) -> Path:
+    """Return the path of the video to write; see `check_render_output`."""
+    from engine.evidence.render import check_render_output
+
+    return check_render_output(Path(path))
