@@ -3,7 +3,7 @@
     python utils/export_onnx.py --checkpoint checkpoint/default.pth --output model.onnx
 
 Writes the network to `model.onnx` and its preprocessing, calibration and thresholds to `model.json`. Both are needed for
-`python inference.py --checkpoint model.onnx`, whose scores differ from those of the checkpoint by less than 1e-3.
+`python inference.py --checkpoint model.onnx`, whose scores differ from those of the checkpoint by less than 1e-4.
 """
 
 from __future__ import annotations

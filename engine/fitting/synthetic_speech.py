@@ -33,7 +33,7 @@ from utils.media.errors import MediaError
 
 log = logging.getLogger(__name__)
 
-EXAMPLES_VERSION = 3
+EXAMPLES_VERSION = 4
 """Increase it when the same audio clip and seed would give different examples; cached examples are then recomputed."""
 
 COPIES = 2
@@ -219,7 +219,8 @@ def fit_machine(
     spread = np.maximum(examples.std(axis=0), LEAST_SPREAD) * np.sqrt(parts)
     machine.centre.copy_(torch.from_numpy(examples.mean(axis=0)))
     machine.scale.copy_(torch.from_numpy(1 / spread))
-    rows = machine.scaled(torch.from_numpy(examples)).numpy()
+    # The fit sees the examples in the precision in which its vectors are stored.
+    rows = machine.scaled(torch.from_numpy(examples)).to(machine.vectors.dtype).float().numpy()
     balanced = weights.astype(float)
     for members in (is_synthetic, ~is_synthetic):
         balanced[members] *= weights.sum() / 2 / weights[members].sum()

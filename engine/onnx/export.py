@@ -7,7 +7,7 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,20 +16,17 @@ from onnx import ModelProto
 from torch import Tensor, nn
 
 from dataset.batch import Batch, Modality
-from dataset.samples import InputLayout, Sample
+from dataset.samples import InputLayout
 from engine.checkpoint import Checkpoint
+from engine.onnx.agreement import check_agreement, random_sample, sample_clips
 from engine.onnx.detector import OnnxDetector, description_path
 from engine.onnx.scorer import MASKED, TERMS, USABLE, OnnxScorer, mask_name
 from engine.torch_scorer import TorchScorer
 from models.base import DetectorModel
-from utils.errors import WorkError
-from utils.features.base import FEATURES, ArraySpec, with_sources
+from utils.features.base import ArraySpec
 from utils.files import atomic_path, file_sha256, write_text_atomic
 
 OPSET = 20
-TOLERANCE = 1e-4
-"""Largest accepted difference of a term between torch and onnxruntime."""
-
 TRIMMED = ("utterance", "utterance_voice")
 """Arrays that the graph reads without their padding, because most of the time is spent on them."""
 
@@ -146,42 +143,3 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-
-
-def check_agreement(expected: TorchScorer, found: OnnxScorer, samples: Sequence[Sample]) -> None:
-    """Compare the terms of clips.
-
-    Raises:
-        WorkError: they differ by more than `TOLERANCE`.
-    """
-    reference, terms = expected(samples), found(samples)
-    values = np.stack([reference.logit, *reference.evidence.values()])
-    others = np.stack([terms.logit, *terms.evidence.values()])
-    if not np.allclose(values, others, rtol=0, atol=TOLERANCE, equal_nan=True):
-        raise WorkError(f"the exported graph differs from the checkpoint by {np.nanmax(np.abs(values - others)):.2g}")
-
-
-def sample_clips(layout: InputLayout) -> list[Sample]:
-    """Return a complete clip of random arrays, and one without each feature and the features derived from it."""
-    rng = np.random.default_rng(1)
-    needed = {name: with_sources([name]) for name in layout.features}
-    samples = [random_sample(layout.specs, rng)]
-    for missing in dict.fromkeys(source for sources in needed.values() for source in sources):
-        absent = {
-            array
-            for name in layout.features
-            if missing in needed[name]
-            for array in FEATURES.get(name).built_class.inputs
-        }
-        samples.append(random_sample(layout.specs, rng, without=absent))
-    return samples
-
-
-def random_sample(specs: Sequence[ArraySpec], rng: np.random.Generator, without: Collection[str] = ()) -> Sample:
-    """Return a clip of random arrays, all entries of which exist; the arrays in `without` are absent."""
-    inputs = {}
-    for spec in specs:
-        integers = np.issubdtype(spec.dtype, np.integer)
-        values = rng.integers(0, 256, spec.shape) if integers else rng.random(spec.shape)
-        inputs[spec.name] = spec.fill(None if spec.name in without else values.astype(spec.dtype))
-    return Sample(0, float("nan"), inputs)

@@ -91,11 +91,16 @@ class SpeechTexture(nn.Module):
 
 
 def compressed_spectrogram(waveforms: Tensor) -> Tensor:
-    """Return real and imaginary parts (N, 2, 161, T) of spectrograms with magnitudes to the power 0.3 and unchanged phase."""
+    """Return real and imaginary parts (N, 2, 161, T) of spectrograms with magnitudes to the power 0.3 and unchanged phase.
+
+    The result is float32, but the transform is computed in double precision. The compression raises rounding errors of
+    single precision, which differ between libraries, to the level of a quiet signal.
+    """
+    waveforms = waveforms.double()
     loudest = waveforms.abs().amax(dim=1, keepdim=True)
     margin = (N_FFT - HOP) // 2
     signal = functional.pad((waveforms / (loudest + 1e-8))[:, None], (margin, margin), mode="reflect")[:, 0]
-    window = torch.hann_window(N_FFT, device=signal.device)
+    window = torch.hann_window(N_FFT, dtype=signal.dtype, device=signal.device)
     spectrum = torch.stft(signal, N_FFT, HOP, window=window, center=False, return_complex=True)
     scale = spectrum.abs().clamp(min=TINY) ** (COMPRESSION - 1)
-    return torch.view_as_real(spectrum * scale).permute(0, 3, 1, 2)
+    return torch.view_as_real(spectrum * scale).permute(0, 3, 1, 2).float()

@@ -39,16 +39,18 @@ class SupportVectors(nn.Module):
         self.register_buffer("offset", torch.zeros(()))
 
     def scaled(self, features: Tensor) -> Tensor:
-        """Return features (N, D) centred and scaled, in the precision of the stored vectors."""
-        # Without the limit, features far from all examples would overflow to infinity, and their score would not be a number.
+        """Return features (N, D) centred and scaled. They are limited to the range of the stored vectors."""
+        # Without the limit, features far from all examples would overflow when squared, and their score would be NaN.
         limit = torch.finfo(self.vectors.dtype).max
-        return ((features - self.centre) * self.scale).clamp(-limit, limit).to(self.vectors.dtype).float()
+        return ((features - self.centre) * self.scale).clamp(-limit, limit)
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the decision values (N,) float32 of features (N, D) float32; above 0 for the second class."""
         vectors, rows = self.vectors.float(), self.scaled(features)
-        squared = rows.square().sum(dim=1)[:, None] + vectors.square().sum(dim=1) - 2 * rows @ vectors.T
-        return torch.exp(-self.gamma * squared.clamp(min=0)) @ self.weights + self.offset
+        products = (rows @ vectors.T).double()
+        squared = rows.double().square().sum(dim=1)[:, None] + vectors.double().square().sum(dim=1) - 2 * products
+        # The terms are large and mostly cancel, so their sum needs double precision.
+        return (torch.exp(-self.gamma * squared.clamp(min=0)) @ self.weights.double() + self.offset).float()
 
     def _load_from_state_dict(self, state_dict, prefix, *arguments, **keywords) -> None:  # type: ignore[no-untyped-def]
         # The number of vectors depends on the fit, so resize before torch compares the shapes.

@@ -275,7 +275,7 @@ def test_classifier_equals_the_librarys_with_balanced_classes() -> None:
     weights = np.where(np.arange(60) < 40, 1.0, 0.25)
     expert = SyntheticSpeechExpert(SyntheticSpeechConfig())
     fit_machine(expert, examples, is_synthetic, weights)
-    rows = expert.machine.scaled(torch.from_numpy(examples)).numpy()
+    rows = expert.machine.scaled(torch.from_numpy(examples)).half().float().numpy()
     balance = np.where(is_synthetic, weights[~is_synthetic].sum(), weights[is_synthetic].sum()) * weights
     balance *= weights.sum() / balance.sum()
     library = SVC(C=expert.config.cost, gamma=expert.config.gamma).fit(rows, is_synthetic, sample_weight=balance)

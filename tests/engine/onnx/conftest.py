@@ -25,11 +25,24 @@ CALIBRATION = Calibration("platt", 1.5, -0.25, threshold=0.7, real_threshold=0.2
 
 
 def exported(folder: Path, model: dict, features: FeatureConfig) -> tuple[Path, Path]:
-    """Save a random checkpoint and its export in a folder; return both paths."""
+    """Save a random checkpoint and its export in a folder; return both paths. A support-vector machine has 20 vectors."""
     source = random_checkpoint(folder / "source.pth", model, features=features, calibration=CALIBRATION)
+    checkpoint = load_checkpoint(source)
+    set_vectors(checkpoint.weights)
+    checkpoint.save(source)
     output = folder / "exported.onnx"
     export_detector(load_checkpoint(source), source, output)
     return source, output
+
+
+def set_vectors(weights: dict[str, torch.Tensor]) -> None:
+    """Set the support vectors in the weights of a detector, because an unfitted machine has none."""
+    for name in [name.removesuffix("vectors") for name in weights if name.endswith("machine.vectors")]:
+        size = len(weights[f"{name}scale"])
+        rng = torch.Generator().manual_seed(1)
+        weights[f"{name}scale"] = torch.full((size,), size**-0.5)
+        weights[f"{name}vectors"] = (torch.randn(20, size, generator=rng) * size**-0.5).half()
+        weights[f"{name}weights"] = 5 * torch.randn(20, generator=rng)
 
 
 @pytest.fixture(scope="session")
