@@ -107,6 +107,16 @@ class Extractor:
         """Process the next (H, W, 3) uint8 RGB frame, a view of the decoder's memory in coded orientation."""
         raise NotImplementedError
 
+    def needs_frame(self, time_s: float | None) -> bool:
+        """Return whether `add_frame` must be called with the next frame, number `ClipPass.facts.n_frames` from 0.
+
+        Frames that no extractor needs are not converted to RGB. The first frame is always passed.
+
+        Args:
+            time_s: presentation time of the frame; `None` if the file does not declare it.
+        """
+        return True
+
     def add_samples(self, samples: np.ndarray) -> None:
         """Process the next (S,) float32 mono samples in [-1, 1]."""
         raise NotImplementedError

@@ -161,6 +161,7 @@ def run_pass(
                 for extractor in by_food[SAMPLES]:
                     extractor.add_samples(samples)
 
+        stream.is_needed = lambda time_s: any(one.needs_frame(time_s) for one in by_food[FRAMES])
         for item in stream:
             if isinstance(item, np.ndarray):
                 for extractor in by_food[FRAMES]:

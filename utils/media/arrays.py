@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,7 +92,13 @@ def check_samples(samples: np.ndarray, rate_hz: int | None) -> None:
 
 
 class ArrayStream:
-    """Single-use iterator over a `ClipArrays`, with the interface of `utils.media.decode.ClipStream`."""
+    """Single-use iterator over a `ClipArrays`, with the interface of `utils.media.decode.ClipStream`.
+
+    Attributes:
+        is_needed: not called, since all frames are in memory.
+    """
+
+    is_needed: Callable[[float | None], bool] | None = None
 
     def __init__(self, clip: ClipArrays, *, max_frames: int | None = None) -> None:
         """Create the iterator. It stops after `max_frames` frames and then reports the problem `too_long`."""

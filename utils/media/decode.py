@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from utils.media.display import DisplayGeometry, display_geometry
-from utils.media.frames import channel_samples, duration_of, rgb_view
+from utils.media.frames import channel_samples, rgb_view, tick_of
 from utils.media.limits import limited
 from utils.media.mono import AudioBlock, MonoMixer
 from utils.media.streams import (
@@ -103,7 +103,13 @@ class ClipStream:
     (see `MonoMixer`). A frame is a view of the decoder's memory and is valid until the next item is requested. Pixels are
     libswscale's RGB24 in coded orientation; `facts.display` rotates them upright. Both decoders run in the calling
     thread, because worker processes already decode clips in parallel. `facts` is updated during the pass.
+
+    Attributes:
+        is_needed: called before each frame except the first, with its presentation time in seconds or `None`. `facts.n_frames`
+            is then the frame's number. If the answer is false, the frame counts but is neither converted to RGB nor yielded.
     """
+
+    is_needed: Callable[[float | None], bool] | None = None
 
     def __init__(
         self,
@@ -131,6 +137,7 @@ class ClipStream:
         self._count_undeclared = count_undeclared
         self._mixer = MonoMixer()
         self._undecodable: Counter[int] = Counter()
+        self._tick_s = 0.0
         self._end_s: dict[str, float] = {}
 
     def __iter__(self) -> Iterator[np.ndarray | AudioBlock]:
@@ -198,6 +205,7 @@ class ClipStream:
                     break
                 if self.facts.n_frames == 0:
                     self.facts.display = display_geometry(packet.stream, frame)
+                    self._tick_s = tick_of(frame)
                 pixels = self._pixels(frame, reformatter)
                 if pixels is not None:
                     yield pixels
@@ -246,16 +254,20 @@ class ClipStream:
         yield from self._mixer.add(samples)
 
     def _pixels(self, frame: av.VideoFrame, reformatter: VideoReformatter) -> np.ndarray | None:
-        """Return the frame as RGB, or `None` if it cannot be converted."""
-        try:
-            # Reuse one reformatter for all frames. A new one per frame rebuilds the colour scaler and doubles the cost.
-            pixels = rgb_view(reformatter.reformat(frame, format="rgb24", **ONE_THREAD))
-        except (av.error.FFmpegError, ValueError, TypeError):
-            self.facts.problems.add("truncated")
-            return None
+        """Return the frame as RGB; `None` if it cannot be converted or is not needed."""
+        pixels, time_s = None, frame.time
+        if not self.facts.n_frames or self.is_needed is None or self.is_needed(time_s):
+            try:
+                # Reuse one reformatter for all frames. A new one per frame rebuilds the colour scaler and doubles the cost.
+                pixels = rgb_view(reformatter.reformat(frame, format="rgb24", **ONE_THREAD))
+            except (av.error.FFmpegError, ValueError, TypeError):
+                self.facts.problems.add("truncated")
+                return None
         self.facts.n_frames += 1
-        self.facts.frame_s = frame.time
-        self._note_end("video", frame.time, max(duration_of(frame), 1.0 / self.facts.fps if self.facts.fps else 0.0))
+        self.facts.frame_s = time_s
+        # Computed with floats, since arithmetic with the fractions of PyAV takes longer than the conversion of a small frame.
+        duration_s = (frame.duration or 0) * self._tick_s
+        self._note_end("video", time_s, max(duration_s, 1.0 / self.facts.fps if self.facts.fps else 0.0))
         return pixels
 
     def _note_end(self, kind: str, start_s: float | None, duration_s: float) -> None:

@@ -99,8 +99,6 @@ def _full_scale(samples: np.ndarray, kind: np.dtype) -> np.ndarray:
     return samples if np.issubdtype(kind, np.floating) else samples / np.float32(-float(np.iinfo(kind).min))
 
 
-def duration_of(frame: av.VideoFrame) -> float:
-    """Return the declared duration of a frame in seconds; 0 if not declared."""
-    if not frame.duration or frame.time_base is None:
-        return 0.0
-    return float(frame.duration * frame.time_base)
+def tick_of(frame: av.VideoFrame) -> float:
+    """Return the unit of a frame's duration in seconds; 0 if not declared."""
+    return 0.0 if frame.time_base is None else float(frame.time_base)

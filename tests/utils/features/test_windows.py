@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support import head_frames, head_voice
+from tests.support import head_frames, head_voice, write_head
 from utils.features import windows
 from utils.features.config import FeatureConfig
 from utils.features.extract import ExtractionOptions, extract_clip
@@ -67,6 +67,33 @@ def test_a_window_has_the_features_of_its_part_as_a_clip(short_windows: None) ->
             )
         assert own.values["face"].start_s == pytest.approx(part.values["face"].start_s)
         np.testing.assert_allclose(own.values["voice"], part.values["voice"], atol=0.2)
+
+
+@pytest.mark.parametrize("single_s", [2.0, 20.0])
+def test_frames_outside_the_face_windows_are_skipped(
+    short_windows: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, single_s: float
+) -> None:
+    monkeypatch.setattr(windows, "SINGLE_S", single_s)
+    for module in (window, windowed):
+        monkeypatch.setattr(module, "WINDOW_FRAMES", 15)
+    path = write_head(tmp_path / "head.mp4", frames=60)
+    options, received = ExtractionOptions(windows=True), []
+    add_frame = windowed.WindowedFaceExtractor.add_frame
+    monkeypatch.setattr(
+        windowed.WindowedFaceExtractor,
+        "add_frame",
+        lambda self, frame: (received.append(frame.shape), add_frame(self, frame))[1],
+    )
+    skipping = extract_clip(path, CONFIG, features=NAMES, options=options)
+    assert len(received) < 40
+    monkeypatch.setattr(windowed.WindowedFaceExtractor, "needs_frame", lambda self, time_s: True)
+    complete = extract_clip(path, CONFIG, features=NAMES, options=options)
+    assert len(received) > 60 and skipping.facts == complete.facts
+    pairs = [
+        [face.values["face"].pairs for part in found.windows for face in part.faces] or [found.values["face"].pairs]
+        for found in (skipping, complete)
+    ]
+    np.testing.assert_array_equal(*pairs)
 
 
 def test_features_of_whole_clips_exclude_windows(short_windows: None) -> None:

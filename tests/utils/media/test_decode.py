@@ -12,6 +12,7 @@ import pytest
 from tests.utils.media.conftest import CONFIG, CONTAINERS, decode, facts_of, masks_of, writing
 from utils.features.extract import extract_clip, frame_histograms
 from utils.features.histogram import rgb_histogram
+from utils.media.decode import ClipStream
 from utils.media.errors import join_reasons
 
 
@@ -130,6 +131,16 @@ def test_video_or_audio_can_be_skipped(media, tmp_path: Path) -> None:
     assert len(frames) == 15 and not len(samples)
     frames, samples, _ = decode(path, video=False)
     assert not frames and len(samples) > 20_000
+
+
+def test_frames_that_are_not_needed_count_but_are_not_yielded(media, tmp_path: Path) -> None:
+    path = media.clip(tmp_path / "a.mp4")
+    stream, asked = ClipStream(path, audio=False), []
+    stream.is_needed = lambda time_s: asked.append((stream.facts.n_frames, time_s)) or time_s == pytest.approx(0.4)
+    assert len([item for item in stream if isinstance(item, np.ndarray)]) == 2, "the first frame is always yielded"
+    assert [number for number, _ in asked] == list(range(1, stream.facts.n_frames))
+    complete = decode(path, audio=False)[2]
+    assert stream.facts == complete.facts
 
 
 def test_waveform_is_written_during_extraction(media, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -62,23 +63,42 @@ class CutOut:
         return (points + 0.5 - self.corner) * self.scale - 0.5
 
 
-def cut_out(frame: np.ndarray, landmarks: np.ndarray) -> CutOut:
-    """Copy a face with a margin. Downscale it to about the resolution of the crop if the frame has a higher one.
+@dataclass(frozen=True)
+class CutRegion:
+    """The part of a frame that shows a face with a margin.
 
-    Args:
-        frame: (H, W, 3) uint8.
-        landmarks: (5, 2) px, from the latest detection.
+    Attributes:
+        shape: height and width of the frame.
+        rows: rows of the part.
+        columns: columns of the part.
+        corner: (2,) x and y of its top left corner.
+        scale: scale at which the face has the size of the template.
     """
+
+    shape: tuple[int, int]
+    rows: slice
+    columns: slice
+    corner: np.ndarray
+    scale: float
+
+    def cut_out(self, frame: np.ndarray) -> CutOut:
+        """Copy the region of a frame (H, W, 3) uint8. Downscale it to about the resolution of the crop if it is higher."""
+        pixels, taken = shrink(frame[self.rows, self.columns], self.scale)
+        # Without scaling, the part is a view of the frame, which the decoder will overwrite.
+        return CutOut(pixels.copy() if (taken == 1).all() else pixels, self.corner, taken)
+
+
+def cut_region(landmarks: np.ndarray, shape: tuple[int, int]) -> CutRegion:
+    """Return the region around landmarks (5, 2) px in frames of height and width `shape`."""
     matrix = similarity(landmarks, TEMPLATE)
     scale = size_of(matrix)
     middle = np.linalg.solve(matrix[:, :2], np.full(2, CROP_PX / 2) - matrix[:, 2])
     half = max(MIN_CUT_PX, MARGIN * CROP_PX / scale) / 2
-    limits = np.array([frame.shape[1], frame.shape[0]])
+    limits = np.array([shape[1], shape[0]])
     low = np.clip(np.floor(middle - half), 0, np.maximum(limits - MIN_CUT_PX, 0)).astype(int)
     high = np.clip(np.ceil(middle + half), np.minimum(low + MIN_CUT_PX, limits), limits).astype(int)
-    pixels, taken = shrink(frame[low[1] : high[1], low[0] : high[0]], scale)
-    # Without scaling, the part is a view of the frame, which the decoder will overwrite.
-    return CutOut(pixels.copy() if (taken == 1).all() else pixels, low.astype(np.float64), taken)
+    rows, columns = slice(low[1], high[1]), slice(low[0], high[0])
+    return CutRegion(shape, rows, columns, low.astype(np.float64), scale)
 
 
 def shrink(pixels: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
@@ -125,8 +145,7 @@ def align(frames: Sequence[np.ndarray], landmarks: np.ndarray, side_px: int = CR
     """
     template = TEMPLATE * np.float32(side_px / CROP_PX)
     crops = np.empty((len(frames), side_px, side_px, 3), np.uint8)
-    for frame, points, crop in zip(frames, landmarks, crops, strict=True):
-        matrix = similarity(points, template)
+    for frame, points, matrix, crop in zip(frames, landmarks, similarities(landmarks, template), crops, strict=True):
         scale = size_of(matrix)
         if scale < AREA_BELOW:
             small, taken = shrink(frame, scale)
@@ -142,17 +161,23 @@ def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 
     If all points coincide, rotation and scale are the identity.
     """
-    a, b = source - source.mean(axis=0, dtype=np.float64), target - target.mean(axis=0, dtype=np.float64)
-    spread = max(float((a**2).sum()), 1e-6)
-    cosine = float((a * b).sum()) / spread
-    sine = float((a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum()) / spread
-    if np.hypot(cosine, sine) < MIN_SCALE:
-        cosine, sine = 1.0, 0.0
-    turn = np.array([[cosine, -sine], [sine, cosine]])
-    shift = target.mean(axis=0, dtype=np.float64) - turn @ source.mean(axis=0, dtype=np.float64)
-    return np.hstack([turn, shift[:, None]])
+    return similarities(source[None], target)[0]
+
+
+def similarities(sources: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Fit a similarity from each of T sets of points (T, N, 2) to `target` (N, 2); return (T, 2, 3). See `similarity`."""
+    source_means, target_mean = sources.mean(axis=1, dtype=np.float64), target.mean(axis=0, dtype=np.float64)
+    a, b = sources - source_means[:, None], target - target_mean
+    spread = np.maximum((a**2).sum(axis=(1, 2)), 1e-6)
+    cosine = (a * b).sum(axis=(1, 2)) / spread
+    sine = (a[..., 0] * b[:, 1] - a[..., 1] * b[:, 0]).sum(axis=1) / spread
+    coinciding = np.hypot(cosine, sine) < MIN_SCALE
+    cosine, sine = np.where(coinciding, 1.0, cosine), np.where(coinciding, 0.0, sine)
+    turns = np.stack([cosine, -sine, sine, cosine], axis=1).reshape(-1, 2, 2)
+    shifts = target_mean - (turns @ source_means[..., None])[..., 0]
+    return np.concatenate([turns, shifts[..., None]], axis=2)
 
 
 def size_of(matrix: np.ndarray) -> float:
     """Return the scale of a similarity (2, 3)."""
-    return float(np.hypot(matrix[0, 0], matrix[1, 0]))
+    return math.hypot(matrix[0, 0], matrix[1, 0])

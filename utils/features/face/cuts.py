@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 GRID = 32
@@ -27,13 +28,13 @@ class CutDetector:
         """Return whether a cut precedes this (H, W, 3) uint8 frame. The first frame follows no cut."""
         height, width = frame.shape[:2]
         steps = max(1, height // GRID), max(1, width // GRID)
-        pixels = frame[steps[0] // 2 :: steps[0], steps[1] // 2 :: steps[1]].astype(np.int16)
+        pixels = frame[steps[0] // 2 :: steps[0], steps[1] // 2 :: steps[1]].copy()
         before, self._pixels = self._pixels, pixels
         if before is None:
             return False
         if before.shape != pixels.shape:
             return True
-        if float(np.abs(pixels - before).mean()) < MIN_PIXEL_CHANGE:
+        if cv2.norm(pixels, before, cv2.NORM_L1) / pixels.size < MIN_PIXEL_CHANGE:
             return False
         change = np.abs(colour_histogram(pixels) - colour_histogram(before)).sum() / 2
         return bool(change >= MIN_COLOUR_CHANGE)

@@ -86,14 +86,15 @@ class FaceDetector:
 
     def _decode(self, offsets: np.ndarray, scores: np.ndarray, points: np.ndarray) -> Detections:
         """Decode anchor offsets (A, 4) and (A, 10) with scores (A,) to boxes and landmarks in px of the canvas."""
-        likely = scores > MIN_SCORE
-        centre, side = self._anchors[likely, :2], self._anchors[likely, 2:]
-        middle = centre + side * offsets[likely, :2] * CENTRE_UNIT
-        size = side * np.exp(offsets[likely, 2:] * SIZE_UNIT)
+        likely = np.flatnonzero(scores > MIN_SCORE)
+        scores, offsets, points, anchor = scores[likely], offsets[likely], points[likely], self._anchors[likely]
+        centre, side = anchor[:, :2], anchor[:, 2:]
+        middle = centre + side * offsets[:, :2] * CENTRE_UNIT
+        size = side * np.exp(offsets[:, 2:] * SIZE_UNIT)
         boxes = np.concatenate([middle - size / 2, middle + size / 2], axis=1)
-        marks = centre[:, None] + side[:, None] * points[likely].reshape(-1, 5, 2) * CENTRE_UNIT
-        kept = suppress_overlaps(boxes, scores[likely])
-        return Detections(boxes[kept], scores[likely][kept], marks[kept])
+        marks = centre[:, None] + side[:, None] * points.reshape(-1, 5, 2) * CENTRE_UNIT
+        kept = suppress_overlaps(boxes, scores)
+        return Detections(boxes[kept], scores[kept], marks[kept])
 
 
 @cache
@@ -115,15 +116,23 @@ def anchors() -> np.ndarray:
 def suppress_overlaps(boxes: np.ndarray, scores: np.ndarray) -> list[int]:
     """Apply non-maximum suppression to boxes (N, 4). Return the indices of the remaining boxes, highest score first."""
     kept: list[int] = []
-    for number in np.argsort(-scores, kind="stable"):
-        if all(overlap(boxes[number], boxes[other]) < MAX_OVERLAP for other in kept):
-            kept.append(int(number))
+    left = np.argsort(-scores, kind="stable")
+    while len(left):
+        best = left[0]
+        kept.append(int(best))
+        left = left[1:]
+        left = left[overlaps(boxes[left], boxes[best]) < MAX_OVERLAP]
     return kept
+
+
+def overlaps(boxes: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return the intersection over union of each box (N, 4) and another one (4,): (N,) float64, 0 to 1."""
+    sides = np.minimum(boxes[:, 2:], other[2:]) - np.maximum(boxes[:, :2], other[:2])
+    shared = np.maximum(sides, 0.0).prod(axis=1, dtype=np.float64)
+    union = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) + (other[2:] - other[:2]).prod() - shared
+    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
 
 
 def overlap(one: np.ndarray, other: np.ndarray) -> float:
     """Return the intersection over union of two boxes (4,), 0 to 1."""
-    width, height = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
-    shared = max(0.0, float(width)) * max(0.0, float(height))
-    union = float((one[2:] - one[:2]).prod() + (other[2:] - other[:2]).prod()) - shared
-    return shared / union if union > 0 else 0.0
+    return float(overlaps(one[None], other)[0])

@@ -130,6 +130,10 @@ class FaceExtractor(Extractor):
         """Track the face in a frame."""
         self.window.add(frame)
 
+    def needs_frame(self, time_s: float | None) -> bool:
+        """Return whether the next frame is in the window."""
+        return self.window.needs_frame()
+
     def finish(self) -> Any:
         """Return the face on the clock of the waveform; `None` without a face."""
         crops = self._crops()

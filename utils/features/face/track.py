@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from utils.features.face.detector import Detections, overlap
+from utils.features.face.detector import Detections, overlaps
 
 MIN_OVERLAP = 0.1
 """Minimum intersection over union of a detection and the latest box of the same face."""
@@ -30,7 +30,7 @@ def most_prominent(found: Detections, last_box: np.ndarray | None) -> int | None
     rank = found.scores * np.sqrt(sides.prod(axis=1))
     usable = np.isfinite(found.landmarks).all(axis=(1, 2)) & (sides >= 1.0).all(axis=1)
     if last_box is not None:
-        near = np.array([overlap(box, last_box) for box in found.boxes])
+        near = overlaps(found.boxes, last_box)
         rank = rank * (1 + PREFERENCE * near)
         usable &= near >= MIN_OVERLAP
     if not usable.any():

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from utils.features.face.crops import CutOut, FaceCrops, align, cut_out
+from utils.features.face.crops import CutOut, CutRegion, FaceCrops, align, cut_region
 from utils.features.face.cuts import CutDetector
 from utils.features.face.detector import Detections, overlap, shared_detector
 from utils.features.face.track import most_prominent, smooth_landmarks
@@ -45,6 +45,7 @@ class Track:
         landmarks: (5, 2) px per detection.
         cut_outs: one per frame, from `first` on.
         times_s: presentation time of each of these frames.
+        region: the part of the frame that is cut out until the next detection; `None` if it is not determined yet.
         misses: missed detections since the latest one.
         ended: whether no frame will follow.
     """
@@ -57,15 +58,24 @@ class Track:
     landmarks: list[np.ndarray] = field(default_factory=list)
     cut_outs: list[CutOut] = field(default_factory=list)
     times_s: list[float] = field(default_factory=list)
+    region: CutRegion | None = None
     misses: int = 0
     ended: bool = False
 
     def update(self, number: int, box: np.ndarray, landmarks: np.ndarray) -> None:
         """Add a detection."""
-        self.box, self.misses = box, 0
+        self.box, self.region, self.misses = box, None, 0
         self.detected.append(number)
         self.boxes.append(box)
         self.landmarks.append(landmarks)
+
+    def add(self, frame: np.ndarray, time_s: float) -> None:
+        """Cut the face out of the next frame (H, W, 3) uint8."""
+        shape = frame.shape[:2]
+        if self.region is None or self.region.shape != shape:
+            self.region = cut_region(self.landmarks[-1], shape)
+        self.cut_outs.append(self.region.cut_out(frame))
+        self.times_s.append(time_s)
 
     def end(self) -> None:
         """Drop the frames after the last detection if a later detection missed the face."""
@@ -136,8 +146,7 @@ class FaceTracker:
             if self._wants_others:
                 self._follow_others(found, number, pick)
         for track in ([] if self.main is None else [self.main]) + self.others:
-            track.cut_outs.append(cut_out(frame, track.landmarks[-1]))
-            track.times_s.append(time_s)
+            track.add(frame, time_s)
 
     def end(self) -> None:
         """End all tracks."""

@@ -80,6 +80,10 @@ class FaceWindow:
         detect = number % DETECT_EVERY == 0 or number == self._length - 1
         self._tracker.add(frame, number, self._next_time(), detect=detect)
 
+    def needs_frame(self) -> bool:
+        """Return whether the next frame of the pass is in the window, or its position is not known yet."""
+        return self._first is None or 0 <= self._facts.n_frames - self._first < self._length
+
     def track(self) -> Track | None:
         """Return the longest track of the most prominent face; `None` without a face."""
         self._tracker.end()
@@ -140,6 +144,7 @@ def clip_faces(path: Path, *, max_frames: int | None = None, n_frames: int | Non
     """
     stream = ClipStream(path, audio=False, max_frames=max_frames, count_undeclared=n_frames is None)
     window = FaceWindow(stream.facts, max_frames=max_frames, n_frames=n_frames)
+    stream.is_needed = lambda _: window.needs_frame()
     for frame in cast(Iterable[np.ndarray], stream):
         window.add(frame)
         if window.complete:

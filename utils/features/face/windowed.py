@@ -61,17 +61,35 @@ class WindowedFaceExtractor(Extractor):
             self._single.add_frame(frame)
             return
         facts = self._clip.facts
-        fps = facts.fps or ASSUMED_FPS
-        length = max(1, min(WINDOW_FRAMES, round(CLIP_WINDOW_S * fps)))
-        # The tolerance includes a frame that misses the start only by round-off.
-        lead_s = (CLIP_WINDOW_S - length / fps) / 2 - 0.5 / fps
-        while self._waiting and frame_time_s(facts) >= self._starts[self._waiting[0]] + lead_s:
-            faces = FaceWindow(facts, first=facts.n_frames - 1, length=length, others=True)
+        while self._starts_window(frame_time_s(facts)):
+            faces = FaceWindow(facts, first=facts.n_frames - 1, length=self._length, others=True)
             self._open.append(_OpenWindow(self._waiting.popleft(), faces))
         for window in self._open:
             window.faces.add(frame)
         while self._open and self._open[0].faces.complete:
             self._close_first()
+
+    def needs_frame(self, time_s: float | None) -> bool:
+        """Return whether the next frame is in a window, or is needed for the time line."""
+        if self._starts is None or self._seconds is not None or self._open:
+            return True
+        if self._single is not None:
+            return self._single.needs_frame(time_s)
+        facts = self._clip.facts
+        return self._starts_window(facts.n_frames / (facts.fps or ASSUMED_FPS) if time_s is None else time_s)
+
+    @property
+    def _length(self) -> int:
+        return max(1, min(WINDOW_FRAMES, round(CLIP_WINDOW_S * (self._clip.facts.fps or ASSUMED_FPS))))
+
+    def _starts_window(self, time_s: float) -> bool:
+        """Return whether the next window starts at or before the frame at this time."""
+        if self._starts is None or not self._waiting:
+            return False
+        fps = self._clip.facts.fps or ASSUMED_FPS
+        # The tolerance includes a frame that misses the start only by round-off.
+        lead_s = (CLIP_WINDOW_S - self._length / fps) / 2 - 0.5 / fps
+        return time_s >= self._starts[self._waiting[0]] + lead_s
 
     def finish(self) -> Any:
         """Return the `WindowedFaces` of a long clip or of one with several faces, else see `FaceExtractor.finish`.

@@ -6,13 +6,28 @@ import cv2
 import numpy as np
 import pytest
 
-from utils.features.face.crops import CROP_PX, MARGIN, TEMPLATE, align, cut_out, halve, shrink, similarity
+from utils.features.face.crops import (
+    CROP_PX,
+    MARGIN,
+    TEMPLATE,
+    CutOut,
+    align,
+    cut_region,
+    halve,
+    shrink,
+    similarities,
+    similarity,
+)
 
 
 def turned(points: np.ndarray, scale: float, angle_deg: float, shift: tuple[float, float]) -> np.ndarray:
     angle = np.deg2rad(angle_deg)
     matrix = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     return (points @ matrix.T + np.array(shift)).astype(np.float32)
+
+
+def cut_out(frame: np.ndarray, landmarks: np.ndarray) -> CutOut:
+    return cut_region(landmarks, frame.shape[:2]).cut_out(frame)
 
 
 def dotted(height: int, width: int, points: np.ndarray, radius: float) -> np.ndarray:
@@ -50,6 +65,15 @@ def test_a_similarity_is_recovered() -> None:
     mapped = turned(TEMPLATE, 2.0, 40, (5, -3)) @ matrix[:, :2].T + matrix[:, 2]
     np.testing.assert_allclose(mapped, TEMPLATE, atol=1e-3)
     assert np.isfinite(similarity(np.ones((5, 2)), TEMPLATE)).all()
+
+
+def test_several_similarities_equal_single_ones() -> None:
+    sets = np.stack([turned(TEMPLATE, 2.0, 40, (5, -3)), TEMPLATE, np.full((5, 2), 30, np.float32)])
+    for points, matrix in zip(sets, similarities(sets, TEMPLATE), strict=True):
+        np.testing.assert_array_equal(matrix, similarity(points, TEMPLATE))
+        if np.ptp(points):
+            np.testing.assert_allclose(points @ matrix[:, :2].T + matrix[:, 2], TEMPLATE, atol=1e-3)
+    np.testing.assert_array_equal(similarities(sets, TEMPLATE)[2, :, :2], np.eye(2))
 
 
 def test_a_cut_out_is_small_and_owns_its_memory() -> None:

@@ -8,7 +8,15 @@ import pytest
 from tests.support import head_frames
 from utils.errors import UsageError
 from utils.features.face import detector
-from utils.features.face.detector import SIDE_PX, FaceDetector, anchors, overlap, shared_detector, suppress_overlaps
+from utils.features.face.detector import (
+    SIDE_PX,
+    FaceDetector,
+    anchors,
+    overlap,
+    overlaps,
+    shared_detector,
+    suppress_overlaps,
+)
 
 
 def noise(height: int, width: int) -> np.ndarray:
@@ -65,5 +73,7 @@ def test_anchors_cover_the_canvas_cell_by_cell() -> None:
 def test_highest_score_is_kept_among_overlapping_boxes() -> None:
     boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [50, 50, 60, 60]], np.float32)
     assert suppress_overlaps(boxes, np.array([0.7, 0.9, 0.8])) == [1, 2]
+    assert suppress_overlaps(boxes[:0], np.zeros(0)) == []
+    np.testing.assert_allclose(overlaps(boxes, boxes[0]), [1, 90 / 110, 0])
     assert overlap(boxes[0], boxes[1]) == pytest.approx(90 / 110)
     assert overlap(boxes[0], boxes[2]) == 0.0 == overlap(np.zeros(4), np.zeros(4))
