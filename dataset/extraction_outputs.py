@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections import ChainMap, Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import numpy as np
 from dataset.manifest import DONE, ManifestRows, Row
 from dataset.splits import Split
 from utils.features.base import Feature
-from utils.features.store import normal_name, stem_of
+from utils.features.store import normal_name, normal_names, stems_of
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ class OutputPaths:
         self._store = split.store
         self._features = split.store.stored_features()
         self._names = names
-        self._stems = [stem_of(name) for name in names]
+        self._stems = stems_of(names)
         self._shared = shared_stems(names, self._stems)
         if self._shared:
             log.info("%s: %d clips share a stem; their wav files use the whole name", split.name, len(self._shared))
@@ -83,20 +84,31 @@ class OutputPaths:
             expected = np.array([feature.expected(clip) for clip in facts], bool)[combination]
             existing = self._store.existing(feature)
             files = self._files(feature, rows.names)
-            whole &= ~expected | np.fromiter(map(existing.__contains__, files), bool, len(rows))
+            wanted = files if expected.all() else list(itertools.compress(files, expected.tolist()))
+            if not same_names(wanted, existing):
+                whole &= ~expected | np.fromiter(map(set(existing).__contains__, files), bool, len(rows))
         return whole
 
-    def _files(self, feature: Feature, names: list[str]) -> Iterator[str]:
-        """Yield the file of a feature below its folder for each clip."""
+    def _files(self, feature: Feature, names: list[str]) -> list[str]:
+        """Return the file of a feature below its folder for each clip."""
         suffix, shared = feature.suffix, self._shared
         if not feature.named_by_stem:
-            return (normal_name(name) + suffix for name in names)
-        stems = self._stems if names == self._names else map(stem_of, names)
+            return [name + suffix for name in normal_names(names)]
+        stems = self._stems if names == self._names else stems_of(names)
         if not shared:
-            return (stem + suffix for stem in stems)
-        return (
+            return [stem + suffix for stem in stems]
+        return [
             (normal_name(name) if name in shared else stem) + suffix for name, stem in zip(names, stems, strict=True)
-        )
+        ]
+
+
+def same_names(left: list[str], right: list[str]) -> bool:
+    """Return whether two lists of distinct names have the same names in any order.
+
+    Sums of 64-bit hashes are compared. Sets of a million names take three times as long, because each look-up misses the
+    processor's cache.
+    """
+    return len(left) == len(right) and sum(map(hash, left)) == sum(map(hash, right))
 
 
 def shared_stems(names: list[str], stems: list[str]) -> set[str]:
@@ -105,7 +117,7 @@ def shared_stems(names: list[str], stems: list[str]) -> set[str]:
     `a.mp4.avi` must not use `a.mp4.wav`: `a.mp4` has this file when it shares its stem with another clip.
     """
     distinct = set(stems)
-    if len(distinct) == len(names) and distinct.isdisjoint(map(normal_name, names)):
+    if len(distinct) == len(names) and distinct.isdisjoint(normal_names(names)):
         return set()
     counts = Counter(stems)
     taken = {normal_name(name) for name in names}

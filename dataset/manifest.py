@@ -205,7 +205,8 @@ def parsed_at_once(content: bytes) -> pd.DataFrame | None:
     except (ValueError, pd.errors.ParserError):
         return None
     # Rows that are too short give NaN in the last column.
-    return None if table["seconds"].isna().any() or table["video_name"].duplicated().any() else table
+    complete = not table["seconds"].isna().any() and len(set(table["video_name"].tolist())) == len(table)
+    return table if complete else None
 
 
 def parsed_by_line(content: bytes, path: Path) -> pd.DataFrame:

@@ -114,9 +114,9 @@ class FeatureStore:
         """Return whether the folder of any feature exists."""
         return any((self.root / kind.folder).is_dir() for kind in feature_classes().values() if kind.folder)
 
-    def existing(self, feature: Feature) -> set[str]:
+    def existing(self, feature: Feature) -> list[str]:
         """List the files of a stored feature. One directory walk replaces a look-up per clip."""
-        return set(files_below(self.root / feature.folder))
+        return files_below(self.root / feature.folder)
 
     def load(self, name: str, facts: ClipFacts, features: Collection[str] | None = None) -> ClipFeatures:
         """Read the stored features of a clip.
@@ -166,6 +166,11 @@ def normal_name(name: str) -> str:
     return str(PurePosixPath(name)) if "/" in name else name
 
 
+def normal_names(names: list[str]) -> list[str]:
+    """Normalise clip names as `normal_name` does; names without sub-folders are returned as they are."""
+    return [normal_name(name) for name in names] if "/" in "\n".join(names) else names
+
+
 def stem_of(name: str) -> str:
     """Return a clip's name with its sub-folders and without its suffix."""
     if "/" not in name:
@@ -174,6 +179,16 @@ def stem_of(name: str) -> str:
         if stem and not stem.startswith("."):
             return stem
     return os.path.splitext(normal_name(name))[0]
+
+
+def stems_of(names: list[str]) -> list[str]:
+    """Return `stem_of` each name."""
+    if "/" not in "\n".join(names):
+        # Without sub-folders, the stem ends before the last dot unless only dots precede it.
+        stems = [name.rpartition(".")[0] for name in names]
+        if all(stems) and "\n." not in "\n".join(["", *stems]):
+            return stems
+    return [stem_of(name) for name in names]
 
 
 def files_below(folder: Path) -> list[str]:
@@ -191,7 +206,10 @@ def files_below(folder: Path) -> list[str]:
             # Folders are set aside. One expression is three times as fast as a loop, and folders have up to 10^6 files.
             names = [entry.name for entry in listing if not entry.is_dir() or folders.append(entry)]  # type: ignore[func-returns-value]
         waiting += [(entry.path, f"{prefix}{entry.name}/") for entry in folders if is_finished(entry.name)]
-        found += [prefix + name for name in names if is_finished(name)]
+        # One search of all names is ten times as fast as one per name, and few folders contain unfinished files.
+        if UNFINISHED_PREFIX in "\n".join(names):
+            names = [name for name in names if is_finished(name)]
+        found += [prefix + name for name in names] if prefix else names
     return found
 
 

@@ -12,7 +12,7 @@ import pytest
 from utils.features.clip import ClipFacts
 from utils.features.config import FeatureConfig
 from utils.features.mel import encode_image
-from utils.features.store import FeatureStore, files_below, stem_of
+from utils.features.store import FeatureStore, files_below, normal_name, normal_names, stem_of, stems_of
 
 CONFIG = FeatureConfig.model_validate({"video": {"top_k": 4}})
 OK = ClipFacts("ok", "", 1.0, 25, 25.0, True)
@@ -40,6 +40,12 @@ def test_paths_are_those_of_the_contract(store: FeatureStore) -> None:
     assert store.path("waveform", "a.mp4") == store.root / "wav_file" / "a.wav"
     assert store.path("waveform", "a.mp4", shared_stem=True) == store.root / "wav_file" / "a.mp4.wav"
     assert [stem_of(name) for name in ("a.b.mp4", "./s/a.mp4", "s//a", ".a")] == ["a.b", "s/a", "s/a", ".a"]
+
+
+@pytest.mark.parametrize("names", [["a.b.mp4", "c.mp4"], ["a.mp4", ".b"], ["a", "b.mp4"], ["./s/a.mp4", "b.mp4"], []])
+def test_lists_of_names_are_normalised_like_single_names(names):
+    assert stems_of(names) == [stem_of(name) for name in names]
+    assert normal_names(names) == [normal_name(name) for name in names]
 
 
 def test_only_requested_features_are_loaded(store: FeatureStore) -> None:
