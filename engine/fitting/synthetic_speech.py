@@ -13,7 +13,7 @@ import torch
 from sklearn.svm import SVC
 
 from dataset.pseudo_fakes.common import clip_generator
-from dataset.pseudo_fakes.voice.noise_suppression import require_suppressors, suppressed_voices
+from dataset.pseudo_fakes.voice.noise_suppression import noisy_voices, require_suppressors
 from dataset.pseudo_fakes.voice.post_process import post_process
 from engine.config import RunConfig
 from engine.fitting.base import FITTERS, ExpertFitter, LabelledClips, cache_runner, enough_of_each_class
@@ -33,7 +33,7 @@ from utils.media.errors import MediaError
 
 log = logging.getLogger(__name__)
 
-EXAMPLES_VERSION = 4
+EXAMPLES_VERSION = 5
 """Increase it when the same audio clip and seed would give different examples; cached examples are then recomputed."""
 
 COPIES = 2
@@ -52,7 +52,7 @@ class SpeechTask:
         path: the clip.
         content: `content_key` of the clip.
         copies: number of post-processed copies.
-        suppressed: whether to add the copies of `suppressed_voices`.
+        noisy: whether to add the copies of `noisy_voices`.
         features: the feature config.
         weights: weights of the network, see `SpeechTexture.start`.
         seed: seed of the post-processing.
@@ -63,7 +63,7 @@ class SpeechTask:
     path: Path
     content: str
     copies: int
-    suppressed: bool
+    noisy: bool
     features: FeatureConfig
     weights: Weights
     seed: int
@@ -72,7 +72,7 @@ class SpeechTask:
     @property
     def cache_path(self) -> Path:
         """The file of the clip's statistics."""
-        recipe = [self.name, self.copies, self.suppressed, self.features.fingerprint(), self.weights, self.seed]
+        recipe = [self.name, self.copies, self.noisy, self.features.audio.sample_rate_hz, self.weights, self.seed]
         versions = [EXAMPLES_VERSION, UTTERANCE_VERSION, VOICE_VERSION, FEATURE_VERSION]
         return self.folder / f"{entry_key(self.content, *recipe, *versions)}.npz"
 
@@ -83,7 +83,7 @@ class ClipSpeech:
 
     Attributes:
         own: (W, D) float32; W = 0 without usable audio.
-        processed: (C, D) float32, of post-processed and noise-suppressed copies.
+        processed: (C, D) float32, of post-processed, noisy and noise-suppressed copies.
     """
 
     own: np.ndarray
@@ -135,14 +135,14 @@ class SyntheticSpeechFitter(ExpertFitter[SyntheticSpeechExpert]):
         further = [(f"synthetic/{path.name}", path) for path in utterance_files(config.fit.synthetic_voices)]
         trained_on = np.append(is_real | is_synthetic, np.ones(len(further), bool))
         section, folder = cls.section(config), config.fit.cache_dir / "utterances"
-        suppressed = section.noise_suppression == "package"
+        noisy = section.noise_suppression == "package"
         tasks = [
             SpeechTask(
                 name=name,
                 path=path,
                 content=content_key(path),
                 copies=COPIES if use else 0,
-                suppressed=suppressed and bool(use),
+                noisy=noisy and bool(use),
                 features=config.features,
                 weights=section.weights,
                 seed=config.fit.bank_seed,
@@ -219,13 +219,16 @@ def fit_machine(
     spread = np.maximum(examples.std(axis=0), LEAST_SPREAD) * np.sqrt(parts)
     machine.centre.copy_(torch.from_numpy(examples.mean(axis=0)))
     machine.scale.copy_(torch.from_numpy(1 / spread))
+    rows = machine.scaled(torch.from_numpy(examples))
+    machine.set_step(rows)
+    levels = machine.levels(rows)
     # The fit sees the examples in the precision in which its vectors are stored.
-    rows = machine.scaled(torch.from_numpy(examples)).to(machine.vectors.dtype).float().numpy()
+    stored = (levels * machine.step).numpy()
     balanced = weights.astype(float)
     for members in (is_synthetic, ~is_synthetic):
         balanced[members] *= weights.sum() / 2 / weights[members].sum()
-    fitted = SVC(C=expert.config.cost, gamma=expert.config.gamma).fit(rows, is_synthetic, sample_weight=balanced)
-    machine.vectors = torch.from_numpy(fitted.support_vectors_).to(machine.vectors.dtype)
+    fitted = SVC(C=expert.config.cost, gamma=expert.config.gamma).fit(stored, is_synthetic, sample_weight=balanced)
+    machine.vectors = levels[torch.from_numpy(fitted.support_)]
     machine.weights = torch.from_numpy(fitted.dual_coef_[0].astype(np.float32))
     machine.offset.fill_(float(fitted.intercept_[0]))
 
@@ -247,8 +250,8 @@ def store_speech(task: SpeechTask) -> str:
     copies = []
     if long_enough(waveform):
         copies = [processed_utterance(waveform, rng) for _ in range(task.copies)]
-        if task.suppressed:
-            copies += [utterances(copy, count=1) for copy in suppressed_voices(random_crop(waveform, rng), rng)]
+        if task.noisy:
+            copies += [utterances(copy, count=1) for copy in noisy_voices(random_crop(waveform, rng), rng)]
     own = statistics(expert, [utterances(waveform)])
     with atomic_path(task.cache_path) as temporary, open(temporary, "wb") as file:
         np.savez(file, own=own, processed=statistics(expert, copies))

@@ -1,4 +1,4 @@
-"""Voices after the noise suppression of a call: RNNoise (Valin, 2018) and DeepFilterNet (Schröter et al., 2022).
+"""Voices in noise, and after the noise suppression of a call: RNNoise (Valin, 2018) and DeepFilterNet (Schröter et al., 2022).
 
 Suppressed noise leaves traces that resemble those of a synthesiser. A detector that has not learnt from such recordings calls
 most of them synthetic. Both networks come from packages that only fitting needs; their native libraries are called directly.
@@ -134,10 +134,10 @@ def require_suppressors() -> None:
     deepfilternet()
 
 
-def suppressed_voices(waveform: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
-    """Return float32 copies of a voice (S,) at 16 kHz with noise, one after each of `SUPPRESSORS`."""
+def noisy_voices(waveform: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
+    """Return float32 copies of a voice (S,) at 16 kHz: with noise, and with other noise after each of `SUPPRESSORS`."""
     voice = VOICE_RMS * waveform / np.sqrt((waveform**2).mean() + 1e-10)
-    copies = []
+    copies = [add_noise(voice, rng, NOISE_DB)]
     for suppress in SUPPRESSORS.values():
         noisy = soxr.resample(add_noise(voice, rng, NOISE_DB), VOICE_RATE_HZ, SUPPRESSOR_RATE_HZ)
         cleaned = soxr.resample(suppress(noisy.astype(np.float32)), SUPPRESSOR_RATE_HZ, VOICE_RATE_HZ)

@@ -1,4 +1,4 @@
-"""Voices after noise suppression."""
+"""Voices in noise and after noise suppression."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from dataset.pseudo_fakes.voice.noise_suppression import (
     NOISE_DB,
     SUPPRESSORS,
     VOICE_RMS,
+    noisy_voices,
     require_suppressors,
-    suppressed_voices,
 )
 from utils.errors import UsageError
 from utils.features.voice import VOICE_RATE_HZ
@@ -37,16 +37,18 @@ def test_noise_is_added_at_the_stated_level_and_copies_keep_the_length(monkeypat
     monkeypatch.setattr(noise_suppression, "SUPPRESSORS", suppressors)
     voice = bursts()
     for seed in range(5):
-        noisy, cleaned = suppressed_voices(voice, np.random.default_rng(seed))
-        assert noisy.shape == cleaned.shape == voice.shape and noisy.dtype == cleaned.dtype == np.float32
-        noise = noisy - VOICE_RMS * voice / np.sqrt((voice**2).mean())
-        level_db = 20 * np.log10(VOICE_RMS / np.sqrt((noise**2).mean()))
-        assert NOISE_DB[0] - 0.1 <= level_db <= NOISE_DB[1] + 0.3, "resampling removes a little of the noise"
+        noisy, unchanged, shortened = noisy_voices(voice, np.random.default_rng(seed))
+        for copy in (noisy, unchanged, shortened):
+            assert copy.shape == voice.shape and copy.dtype == np.float32
+        for copy in (noisy, unchanged):
+            noise = copy - VOICE_RMS * voice / np.sqrt((voice**2).mean())
+            level_db = 20 * np.log10(VOICE_RMS / np.sqrt((noise**2).mean()))
+            assert NOISE_DB[0] - 0.1 <= level_db <= NOISE_DB[1] + 0.3, "resampling removes a little of the noise"
 
 
 def test_the_seed_determines_the_copies(monkeypatch) -> None:
     monkeypatch.setattr(noise_suppression, "SUPPRESSORS", {"none": lambda samples: samples})
-    once, again, other = (suppressed_voices(bursts(), np.random.default_rng(seed)) for seed in (1, 1, 2))
+    once, again, other = (noisy_voices(bursts(), np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert np.array_equal(once, again) and not np.array_equal(once, other)
 
 

@@ -188,7 +188,7 @@ def test_checkpoint_contains_the_classifier_and_the_network(fitted) -> None:
     _, checkpoint, _ = fitted
     weights = checkpoint.build().state_dict()
     vectors = weights[f"experts.{NAME}.machine.vectors"]
-    assert vectors.dtype == torch.float16 and vectors.shape[1] == STATISTICS and len(vectors) > 1
+    assert vectors.dtype == torch.int8 and vectors.shape[1] == STATISTICS and len(vectors) > 1
     random = SyntheticSpeechExpert(SyntheticSpeechConfig())
     random.texture.start("none")
     for name, value in random.texture.state_dict().items():
@@ -241,7 +241,7 @@ def test_file_name_depends_on_everything_that_affects_its_content(root, tmp_path
     path = root / "trainset" / "00.wav"
     settings = {
         "copies": 1,
-        "suppressed": False,
+        "noisy": False,
         "features": FEATURE_CONFIG,
         "weights": "none",
         "seed": 0,
@@ -250,7 +250,7 @@ def test_file_name_depends_on_everything_that_affects_its_content(root, tmp_path
     changes = (
         {},
         {"copies": 2},
-        {"suppressed": True},
+        {"noisy": True},
         {"weights": "package"},
         {"seed": 1},
         {"content": "other"},
@@ -275,11 +275,13 @@ def test_classifier_equals_the_librarys_with_balanced_classes() -> None:
     weights = np.where(np.arange(60) < 40, 1.0, 0.25)
     expert = SyntheticSpeechExpert(SyntheticSpeechConfig())
     fit_machine(expert, examples, is_synthetic, weights)
-    rows = expert.machine.scaled(torch.from_numpy(examples)).half().float().numpy()
+    rows = expert.machine.scaled(torch.from_numpy(examples))
+    stored = (expert.machine.levels(rows) * expert.machine.step).numpy()
     balance = np.where(is_synthetic, weights[~is_synthetic].sum(), weights[is_synthetic].sum()) * weights
     balance *= weights.sum() / balance.sum()
-    library = SVC(C=expert.config.cost, gamma=expert.config.gamma).fit(rows, is_synthetic, sample_weight=balance)
-    np.testing.assert_allclose(expert.machine(torch.from_numpy(examples)), library.decision_function(rows), atol=1e-3)
+    library = SVC(C=expert.config.cost, gamma=expert.config.gamma).fit(stored, is_synthetic, sample_weight=balance)
+    expected = library.decision_function(rows.numpy())
+    np.testing.assert_allclose(expert.machine(torch.from_numpy(examples)), expected, atol=1e-4)
 
 
 def test_folder_of_synthetic_voices_is_trained_on_in_every_fold(
