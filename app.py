@@ -60,9 +60,9 @@ def main(argv: Sequence[str]) -> int:
     arguments = parse_arguments(argv)
     if find_spec("gradio") is None:
         raise UsageError("the web page needs packages that are not installed; `make app` installs them and starts it")
-    from dataset.workers import warm_up
+    from dataset.workers import LOCAL
 
-    warm_up()
+    LOCAL.warm_up()
     from engine.detector import Detector
     from engine.web.limits import WebLimits
     from engine.web.server import WebOptions, serve

@@ -34,6 +34,7 @@ def build_parser() -> command.OneLineParser:
         "--resume", action="store_true", help="keep the scores in the output file, score the other clips"
     )
     command.add_workers(parser)
+    command.add_engine(parser)
     command.add_batch_size(parser, 8)
     parser.add_argument("--tta", type=int, default=1, choices=(1, 2, 4), help="mirrored mel images averaged per clip")
     command.add_device(parser)
@@ -53,9 +54,10 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
 def main(argv: Sequence[str]) -> int:
     """Score the clips given on the command line."""
     arguments = parse_arguments(argv)
-    from dataset.workers import SCORING_PRELOAD, warm_up
+    from dataset.workers import open_engine
 
-    warm_up(SCORING_PRELOAD)
+    engine = open_engine(arguments.engine)
+    engine.warm_up(scoring=True)
     from engine.clip_inputs import ClipArguments
     from engine.detector import Detector
     from engine.score_files import ScoreFiles, ScoringOptions, score_to_files
@@ -65,7 +67,8 @@ def main(argv: Sequence[str]) -> int:
     detector = Detector.load(arguments.checkpoint, arguments.device, tta=arguments.tta)
     command.say(f"checkpoint: {short_path(str(detector.path))}")
     files = ScoreFiles.of(arguments)
-    options = ScoringOptions(arguments.workers, arguments.batch_size, arguments.quiet or arguments.watch is not None)
+    quiet = arguments.quiet or arguments.watch is not None
+    options = ScoringOptions(arguments.workers, arguments.batch_size, quiet, engine)
     counts = score_to_files(detector, rounds, files, options, command.say_coloured)
     command.say(f"{counts} -> {arguments.output}")
     if not counts.scored:

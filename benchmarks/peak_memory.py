@@ -18,7 +18,7 @@ def handle(task: str, clip: Path, folder: Path) -> None:
         clip: the clip.
         folder: where features are written.
     """
-    from dataset.workers import prepare_worker
+    from dataset.worker_pool import prepare_worker
 
     prepare_worker()
     if task == "reference":

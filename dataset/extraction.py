@@ -7,7 +7,7 @@ import logging
 import shutil
 import time
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,7 +33,7 @@ from dataset.manifest import (
     write_manifest,
 )
 from dataset.splits import Split
-from dataset.workers import run_in_workers, worker_count
+from dataset.workers import LOCAL, Engine, run_in_workers, worker_count
 from utils.errors import WorkError
 from utils.features.extract import require_parts
 
@@ -79,7 +79,13 @@ class ExtractionSummary:
 
 
 def extract_split(
-    split: Split, config: ExtractionConfig, *, shard: Shard = WHOLE, overwrite: bool = False, quiet: bool = False
+    split: Split,
+    config: ExtractionConfig,
+    *,
+    shard: Shard = WHOLE,
+    overwrite: bool = False,
+    quiet: bool = False,
+    engine: Engine = LOCAL,
 ) -> ExtractionSummary:
     """Extract the clips of a split that lack complete features.
 
@@ -91,6 +97,7 @@ def extract_split(
         shard: the part of the clips to extract.
         overwrite: extract all clips again.
         quiet: hide the progress bar.
+        engine: where the clips are extracted.
 
     Raises:
         UsageError: the label file is invalid, features are stored with another fingerprint and `overwrite` is not set, or
@@ -118,8 +125,9 @@ def extract_split(
             write_manifest(manifest, names, rows.all())
             journal.unlink(missing_ok=True)
         try:
+            tasks = extraction_tasks(split, missing, outputs, scratch, journal, config.max_frames)
             with contextlib.closing(
-                extract_missing(split, config, missing, outputs, scratch, journal, quiet=quiet)
+                extract_missing(split.name, config, tasks, len(missing), quiet=quiet, engine=engine)
             ) as new_rows:
                 for name, row in new_rows:
                     rows.new[name] = row
@@ -168,35 +176,31 @@ def prepare_folder(split: Split, own_manifests: list[Path] | None, *, overwrite:
     store.write_config()
 
 
+def extraction_tasks(
+    split: Split, names: list[str], outputs: OutputPaths, scratch: Path, journal: Path, max_frames: int | None
+) -> Iterator[ExtractionTask]:
+    """Yield the tasks of extracting the named clips, after creating an empty folder `scratch`."""
+    if names:
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(parents=True)
+    for name in names:
+        yield ExtractionTask(name, split.video_path(name), outputs.of(name), scratch, journal, split.store, max_frames)
+
+
 def extract_missing(
-    split: Split,
+    split_name: str,
     config: ExtractionConfig,
-    names: list[str],
-    outputs: OutputPaths,
-    scratch: Path,
-    journal: Path,
+    tasks: Iterable[ExtractionTask],
+    total: int,
     *,
     quiet: bool,
+    engine: Engine,
 ) -> Generator[tuple[str, Row], None, None]:
-    """Extract the named clips in worker processes and yield each row when it is complete."""
-    if not names:
+    """Extract clips in the workers of an engine and yield each row when it is complete."""
+    if not total:
         return
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
-    tasks = (
-        ExtractionTask(
-            name,
-            split.video_path(name),
-            outputs.of(name),
-            scratch,
-            journal,
-            split.store,
-            config.max_frames,
-        )
-        for name in names
-    )
-    workers = worker_count(config.workers, len(names))
-    progress = tqdm(total=len(names), desc=split.name, unit="clip", disable=quiet, smoothing=0.05, dynamic_ncols=True)
+    workers = worker_count(config.workers, total, engine)
+    progress = tqdm(total=total, desc=split_name, unit="clip", disable=quiet, smoothing=0.05, dynamic_ncols=True)
     results = run_in_workers(
         extract_to_store,
         tasks,
@@ -204,18 +208,19 @@ def extract_missing(
         timeout_s=config.timeout_s,
         memory_gb=config.memory_gb,
         ordered=False,
+        engine=engine,
     )
     with progress, contextlib.closing(results):
         for task, row, reason in results:
             if row is None:
                 row = crashed_row(reason, config.timeout_s if reason == "timeout" else 0.0)
-                append_to_journal(journal, task.name, row)
+                append_to_journal(task.journal, task.name, row)
             if row.facts.status == "failed":
                 for path in task.outputs.values():
                     # Remove files left by an earlier run or a crashed worker.
                     with contextlib.suppress(OSError):
                         path.unlink()
-                log.warning("%s/%s: %s", split.name, task.name, row.facts.reason)
+                log.warning("%s/%s: %s", split_name, task.name, row.facts.reason)
             progress.update()
             yield task.name, row
 

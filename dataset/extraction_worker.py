@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import secrets
 import shutil
 import time
 from collections.abc import Collection
@@ -82,7 +83,9 @@ def extract_to_store(task: ExtractionTask) -> Row:
     files are moved into place. After a kill at any point, a clip with a row and all files has the files that belong to the row.
     """
     started = time.perf_counter()
-    scratch = {name: task.scratch / f"{os.getpid()}.{name}{path.suffix}" for name, path in task.outputs.items()}
+    # Workers on several machines may have the same process id.
+    unique = secrets.token_hex(8)
+    scratch = {name: task.scratch / f"{unique}.{name}{path.suffix}" for name, path in task.outputs.items()}
     try:
         features = extract_clip(
             task.video_path,

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from dataset.config import ExtractionConfig
 from dataset.extraction_worker import ScoringTask, extract_in_memory
 from dataset.samples import InputLayout, Sample, make_samples
-from dataset.workers import results_of
+from dataset.workers import LOCAL, Engine, results_of
 from engine.interruption import UntilInterrupted
 from engine.load import default_checkpoint, load_saved
 from engine.saved_detector import SavedDetector
@@ -144,6 +144,7 @@ class Detector:
         batch_size: int = 8,
         progress: bool = False,
         timeline: bool = False,
+        engine: Engine = LOCAL,
     ) -> Iterator[Score]:
         """Score clips lazily, in input order.
 
@@ -154,6 +155,7 @@ class Detector:
             batch_size: clips per forward pass.
             progress: whether to show a progress bar on standard error.
             timeline: see `score`.
+            engine: where the decoding processes run.
 
         Returns:
             An iterator over one `Score` per clip. After Ctrl-C it yields the scores of the clips that are already decoded, then
@@ -175,7 +177,7 @@ class Detector:
         bar = tqdm(
             total=total if total >= 0 else None, unit="clip", desc="scoring", disable=not progress, dynamic_ncols=True
         )
-        features = self._features(tasks, bar.total, workers)
+        features = self._features(tasks, bar.total, workers, engine)
         return self._scores(features, waiting, batch_size, bar)
 
     def _scores(
@@ -210,7 +212,9 @@ class Detector:
             yield from samples
             bar.update()
 
-    def _features(self, tasks: Iterator[ScoringTask], total: int | None, workers: int | None) -> Iterator[ClipFeatures]:
+    def _features(
+        self, tasks: Iterator[ScoringTask], total: int | None, workers: int | None, engine: Engine
+    ) -> Iterator[ClipFeatures]:
         limits = self.limits
         for clip, reason in results_of(
             extract_in_memory,
@@ -219,6 +223,7 @@ class Detector:
             workers=workers,
             timeout_s=limits.timeout_s,
             memory_gb=limits.memory_gb,
+            engine=engine,
         ):
             yield clip or failed(reason)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from dataset.workers import LOCAL, Engine
 from engine.detector import Clip, Detector, Score
 from engine.score_destination import ScoreFiles
 from engine.score_lines import ScoreLines
@@ -44,18 +45,24 @@ class ScoringOptions:
         workers: number of decoding processes; 0 for one per core.
         batch_size: clips per forward pass.
         quiet: whether to hide the progress bar.
+        engine: where clips are decoded.
     """
 
     workers: int = 0
     batch_size: int = 8
     quiet: bool = False
+    engine: Engine = LOCAL
 
 
 def score_table(detector: Detector, clips: Sequence[Clip], options: ScoringOptions | None = None) -> pd.DataFrame:
     """Score clips and return the table of `scores_table`."""
     options = options or ScoringOptions()
     scores = detector.score_many(
-        clips, workers=options.workers, batch_size=options.batch_size, progress=not options.quiet
+        clips,
+        workers=options.workers,
+        batch_size=options.batch_size,
+        progress=not options.quiet,
+        engine=options.engine,
     )
     return scores_table(scores, detector)
 
@@ -143,6 +150,7 @@ class ScoringRun:
                 batch_size=self._options.batch_size,
                 progress=not self._options.quiet,
                 timeline=timeline,
+                engine=self._options.engine,
             )
 
     def _write(self, score: Score) -> Score:

@@ -20,6 +20,8 @@ from utils.torchrun import is_first_to_report, silence_others, started_by_torchr
 
 EXIT_INTERRUPTED, EXIT_TERMINATED = 130, 143
 
+ENGINES = ("local", "ray")
+
 REPORT_PAGES = 200
 """Default number of pages about single clips. A page takes about 0.3 MB and a second or two of processor time."""
 
@@ -72,6 +74,17 @@ def add_workers(parser: argparse.ArgumentParser, default: int | None = 0, otherw
         default=default,
         metavar="N",
         help=f"worker processes; 0: one per core (default: {otherwise})",
+    )
+
+
+def add_engine(parser: argparse.ArgumentParser) -> None:
+    """Add `--engine NAME`; see `dataset.workers.open_engine`."""
+    parser.add_argument(
+        "--engine",
+        choices=ENGINES,
+        default=ENGINES[0],
+        help="local: processes on this machine; ray: the Ray cluster at RAY_ADDRESS, else one on this machine "
+        "(default: %(default)s)",
     )
 
 

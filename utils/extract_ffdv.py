@@ -19,6 +19,7 @@ import re
 from utils.command import (
     OneLineParser,
     add_config,
+    add_engine,
     add_quiet,
     add_set,
     add_workers,
@@ -41,6 +42,7 @@ def build_parser() -> OneLineParser:
     parser.add_argument("--data_root", metavar="DIR", help="data root (default: extract_path of the config)")
     parser.add_argument("--splits", nargs="+", help="splits to extract (default: all with a label file)")
     add_workers(parser, None, "extraction.workers of the config")
+    add_engine(parser)
     parser.add_argument("--shard", help="I/N: extract only part I of N (1 <= I <= N), for job arrays")
     parser.add_argument("--overwrite", action="store_true", help="extract all clips again")
     parser.add_argument(
@@ -60,9 +62,10 @@ def main(argv: Sequence[str]) -> int:
     """Extract each split and print a summary line for it."""
     arguments = parse_arguments(argv)
     log_to_stderr()
-    from dataset.workers import warm_up, worker_settings
+    from dataset.workers import open_engine, worker_settings
 
-    warm_up()
+    engine = open_engine(arguments.engine)
+    engine.warm_up()
     from dataset.extraction import extract_split
     from engine.config import RunConfig, load_run_config
 
@@ -81,7 +84,7 @@ def main(argv: Sequence[str]) -> int:
     short, n_clips, n_done = [], 0, 0
     for split in chosen_splits(config, arguments.splits):
         summary = extract_split(
-            split, config.extraction, shard=shard, overwrite=arguments.overwrite, quiet=arguments.quiet
+            split, config.extraction, shard=shard, overwrite=arguments.overwrite, quiet=arguments.quiet, engine=engine
         )
         print(summary.sentence(split.name), flush=True)
         n_clips, n_done = n_clips + summary.n_clips, n_done + summary.n_done

@@ -18,6 +18,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])  # the repository root, n
 
 from utils.command import (
     OneLineParser,
+    add_engine,
     add_output,
     add_quiet,
     add_set,
@@ -40,6 +41,7 @@ def build_parser() -> OneLineParser:
     add_output(parser, "folder for runs and tables (default: %(default)s)", default=DEFAULT_OUTPUT, metavar="DIR")
     add_set(parser, "[CONFIG:]A.B=C", "; applies to every config, or to the named one")
     add_workers(parser, None, "data.workers and extraction.workers of the configs")
+    add_engine(parser)
     add_quiet(parser)
     parser.add_argument(
         "--controls",
@@ -64,12 +66,13 @@ def main(argv: Sequence[str]) -> int:
     if arguments.quiet:
         hide_progress_bars()
     log_to_stderr()
-    from dataset.workers import worker_settings
+    from dataset.workers import open_engine, worker_settings
     from engine.experiments import TABLE_FILE, plan_experiments, run_experiments
 
+    engine = open_engine(arguments.engine)
     experiments = plan_experiments(arguments.configs, [*arguments.set, *worker_settings(arguments.workers)])
     output = Path(arguments.output)
-    outcomes = run_experiments(experiments, arguments.seeds, output, controls=arguments.controls)
+    outcomes = run_experiments(experiments, arguments.seeds, output, controls=arguments.controls, engine=engine)
     print((output / TABLE_FILE).read_text(encoding="utf-8"), end="")
     if not any(outcome.runs for outcome in outcomes):
         raise WorkError(f"no run finished; the reasons are in {output / TABLE_FILE}")

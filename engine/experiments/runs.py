@@ -16,6 +16,7 @@ from engine.provenance import git_state
 from engine.run import run_training
 from engine.run_folder import PREDICTION_FILE, RunFolder
 from models import MODELS
+from utils.errors import FFDVError
 from utils.files import write_text_atomic
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,41 @@ class FinishedRun:
     def predictions(self) -> Path:
         """The file of its predictions on that split."""
         return self.folder / "predictions.csv"
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run of a set of experiments.
+
+    Attributes:
+        experiment: the experiment.
+        seed: its seed.
+        output: folder of all runs.
+        label: text that identifies the run in the log.
+    """
+
+    experiment: Experiment
+    seed: int
+    output: Path
+    label: str
+
+
+def attempt(planned: PlannedRun) -> FinishedRun | str:
+    """Return the finished run, or one line that says why it failed."""
+    log.info("%s", planned.label)
+    try:
+        return run_or_reuse(planned.experiment, planned.seed, planned.output)
+    except FFDVError as error:
+        return str(error)
+    except Exception as error:
+        # An error in one run (out of memory, a library's exception) must not end the remaining runs.
+        return f"{type(error).__name__}: {first_line(error)}"
+
+
+def first_line(error: Exception, limit: int = 200) -> str:
+    """Return the first line of an error's text, cut to `limit` characters."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:limit] if lines else ""
 
 
 def run_or_reuse(experiment: Experiment, seed: int, output: Path) -> FinishedRun:

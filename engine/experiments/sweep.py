@@ -1,4 +1,4 @@
-"""All runs of all experiments, one after the other. A failed run becomes a row with its reason."""
+"""All runs of all experiments. A failed run becomes a row with its reason."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from pathlib import Path
 
 import pandas as pd
 
+from dataset.workers import LOCAL, Engine
 from engine.config import RunConfig
 from engine.evaluate import split_of
 from engine.experiments.plan import Experiment
-from engine.experiments.runs import run_or_reuse
+from engine.experiments.runs import FinishedRun, PlannedRun, attempt
 from engine.experiments.table import Outcome, Row, comparison_rows, control_rows, markdown_table
 from engine.fitting.base import LabelledClips
 from engine.fitting.clip_labels import labelled_clips
 from engine.fitting.controls import control_table
 from engine.run_folder import write_csv
-from utils.errors import FFDVError, UsageError
+from utils.errors import UsageError
 from utils.files import write_text_atomic
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,12 @@ TABLE_FILE, CSV_FILE = "experiments.md", "experiments.csv"
 
 
 def run_experiments(
-    experiments: Sequence[Experiment], seeds: Sequence[int], output: Path, *, controls: bool = False
+    experiments: Sequence[Experiment],
+    seeds: Sequence[int],
+    output: Path,
+    *,
+    controls: bool = False,
+    engine: Engine = LOCAL,
 ) -> list[Outcome]:
     """Run or reuse every experiment with every seed, and rewrite the table after each experiment.
 
@@ -36,6 +42,7 @@ def run_experiments(
         output: receives `<name>-<key>/seed_<n>/`, `experiments.md` and `experiments.csv`.
         controls: add rows of control classifiers, which use no trace of forgery (duration, face size, container facts,
             ...), on the first config's clips and folds.
+        engine: where the runs take place.
 
     Returns:
         One outcome per experiment.
@@ -50,19 +57,22 @@ def run_experiments(
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"--output cannot be written: {output} ({error.strerror or error})") from None
+    total = len(experiments)
+    planned = [
+        PlannedRun(experiment, seed, output, f"experiment {number} of {total}: {experiment.name}, seed {seed}")
+        for number, experiment in enumerate(experiments, start=1)
+        for seed in seeds
+    ]
+    cores = max(experiment.config.data.workers for experiment in experiments)
+    results = engine.run_jobs(attempt, planned, cores=cores)
     outcomes: list[Outcome] = []
-    for number, experiment in enumerate(experiments, start=1):
+    for experiment in experiments:
         outcome = Outcome(experiment)
-        for seed in seeds:
-            log.info("experiment %d of %d: %s, seed %d", number, len(experiments), experiment.name, seed)
-            try:
-                outcome.runs.append(run_or_reuse(experiment, seed, output))
-            except FFDVError as error:
-                outcome.failures.append(f"seed {seed}: {error}")
-            except Exception as error:
-                # An error in one run (out of memory, a library's exception) must not end the remaining runs.
-                outcome.failures.append(f"seed {seed}: {type(error).__name__}: {first_line(error)}")
-            if outcome.failures:
+        for seed, (result, reason) in zip(seeds, results, strict=False):
+            if isinstance(result, FinishedRun):
+                outcome.runs.append(result)
+            else:
+                outcome.failures.append(f"seed {seed}: {result or reason}")
                 log.warning("%s: %s", experiment.name, outcome.failures[-1])
         outcomes.append(outcome)
         rows = comparison_rows(outcomes)
@@ -91,9 +101,3 @@ def clips_for_controls(config: RunConfig) -> LabelledClips:
     if split_of(config, "valset", config.features).labels.is_file():
         raise UsageError("--controls need all clips in trainset's label file; this data root has one for valset too")
     return labelled_clips(config)
-
-
-def first_line(error: Exception, limit: int = 200) -> str:
-    """Return the first line of an exception's message, shortened for a table."""
-    lines = str(error).strip().splitlines()
-    return lines[0][:limit] if lines else ""

@@ -1,0 +1,185 @@
+"""A pool of worker processes with limits on time and memory, which outlives the death of its processes."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, wait
+from concurrent.futures import TimeoutError as TaskTimeoutError
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import connection, forkserver
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from pebble import ProcessExpired, ProcessPool
+
+from utils.terminal import log_printable_text
+
+TaskT = TypeVar("TaskT")
+
+TASKS_IN_FLIGHT_PER_WORKER = 4
+POOL_CHECK_S = 1.0
+MAX_RESTARTS = 2
+"""Restarts without a result after which the oldest task counts as crashed: it may be what kills the workers."""
+
+EXTRACTION_PRELOAD, SCORING_PRELOAD = "dataset.worker_preload", "dataset.extraction_worker"
+"""Modules that workers inherit from the fork server. Scoring loads the compiler of the colour histograms only if needed."""
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+log = logging.getLogger(__name__)
+
+
+def prepare_worker(memory_gb: float | None = None) -> None:
+    """Limit a worker to one core and ignore Ctrl-C; the parent handles it by stopping its workers.
+
+    Args:
+        memory_gb: see `limit_memory`.
+    """
+    import cv2
+    from threadpoolctl import threadpool_limits
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(1)
+    threadpool_limits(1)
+    log_printable_text()
+    limit_memory(memory_gb)
+    threading.Thread(target=exit_with_parent, daemon=True).start()
+
+
+def exit_with_parent() -> None:
+    """Wait for the death of the process that started this worker, then exit. A killed parent cannot stop its workers."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+def limit_memory(memory_gb: float | None) -> None:
+    """Limit the writable memory of this process to `memory_gb` GB, beyond which allocations fail; `None` for no limit.
+
+    Reserved addresses do not count, unlike with RLIMIT_AS: numerical libraries reserve many more than they use. Systems
+    other than Linux have no such limit.
+    """
+    if memory_gb is None or not sys.platform.startswith("linux"):
+        return
+    import resource
+
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    limit = round(memory_gb * 1e9)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+
+
+def start_method(preload: str = EXTRACTION_PRELOAD) -> multiprocessing.context.BaseContext:
+    """Return a fork server with a preloaded module, which starts workers in milliseconds; `spawn` if there is none.
+
+    A fork server that is already running keeps what it has loaded.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    # The server is a new interpreter, which finds our packages only through this variable.
+    paths = [str(REPOSITORY), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
+    context.set_forkserver_preload([preload])
+    return context
+
+
+def warm_up(preload: str = EXTRACTION_PRELOAD) -> None:
+    """Start the fork server early, so that it imports the workers' modules while the command imports its own."""
+    if start_method(preload).get_start_method() == "forkserver":
+        forkserver.ensure_running()
+
+
+class WorkerPool(Generic[TaskT]):
+    """Worker processes with the tasks in flight. A pool whose workers all died between two tasks is replaced.
+
+    Attributes:
+        capacity: maximum number of tasks in flight.
+    """
+
+    def __init__(
+        self, function: Callable[[TaskT], Any], workers: int, timeout_s: float, memory_gb: float | None
+    ) -> None:
+        """Start no process yet; see `dataset.workers.run_in_workers` for the arguments."""
+        self._function = function
+        self._workers = workers
+        self._timeout_s = timeout_s
+        self._memory_gb = memory_gb
+        self.capacity = workers * TASKS_IN_FLIGHT_PER_WORKER
+        self._restarts = 0
+        self._start()
+
+    def __len__(self) -> int:
+        """Return the number of tasks in flight."""
+        return len(self._in_flight)
+
+    def submit(self, task: TaskT) -> None:
+        """Schedule a task."""
+        try:
+            future = self._schedule(task)
+        except RuntimeError:  # the pool is broken
+            self._restart()
+            future = self._schedule(task)
+        self._in_flight[future] = task
+
+    def finished(self, ordered: bool) -> list[tuple[TaskT, Any | None, str]]:
+        """Wait for tasks and return the oldest one, or all that have finished if not `ordered`; see `run_in_workers`."""
+        while True:
+            awaited = [next(iter(self._in_flight))] if ordered else list(self._in_flight)
+            done = wait(awaited, timeout=POOL_CHECK_S, return_when=FIRST_COMPLETED).done
+            sound = [future for future in done if not isinstance(future.exception(), BrokenProcessPool)]
+            if sound:
+                self._restarts = 0
+                return [(self._in_flight.pop(future), *outcome(future)) for future in sound]
+            if done or not self._pool.active:
+                if self._restarts == MAX_RESTARTS:
+                    self._restarts = 0
+                    return [(self._in_flight.pop(next(iter(self._in_flight))), None, "crashed")]
+                self._restart()
+
+    def stop(self) -> None:
+        """End all processes."""
+        self._pool.stop()
+        self._pool.join()
+
+    def _start(self) -> None:
+        self._pool = ProcessPool(
+            max_workers=self._workers,
+            initializer=prepare_worker,
+            initargs=[self._memory_gb],
+            context=start_method(),
+        )
+        self._in_flight: dict[Any, TaskT] = {}
+
+    def _schedule(self, task: TaskT) -> Any:
+        return self._pool.schedule(self._function, args=[task], timeout=self._timeout_s)
+
+    def _restart(self) -> None:
+        """Replace the processes and schedule the tasks in flight again."""
+        log.warning("all workers died while idle; %d tasks are started again", len(self))
+        self._restarts += 1
+        tasks = list(self._in_flight.values())
+        self.stop()
+        self._start()
+        for task in tasks:
+            self._in_flight[self._schedule(task)] = task
+
+
+def outcome(future: Any) -> tuple[Any | None, str]:
+    """Return a future's result, or `None` and the reason code of the failure."""
+    try:
+        return future.result(), ""
+    except TaskTimeoutError:
+        return None, "timeout"
+    except (ProcessExpired, MemoryError):
+        return None, "crashed"
+    except Exception:
+        # An unexpected error in one clip must not affect the others; the log has its traceback.
+        log.exception("a task failed in its worker")
+        return None, "crashed"
