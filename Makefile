@@ -33,8 +33,8 @@ $(SCORE_VENV)/.installed-score: requirements-score.txt
 	$(SCORE_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) -r requirements-score.txt
 	touch $@
 
-$(VENV)/.installed-dev: requirements-dev.txt requirements-export.txt $(VENV)/.installed-app
-	$(PIP_INSTALL) -r requirements-dev.txt -r requirements-export.txt
+$(VENV)/.installed-dev: requirements-dev.txt requirements-export.txt requirements-ray.txt $(VENV)/.installed-app
+	$(PIP_INSTALL) -r requirements-dev.txt -r requirements-export.txt -r requirements-ray.txt
 	touch $@
 
 app: $(VENV)/.installed-app  ## serve the web page on http://127.0.0.1:7860; options: make app APP="--port 8000"

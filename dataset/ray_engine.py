@@ -226,7 +226,7 @@ def connected_ray() -> Any:
 
 @contextlib.contextmanager
 def kept_signal_handlers() -> Iterator[None]:
-    """Restore the handler of SIGTERM, which `ray.init` replaces by one with another exit code."""
+    """Restore the handler of SIGTERM, which Ray replaces by one with another exit code."""
     handler = signal.getsignal(signal.SIGTERM)
     yield
     if threading.current_thread() is threading.main_thread():
