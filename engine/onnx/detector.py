@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from dataset.samples import InputLayout
-from engine.onnx.graph import MAX_GRAPH_BYTES, GraphError, check_graph
+from engine.onnx.graph import MAX_GRAPH_BYTES
 from engine.onnx.scorer import OnnxScorer
 from engine.saved_detector import FORMAT, SavedDetector, parse_settings
 from utils.errors import UsageError
@@ -46,9 +46,6 @@ class OnnxDetector(SavedDetector):
             )
         try:
             content = self.path.read_bytes()
-            check_graph(content)
-        except GraphError as error:
-            raise UsageError(f"{self.path} is refused: {error}") from None
         except OSError as error:
             raise UsageError(f"{self.path} cannot be read: {error.strerror}") from None
         return OnnxScorer(content, self.inputs, self.terms, tta=tta, path=self.path)

@@ -11,6 +11,7 @@ import onnxruntime
 
 from dataset.samples import Sample
 from dataset.workers import default_workers
+from engine.onnx.graph import GraphError, check_graph
 from engine.scoring import FLIPS, ClipTerms
 from utils.errors import UsageError
 from utils.features.base import ArraySpec, MaskedArray
@@ -27,13 +28,22 @@ def mask_name(array: str) -> str:
     return f"{array}_mask"
 
 
+def input_shapes(specs: Sequence[ArraySpec]) -> dict[str, tuple[int, ...]]:
+    """Return the largest shapes of a graph's inputs: one clip, without trimmed padding."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for spec in specs:
+        shapes[spec.name] = (1, *spec.shape)
+        shapes[mask_name(spec.name)] = (1, spec.shape[0]) if spec.padded else (1,)
+    return shapes
+
+
 class OnnxScorer:
     """A detector that scores with onnxruntime; see `engine.scoring.Scorer`."""
 
     def __init__(
         self, graph: bytes, specs: Sequence[ArraySpec], terms: Sequence[str], *, tta: int = 1, path: Path | None = None
     ) -> None:
-        """Load a graph that `check_graph` has accepted.
+        """Load a graph.
 
         Args:
             graph: the content of the ONNX file.
@@ -43,12 +53,16 @@ class OnnxScorer:
             path: the file, for messages.
 
         Raises:
-            UsageError: onnxruntime cannot load the graph, or its inputs and outputs are not the declared ones.
+            UsageError: `check_graph` or onnxruntime refuses the graph, or its inputs and outputs are not the declared ones.
         """
         self.inputs = tuple(spec.name for spec in specs)
         self.terms = tuple(terms)
         self._tta = tta
         self._path = path
+        try:
+            check_graph(graph, input_shapes(specs))
+        except GraphError as error:
+            raise UsageError(f"{path} is refused: {error}") from None
         options = onnxruntime.SessionOptions()
         options.log_severity_level = FATAL_ONLY
         options.intra_op_num_threads = default_workers()
@@ -102,11 +116,9 @@ class OnnxScorer:
     def _check_signature(self, specs: Sequence[ArraySpec]) -> None:
         """Raise a `UsageError` unless the inputs and outputs of the graph are the declared ones."""
         found = {node.name: node for node in self._session.get_inputs()}
-        expected: dict[str, tuple[str, tuple[int, ...]]] = {}
-        for spec in specs:
-            mask_shape = (1, spec.shape[0]) if spec.padded else (1,)
-            expected[spec.name] = (np.dtype(spec.dtype).name, (1, *spec.shape))
-            expected[mask_name(spec.name)] = ("bool", mask_shape)
+        shapes = input_shapes(specs)
+        expected = {spec.name: (np.dtype(spec.dtype).name, shapes[spec.name]) for spec in specs}
+        expected |= {mask_name(spec.name): ("bool", shapes[mask_name(spec.name)]) for spec in specs}
         padded = {name for spec in specs if spec.padded for name in (spec.name, mask_name(spec.name))}
         if set(found) != set(expected):
             odd = sorted(set(found) ^ set(expected))[0]

@@ -103,4 +103,4 @@ def compressed_spectrogram(waveforms: Tensor) -> Tensor:
     window = torch.hann_window(N_FFT, dtype=signal.dtype, device=signal.device)
     spectrum = torch.stft(signal, N_FFT, HOP, window=window, center=False, return_complex=True)
     scale = spectrum.abs().clamp(min=TINY) ** (COMPRESSION - 1)
-    return torch.view_as_real(spectrum * scale).permute(0, 3, 1, 2).float()
+    return (torch.view_as_real(spectrum) * scale[..., None]).permute(0, 3, 1, 2).float()

@@ -65,7 +65,7 @@ class SupportVectors(nn.Module):
         """Return the decision values (N,) float32 of features (N, D) float32; above 0 for the second class."""
         rows = self.scaled(features)
         own = rows.double().square().sum(dim=1)[:, None]
-        values = self.offset.double().expand(len(rows))
+        values = self.offset.double()
         # Few vectors at a time, since a converted copy of all would need 100 MB.
         for levels, weights in zip(self.vectors.split(CHUNK), self.weights.split(CHUNK), strict=True):
             vectors = levels * self.step

@@ -41,7 +41,8 @@ def set_vectors(weights: dict[str, torch.Tensor]) -> None:
         size = len(weights[f"{name}scale"])
         rng = torch.Generator().manual_seed(1)
         weights[f"{name}scale"] = torch.full((size,), size**-0.5)
-        weights[f"{name}vectors"] = (torch.randn(20, size, generator=rng) * size**-0.5).half()
+        weights[f"{name}vectors"] = torch.randint(-127, 128, (20, size), generator=rng, dtype=torch.int8)
+        weights[f"{name}step"] = torch.full((size,), size**-0.5 / 64)
         weights[f"{name}weights"] = 5 * torch.randn(20, generator=rng)
 
 

@@ -6,9 +6,11 @@ import hashlib
 import json
 import shutil
 
+import numpy as np
 import onnx
+import onnxruntime
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from engine.detector import Detector
 from inference import main as inference
@@ -74,6 +76,102 @@ def other_input_type(model):
 
 def missing_output(model):
     del model.graph.output[0]
+
+
+def add_results(model, *nodes, **constants):
+    """Add nodes that the outputs need: a number that is computed from their last result is added to the terms."""
+    for name, values in constants.items():
+        array = np.asarray(values)
+        model.graph.initializer.append(numpy_helper.from_array(array, name))
+    terms = next(node for node in model.graph.node if "terms" in node.output)
+    terms.output[list(terms.output).index("terms")] = "small"
+    last = nodes[-1].output[0]
+    model.graph.node.extend(nodes)
+    model.graph.node.add(op_type="Cast", input=[last], output=["numbers"]).attribute.add(
+        name="to", i=TensorProto.FLOAT, type=onnx.AttributeProto.INT
+    )
+    model.graph.node.add(op_type="ReduceMax", input=["numbers"], output=["number"])
+    model.graph.node.add(op_type="Add", input=["small", "number"], output=["terms"])
+
+
+def huge_constant(model):
+    add_results(model, helper.make_node("ConstantOfShape", ["size"], ["huge"]), size=[1 << 20, 1 << 20])
+
+
+def huge_expansion(model):
+    add_results(
+        model,
+        helper.make_node("Expand", ["one", "size"], ["huge"]),
+        one=np.ones(1, np.float32),
+        size=[1 << 20, 1 << 20],
+    )
+
+
+def huge_tile(model):
+    add_results(model, helper.make_node("Tile", ["row", "times"], ["huge"]), row=np.ones(1 << 10), times=[1 << 30])
+
+
+def huge_range(model):
+    add_results(model, helper.make_node("Range", ["first", "end", "step"], ["huge"]), first=0, end=1 << 40, step=1)
+
+
+def huge_product(model):
+    nodes = [
+        helper.make_node("Expand", ["one", "wide"], ["row"]),
+        helper.make_node("Expand", ["one", "tall"], ["column"]),
+        helper.make_node("MatMul", ["column", "row"], ["huge"]),
+    ]
+    add_results(model, *nodes, one=np.ones((1, 1), np.float32), wide=[1, 1 << 20], tall=[1 << 20, 1])
+
+
+def many_large_results(model):
+    nodes = [helper.make_node("Expand", ["one", "size"], ["part0"])]
+    nodes += [helper.make_node("Exp", [f"part{index}"], [f"part{index + 1}"]) for index in range(100)]
+    add_results(model, *nodes, one=np.ones(1, np.float32), size=[1 << 24])
+
+
+def size_from_an_input(model):
+    values, *_ = (value for value in model.graph.input if value.name == "utterance")
+    nodes = [
+        helper.make_node("ReduceMax", [values.name], ["loudest"], keepdims=0),
+        helper.make_node("Mul", ["loudest", "much"], ["count"]),
+        helper.make_node("Cast", ["count"], ["whole"], to=TensorProto.INT64),
+        helper.make_node("Range", ["first", "whole", "step"], ["huge"]),
+    ]
+    add_results(model, *nodes, much=np.float32(1e12), first=0, step=1)
+
+
+def stated_size_is_a_lie(model):
+    size_from_an_input(model)
+    model.graph.value_info.append(helper.make_tensor_value_info("huge", TensorProto.INT64, [1]))
+
+
+def growing_text(model):
+    nodes = [helper.make_node("Cast", ["one"], ["text0"], to=TensorProto.STRING)]
+    nodes += [helper.make_node("StringConcat", [f"text{index}"] * 2, [f"text{index + 1}"]) for index in range(40)]
+    add_results(model, *nodes, helper.make_node("Cast", ["text40"], ["again"], to=TensorProto.DOUBLE), one=np.ones(1))
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        (huge_constant, "GB"),
+        (huge_expansion, "GB"),
+        (huge_tile, "GB"),
+        (huge_range, "GB"),
+        (huge_product, "GB"),
+        (many_large_results, "GB"),
+        (size_from_an_input, "'Range' is not known in advance"),
+        (stated_size_is_a_lie, "'Range' is not known in advance"),
+        (growing_text, "not made of numbers"),
+    ],
+)
+def test_graph_with_unbounded_results_is_refused_before_it_is_loaded(copy, change, part, monkeypatch):
+    rewrite(copy, change)
+    onnx.checker.check_model(onnx.load_model(copy))  # otherwise another check refuses it
+    monkeypatch.setattr(onnxruntime, "InferenceSession", pytest.fail)
+    with pytest.raises(UsageError, match=f"{copy.name} is refused: .*{part}"):
+        Detector.load(copy)
 
 
 @pytest.mark.parametrize(

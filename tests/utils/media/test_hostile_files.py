@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import socket
 import struct
 from pathlib import Path
 
@@ -10,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.support import write_head
 from tests.utils.media.conftest import facts_of
 from utils.features.clip import ClipFacts
 from utils.media import limits
@@ -36,14 +40,24 @@ POINTERS = {
     "asx": '<ASX version="3.0"><Entry><Ref href="{target}"/></Entry></ASX>',
     "pls": "[playlist]\nFile1={target}\nNumberOfEntries=1\n",
     "asf_reference": "[Reference]\r\nRef1={target}\r\n",
+    "smil": '<smil xmlns="http://www.w3.org/ns/SMIL"><body><video src="{target}"/></body></smil>',
+    "xspf": '<playlist version="1" xmlns="http://xspf.org/ns/0/"><track><location>{target}</location></track></playlist>',
+    "smooth_streaming": '<SmoothStreamingMedia MajorVersion="2"><StreamIndex Url="{target}"/></SmoothStreamingMedia>',
+    "imf": '<CompositionPlaylist xmlns="http://www.smpte-ra.org/schemas/2067-3/2016">{target}</CompositionPlaylist>',
 }
 REFUSED = ClipFacts("failed", "refused_format")
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".m3u8", ".mpd", ".sdp", ".ffconcat", ".txt", ""])
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write a clip to which other files point."""
+    return write_head(tmp_path_factory.mktemp("target") / "target.ts", frames=5, audio=False)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".m3u8", ".mpd", ".sdp", ".smil", ".ffconcat", ".txt", ""])
 @pytest.mark.parametrize("kind", POINTERS)
-def test_files_that_point_to_other_files_are_refused(media, tmp_path: Path, kind: str, suffix: str) -> None:
-    media.clip(tmp_path / "target.ts")
+def test_files_that_point_to_other_files_are_refused(target: Path, tmp_path: Path, kind: str, suffix: str) -> None:
+    shutil.copyfile(target, tmp_path / "target.ts")
     path = tmp_path / f"a{suffix}"
     path.write_text(POINTERS[kind].format(target="target.ts"))
     assert facts_of(path) == REFUSED
@@ -62,11 +76,73 @@ def test_other_addresses_in_playlists_are_refused(tmp_path: Path, kind: str, add
 
 @pytest.mark.parametrize("prefix", ["\ufeff", "\n\n", " " * 5000])
 @pytest.mark.parametrize("kind", POINTERS)
-def test_playlists_with_a_disguised_start_are_not_followed(media, tmp_path: Path, kind: str, prefix: str) -> None:
-    media.clip(tmp_path / "target.ts")
+def test_playlists_with_a_disguised_start_are_not_followed(
+    target: Path, tmp_path: Path, kind: str, prefix: str
+) -> None:
+    shutil.copyfile(target, tmp_path / "target.ts")
     path = tmp_path / "a.m3u8"
     path.write_text(prefix + POINTERS[kind].format(target="target.ts") + "\0", encoding="utf-8")
     assert facts_of(path).status == "failed"
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".ram", ".m3u"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("text", ["{target}\n", "file://{target}\n", HLS])
+def test_lists_of_addresses_without_a_mark_are_not_followed(
+    target: Path, tmp_path: Path, text: str, encoding: str, suffix: str
+) -> None:
+    path = tmp_path / f"a{suffix}"
+    path.write_text(text.format(target=target), encoding=encoding)
+    assert facts_of(path).status == "failed"
+
+
+def with_external_track(clip: bytes, target: Path) -> bytes:
+    """Return a QuickTime file with its index last, whose data reference is replaced by the path of another file."""
+    name = str(target).encode()
+    padded = name + b"\0" * (len(name) % 2)
+    volume, file_name = bytes([0]) + bytes(27), bytes([len(target.name)]) + target.name.encode().ljust(63, b"\0")
+    levels = struct.pack(">HH", 1, 1)
+    alias = bytes(10) + volume + bytes(12) + file_name + bytes(16) + levels + bytes(16)
+    alias += struct.pack(">HH", 2, len(name)) + padded + b"\xff\xff\0\0"
+    entry = struct.pack(">I4sI", 12 + len(alias), b"alis", 0) + alias
+    old = clip.index(b"dref") + 12
+    growth = len(entry) - struct.unpack(">I", clip[old : old + 4])[0]
+    content = bytearray(clip[:old] + entry + clip[old - growth + len(entry) :])
+    for atom in (b"moov", b"trak", b"mdia", b"minf", b"dinf", b"dref"):
+        start = content.index(atom) - 4
+        content[start : start + 4] = struct.pack(">I", struct.unpack(">I", content[start : start + 4])[0] + growth)
+    return bytes(content)
+
+
+def test_tracks_in_other_files_are_not_opened(tmp_path: Path) -> None:
+    other = write_head(tmp_path / "other.mov", 1, frames=5, audio=False)
+    path = write_head(tmp_path / "a.mov", frames=5, audio=False)
+    path.write_bytes(with_external_track(path.read_bytes(), other))
+    # A player that follows data references reads the other file.
+    with av.open(str(path), options={"enable_drefs": "1", "use_absolute_path": "1"}) as container:
+        assert sum(packet.size > 0 for packet in container.demux(video=0)) == 5
+    assert facts_of(path) == ClipFacts("failed", "unreadable")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "device", "link to a pipe", "link to a device"])
+def test_files_that_are_no_regular_files_are_not_opened(tmp_path: Path, kind: str) -> None:
+    path, node = tmp_path / "a.mp4", tmp_path / "node"
+    with socket.socket(socket.AF_UNIX) as listener:
+        if kind == "socket":
+            listener.bind(str(path))
+        elif kind == "pipe":
+            os.mkfifo(path)
+        elif kind == "link to a pipe":
+            os.mkfifo(node)
+            path.symlink_to(node)
+        else:
+            path.symlink_to("/dev/zero")
+        path = Path("/dev/zero") if kind == "device" else path
+        assert facts_of(path) == ClipFacts("failed", "missing_file")
+        for read in (open_clip, probe_container, has_video):
+            with pytest.raises(MediaError) as caught:
+                read(path)
+            assert caught.value.reason == "missing_file"
 
 
 @pytest.mark.parametrize(
