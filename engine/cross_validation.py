@@ -157,8 +157,13 @@ def pool_clips(config: RunConfig) -> ClipTable:
     """Open the clips of the training split and, if it has labels, of the validation split as one table.
 
     Raises:
-        UsageError: a name occurs in both splits.
+        UsageError: a name occurs in both splits, or packed features are requested.
     """
+    if config.data.source == "packed":
+        raise UsageError(
+            "data.source=packed: cross-validation pools the clips of two splits, and a pack has those of one; "
+            "set data.source=features"
+        )
     tables = [open_required(config, "trainset", config.features, need_targets=True)]
     if split_of(config, "valset", config.features).labels.is_file():
         tables.append(open_required(config, "valset", config.features, need_targets=True))

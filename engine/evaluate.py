@@ -12,6 +12,7 @@ import torch
 
 from dataset.clips import CachedFeatures, ClipTable, ScoringDataset, make_loader
 from dataset.labels import read_table
+from dataset.packed.read import PackedFeatures
 from dataset.samples import InputLayout
 from dataset.sampling import BatchShare
 from dataset.splits import Split, open_split
@@ -110,7 +111,7 @@ def predict_split(
 
 def note_long_clips(clips: ClipTable, layout: InputLayout) -> None:
     """Log the number of clips that are scored by their stored features but that inference scores in windows."""
-    if not isinstance(clips.source, CachedFeatures) or not layout.windowed:
+    if not isinstance(clips.source, CachedFeatures | PackedFeatures) or not layout.windowed:
         return
     number = clips.source.longer_than(SINGLE_S, clips.names)
     if number:

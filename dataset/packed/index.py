@@ -97,10 +97,20 @@ class PackedFile(Section):
 
 
 class PackIndex(Section):
-    """Content of `index.json`: the header and the files, which are `clips`, `sources`, `<array>` and `<array>.counts`."""
+    """Content of `index.json`: the header and the files by role: `clips`, `sources`, `<array>` and `<array>.counts`."""
 
     header: PackHeader
     files: dict[str, PackedFile]
+
+    def is_consistent(self) -> bool:
+        """Return whether the files are those of this header. Their names contain a hash of it."""
+        return {role: file.name for role, file in self.files.items()} == file_names(self.header)
+
+
+def file_names(header: PackHeader) -> dict[str, str]:
+    """Return the name of each file of a pack by role."""
+    roles = ["clips", *header.arrays, *(f"{name}.counts" for name in header.arrays), "sources"]
+    return {role: f"{role}-{header.identity()}.{'csv' if role == 'clips' else 'bin'}" for role in roles}
 
 
 def array_header(spec: ArraySpec, config: FeatureConfig) -> ArrayHeader:
@@ -127,13 +137,16 @@ def read_index(folder: Path) -> PackIndex | None:
         version = content["header"]["version"]
         if version != PACK_VERSION:
             raise UsageError(f"{path}: version: {version!r} packed, {PACK_VERSION!r} needed; {REPACK}")
-        return PackIndex.model_validate(content)
+        index = PackIndex.model_validate(content)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}") from None
     except (ValueError, KeyError, TypeError, ValidationError):
         raise UsageError(f"{path} is damaged: it is not an index of packed features; {REPACK}") from None
+    if not index.is_consistent():
+        raise UsageError(f"{path} is damaged: header: it is not that of the files; {REPACK}")
+    return index
 
 
 def require_arrays(index: PackIndex, wanted: dict[str, ArrayHeader], path: Path) -> None:

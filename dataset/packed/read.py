@@ -35,6 +35,9 @@ from utils.files import write_text_atomic
 FACT_COLUMNS = {
     "video_name": str, "status": str, "reason": str, "duration_s": float, "n_frames": int, "fps": float, "has_audio": int,
 }  # fmt: skip
+DURATION = list(FACT_COLUMNS).index("duration_s") - 1
+"""Position of the duration among the facts, without the name."""
+
 VERIFIED = "verified.json"
 """Records the state of the packed files whose checksums were last compared."""
 
@@ -113,6 +116,7 @@ class PackedFeatures:
         require_files(self.folder, index)
         require_checksums(self.folder, index)
         table = read_clip_table(self.folder / index.files["clips"].name)
+        self._names = names
         self._require_sources(split, names, table["video_name"].tolist())
         self._facts = [table[name].tolist() for name in list(FACT_COLUMNS)[1:]]
         self.arrays = {name: self._open_array(name) for name in wanted}
@@ -132,6 +136,12 @@ class PackedFeatures:
             ClipFacts(status, reason, duration_s, n_frames, fps, has_audio == 1)
             for status, reason, duration_s, n_frames, fps, has_audio in zip(*chosen, strict=True)
         ]
+
+    def longer_than(self, seconds: float, names: Collection[str]) -> int:
+        """Return the number of these clips that are longer than `seconds`."""
+        chosen = set(names)
+        durations_s = zip(self._names, self._facts[DURATION], strict=True)
+        return sum(name in chosen and duration_s > seconds for name, duration_s in durations_s)
 
     def _open_array(self, name: str) -> PackedArray:
         files = self.index.files

@@ -31,6 +31,7 @@ from dataset.packed.index import (
     PackHeader,
     PackIndex,
     array_header,
+    file_names,
     read_index,
 )
 from dataset.packed.read import require_checksums, require_files
@@ -151,8 +152,8 @@ class PackWriter:
     def __init__(self, folder: Path, header: PackHeader, states: np.ndarray) -> None:
         """Name the files after the header, so that they differ from those of any other pack."""
         self._folder, self._header, self._states = folder, header, states
-        self._identity = header.identity()
-        self._progress = folder / f"progress-{self._identity}.json"
+        self._names = file_names(header)
+        self._progress = folder / f"progress-{header.identity()}.json"
 
     def write(self, split: Split, names: list[str], rows: ManifestRows, *, workers: int, quiet: bool) -> PackIndex:
         """Write the files, continuing an interrupted packing, then the index. Files of other packs are removed."""
@@ -161,10 +162,11 @@ class PackWriter:
         files = {role: AppendedFile(self._folder / file.name, file) for role, file in done.items()}
         try:
             clips = [(name, rows[name].facts if name in rows else NO_ROW) for name in names[first:]]
+            # Without the argument, `--quiet` of a command that packs on its first run takes effect (TQDM_DISABLE).
+            hidden = {"disable": True} if quiet else {}
             progress = tqdm(
-                total=len(names), initial=first, desc=f"packing {split.name}", unit="clip", disable=quiet,
-                dynamic_ncols=True,
-            )  # fmt: skip
+                total=len(names), initial=first, desc=f"packing {split.name}", unit="clip", dynamic_ncols=True, **hidden
+            )
             with progress:
                 blocks = self._read_blocks(split, clips, workers)
                 for number, block in enumerate(blocks, start=first // CLIPS_PER_BLOCK):
@@ -187,15 +189,14 @@ class PackWriter:
 
     def _read_progress(self) -> dict[str, PackedFile]:
         """Return the complete blocks of an interrupted packing; none if there are no such blocks."""
-        roles = {"clips": "csv"} | {name: "bin" for name in self._header.arrays}
-        roles |= {f"{name}.counts": "bin" for name in self._header.arrays}
         empty = {
-            role: PackedFile(name=f"{role}-{self._identity}.{suffix}", ends=[], checksums=[])
-            for role, suffix in roles.items()
+            role: PackedFile(name=name, ends=[], checksums=[])
+            for role, name in self._names.items()
+            if role != "sources"
         }
         try:
             content = json.loads(self._progress.read_text(encoding="utf-8"))
-            done = {role: PackedFile.model_validate(content[role]) for role in roles}
+            done = {role: PackedFile.model_validate(content[role]) for role in empty}
         except (OSError, ValueError, KeyError, TypeError):
             return empty
         whole = all(
@@ -237,7 +238,7 @@ class PackWriter:
                 files[f"{name}.counts"].write(np.array(chunk.counts[name], np.int32).tobytes())
 
     def _write_sources(self) -> PackedFile:
-        path = self._folder / f"sources-{self._identity}.bin"
+        path = self._folder / self._names["sources"]
         file = AppendedFile(path, PackedFile(name=path.name, ends=[], checksums=[]))
         file.write(self._states.tobytes())
         done = file.end_block()

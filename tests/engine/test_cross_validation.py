@@ -100,6 +100,9 @@ def test_invalid_splits_are_rejected(root, tmp_path, capsys):
         assert words in one_sentence(main, ["--config", str(config), "--set", f"split.folds={value}"], capsys)
     line = one_sentence(main, ["--config", str(config), "--resume", "x.pth", "--set", "split.folds=3"], capsys)
     assert "cannot be resumed" in line
+    options = ["--config", str(config), "--set", "split.folds=2", "data.source=packed"]
+    assert "data.source=packed: cross-validation pools" in one_sentence(main, options, capsys)
+    assert not (root / "trainset_raw" / "packed").exists()
     clash = write_root(tmp_path / "clash")
     write_split(clash, "valset", made_clips(8, "t"))
     with pytest.raises(UsageError, match=r"t000\.mp4' is in trainset and in valset"):

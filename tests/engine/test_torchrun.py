@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from torch.distributed import TCPStore
 
+from engine.cross_validation import run_cross_validation
 from engine.run import run_training
 from engine.run_folder import RunFolder
 from tests.support import (
@@ -161,6 +162,36 @@ def test_run_that_is_killed_resumes_to_the_same_result(root, launcher, parallel_
     assert codes == [0, 0], errors
     assert untimed(folder) == untimed(parallel_run[0])
     assert table_of(folder) == table_of(parallel_run[0])
+
+
+def test_two_processes_evaluate_a_checkpoint_like_one(root, launcher, parallel_run):
+    config = write_tiny_config(root, name="scored", evaluate="test")
+    codes, errors = launcher.run("--config", str(config), "--checkpoint", str(parallel_run[0].best))
+    assert codes == [0, 0], errors
+    for name in ("predictions.csv", "predictions.valset.csv"):
+        assert table_of(only_run(root, "scored_evaluation"), name) == table_of(parallel_run[0], name)
+
+
+def test_two_processes_train_on_packed_features_like_one(root, launcher):
+    settings = {"data": {"source": "packed", "workers": 1}, "train": TRAIN}
+    codes, errors = launcher.run("--config", str(write_tiny_config(root, name="packed", **settings)))
+    assert codes == [0, 0], errors
+    assert errors[1] == ""
+    single = run_training(tiny_config(root, **settings))
+    for ours, theirs in zip(untimed(only_run(root, "packed")), untimed(single), strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-4)
+
+
+def test_two_processes_cross_validate_like_one(root, launcher):
+    settings = {"train": TRAIN | {"epochs": 1}, "split": {"folds": 2}}
+    codes, errors = launcher.run("--config", str(write_tiny_config(root, name="crossed", **settings)))
+    assert codes == [0, 0], errors
+    ours = table_of(only_run(root, "crossed_folds"))
+    theirs = table_of(run_cross_validation(tiny_config(root, **settings)))
+    score, fold = ours[0].index("score"), ours[0].index("fold")
+    assert [(row[0], row[fold]) for row in ours] == [(row[0], row[fold]) for row in theirs]
+    scores = [[float(row[score] or "nan") for row in table[1:]] for table in (ours, theirs)]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-3, nan_ok=True)
 
 
 def test_a_dead_process_ends_the_others_with_one_sentence(root, launcher):

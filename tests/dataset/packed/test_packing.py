@@ -86,6 +86,17 @@ def test_a_pack_is_used_without_the_files_that_it_was_made_from(root: Path) -> N
     assert opened(root).facts(np.array([7]))[0].reason == "unreadable"
 
 
+def test_long_clips_of_a_pack_are_counted(root: Path) -> None:
+    manifest = root / "trainset_raw" / "extraction.csv"
+    rows = [line.split(",") for line in manifest.read_text().splitlines()]
+    rows[3][3], rows[5][3] = "40.000", "12.500"
+    manifest.write_text("".join(",".join(row) + "\n" for row in rows))
+    pack_split(split_in(root), quiet=True)
+    packed = opened(root)
+    assert packed.longer_than(12.0, names_of(split_in(root))) == 2
+    assert packed.longer_than(12.0, [rows[3][0]]) == 1
+
+
 def pack_file(root: Path, prefix: str) -> Path:
     return next((root / "trainset_raw" / "packed").glob(f"{prefix}-*"))
 
@@ -106,6 +117,14 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "truncated": (lambda root: os.truncate(pack_file(root, "covariance"), 100), "size"),
     "missing": (lambda root: pack_file(root, "clips").unlink(), "is missing"),
     "damaged index": (lambda root: change_file(pack_folder(root) / "index.json", lambda text: text[:-9]), "index.json is"),
+    "damaged header": (
+        lambda root: change_file(pack_folder(root) / "index.json", lambda text: text.replace(b'sources": "', b'sources": "f')),
+        "index.json is damaged: header",
+    ),
+    "lost file": (
+        lambda root: change_file(pack_folder(root) / "index.json", lambda text: text.replace(b'"mel.counts"', b'"mel"')),
+        "index.json is damaged: header",
+    ),
     "version": (
         lambda root: change_file(pack_folder(root) / "index.json", lambda text: text.replace(b'"version": 1', b'"version": 2')),
         "version: 2 packed, 1 needed",
