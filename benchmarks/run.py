@@ -50,6 +50,13 @@ def build_parser() -> OneLineParser:
         help="repeat each measurement this many times and report the minimum (default: %(default)s)",
     )
     parser.add_argument(
+        "--label_rows",
+        type=int,
+        default=320_000,
+        metavar="N",
+        help="rows of the start-up benchmark, such as 1000000 (default: %(default)s)",
+    )
+    parser.add_argument(
         "--long", action="store_true", help="also measure peak memory on an hour of 1080p video (takes half an hour)"
     )
     add_output(parser, "write the rows as JSON", type=Path, metavar="FILE")
@@ -60,8 +67,8 @@ def build_parser() -> OneLineParser:
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Parse and check the command line."""
     arguments = build_parser().parse_args(argv)
-    if arguments.repetitions < 1 or arguments.limit < 1:
-        raise UsageError("--repetitions and --limit must be at least 1")
+    if min(arguments.repetitions, arguments.limit, arguments.label_rows) < 1:
+        raise UsageError("--repetitions, --limit and --label_rows must be at least 1")
     return arguments
 
 
@@ -110,7 +117,13 @@ def prepare(arguments: argparse.Namespace, scratch: Path) -> Setting:
         if not clips:
             raise UsageError(f"--clips {arguments.clips}: the folder contains no clip with video and audio")
     lengths_s = Setting.lengths_s + ((AN_HOUR_S,) if arguments.long else ())
-    return Setting(clips, scratch, repetitions=arguments.repetitions, lengths_s=lengths_s)
+    return Setting(
+        clips,
+        scratch,
+        repetitions=arguments.repetitions,
+        label_rows=arguments.label_rows,
+        lengths_s=lengths_s,
+    )
 
 
 def measure(name: str, setting: Setting) -> list:

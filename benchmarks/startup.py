@@ -70,14 +70,23 @@ def run(setting: Setting) -> list[Row]:
 
 
 def startup_rows(costs: dict[str, Cost], label_rows: int) -> list[Row]:
-    """Return rows of wall-clock seconds. Each group has its own floor."""
-    seconds = {name: cost.wall_s for name, cost in costs.items()}
-    imports, listing = seconds["import numpy and pandas"], seconds["read and list"]
+    """Return rows of processor and wall-clock seconds. Each group has its own floor."""
     groups = {
-        "import numpy and pandas": ("import numpy and pandas", imports),
-        "inference.py --help": ("inference.py --help", imports),
-        "main.py --help": ("main.py --help", imports),
-        "read and list": (f"read the tables of {label_rows} extracted clips with pandas, list the folders", listing),
-        "extract_ffdv.py": (f"extract_ffdv.py, {label_rows} clips already extracted", listing),
+        "import numpy and pandas": ("import numpy and pandas", "import numpy and pandas"),
+        "inference.py --help": ("inference.py --help", "import numpy and pandas"),
+        "main.py --help": ("main.py --help", "import numpy and pandas"),
+        "read and list": (
+            f"read the tables of {label_rows} extracted clips with pandas, list the folders",
+            "read and list",
+        ),
+        "extract_ffdv.py": (f"extract_ffdv.py, {label_rows} clips already extracted", "read and list"),
     }
-    return [row("start-up", title, seconds[name], "s", floor=floor) for name, (title, floor) in groups.items()]
+    rows = []
+    for kind, seconds in (("processor", "cpu_s"), ("clock", "wall_s")):
+        rows += [
+            row(
+                "start-up", f"{title}, {kind}", getattr(costs[name], seconds), "s", floor=getattr(costs[floor], seconds)
+            )
+            for name, (title, floor) in groups.items()
+        ]
+    return rows
