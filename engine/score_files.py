@@ -20,6 +20,7 @@ from engine.score_lines import ScoreLines
 from engine.score_queue import KeptRows, ScoreCounts, ScoreQueue, is_audio_only
 from engine.score_rows import (
     CHECKPOINT_COLUMN,
+    UNTABLED_COLUMNS,
     checkpoint_id,
     columns_of,
     pending_row,
@@ -184,7 +185,7 @@ class ScoringRun:
         if files.report is not None:
             with writing(files.report):
                 columns = columns_of(detector)
-                table = table_of_rows(read_rows(files.output, columns), columns).drop(columns=CHECKPOINT_COLUMN)
+                table = table_of_rows(read_rows(files.output, columns), columns).drop(columns=list(UNTABLED_COLUMNS))
                 write_scores_report(table, detector, files.report)
 
 

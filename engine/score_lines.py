@@ -9,8 +9,9 @@ import unicodedata
 from collections.abc import Sequence
 from typing import TextIO
 
-from engine.score_rows import Row
+from engine.score_rows import FACES_COLUMN, Row
 from engine.scoring import EVIDENCE_PREFIX
+from engine.timeline.faces import FACE_TERMS
 from utils.terminal import printable
 
 HEADINGS = ("video", "score", "verdict", "because", "reason")
@@ -38,7 +39,8 @@ class ScoreLines:
         """
         self._terms = terms
         self._colour = colour
-        because = min(max([len(HEADINGS[3]), *(len(term) + len(" +0.0") for term in terms)]), MAX_BECAUSE_WIDTH)
+        shown = [face_prefix(1 if term in FACE_TERMS else None) + term + " +0.0" for term in terms]
+        because = min(max(map(len, [HEADINGS[3], *shown])), MAX_BECAUSE_WIDTH)
         self._widths: list[int] | None = None
         if width is not None:
             rest = [SCORE_WIDTH, VERDICT_WIDTH, because, REASON_WIDTH]
@@ -77,7 +79,8 @@ class ScoreLines:
 def main_evidence(row: Row, terms: Sequence[str]) -> str:
     """Return the expert that contributed most to the verdict, with its contribution in log-odds; empty if unscored.
 
-    This is the largest contribution for `fake`, the smallest for `real`, else the one of the largest magnitude.
+    This is the largest contribution for `fake`, the smallest for `real`, else the one of the largest magnitude. If the clip
+    has several faces and the expert scores faces, the number of the most suspicious face precedes it.
     """
     found = {term: value for term in terms if isinstance(value := row.get(EVIDENCE_PREFIX + term), float)}
     if row["score"] is None or not found:
@@ -85,7 +88,21 @@ def main_evidence(row: Row, terms: Sequence[str]) -> str:
     sign = {"fake": 1, "real": -1}.get(str(row["verdict"]))
     term = max(found, key=lambda name: abs(found[name]) if sign is None else sign * found[name])
     number = f" {found[term]:+.1f}"
-    return middle_truncated(term, MAX_BECAUSE_WIDTH - len(number)) + number
+    prefix = face_prefix(worst_number(row) if term in FACE_TERMS else None)
+    return prefix + middle_truncated(term, MAX_BECAUSE_WIDTH - len(prefix) - len(number)) + number
+
+
+def face_prefix(number: int | None) -> str:
+    """Return the words that name a face; empty without one."""
+    return "" if number is None else f"face {number}: "
+
+
+def worst_number(row: Row) -> int | None:
+    """Return the number of the most suspicious face of a clip with several; else `None`."""
+    faces = row.get(FACES_COLUMN)
+    if not isinstance(faces, list) or not faces:
+        return None
+    return int(max(faces, key=lambda face: face["score"])["number"])
 
 
 def one_line(text: str) -> str:

@@ -7,10 +7,11 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine.detector import Detector, Score
 from engine.scoring import EVIDENCE_PREFIX
+from engine.timeline.faces import scored_faces
 from utils.errors import UsageError
 from utils.files import file_sha256
 from utils.terminal import FORMULA_STARTS
@@ -18,18 +19,26 @@ from utils.terminal import FORMULA_STARTS
 if TYPE_CHECKING:
     import pandas as pd
 
-Cell = str | float | None
+    from engine.timeline.types import FaceTrack
+
+Cell = str | float | list[dict[str, Any]] | None
 Row = Mapping[str, Cell]
 
 COLUMNS = ("video", "score", "logit", "verdict", "threshold", "status", "reason")
+FACES_COLUMN = "faces"
+"""Column of the faces of a clip with several: a list in JSON, `face_text` in CSV."""
+
 CHECKPOINT_COLUMN = "checkpoint"
-TEXT_COLUMNS = frozenset({"video", "verdict", "status", "reason", CHECKPOINT_COLUMN})
+UNTABLED_COLUMNS = (FACES_COLUMN, CHECKPOINT_COLUMN)
+"""Columns of output files that tables and reports leave out."""
+
+TEXT_COLUMNS = frozenset({"video", "verdict", "status", "reason", FACES_COLUMN, CHECKPOINT_COLUMN})
 CHECKPOINT_DIGITS = 12
 
 
 def columns_of(detector: Detector) -> list[str]:
-    """Return the columns of an output file: `COLUMNS`, one evidence column per expert, and `checkpoint`."""
-    return [*COLUMNS, *(EVIDENCE_PREFIX + term for term in detector.terms), CHECKPOINT_COLUMN]
+    """Return the columns of an output file: `COLUMNS`, one evidence column per expert, `faces`, and `checkpoint`."""
+    return [*COLUMNS, *(EVIDENCE_PREFIX + term for term in detector.terms), FACES_COLUMN, CHECKPOINT_COLUMN]
 
 
 def checkpoint_id(detector: Detector) -> str:
@@ -53,21 +62,46 @@ def row_of(score: Score) -> dict[str, Cell]:
         "status": score.status,
         "reason": score.reason,
         **evidence,
+        FACES_COLUMN: [face_entry(face) for face in scored_faces(score.faces)],
     }
+
+
+def face_entry(face: FaceTrack) -> dict[str, Any]:
+    """Return a face of a clip as plain types."""
+    return {
+        "number": face.number,
+        "start_s": round(face.start_s, 3),
+        "end_s": round(face.end_s, 3),
+        "score": face.score,
+        "evidence": dict(face.evidence),
+    }
+
+
+def face_text(faces: Sequence[Mapping[str, Any]]) -> str:
+    """Return the faces of a row as the text of a CSV cell: number and score, the most suspicious one first."""
+    ranked = sorted(faces, key=lambda face: -face["score"])
+    return "; ".join(f"{face['number']}: {face['score']:.4f}" for face in ranked)
 
 
 def pending_row(video: str, detector: Detector) -> dict[str, Cell]:
     """Return the row of a clip that has not been scored."""
     threshold = detector.checkpoint.calibration.threshold
-    return {"video": video, "verdict": "unscored", "threshold": threshold, "status": "pending", "reason": ""}
+    return {
+        "video": video,
+        "verdict": "unscored",
+        "threshold": threshold,
+        "status": "pending",
+        "reason": "",
+        FACES_COLUMN: [],
+    }
 
 
 def scores_table(scores: Iterable[Score], detector: Detector) -> pd.DataFrame:
-    """Return scores as a table without the column `checkpoint`.
+    """Return scores as a table without `UNTABLED_COLUMNS`.
 
     `threshold` is the lowest score with the verdict `fake`. Score and logit are NaN if the verdict is `unscored`.
     """
-    return table_of_rows(map(row_of, scores), columns_of(detector)[:-1])
+    return table_of_rows(map(row_of, scores), [name for name in columns_of(detector) if name not in UNTABLED_COLUMNS])
 
 
 def table_of_rows(rows: Iterable[Row], columns: Sequence[str]) -> pd.DataFrame:
@@ -99,8 +133,15 @@ def csv_line(cells: Iterable[Cell]) -> str:
     text = io.StringIO()
     # With this terminator, the writer quotes a field with either character.
     writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow([f"{cell:.9g}" if isinstance(cell, float) else "" if cell is None else cell for cell in cells])
+    writer.writerow([cell_text(cell) for cell in cells])
     return written_name(text.getvalue().removesuffix("\r\n") + "\n")
+
+
+def cell_text(cell: Cell) -> str:
+    """Return the text of a cell."""
+    if isinstance(cell, list):
+        return face_text(cell)
+    return f"{cell:.9g}" if isinstance(cell, float) else "" if cell is None else cell
 
 
 def json_line(row: Mapping[str, Cell]) -> str:

@@ -28,7 +28,7 @@ class WaitingClip:
         name: its name in the result.
         parts: number of its samples.
         rows: rows of the samples scored so far.
-        windows: spans and face paths of its windows, without features; empty for a clip with one face.
+        windows: spans and face paths of its windows, without features; empty for a clip with one face and no time line.
         facts: facts of the clip.
         seconds: the clip second by second, for the time line.
     """
@@ -43,7 +43,7 @@ class WaitingClip:
     def expect(self, parts: int, clip: ClipFeatures) -> None:
         """Store the number of samples of the clip, and what its result needs of its features."""
         self.parts, self.facts, self.seconds = parts, clip.facts, clip.seconds
-        if any(len(window.faces) > 1 for window in clip.windows):
+        if clip.seconds is not None or any(len(window.faces) > 1 for window in clip.windows):
             self.windows = tuple(window.without_features() for window in clip.windows)
 
     def score(self, layout: InputLayout, scorer: Scorer, calibration: Calibration) -> Score:
@@ -59,10 +59,9 @@ class WaitingClip:
             status=row["status"],
             reason=row["reason"],
             evidence={term: number_or_none(row[EVIDENCE_PREFIX + term]) for term in scorer.terms},
-            faces=face_tracks(self.windows, self.rows, calibration),
         )
         if self.seconds is None or self.facts is None:
-            return score
+            return replace(score, faces=face_tracks(self.windows, self.rows, calibration))
         timeline = build_timeline(self.seconds, self.facts, layout, scorer, calibration)
         sync = list(sync_parts(self.seconds))
         return replace(
@@ -70,7 +69,7 @@ class WaitingClip:
             timeline=with_sync(timeline, sync),
             findings=sync_findings(sync),
             spans=suspicious_spans(timeline, calibration.threshold, self.seconds.duration_s),
-            faces=score.faces or whole_tracks(self.seconds, score),
+            faces=whole_tracks(self.seconds, self.windows, self.rows, score, calibration),
         )
 
 

@@ -15,6 +15,7 @@ from engine.evidence.limits import not_examined
 from engine.evidence.lips import lips_view
 from engine.evidence.reading import ClipReading, ReadingTask, read_clip
 from engine.evidence.types import Evidence, FaceView, Saliency
+from engine.timeline.faces import worst_face
 from utils.features.clip import failed
 from utils.features.windows import CLIP_WINDOW_S, SINGLE_S, part_of
 
@@ -34,7 +35,8 @@ def explain_many(
     def tasks() -> Iterator[ReadingTask]:
         for clip, score in scored:
             scores.append(score)
-            yield ReadingTask(checked(clip), detector.checkpoint.features, detector.limits.max_frames, focus_of(score))
+            settings = (detector.checkpoint.features, detector.limits.max_frames)
+            yield ReadingTask(checked(clip), *settings, focus_of(score), worst_face(score.faces))
 
     limits = detector.limits
     for reading, reason in results_of(
@@ -72,11 +74,19 @@ def evidence_of(detector: Detector, score: Score, reading: ClipReading) -> Evide
 
 
 def focus_of(score: Score) -> float | None:
-    """Return the middle of the most suspicious window of a long clip; `None` for a short clip or without a time line."""
+    """Return the middle of the most suspicious window of a long clip; `None` for a short clip or without a time line.
+
+    If the clip has several faces, the window is one in which the worst face is tracked.
+    """
     timeline = score.timeline
     if timeline is None or not np.isfinite(timeline.score).any() or timeline.end_s.max() <= SINGLE_S:
         return None
-    worst = int(np.nanargmax(timeline.score))
+    scores, face = timeline.score, worst_face(score.faces)
+    if face is not None:
+        middle_s = (timeline.start_s + timeline.end_s) / 2
+        inside = (face.start_s <= middle_s) & (middle_s <= face.end_s) & np.isfinite(scores)
+        scores = np.where(inside, scores, np.nan) if inside.any() else scores
+    worst = int(np.nanargmax(scores))
     return float(timeline.start_s[worst] + timeline.end_s[worst]) / 2
 
 

@@ -33,10 +33,10 @@ def face_view(reading: FaceReading, found: FaceMap | None) -> FaceView:
     if found is None:
         chosen = np.unique(np.linspace(0, len(reading.images) - 1, SHOWN_PAIRS).round().astype(int))
         crops = tuple(FaceCrop(float(reading.times_s[one]), reading.images[one]) for one in chosen)
-        return FaceView(*facts, crops, len(reading.pairs))
+        return FaceView(*facts, crops, len(reading.pairs), number=reading.number)
     chosen = np.sort(np.argsort(-found.logits, kind="stable")[:SHOWN_PAIRS])
     crops = tuple(
         FaceCrop(float(reading.times_s[one]), reading.images[one], float(found.logits[one]), found.heat[one])
         for one in chosen
     )
-    return FaceView(*facts, crops, len(reading.pairs), found.typical)
+    return FaceView(*facts, crops, len(reading.pairs), found.typical, reading.number)

@@ -53,8 +53,9 @@ def _parts(score: Score, reading: ClipReading) -> Iterator[str]:
     if facts.n_frames and face is None:
         yield "No face was found where it was searched for. Bodies, hands, objects and background are not examined."
     elif face is not None:
+        shown = "the most prominent one" if face.number is None else f"face {face.number}"
         yield (
-            f"Faces outside {face.start_s:.1f} to {face.end_s:.1f} s, and other faces than the most prominent one, are not "
+            f"Faces outside {face.start_s:.1f} to {face.end_s:.1f} s, and other faces than {shown}, are not "
             "shown on this page. Bodies, hands, objects and background were not examined."
         )
     if facts.duration_s > SINGLE_S:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -10,12 +10,15 @@ import numpy as np
 
 from engine.evidence.container import file_facts
 from engine.evidence.types import AudioView, CovarianceView, FileFacts
-from utils.features.clip import ClipFacts, failed
+from engine.timeline.faces import LEAST_OVERLAP, path_overlap
+from engine.timeline.types import FaceTrack
+from utils.features.clip import ClipFacts, FacePath, failed
 from utils.features.config import FeatureConfig
 from utils.features.covariance import block_mean_covariance, frame_covariance_row_sums, select_frames
 from utils.features.extract import facts_of, open_stream
 from utils.features.face.crops import FaceCrops
 from utils.features.face.features import PAIRS, halved, mouth_series
+from utils.features.face.tracker import Track
 from utils.features.face.window import WINDOW_FRAMES, FaceWindow, clip_faces
 from utils.features.mel import FLOOR_DB, MelSpectrogram, decode_image, encode_image, mel_image
 from utils.features.resampling import MonoResampler
@@ -43,12 +46,14 @@ class ReadingTask:
         config: settings of the detector's features.
         max_frames: number of frames after which decoding stops; `None` for all.
         focus_s: time around which the face is tracked; `None` for the middle.
+        face: the face to show of a clip with several; `None` for the most prominent one.
     """
 
     clip: Path | ClipArrays
     config: FeatureConfig
     max_frames: int | None = None
     focus_s: float | None = None
+    face: FaceTrack | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +69,7 @@ class FaceReading:
         end_s: time of its last frame.
         eye_px: distance between the eyes, in pixels of the clip.
         found: share of the detection frames in which the face was found.
+        number: its number in `Score.faces` of a clip with several; `None` for the most prominent face.
     """
 
     pairs: np.ndarray
@@ -74,6 +80,7 @@ class FaceReading:
     end_s: float
     eye_px: float
     found: float
+    number: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +162,7 @@ class _Reader:
         self._stream = open_stream(task.clip, task.max_frames, count_undeclared=True)
         self._faces: FaceWindow | None = None
         if task.focus_s is None:
-            self._faces = FaceWindow(self._stream.facts, max_frames=task.max_frames)
+            self._faces = FaceWindow(self._stream.facts, max_frames=task.max_frames, others=task.face is not None)
         self._histograms = HistogramRows()
         self._spectrogram = MelSpectrogram(task.config.audio)
         self._pcm = PcmBuffer(task.config.audio.sample_rate_hz)
@@ -200,7 +207,7 @@ class _Reader:
         if self._faces is None and self._task.focus_s is not None:
             if frame_time_s(facts) < self._task.focus_s - WINDOW_FRAMES / 2 / (facts.fps or ASSUMED_FPS):
                 return
-            self._faces = FaceWindow(facts, first=facts.n_frames - 1)
+            self._faces = FaceWindow(facts, first=facts.n_frames - 1, others=self._task.face is not None)
         if self._faces is not None:
             self._faces.add(frame)
 
@@ -222,6 +229,9 @@ class _Reader:
     def _face(self, facts: StreamFacts) -> FaceReading | None:
         if self._faces is None:
             return None
+        requested = None if self._task.face is None else requested_track(self._faces, self._task.face)
+        if requested is not None and self._task.face is not None:
+            return replace(face_reading(requested.crops(self._faces.found)), number=self._task.face.number)
         crops = self._faces.crops()
         if self._faces.misplaced and self._task.focus_s is None and isinstance(self._task.clip, Path):
             crops = clip_faces(self._task.clip, max_frames=self._task.max_frames, n_frames=facts.n_frames)
@@ -234,6 +244,17 @@ class _Reader:
         row_sums = frame_covariance_row_sums(histograms)
         selected = select_frames(row_sums, self._task.config.video.top_k)
         return CovarianceView(block_mean_covariance(histograms, COVARIANCE_PX), row_sums, selected, facts.fps)
+
+
+def requested_track(faces: FaceWindow, face: FaceTrack) -> Track | None:
+    """Return the track of a window that overlaps most with a face of the score; `None` if none does."""
+    best = faces.track()
+    if best is None:
+        return None
+    place = FacePath(face.times_s, face.boxes)
+    shared = {track: path_overlap(FacePath(*track.path()), place) for track in (best, *faces.other_tracks())}
+    track = max(shared, key=shared.__getitem__)
+    return track if shared[track] >= LEAST_OVERLAP else None
 
 
 def face_reading(face: FaceCrops) -> FaceReading:

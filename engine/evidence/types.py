@@ -128,6 +128,7 @@ class FaceView:
         crops: the most suspicious pairs of frames, by their first frame; evenly spaced ones without localizers.
         compared: number of pairs that were compared.
         typical_logit: mean pair logit of a typical real clip; `None` without localizers.
+        number: see `FaceReading.number`.
     """
 
     start_s: float
@@ -137,6 +138,7 @@ class FaceView:
     crops: tuple[FaceCrop, ...]
     compared: int
     typical_logit: float | None = None
+    number: int | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,6 +22,8 @@ from engine.report.wording import CAUTIONS, expert_label, expert_purpose
 LEAST_SCALE = 2.0
 """Minimum scale of the evidence bars, in log-odds."""
 
+LISTED_FACES = 8
+
 
 @dataclass(frozen=True)
 class ExpertRow:
@@ -152,12 +154,16 @@ def _face(number: int, crop: FaceCrop) -> FaceRow:
 
 
 def _tracked(evidence: Evidence) -> Iterator[str]:
-    """Yield one line per tracked face of a clip with several."""
-    if len(evidence.score.faces) < 2:
+    """Yield one line per tracked face of a clip with several, the most suspicious ones first."""
+    faces = evidence.score.faces
+    if len(faces) < 2:
         return
-    for face in evidence.score.faces:
+    ranked = sorted(faces, key=lambda face: -1.0 if face.score is None else face.score, reverse=True)
+    for face in ranked[:LISTED_FACES]:
         result = "not scored" if face.score is None else f"score {fixed(face.score, 2)}"
         yield f"Face {face.number}, {_interval(face.start_s, face.end_s)}: {result}"
+    if len(ranked) > LISTED_FACES:
+        yield f"and {len(ranked) - LISTED_FACES} more"
 
 
 def _bands(evidence: Evidence) -> Iterator[tuple[str, Markup, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,9 @@ from utils.metrics.calibration import Calibration
 
 LEAST_OVERLAP = 0.2
 """Least intersection over union of the last box of a face and of its first box in the next window."""
+
+SAME_TIME_S = 0.25
+"""Detections of a face at most this far apart are compared. Faces are detected every 5 frames."""
 
 FACE_TERMS = ("face", "motion", "sync")
 """Experts that score a face; the others score the audio or the whole clip."""
@@ -60,22 +63,60 @@ def face_tracks(
     return tuple(face_track(number, face, calibration) for number, face in enumerate(faces, 1))
 
 
-def whole_tracks(clip: ClipSeconds, score: Score) -> tuple[FaceTrack, ...]:
-    """Return the tracks of a clip's time line. The longest one has the score of the clip, the others have none.
+def scored_faces(faces: Sequence[FaceTrack]) -> tuple[FaceTrack, ...]:
+    """Return the scored faces of a clip that has several; else none, because a single face has the score of the clip."""
+    scored = tuple(face for face in faces if face.score is not None)
+    return scored if len(scored) > 1 else ()
+
+
+def worst_face(faces: Sequence[FaceTrack]) -> FaceTrack | None:
+    """Return the face with the highest score of a clip with several scored faces; else `None`."""
+    return max(scored_faces(faces), key=lambda face: face.score or 0.0, default=None)
+
+
+def whole_tracks(
+    clip: ClipSeconds,
+    windows: Sequence[ClipWindow],
+    rows: Sequence[Mapping[Any, Any]],
+    score: Score,
+    calibration: Calibration,
+) -> tuple[FaceTrack, ...]:
+    """Return the tracks of a clip's time line, which end at cuts. A track that no window contains is not scored.
 
     Args:
         clip: the clip second by second.
-        score: the score of the clip.
+        windows: see `face_tracks`.
+        rows: see `face_tracks`.
+        score: the score of the clip, which is that of its face if it has a single one.
+        calibration: see `face_tracks`.
     """
     tracks = sorted(clip.tracks().values(), key=lambda seconds: seconds[0].second)
-    longest = max(tracks, key=len, default=None)
-    faces = []
-    for number, seconds in enumerate(tracks, 1):
-        path = joined_path([one.path for one in seconds])
-        evidence = {term: score.evidence.get(term) for term in FACE_TERMS if term in score.evidence}
-        is_scored = seconds is longest
-        faces.append(track_on(path, number, score.score if is_scored else None, evidence if is_scored else {}))
-    return tuple(faces)
+    faces = [_Face([joined_path([one.path for one in seconds])]) for seconds in tracks]
+    left = iter(rows)
+    for window in windows:
+        own = [next(left) for _ in window.faces]
+        for path, row in zip(window.paths, own, strict=False):
+            best = max(faces, key=lambda face: path_overlap(path, face.paths[0]), default=None)
+            if best is not None and path_overlap(path, best.paths[0]) >= LEAST_OVERLAP:
+                best.rows.append(row)
+    found = tuple(face_track(number, face, calibration) for number, face in enumerate(faces, 1))
+    if len(found) == 1:
+        evidence = {term: score.evidence[term] for term in FACE_TERMS if term in score.evidence}
+        return (replace(found[0], score=score.score, evidence=evidence),)
+    return found
+
+
+def path_overlap(path: FacePath, other: FacePath) -> float:
+    """Return the mean intersection over union of two paths while both exist, 0 if they do not meet.
+
+    Every detection of `path` is compared with the nearest one of `other` within `SAME_TIME_S`.
+    """
+    shared = []
+    for time_s, box in zip(path.times_s, path.boxes, strict=True):
+        nearest = int(np.argmin(np.abs(other.times_s - time_s)))
+        if abs(other.times_s[nearest] - time_s) <= SAME_TIME_S:
+            shared.append(overlap(box, other.boxes[nearest]))
+    return float(np.mean(shared)) if shared else 0.0
 
 
 def continued(path: FacePath, faces: Sequence[_Face]) -> _Face | None:
@@ -91,7 +132,10 @@ def continued(path: FacePath, faces: Sequence[_Face]) -> _Face | None:
 
 
 def face_track(number: int, face: _Face, calibration: Calibration) -> FaceTrack:
-    """Return a face with the score that the clip would have if this were its only face."""
+    """Return a face with the score that the clip would have if this were its only face; none without rows."""
+    path = joined_path(face.paths)
+    if not face.rows:
+        return track_on(path, number, None, {})
     combined = combine_rows(face.rows)
     logit = combined["logit"]
     evidence = {
@@ -100,7 +144,7 @@ def face_track(number: int, face: _Face, calibration: Calibration) -> FaceTrack:
         if EVIDENCE_PREFIX + term in combined
     }
     score = None if np.isnan(logit) else float(calibration.score(logit))
-    return track_on(joined_path(face.paths), number, score, evidence)
+    return track_on(path, number, score, evidence)
 
 
 def joined_path(paths: Sequence[FacePath]) -> FacePath:

@@ -5,20 +5,34 @@ from __future__ import annotations
 import json
 import re
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from engine.detector import Score
 from engine.score_files import ScoreFiles, ScoringOptions, score_to_files
 from engine.score_lines import ScoreLines, columns, middle_truncated
-from engine.score_rows import read_rows
+from engine.score_rows import csv_line, json_line, read_rows, row_of
 from engine.score_writer import ScoreWriter
+from engine.timeline.types import FaceTrack
 from utils.errors import UsageError
 from utils.metrics import Calibration
 
-COLUMNS = ["video", "score", "logit", "verdict", "threshold", "status", "reason", "evidence_face", "checkpoint"]
+COLUMNS = [
+    "video",
+    "score",
+    "logit",
+    "verdict",
+    "threshold",
+    "status",
+    "reason",
+    "evidence_face",
+    "faces",
+    "checkpoint",
+]
 NAMES = ["b.mp4", "=a.mp4", 'odd "name", 1.mp4', "new\nline.mp4", "return\r.mp4", "not utf-8 \udcff.mp4", "ナ.mp4"]
 
 
@@ -213,6 +227,20 @@ def test_expert_named_for_a_verdict_pulled_towards_it():
         verdict: lines.line(row | {"verdict": verdict}).split("\t")[3] for verdict in ("fake", "real", "inconclusive")
     }
     assert found == {"fake": "face +2.0", "real": "voice -3.0", "inconclusive": "voice -3.0"}
+
+
+def test_faces_of_a_clip_are_listed_and_the_worst_is_named():
+    tracks = [FaceTrack(n, 0.0, 2.0, np.zeros(1), np.zeros((1, 4)), s, {"face": s}) for n, s in ((1, 0.2), (2, 0.75))]
+    unscored = FaceTrack(3, 0.0, 2.0, np.zeros(1), np.zeros((1, 4)))
+    score = Score("a.mp4", 0.75, 1.1, "fake", {"fake": 0.5}, "ok", "", {"face": 0.9}, faces=(*tracks, unscored))
+    row = row_of(score)
+    assert json.loads(json_line(row))["faces"][1] == {
+        "number": 2, "start_s": 0.0, "end_s": 2.0, "score": 0.75, "evidence": {"face": 0.75}
+    }  # fmt: skip
+    assert csv_line(row.values()).endswith(",2: 0.7500; 1: 0.2000\n")
+    assert "\tface 2: face +0.9\t" in ScoreLines(("face",)).line(row)
+    single = row_of(replace(score, faces=(tracks[0], unscored)))
+    assert single["faces"] == [] and "\tface +0.9\t" in ScoreLines(("face",)).line(single)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,12 @@ from utils.files import short_path
 def test_folder_gives_one_row_per_clip_in_path_order(shelf, checkpoint, capsys):
     assert call("--video_dir", shelf, "--checkpoint", checkpoint) == 0
     rows = rows_of()
-    assert list(rows[0])[:7] == COLUMNS and set(list(rows[0])[7:]) == {"evidence_head", "evidence_cosine", "checkpoint"}
+    assert list(rows[0])[:7] == COLUMNS and set(list(rows[0])[7:]) == {
+        "evidence_head",
+        "evidence_cosine",
+        "faces",
+        "checkpoint",
+    }
     names = ["a/no audio.mkv", "b.mp4", "deep/er/ナ 1.MP4", "empty.mp4", "z no video.mp4"]
     assert [row["video"] for row in rows] == [str(shelf / name) for name in names]
     assert [(row["status"], row["reason"]) for row in rows] == [
