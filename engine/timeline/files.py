@@ -12,13 +12,16 @@ from markupsafe import Markup, escape
 
 from engine.report.clip_files import page_name
 from engine.score import Score
+from engine.score_lines import middle_truncated
 from engine.timeline.spans import middle_second
 from engine.timeline.types import FaceTrack, Timeline
 from utils.files import write_text_atomic
 
 WIDTH, LEFT, ROW_PX, GAP_PX, TITLE_PX = 900.0, 150.0, 46.0, 12.0, 34.0
-PLOT_PX = WIDTH - LEFT - 20
-LEAST_SCALE = 1.0
+PLOT_PX = WIDTH - LEFT - 34
+LEAST_SCALE, LEAST_SYNC_SCALE = 1.0, 0.3
+NAME_COLUMNS = 90
+SYNC = "sync"
 COLOURS = {"fake": "#b3261e", "real": "#2f6f4f", "line": "#24478f", "grid": "#c9ced6", "text": "#1b1f24"}
 
 
@@ -84,11 +87,12 @@ def timeline_picture(score: Score, timeline: Timeline) -> Markup:
     """Return a drawing: the score over time with thresholds and spans, then a row of bars per expert."""
     duration_s = max(1e-3, float(timeline.end_s.max(initial=0.0)))
     rows = [score_row(score, timeline, duration_s)]
-    finite = [
-        np.abs(values[np.isfinite(values)]).max() for values in timeline.evidence.values() if np.isfinite(values).any()
-    ]
-    scale = max([LEAST_SCALE, *finite])
-    rows += [bar_row(name, values, timeline, duration_s, scale) for name, values in timeline.evidence.items()]
+    terms = {name: values for name, values in timeline.evidence.items() if name != SYNC}
+    scale = max([LEAST_SCALE, *map(largest, terms.values())])
+    note = f"log-odds, up to {scale:.1f}"
+    rows += [bar_row(name, note, values, timeline, duration_s, scale) for name, values in terms.items()]
+    if SYNC in timeline.evidence:
+        rows.append(sync_row(score, timeline, duration_s))
     height = TITLE_PX + len(rows) * (ROW_PX + GAP_PX) + 24
     placed = [
         Markup('<g transform="translate({:.0f} {:.1f})">{}</g>').format(
@@ -96,7 +100,7 @@ def timeline_picture(score: Score, timeline: Timeline) -> Markup:
         )
         for number, row in enumerate(rows)
     ]
-    name = Path(score.video).name.encode("utf-8", "backslashreplace").decode() or "clip"
+    name = middle_truncated(Path(score.video).name.encode("utf-8", "backslashreplace").decode() or "clip", NAME_COLUMNS)
     shown = "unscored" if score.score is None else f"{score.score:.2f} ({score.verdict})"
     return Markup(
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" font-family="sans-serif" '
@@ -120,8 +124,11 @@ def score_row(score: Score, timeline: Timeline, duration_s: float) -> Markup:
         shape = '<rect x="{:.1f}" y="0" width="{:.1f}" height="{}" fill="{}" opacity="0.18"><title>{}</title></rect>'
         words = f"{span.start_s:.1f} to {span.end_s:.1f} s: {span.score:.2f}, {span.expert}"
         parts.append(Markup(shape).format(left, max(1.0, right - left), ROW_PX, COLOURS["fake"], words))
-    for value in score.thresholds.values():
-        parts.append(line(0, PLOT_PX, ROW_PX * (1 - value), "grid", dashed=True))
+    for verdict, value in score.thresholds.items():
+        y = ROW_PX * (1 - value)
+        parts.append(line(0, PLOT_PX, y, "grid", dashed=True))
+        shape = '<text x="{:.0f}" y="{:.1f}" font-size="9" opacity="0.7">{}</text>'
+        parts.append(Markup(shape).format(PLOT_PX + 4, y + 3, verdict))
     for number in np.flatnonzero(np.isfinite(timeline.score)).tolist():
         start_s, end_s = middle_second(timeline, number, duration_s)
         y = ROW_PX * (1 - timeline.score[number])
@@ -129,13 +136,28 @@ def score_row(score: Score, timeline: Timeline, duration_s: float) -> Markup:
     return Markup("").join(parts)
 
 
-def bar_row(name: str, values: np.ndarray, timeline: Timeline, duration_s: float, scale: float) -> Markup:
+def sync_row(score: Score, timeline: Timeline, duration_s: float) -> Markup:
+    """Return the gain of another offset between sound and lips over time, with the findings as bands."""
+    values = timeline.evidence[SYNC]
+    bands = []
+    for found in score.findings:
+        left, right = x_of(found.start_s, duration_s), x_of(found.end_s, duration_s)
+        shape = '<rect x="{:.1f}" y="0" width="{:.1f}" height="{}" fill="{}" opacity="0.15"><title>{}</title></rect>'
+        bands.append(Markup(shape).format(left, max(1.0, right - left), ROW_PX, COLOURS["line"], found.message))
+    scale = max(LEAST_SYNC_SCALE, largest(values))
+    row = bar_row(SYNC, f"gain of a shift, up to {scale:.1f}", values, timeline, duration_s, scale)
+    return Markup("").join([*bands, row])
+
+
+def largest(values: np.ndarray) -> float:
+    """Return the largest magnitude; 0 without a finite value."""
+    return float(np.abs(values[np.isfinite(values)]).max(initial=0.0))
+
+
+def bar_row(name: str, note: str, values: np.ndarray, timeline: Timeline, duration_s: float, scale: float) -> Markup:
     """Return the evidence of one expert over time; bars upwards support fake."""
     finite = np.isfinite(values).any()
-    parts = [
-        label(name, f"log-odds, up to {scale:.1f}" if finite else "abstains"),
-        line(0, PLOT_PX, ROW_PX / 2, "grid"),
-    ]
+    parts = [label(name, note if finite else "abstains"), line(0, PLOT_PX, ROW_PX / 2, "grid")]
     for number in np.flatnonzero(np.isfinite(values)).tolist():
         start_s, end_s = middle_second(timeline, number, duration_s)
         left, right = x_of(start_s, duration_s), x_of(end_s, duration_s)

@@ -1,15 +1,17 @@
+import json
+from pathlib import Path
+
 import av
 import pytest
 
 import inference
 from engine.report.clip_files import page_name
 from tests.cli.inference.conftest import call, rows_of
-from tests.support import one_sentence, write_video
+from tests.support import one_sentence, random_checkpoint, write_video
+from utils.features.config import FeatureConfig
 
 
 def pages(folder="report"):
-    from pathlib import Path
-
     return {path.name for path in Path(folder, "clips").iterdir()}
 
 
@@ -48,6 +50,23 @@ def test_rendered_video_keeps_sound_and_adds_a_panel(shelf, checkpoint, tmp_path
         ratio = [clip.streams.video[0].height / clip.streams.video[0].width for clip in (before, after)]
         assert ratio[1] > ratio[0]
         assert abs(after.duration - before.duration) < 0.3 * av.time_base
+
+
+def test_timelines_are_written_for_every_clip(shelf, tmp_path):
+    model = {"name": "av_experts", "experts": {"voice": {"trees": 2}}}
+    path = random_checkpoint(tmp_path / "voice.pth", model, features=FeatureConfig.model_validate({"voice": True}))
+    given = ["--video_path", shelf / "b.mp4", shelf / "empty.mp4", "--checkpoint", path, "--timeline", "lines"]
+    assert call(*given) == 0
+    scored, broken = (Path("lines", page_name(row["video"])).with_suffix(".json") for row in rows_of())
+    found = json.loads(scored.read_text())
+    assert found["verdict"] == rows_of()[0]["verdict"] and len(found["timeline"]["score"]) >= 1
+    assert "b.mp4" in scored.with_suffix(".svg").read_text()
+    assert json.loads(broken.read_text())["timeline"] is None and not broken.with_suffix(".svg").exists()
+
+
+def test_detector_of_whole_clips_has_no_timeline(shelf, checkpoint, capsys):
+    given = ["--video_path", str(shelf / "b.mp4"), "--checkpoint", str(checkpoint), "--timeline", "lines"]
+    assert "has no time line" in one_sentence(inference.main, given, capsys)
 
 
 def test_clip_without_video_renders_an_empty_picture(shelf, checkpoint, tmp_path):

@@ -22,7 +22,9 @@ NAN = float("nan")
 def scored(name: str, *spans: Span, scores: tuple[float, ...] = (0.2, 0.9, NAN)) -> Score:
     start_s = np.arange(float(len(scores)))
     values = np.array(scores)
-    timeline = Timeline(start_s, start_s + 3, values, {"voice": values * 4 - 2, "face": np.full(len(scores), NAN)})
+    timeline = Timeline(
+        start_s, start_s + 3, values, {"voice": values * 4 - 2, "face": np.full(len(scores), NAN), "sync": values / 10}
+    )
     face = FaceTrack(1, 0.0, 2.0, np.array([0.0, 1.0]), np.ones((2, 4), np.float32), 0.7, {"face": None})
     finding = Finding("sync_offset", "sound and lips do not belong together: offset 0.24 s", 0.0, 3.0)
     return Score(
@@ -38,7 +40,8 @@ def test_json_and_picture_are_written(tmp_path: Path) -> None:
     assert found["spans"] == [{"start_s": 1.0, "end_s": 2.5, "score": 0.9, "expert": "voice"}]
     assert found["findings"][0]["code"] == "sync_offset" and found["faces"][0]["boxes"] == [[1.0] * 4] * 2
     drawing = ElementTree.parse(path.with_suffix(".svg")).getroot()
-    assert "<b>&.mp4: 0.80 (fake)" in "".join(drawing.itertext())
+    text = "".join(drawing.itertext())
+    assert "<b>&.mp4: 0.80 (fake)" in text and "offset 0.24 s" in text and "gain of a shift, up to 0.3" in text
 
 
 def test_an_unscored_clip_has_json_only(tmp_path: Path) -> None:
