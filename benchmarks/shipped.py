@@ -1,4 +1,7 @@
-"""Measure scoring with the shipped detector: cold start, one clip, each expert, worker processes, and memory."""
+"""Measure scoring with the shipped detector: cold start, one clip, each expert, worker processes, and memory.
+
+Its export is measured as well where it is present and onnxruntime is installed.
+"""
 
 from __future__ import annotations
 
@@ -12,27 +15,34 @@ import torch
 
 from benchmarks.clips import link_split
 from benchmarks.floor import decode_only
-from benchmarks.measure import compare, cost_of, one_core
+from benchmarks.measure import compare, one_core
 from benchmarks.setting import Row, Setting, row
 from dataset.batch import collate
 from dataset.extraction_worker import ScoringTask, extract_in_memory
-from dataset.samples import InputLayout, make_samples
+from dataset.samples import InputLayout, Sample, make_samples
 from engine.checkpoint import load_checkpoint
 from engine.clip_search import find_videos
 from engine.detector import Detector
-from engine.load import CHECKPOINTS
+from engine.load import CHECKPOINTS, load_saved
 from engine.score_files import ScoringOptions, score_table
+from utils.packages import is_installed
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHIPPED = CHECKPOINTS / "default.pth"
-COLD = "import sys; from engine import Detector; Detector.load(sys.argv[1], device='cpu').score(sys.argv[2])"
+EXPORTED = SHIPPED.with_suffix(".onnx")
+COLD = """
+import sys
+from engine import Detector
+from benchmarks.peak_memory import own_peak_bytes
+Detector.load(sys.argv[1], device="cpu").score(sys.argv[2])
+print(own_peak_bytes())
+"""
 WORKERS = (1, 2)
 
 
 def run(setting: Setting) -> list[Row]:
     """Measure the shipped detector. The floor of a clip is its decoding."""
-    cold = min(cost_of(lambda: score_cold(setting.clips[0])).cpu_s for _ in range(setting.few_repetitions))
-    rows = [row("shipped detector", "one clip in a new process, torch, processor", cold, "s")]
+    rows = runtime_rows(setting)
     detector = Detector.load(SHIPPED, device="cpu")
     with one_core():
         rows += clip_rows(setting, detector)
@@ -40,10 +50,46 @@ def run(setting: Setting) -> list[Row]:
     return rows + worker_rows(setting, detector) + [memory_row(setting, detector)]
 
 
-def score_cold(clip: Path) -> None:
-    """Score one clip in a new process."""
-    command = [sys.executable, "-c", COLD, str(SHIPPED), str(clip)]
-    subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True)
+def runtime_rows(setting: Setting) -> list[Row]:
+    """Compare torch with onnxruntime: a clip in a new process, its memory, and the networks alone. The floor is torch."""
+    files = {"torch": SHIPPED}
+    if EXPORTED.is_file() and is_installed("onnxruntime") and is_installed("onnx"):
+        files["onnxruntime"] = EXPORTED
+    peaks: dict[str, list[float]] = {name: [] for name in files}
+    cold = {
+        name: lambda clip, name=name: peaks[name].append(score_cold(files[name], clip))  # type: ignore[misc]
+        for name in files
+    }
+    started = compare(cold, setting.clips[:1], setting.few_repetitions, warm_up=False)
+    with one_core():
+        scorers = {name: load_saved(path).scorer("cpu", 1) for name, path in files.items()}
+        sample = first_sample(setting)
+        networks = compare(scorers, [[sample]], setting.repetitions)
+    figures = {
+        "one clip in a new process, {}, processor": ({name: cost.cpu_s for name, cost in started.items()}, "s"),
+        "one clip in a new process, {}, peak memory": ({name: min(found) / 1e6 for name, found in peaks.items()}, "MB"),
+        "networks, {}, processor": ({name: 1e3 * cost.cpu_s for name, cost in networks.items()}, "ms/clip"),
+    }
+    return [
+        row("shipped detector", title.format(name), value, unit, floor=values["torch"])
+        for title, (values, unit) in figures.items()
+        for name, value in values.items()
+    ]
+
+
+def score_cold(file: Path, clip: Path) -> float:
+    """Score one clip in a new process, and return its peak resident memory in bytes."""
+    command = [sys.executable, "-c", COLD, str(file), str(clip)]
+    done = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True)
+    return float(done.stdout.split()[-1])
+
+
+def first_sample(setting: Setting) -> Sample:
+    """Return the arrays of the first clip."""
+    checkpoint = load_checkpoint(SHIPPED)
+    layout = InputLayout(checkpoint.features, checkpoint.build().inputs)
+    clip = extract_in_memory(ScoringTask(setting.clips[0], checkpoint.features, layout.features))
+    return make_samples(0, float("nan"), clip, layout)[0][0]
 
 
 def clip_rows(setting: Setting, detector: Detector) -> list[Row]:
@@ -58,11 +104,8 @@ def clip_rows(setting: Setting, detector: Detector) -> list[Row]:
 
 def expert_rows(setting: Setting) -> list[Row]:
     """Return the processor time of each expert on the features of the first clip."""
-    checkpoint = load_checkpoint(SHIPPED)
-    model: Any = checkpoint.build().eval()
-    layout = InputLayout(checkpoint.features, model.inputs)
-    clip = extract_in_memory(ScoringTask(setting.clips[0], checkpoint.features, layout.features))
-    batch = collate([sample for sample, _ in make_samples(0, float("nan"), clip, layout)])
+    model: Any = load_checkpoint(SHIPPED).build().eval()
+    batch = collate([first_sample(setting)])
     experts = {name: expert.raw for name, expert in model.experts.named_children()}
     with torch.inference_mode():
         costs = compare(experts, [batch], setting.repetitions)

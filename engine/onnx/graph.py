@@ -16,7 +16,7 @@ MAX_COMPUTED_BYTES = 1 << 32
 STANDARD_DOMAINS = frozenset({"", "ai.onnx"})
 
 FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE})
-WIDTHS = {
+WIDTHS: dict[int, int] = {
     TensorProto.BOOL: 1,
     TensorProto.INT8: 1,
     TensorProto.UINT8: 1,

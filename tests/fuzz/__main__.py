@@ -1,4 +1,4 @@
-"""Fuzz the commands: mutated clips, configs, label files, checkpoints and features.
+"""Fuzz the commands: mutated clips, configs, label files, checkpoints, features and ONNX graphs.
 
     python -m tests.fuzz --output fuzz_results --count 2000 --seed 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -24,13 +25,15 @@ from engine.config import load_run_config
 from engine.detector import Detector
 from engine.load import CHECKPOINTS
 from tests.fuzz.archives import mutate_checkpoint, mutate_feature
+from tests.fuzz.graphs import mutate_graph
 from tests.fuzz.originals import make_originals
 from tests.fuzz.results import Results, Row
 from tests.fuzz.texts import mutate_text
-from tests.support import random_checkpoint
+from tests.support import random_checkpoint, tiny_model
 from utils.errors import FFDVError
 from utils.features.clip import ClipFacts
 from utils.features.config import FeatureConfig
+from utils.files import file_sha256
 from utils.media.arrays import ClipArrays
 from utils.media.errors import REASONS
 from utils.metrics.predictions import read_predictions
@@ -89,7 +92,11 @@ def read_prediction_file(task: FileTask) -> Answer:
 
 def read_checkpoint(task: FileTask) -> Answer:
     """Load a checkpoint and score a clip."""
-    detector = Detector(load_checkpoint(task.path), device="cpu")
+    return scored(Detector(load_checkpoint(task.path), device="cpu"))
+
+
+def scored(detector: Detector) -> Answer:
+    """Score a clip; the score must be a probability."""
     frames = np.random.default_rng(0).integers(0, 255, (20, 64, 64, 3), np.uint8)
     samples = np.random.default_rng(1).normal(0, 0.1, 16_000)
     score = detector.score(ClipArrays(frames, 25, samples, 16_000))
@@ -117,7 +124,7 @@ def read_features(task: FileTask) -> Answer:
     clip = split.store.load("a.mp4", facts.facts)
     inputs = [spec.name for feature in FEATURES.build(split.store.requested()) for spec in feature.arrays()]
     sample = make_sample(0, 1.0, clip, InputLayout(FEATURES, inputs))
-    shapes = {name: values.shape for name, (values, _) in sample.inputs.items()}
+    shapes = {name: array.values.shape for name, array in sample.inputs.items()}
     if shapes != {spec.name: spec.shape for spec in InputLayout(FEATURES, inputs).specs}:
         raise ValueError(f"the arrays have other shapes than declared: {shapes}")
     return ("refused", REASONS[clip.facts.reason]) if clip.facts.status == "failed" else ("accepted", "")
@@ -126,6 +133,20 @@ def read_features(task: FileTask) -> Answer:
 def split_below(root: Path) -> Split:
     """Open the training split of a data root."""
     return open_split("trainset", root, LabelNames(), VideoDirs(), FEATURES)
+
+
+def read_onnx(task: FileTask) -> Answer:
+    """Load an exported detector of which one file is mutated, and score a clip. The stored hash is that of the graph."""
+    folder = task.path.with_suffix("")
+    folder.mkdir()
+    graph = folder / "intact.onnx"
+    for path in (graph, graph.with_suffix(".json")):
+        shutil.copyfile(task.path if path.suffix == task.source.suffix else task.source.with_suffix(path.suffix), path)
+    if task.source.suffix == ".onnx":
+        description = json.loads(graph.with_suffix(".json").read_text())
+        description["onnx"]["sha256"] = file_sha256(graph)
+        graph.with_suffix(".json").write_text(json.dumps(description))
+    return scored(Detector.load(graph))
 
 
 def configs(_: Path) -> list[Path]:
@@ -157,6 +178,23 @@ def checkpoints(folder: Path) -> list[Path]:
     """Write small checkpoints; add the shipped one."""
     small = [random_checkpoint(folder / "small.pth"), random_checkpoint(folder / "mel.pth", {"name": "mel_baseline"})]
     return [*small, *small, CHECKPOINTS / "default.pth"]
+
+
+def onnx_files(folder: Path) -> list[Path]:
+    """Export small detectors. Both files of each are mutated, the graph more often."""
+    from engine.onnx.export import export_detector
+
+    found = []
+    for name in ("ffdv_cov", "mel_baseline"):
+        source = random_checkpoint(folder / f"{name}.pth", tiny_model(name))
+        export_detector(load_checkpoint(source), source, folder / f"{name}.onnx")
+        found += [folder / f"{name}.onnx"] * 3 + [folder / f"{name}.json"]
+    return found
+
+
+def mutate_exported(rng: np.random.Generator, path: Path, other: bytes) -> tuple[str, bytes]:
+    """Mutate one of the two files of an exported detector."""
+    return (mutate_text if path.suffix == ".json" else mutate_graph)(rng, path.read_bytes(), other)
 
 
 def feature_files(folder: Path) -> list[Path]:
@@ -197,6 +235,7 @@ FILE_KINDS: dict[str, FileKind] = {
     "predictions": FileKind(prediction_files, read_prediction_file, on_bytes(mutate_text)),
     "checkpoint": FileKind(checkpoints, read_checkpoint, on_bytes(mutate_checkpoint)),
     "features": FileKind(feature_files, read_features, mutate_feature),
+    "onnx": FileKind(onnx_files, read_onnx, mutate_exported),
 }
 
 

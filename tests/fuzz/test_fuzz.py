@@ -6,8 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
+from engine.onnx.graph import GraphError, check_graph
 from tests.fuzz.files import FileTask, answer_fault, read_file
+from tests.fuzz.graphs import CHANGES, mutate_graph
 from tests.fuzz.media import Limits, make_case, row_faults, run_faults
 from tests.fuzz.mutations import MUTATIONS
 from tests.fuzz.originals import AUDIO, VIDEO, make_originals
@@ -67,6 +70,40 @@ def test_mutated_text_files_are_read_or_refused_with_one_sentence(tmp_path: Path
         assert answer_fault(answer, "") is None, (number, mutation)
         answers.add(answer[0])
     assert answers == {"accepted", "refused"}
+
+
+def small_graph() -> bytes:
+    """Return a graph with weights, shapes as constants, and attributes."""
+    nodes = [
+        helper.make_node("Conv", ["x", "kernel"], ["planes"], pads=[1, 1, 1, 1], kernel_shape=[3, 3]),
+        helper.make_node("Reshape", ["planes", "shape"], ["rows"]),
+        helper.make_node("ReduceMax", ["rows"], ["y"], keepdims=0),
+    ]
+    constants = {"kernel": np.ones((2, 1, 3, 3), np.float32), "shape": np.array([1, 2, 64])}
+    graph = helper.make_graph(
+        nodes,
+        "small",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 1, 8, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [])],
+        [numpy_helper.from_array(values, name) for name, values in constants.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10).SerializeToString()
+
+
+def test_mutated_graphs_are_accepted_or_refused_with_one_sentence() -> None:
+    intact = small_graph()
+    check_graph(intact, {"x": (1, 1, 8, 8)})
+    rng = np.random.default_rng(0)
+    seen, sentences = set(), []
+    for _ in range(200):
+        name, content = mutate_graph(rng, intact, intact)
+        seen |= set(name.split("+"))
+        try:
+            check_graph(content, {"x": (1, 1, 8, 8)})
+        except GraphError as error:
+            sentences.append(str(error))
+    assert seen >= set(CHANGES) and 100 < len(sentences) < 200
+    assert all(0 < len(sentence) < 400 and "\n" not in sentence for sentence in sentences)
 
 
 def test_broken_promises_are_found() -> None:
