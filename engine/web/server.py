@@ -83,7 +83,9 @@ def running(app: Any, listener: socket.socket) -> Iterator[threading.Thread]:
         ws="none",
     )
     server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    # A duplicate, because the caller may close its socket before a server that is still busy has ended.
+    sockets = [listener.dup()]
+    thread = threading.Thread(target=server.run, kwargs={"sockets": sockets}, daemon=True)
     thread.start()
     try:
         while not server.started:
