@@ -132,6 +132,7 @@ def extract_split(
                 for name, row in new_rows:
                     rows.new[name] = row
                     seen.add(name)
+                    split.release(name)
         finally:
             # Workers may finish clips after the loop was interrupted; their rows are only in the journal.
             written = read_manifest(journal)

@@ -33,6 +33,9 @@ class Split:
         """Return the path of a clip."""
         return self.videos / clip
 
+    def release(self, clip: str) -> None:
+        """Do nothing: a clip that has been extracted stays where it is."""
+
 
 def open_split(
     name: str, root: Path, labels: LabelNames, video_dirs: VideoDirs, features: FeatureConfig, raw_suffix: str = "_raw"

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from engine.clip_search import check_clip, find_videos, mode_of, walk_folder
+from engine.remote_clips import RemoteClips
 from utils.errors import UsageError, WorkError
 from utils.files import existing_file
+from utils.remote import is_url
 
 STANDARD_INPUT = "-"
 
@@ -27,7 +29,7 @@ class ClipArguments:
 
     Attributes:
         video_path: files, glob patterns, or `-` for names on standard input.
-        video_dir: folder to search.
+        video_dir: folder to search, or its URL.
         video_list: text file with one name per line.
         watch: folder whose clips are scored as they arrive.
     """
@@ -45,6 +47,8 @@ class ClipArguments:
         """
         if self.watch is not None:
             return FolderWatch(Path(self.watch))
+        if is_url(self.video_dir):
+            return [RemoteClips(str(self.video_dir))]
         if self.video_dir is not None:
             return [find_videos(Path(self.video_dir))]
         if self.video_list is not None:

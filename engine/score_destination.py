@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -11,8 +14,9 @@ from pathlib import Path
 
 from engine.run_folder import check_output
 from engine.score_queue import ScoreQueue
-from utils.errors import UsageError
+from utils.errors import UsageError, WorkError
 from utils.packages import is_installed
+from utils.remote import is_url, remote_file
 
 REPORT_PACKAGES = ("torch", "pandas", "scipy", "jinja2", "matplotlib", "moviepy")
 """Packages that the light installation lacks. Saliency and maps of an expert need torch."""
@@ -24,6 +28,7 @@ class ScoreFiles:
 
     Attributes:
         output: CSV, JSONL or JSON file, by its suffix.
+        url: URL to which the finished output is copied; `None` for none.
         report: HTML file; `None` for no report.
         pages: maximum number of pages about single clips, written next to the report.
         resume: whether to keep the rows of an existing output file.
@@ -37,6 +42,21 @@ class ScoreFiles:
     resume: bool = False
     render: Path | None = None
     timeline: Path | None = None
+    url: str | None = None
+
+    def publish(self) -> None:
+        """Copy the output file to its URL, if it has one.
+
+        Raises:
+            WorkError: it cannot be written.
+        """
+        if self.url is not None:
+            folder, name = remote_file(self.url)
+            try:
+                folder.upload(self.output, name)
+            except WorkError as error:
+                raise WorkError(f"{error}; the rows are in {self.output}") from None
+            shutil.rmtree(self.output.parent, ignore_errors=True)
 
     def parts(self, clips: ScoreQueue, n_scored: int, windowed: bool) -> Iterator[tuple[Iterable[Path], bool]]:
         """Split the clips of a round by whether their scores need a time line, which takes longer.
@@ -66,14 +86,34 @@ class ScoreFiles:
         report, render = arguments.report, arguments.render
         if report or render or arguments.timeline:
             check_report_packages()
+        is_remote = is_url(arguments.output)
+        if is_url(arguments.video_dir) and report and arguments.report_pages:
+            raise UsageError("--report makes no pages of clips at a URL: add --report_pages 0")
+        output = staged_output(arguments.output, arguments.resume) if is_remote else Path(arguments.output)
         return cls(
-            output=check_output(arguments.output, "--output"),
+            output=check_output(output, "--output"),
+            url=arguments.output if is_remote else None,
             report=check_output(Path(report) / "report.html", "--report") if report else None,
             pages=arguments.report_pages if report else 0,
             resume=arguments.resume,
             timeline=check_output(Path(arguments.timeline) / "x", "--timeline").parent if arguments.timeline else None,
             render=check_output(checked_render_output(render), "--render") if render else None,
         )
+
+
+def staged_output(url: str, resume: bool) -> Path:
+    """Return a private local file in place of the output file at a URL; with `resume`, a copy of it if it exists.
+
+    Raises:
+        UsageError: the URL cannot be opened.
+        WorkError: the file cannot be read.
+    """
+    folder, name = remote_file(url)
+    path = Path(tempfile.mkdtemp(prefix="multi-ffdv-"), name)
+    if resume:
+        with contextlib.suppress(FileNotFoundError):
+            folder.download(name, path)
+    return path
 
 
 def check_report_packages() -> None:

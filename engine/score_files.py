@@ -175,13 +175,19 @@ class ScoringRun:
 
     def finish(self) -> None:
         """Write the rows of clips without a score, put the rows in the order of the clips, and write the report."""
-        detector, files = self._detector, self._files
         try:
-            for clip in self._queue.without_row():
-                row = pending_row(str(clip), detector) | {CHECKPOINT_COLUMN: self._identity}
-                self._queue.has_row(self._writer.add(row))
+            try:
+                for clip in self._queue.without_row():
+                    row = pending_row(str(clip), self._detector) | {CHECKPOINT_COLUMN: self._identity}
+                    self._queue.has_row(self._writer.add(row))
+            finally:
+                self._writer.close(self._queue.finished_order())
+            self._write_report()
         finally:
-            self._writer.close(self._queue.finished_order())
+            self._files.publish()
+
+    def _write_report(self) -> None:
+        detector, files = self._detector, self._files
         if files.report is not None:
             with writing(files.report):
                 columns = columns_of(detector)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from engine.remote_clips import release
 from engine.score_rows import Row, read_rows, written_key
 from utils.errors import UsageError
 from utils.files import short_path
@@ -143,7 +144,8 @@ class ScoreQueue:
 
     def has_row(self, number: int) -> None:
         """Record the row number of the first clip that has none."""
-        _, place = self._unscored.popleft()
+        clip, place = self._unscored.popleft()
+        release(clip)
         self._order[place] = number
 
     def without_row(self) -> Iterator[Path]:

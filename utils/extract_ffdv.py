@@ -67,6 +67,7 @@ def main(argv: Sequence[str]) -> int:
     engine = open_engine(arguments.engine)
     engine.warm_up()
     from dataset.extraction import extract_split
+    from dataset.remote_root import open_root
     from engine.config import RunConfig, load_run_config
 
     overrides = list(arguments.set)
@@ -82,14 +83,16 @@ def main(argv: Sequence[str]) -> int:
     if not 0.0 <= arguments.min_coverage <= 1.0:
         raise UsageError(f"--min_coverage {arguments.min_coverage}: expected a share between 0 and 1")
     short, n_clips, n_done = [], 0, 0
-    for split in chosen_splits(config, arguments.splits):
-        summary = extract_split(
-            split, config.extraction, shard=shard, overwrite=arguments.overwrite, quiet=arguments.quiet, engine=engine
-        )
-        print(summary.sentence(split.name), flush=True)
-        n_clips, n_done = n_clips + summary.n_clips, n_done + summary.n_done
-        if summary.coverage < arguments.min_coverage:
-            short.append(f"{split.name} {summary.coverage:.3f}")
+    options = {"shard": shard, "overwrite": arguments.overwrite, "quiet": arguments.quiet, "engine": engine}
+    with open_root(config.extract_path, config.label_name.model_dump().values()) as root:
+        config = config.model_copy(update={"extract_path": str(root.folder)})
+        for chosen in chosen_splits(config, arguments.splits):
+            with root.opened(chosen) as split:
+                summary = extract_split(split, config.extraction, **options)
+            print(summary.sentence(split.name), flush=True)
+            n_clips, n_done = n_clips + summary.n_clips, n_done + summary.n_done
+            if summary.coverage < arguments.min_coverage:
+                short.append(f"{split.name} {summary.coverage:.3f}")
     if short:
         raise WorkError(f"coverage below --min_coverage {arguments.min_coverage}: {', '.join(short)}")
     if n_clips and not n_done:
