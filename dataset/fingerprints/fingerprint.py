@@ -61,7 +61,9 @@ def fingerprint_wave(path: Path) -> Fingerprint:
     try:
         with wave.open(str(path), "rb") as file:
             rate_hz = file.getframerate()
-            samples = np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(np.float32) / 32768
+            content = file.readframes(file.getnframes())
     except (OSError, EOFError, wave.Error):
         return Fingerprint(reason="unreadable" if Path(path).is_file() else "missing_file")
+    # A truncated file may end in the middle of a sample.
+    samples = np.frombuffer(content[: len(content) // 2 * 2], "<i2").astype(np.float32) / 32768
     return Fingerprint(audio=audio_bits(soxr.resample(samples, rate_hz, RATE_HZ, quality="MQ")))

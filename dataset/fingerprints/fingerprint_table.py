@@ -108,6 +108,9 @@ class FingerprintTable:
                 if int(stored["version"]) != FINGERPRINT_VERSION:
                     return None
                 arrays = {key: stored[key] for key in cls.__dataclass_fields__}
+            # numpy returns a part that is no array as bytes.
+            if not all(isinstance(array, np.ndarray) and array.ndim for array in arrays.values()):
+                return None
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None
         return cls(**{**arrays, "names": arrays["names"].tolist()})

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import io
 import os
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dataset.extraction_worker import ExtractionTask, extract_to_store
 from dataset.fingerprints import FingerprintTable
+from dataset.fingerprints.fingerprint_table import FINGERPRINT_VERSION
 from tests.fuzz.archives import jpg_of_declared_size, npy_of_declared_shape, npy_with_pickle, npz_bomb
 from tests.support import WITH_FACE, write_head
 from utils.features.clip import ClipFacts
 from utils.features.store import FeatureStore
+
+
+def npz_of_bytes(*names: str, intact: dict[str, np.ndarray] | None = None) -> bytes:
+    """Return an `.npz` file with parts that are no arrays, after the intact ones."""
+    target = io.BytesIO()
+    np.savez(target, **(intact or {}))
+    with zipfile.ZipFile(target, "a") as archive:
+        for name in names or ("pairs", "mouth", "start_s", "motion"):
+            archive.writestr(f"{name}.npy", b"no array")
+    return target.getvalue()
+
 
 BOMBS = {
     "covariance": [
@@ -24,7 +39,13 @@ BOMBS = {
         npz_bomb(("covariance",), blocks=2),
     ],
     "mel": [jpg_of_declared_size(60_000), jpg_of_declared_size(512)],
-    "face": [npz_bomb(blocks=2), npy_with_pickle(), npy_of_declared_shape((1 << 40,)), b"PK\x05\x06" + bytes(18)],
+    "face": [
+        npz_of_bytes(),
+        npz_bomb(blocks=2),
+        npy_with_pickle(),
+        npy_of_declared_shape((1 << 40,)),
+        b"PK\x05\x06" + bytes(18),
+    ],
 }
 
 
@@ -71,4 +92,11 @@ def test_feature_bombs_are_unreadable(stored, little_memory, tmp_path: Path, mon
 
 def test_a_compressed_fingerprint_table_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.npz").write_bytes(npz_bomb(("version", "names", "frames"), blocks=2))
+    assert FingerprintTable.load(tmp_path / "a.npz") is None
+
+
+def test_a_fingerprint_table_with_parts_that_are_no_arrays_is_refused(tmp_path: Path) -> None:
+    names = [name for name in FingerprintTable.__dataclass_fields__ if name != "stamps"]
+    intact = {"version": np.array(FINGERPRINT_VERSION), "stamps": np.zeros((0, 2), np.int64)}
+    (tmp_path / "a.npz").write_bytes(npz_of_bytes(*names, intact=intact))
     assert FingerprintTable.load(tmp_path / "a.npz") is None

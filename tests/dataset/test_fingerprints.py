@@ -181,6 +181,9 @@ def test_stored_waveform_matches_the_fingerprint_of_its_clip(family, tmp_path):
     (tmp_path / "bad.wav").write_bytes(b"RIFF")
     assert fingerprint_wave(tmp_path / "bad.wav").reason == "unreadable"
     assert fingerprint_wave(tmp_path / "none.wav").reason == "missing_file"
+    content = (tmp_path / "o0.wav").read_bytes()
+    (tmp_path / "cut.wav").write_bytes(content[: len(content) // 4 * 2 + 1])
+    assert not fingerprint_wave(tmp_path / "cut.wav").reason
 
 
 def test_tables_are_cached_until_a_file_changes(family, tmp_path):

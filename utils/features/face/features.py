@@ -179,7 +179,10 @@ def read_face(path: Path) -> FaceFeatures | None:
             raise ValueError(f"{path} is not an uncompressed archive")
         stored = np.load(path, allow_pickle=False)
         with stored:
-            pairs, mouth, start_s, motion = (stored[name] for name in ("pairs", "mouth", "start_s", "motion"))
+            # A part that is no array is returned as bytes, which np.asarray turns into an array of another type.
+            pairs, mouth, start_s, motion = (
+                np.asarray(stored[name]) for name in ("pairs", "mouth", "start_s", "motion")
+            )
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, RuntimeError) as error:
         raise ValueError(f"{path} is incomplete: {error}") from None
     found = [(array.dtype, array.shape[1:]) for array in (pairs, mouth, motion)]
