@@ -20,6 +20,7 @@ from utils.media.streams import (
     count_frames,
     declared_end_s,
     declared_video_s,
+    in_runs,
     open_clip,
     other_audio_tracks,
     undecodable_streams,
@@ -40,9 +41,6 @@ LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1_000, 768_000
 
 ONE_THREAD = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
 """Options of the colour conversion. By default, PyAV 17 starts one thread per core in each worker process."""
-
-AUDIO_PACKETS_PER_RUN = 256
-"""Audio packets are decoded in runs of this length. Alternating with video frames would evict the processor's caches."""
 
 
 @dataclass
@@ -286,20 +284,6 @@ class ClipStream:
             tolerance_s = max(TRUNCATION_TOLERANCE_S, 0.05 * declared_s)
             if end_s is not None and end_s < declared_s - tolerance_s:
                 self.facts.problems.add("truncated")
-
-
-def in_runs(packets: Iterator[av.Packet]) -> Iterator[av.Packet]:
-    """Yield the packets, with audio packets grouped in runs of `AUDIO_PACKETS_PER_RUN`. Each stream keeps its order."""
-    waiting: list[av.Packet] = []
-    for packet in packets:
-        if packet.stream.type != "audio":
-            yield packet
-            continue
-        waiting.append(packet)
-        if len(waiting) == AUDIO_PACKETS_PER_RUN:
-            yield from waiting
-            waiting = []
-    yield from waiting
 
 
 def _decode_in_this_thread(stream: av.stream.Stream) -> None:

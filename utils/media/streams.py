@@ -16,6 +16,9 @@ from utils.media.limits import DECODER_OPTIONS, OPEN_OPTIONS, limited, pointer_k
 
 av.logging.set_level(av.logging.PANIC)
 
+AUDIO_PACKETS_PER_RUN = 256
+"""Audio packets are decoded in runs of this length. Alternating with video frames would evict the processor's caches."""
+
 
 def file_url(path: str | Path) -> str:
     """Return the `file:` URL of a local path. Without it, libav would read `a:b.mp4` as a URL with the protocol `a`."""
@@ -167,3 +170,17 @@ def packets_with_content(container: av.container.InputContainer, streams: list) 
                 yield packet
     except (av.error.FFmpegError, OSError, ValueError):
         return
+
+
+def in_runs(packets: Iterator[av.Packet]) -> Iterator[av.Packet]:
+    """Yield the packets, with audio packets grouped in runs of `AUDIO_PACKETS_PER_RUN`. Each stream keeps its order."""
+    waiting: list[av.Packet] = []
+    for packet in packets:
+        if packet.stream.type != "audio":
+            yield packet
+            continue
+        waiting.append(packet)
+        if len(waiting) == AUDIO_PACKETS_PER_RUN:
+            yield from waiting
+            waiting = []
+    yield from waiting
