@@ -18,6 +18,7 @@ from typing import Any, Generic, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
+from utils.errors import UsageError
 from utils.terminal import log_printable_text
 
 TaskT = TypeVar("TaskT")
@@ -106,7 +107,11 @@ class WorkerPool(Generic[TaskT]):
     def __init__(
         self, function: Callable[[TaskT], Any], workers: int, timeout_s: float, memory_gb: float | None
     ) -> None:
-        """Start no process yet; see `dataset.workers.run_in_workers` for the arguments."""
+        """Start no process yet; see `dataset.workers.run_in_workers` for the arguments.
+
+        Raises:
+            UsageError: this process is a worker that still imports the script that started it.
+        """
         self._function = function
         self._workers = workers
         self._timeout_s = timeout_s
@@ -149,6 +154,9 @@ class WorkerPool(Generic[TaskT]):
         self._pool.join()
 
     def _start(self) -> None:
+        if getattr(multiprocessing.current_process(), "_inheriting", False):
+            # A worker imports the script that it was started from. Without a guard, the script starts workers there again.
+            raise UsageError("a script that uses worker processes must call them below `if __name__ == '__main__':`")
         self._pool = ProcessPool(
             max_workers=self._workers,
             initializer=prepare_worker,

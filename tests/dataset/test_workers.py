@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from dataset.extraction_worker import ScoringTask, extract_in_memory
 from dataset.workers import CLIP_MEMORY_GB, default_workers, run_in_workers
+from tests.support import REPOSITORY
 from utils.features.config import FeatureConfig
 
 
@@ -92,6 +94,19 @@ def test_tasks_are_consumed_lazily_and_an_early_exit_stops_the_workers() -> None
     assert next(results)[1] == "0"
     results.close()
     assert len(taken) < 50
+
+
+def test_script_without_a_main_guard_ends_and_is_told_why(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os\n"
+        "from dataset.workers import run_in_workers\n"
+        "print([reason for _, _, reason in run_in_workers(os.path.exists, ['a'], workers=1, timeout_s=60)])\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120, env=environment)
+    assert done.stdout.strip() == "['crashed']"
+    assert "if __name__ == '__main__'" in done.stderr
 
 
 def test_empty_task_list_and_default_worker_count() -> None:
