@@ -31,8 +31,13 @@ TWIN_SUFFIX = {".txt": ".csv", ".csv": ".txt"}
 def label_path(root: Path, name: str) -> Path:
     """Return the label file `name` below `root`, or `x.txt` instead of `x.csv` (and vice versa) if only that exists."""
     path = Path(root) / name
-    twin = path.with_suffix(TWIN_SUFFIX.get(path.suffix, path.suffix))
+    twin = twin_of(path)
     return twin if twin.is_file() and not path.is_file() else path
+
+
+def twin_of(path: Path) -> Path:
+    """Return the path of `x.txt` for `x.csv` and vice versa; other paths are returned as they are."""
+    return path.with_suffix(TWIN_SUFFIX.get(path.suffix, path.suffix))
 
 
 def read_labels(path: Path, *, need_targets: bool = False) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dataset.labels import TWIN_SUFFIX
+from dataset.labels import twin_of
 from dataset.splits import Split
 from utils.remote import RemoteFolder, is_url
 
@@ -43,7 +43,7 @@ class RemoteRoot(DataRoot):
         super().__init__(folder)
         self.remote = RemoteFolder.at(url)
         for name in labels:
-            for twin in (name, str(Path(name).with_suffix(TWIN_SUFFIX.get(Path(name).suffix, Path(name).suffix)))):
+            for twin in {name, twin_of(Path(name)).as_posix()}:
                 with contextlib.suppress(FileNotFoundError):
                     self.remote.download(twin, folder / twin)
 

@@ -6,8 +6,9 @@ import logging
 import os
 import stat
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from engine.config import EMPTY_DATA_HINT
 from utils.errors import UsageError
@@ -160,13 +161,21 @@ def search_tree(folder: Path, found: ClipSearch, searched: set[tuple[int, int]],
 
 def leave_out_soundtracks(folder: Path, entries: list[os.DirEntry], found: ClipSearch) -> None:
     """Remove the audio files that are named like a video in the same folder from `entries`."""
-    stems = {Path(entry.name).stem for entry in entries if Path(entry.name).suffix.lower() in VIDEO_SUFFIXES}
+    audio = soundtracks([entry.name for entry in entries])
     for entry in list(entries):
-        path = folder / entry.name
-        only_audio = path.suffix.lower() in AUDIO_SUFFIXES - VIDEO_SUFFIXES
-        if only_audio and path.stem in stems and not entry.name.startswith("."):
-            found.soundtracks.append(path)
+        if entry.name in audio and not entry.name.startswith("."):
+            found.soundtracks.append(folder / entry.name)
             entries.remove(entry)
+
+
+def soundtracks(names: Sequence[str]) -> set[str]:
+    """Return the audio files among file names that are named like a video in the same folder."""
+    paths = {name: PurePosixPath(name) for name in names}
+    videos = {path.parent / path.stem for path in paths.values() if path.suffix.lower() in VIDEO_SUFFIXES}
+    audio_only = AUDIO_SUFFIXES - VIDEO_SUFFIXES
+    return {
+        name for name, path in paths.items() if path.suffix.lower() in audio_only and path.parent / path.stem in videos
+    }
 
 
 def add_entry(folder: Path, entry: os.DirEntry, found: ClipSearch, links: list[Path]) -> Path | None:

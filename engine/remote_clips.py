@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from engine.clip_search import CLIP_SUFFIXES
+from engine.clip_search import CLIP_SUFFIXES, soundtracks
 from engine.config import EMPTY_DATA_HINT
 from utils.errors import UsageError
-from utils.media.suffixes import AUDIO_SUFFIXES, VIDEO_SUFFIXES
 from utils.remote import RemoteFolder
 
 log = logging.getLogger(__name__)
@@ -69,16 +68,9 @@ class RemoteClips(list[Any]):
 
 def clip_names(names: list[str]) -> Iterator[str]:
     """Yield the names of clips, as `engine.clip_search.search_folder` finds them."""
-    videos = {str(PurePosixPath(name).with_suffix("")) for name in names if suffix_of(name) in VIDEO_SUFFIXES}
+    left_out = soundtracks(names)
     for name in names:
-        is_soundtrack = suffix_of(name) in AUDIO_SUFFIXES - VIDEO_SUFFIXES and (
-            str(PurePosixPath(name).with_suffix("")) in videos
-        )
-        is_hidden = any(part.startswith(".") for part in PurePosixPath(name).parts)
-        if suffix_of(name) in CLIP_SUFFIXES and not is_soundtrack and not is_hidden:
+        path = PurePosixPath(name)
+        is_hidden = any(part.startswith(".") for part in path.parts)
+        if path.suffix.lower() in CLIP_SUFFIXES and name not in left_out and not is_hidden:
             yield name
-
-
-def suffix_of(name: str) -> str:
-    """Return the suffix of a name in lower case."""
-    return PurePosixPath(name).suffix.lower()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.detector import Detector, Score
 from engine.scoring import EVIDENCE_PREFIX
-from engine.timeline.faces import scored_faces
+from engine.timeline.faces import face_entry, scored_faces
 from utils.errors import UsageError
 from utils.files import file_sha256
 from utils.terminal import FORMULA_STARTS
@@ -19,7 +19,6 @@ from utils.terminal import FORMULA_STARTS
 if TYPE_CHECKING:
     import pandas as pd
 
-    from engine.timeline.types import FaceTrack
 
 Cell = str | float | list[dict[str, Any]] | None
 Row = Mapping[str, Cell]
@@ -63,17 +62,6 @@ def row_of(score: Score) -> dict[str, Cell]:
         "reason": score.reason,
         **evidence,
         FACES_COLUMN: [face_entry(face) for face in scored_faces(score.faces)],
-    }
-
-
-def face_entry(face: FaceTrack) -> dict[str, Any]:
-    """Return a face of a clip as plain types."""
-    return {
-        "number": face.number,
-        "start_s": round(face.start_s, 3),
-        "end_s": round(face.end_s, 3),
-        "score": face.score,
-        "evidence": dict(face.evidence),
     }
 
 

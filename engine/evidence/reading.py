@@ -10,7 +10,7 @@ import numpy as np
 
 from engine.evidence.container import file_facts
 from engine.evidence.types import AudioView, CovarianceView, FileFacts
-from engine.timeline.faces import LEAST_OVERLAP, path_overlap
+from engine.timeline.faces import best_match, path_overlap
 from engine.timeline.types import FaceTrack
 from utils.features.clip import ClipFacts, FacePath, failed
 from utils.features.config import FeatureConfig
@@ -252,9 +252,9 @@ def requested_track(faces: FaceWindow, face: FaceTrack) -> Track | None:
     if best is None:
         return None
     place = FacePath(face.times_s, face.boxes)
-    shared = {track: path_overlap(FacePath(*track.path()), place) for track in (best, *faces.other_tracks())}
-    track = max(shared, key=shared.__getitem__)
-    return track if shared[track] >= LEAST_OVERLAP else None
+    tracks = [best, *faces.other_tracks()]
+    match = best_match([path_overlap(FacePath(*track.path()), place) for track in tracks])
+    return None if match is None else tracks[match]
 
 
 def face_reading(face: FaceCrops) -> FaceReading:

@@ -74,6 +74,17 @@ def worst_face(faces: Sequence[FaceTrack]) -> FaceTrack | None:
     return max(scored_faces(faces), key=lambda face: face.score or 0.0, default=None)
 
 
+def face_entry(face: FaceTrack) -> dict[str, Any]:
+    """Return a face as plain types, without its path."""
+    return {
+        "number": face.number,
+        "start_s": round(face.start_s, 3),
+        "end_s": round(face.end_s, 3),
+        "score": face.score,
+        "evidence": dict(face.evidence),
+    }
+
+
 def whole_tracks(
     clip: ClipSeconds,
     windows: Sequence[ClipWindow],
@@ -96,14 +107,20 @@ def whole_tracks(
     for window in windows:
         own = [next(left) for _ in window.faces]
         for path, row in zip(window.paths, own, strict=False):
-            best = max(faces, key=lambda face: path_overlap(path, face.paths[0]), default=None)
-            if best is not None and path_overlap(path, best.paths[0]) >= LEAST_OVERLAP:
-                best.rows.append(row)
+            best = best_match([path_overlap(path, face.paths[0]) for face in faces])
+            if best is not None:
+                faces[best].rows.append(row)
     found = tuple(face_track(number, face, calibration) for number, face in enumerate(faces, 1))
     if len(found) == 1:
         evidence = {term: score.evidence[term] for term in FACE_TERMS if term in score.evidence}
         return (replace(found[0], score=score.score, evidence=evidence),)
     return found
+
+
+def best_match(overlaps: Sequence[float]) -> int | None:
+    """Return the index of the largest overlap, the first one if several are equal; `None` if it is below `LEAST_OVERLAP`."""
+    best = max(range(len(overlaps)), key=overlaps.__getitem__, default=None)
+    return best if best is not None and overlaps[best] >= LEAST_OVERLAP else None
 
 
 def path_overlap(path: FacePath, other: FacePath) -> float:

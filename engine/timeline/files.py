@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 from engine.report.clip_files import page_name
 from engine.score import Score
 from engine.score_lines import middle_truncated
+from engine.timeline.faces import face_entry
 from engine.timeline.spans import middle_second
 from engine.timeline.types import FaceTrack, Timeline
 from utils.files import write_text_atomic
@@ -68,11 +69,7 @@ def timeline_dict(score: Score) -> dict[str, Any]:
 def face_dict(face: FaceTrack) -> dict[str, Any]:
     """Return a face track as plain types."""
     return {
-        "number": face.number,
-        "start_s": round(face.start_s, 3),
-        "end_s": round(face.end_s, 3),
-        "score": face.score,
-        "evidence": dict(face.evidence),
+        **face_entry(face),
         "times_s": numbers(face.times_s),
         "boxes": np.round(face.boxes.astype(float), 1).tolist(),
     }
