@@ -228,8 +228,9 @@ def fit_machine(
     for members in (is_synthetic, ~is_synthetic):
         balanced[members] *= weights.sum() / 2 / weights[members].sum()
     fitted = SVC(C=expert.config.cost, gamma=expert.config.gamma).fit(stored, is_synthetic, sample_weight=balanced)
-    machine.vectors = levels[torch.from_numpy(fitted.support_)]
-    machine.weights = torch.from_numpy(fitted.dual_coef_[0].astype(np.float32))
+    machine.set_vectors(
+        levels[torch.from_numpy(fitted.support_)], torch.from_numpy(fitted.dual_coef_[0].astype(np.float32))
+    )
     machine.offset.fill_(float(fitted.intercept_[0]))
 
 

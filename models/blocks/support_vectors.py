@@ -21,6 +21,7 @@ class SupportVectors(nn.Module):
         scale: (D,) multiplied with the centred features.
         vectors: (M, D) int8, the scaled support vectors in units of `step`. Earlier checkpoints have float16.
         step: (D,) float32, the value of one level of each feature.
+        squared_norms: (M,) float64 of the vectors in their own units; not stored in checkpoints.
         weights: (M,) float32, their weights.
         offset: () float32.
     """
@@ -29,6 +30,7 @@ class SupportVectors(nn.Module):
     scale: Tensor
     vectors: Tensor
     step: Tensor
+    squared_norms: Tensor
     weights: Tensor
     offset: Tensor
 
@@ -45,6 +47,7 @@ class SupportVectors(nn.Module):
         self.register_buffer("scale", torch.ones(size))
         self.register_buffer("vectors", torch.zeros(0, size, dtype=torch.int8))
         self.register_buffer("step", torch.ones(size))
+        self.register_buffer("squared_norms", torch.zeros(0, dtype=torch.float64), persistent=False)
         self.register_buffer("weights", torch.zeros(0))
         self.register_buffer("offset", torch.zeros(()))
 
@@ -61,17 +64,23 @@ class SupportVectors(nn.Module):
         """Return scaled features (N, D) in units of `step`, rounded to int8."""
         return (rows / self.step).round().clamp(-LARGEST_LEVEL, LARGEST_LEVEL).to(torch.int8)
 
+    def set_vectors(self, levels: Tensor, weights: Tensor) -> None:
+        """Set the support vectors (M, D), in units of `step`, which must be set before, and their weights (M,)."""
+        self.vectors, self.weights = levels, weights
+        parts = [(part * self.step).double().square().sum(dim=1) for part in levels.split(CHUNK)]
+        self.squared_norms = torch.cat(parts)
+
     def forward(self, features: Tensor) -> Tensor:
         """Return the decision values (N,) float32 of features (N, D) float32; above 0 for the second class."""
         rows = self.scaled(features)
         own = rows.double().square().sum(dim=1)[:, None]
         values = self.offset.double()
         # Few vectors at a time, since a converted copy of all would need 100 MB.
-        for levels, weights in zip(self.vectors.split(CHUNK), self.weights.split(CHUNK), strict=True):
-            vectors = levels * self.step
-            products = (rows @ vectors.T).double()
+        chunks = (series.split(CHUNK) for series in (self.vectors, self.squared_norms, self.weights))
+        for levels, norms, weights in zip(*chunks, strict=True):
+            products = (rows @ (levels * self.step).T).double()
             # The terms are large and mostly cancel, so their sum needs double precision.
-            squared = own + vectors.double().square().sum(dim=1) - 2 * products
+            squared = own + norms - 2 * products
             values = values + torch.exp(-self.gamma * squared.clamp(min=0)) @ weights.double()
         return values.float()
 
@@ -87,3 +96,4 @@ class SupportVectors(nn.Module):
             if halves:
                 state_dict.setdefault(prefix + "step", torch.ones(size))
         super()._load_from_state_dict(state_dict, prefix, *arguments, **keywords)
+        self.set_vectors(self.vectors, self.weights)

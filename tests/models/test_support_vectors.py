@@ -30,8 +30,9 @@ def fitted(count: int = 200) -> tuple[SupportVectors, SVC]:
     machine.set_step(rows)
     levels = machine.levels(rows)
     library = SVC(C=4, gamma=GAMMA).fit((levels * machine.step).numpy(), second)
-    machine.vectors = levels[torch.from_numpy(library.support_)]
-    machine.weights = torch.from_numpy(library.dual_coef_[0].astype(np.float32))
+    machine.set_vectors(
+        levels[torch.from_numpy(library.support_)], torch.from_numpy(library.dual_coef_[0].astype(np.float32))
+    )
     machine.offset.fill_(float(library.intercept_[0]))
     return machine, library
 

@@ -19,9 +19,9 @@ def fitted(vectors: int = 7, seed: int = 0) -> SyntheticSpeechExpert:
     expert.texture.start("none")
     rng = torch.Generator().manual_seed(seed)
     expert.machine.scale.fill_(0.03)
-    expert.machine.vectors = torch.randint(-127, 128, (vectors, STATISTICS), generator=rng).to(torch.int8)
     expert.machine.step.fill_(4e-4)
-    expert.machine.weights = torch.randn(vectors, generator=rng)
+    levels = torch.randint(-127, 128, (vectors, STATISTICS), generator=rng).to(torch.int8)
+    expert.machine.set_vectors(levels, torch.randn(vectors, generator=rng))
     return expert
 
 
