@@ -9,6 +9,12 @@ from pydantic import Field
 from dataset.workers import CLIP_MEMORY_GB
 from utils.config import Section
 
+MAX_TIMEOUT_S = 7 * 24 * 3600.0
+"""Longest time limit per clip, in seconds. Checkpoints store the limits, so a hostile one must not lift them."""
+
+MAX_MEMORY_GB = 1024.0
+"""Highest memory limit per process, in GB."""
+
 
 class LabelNames(Section):
     """Label file of each split, below the data root."""
@@ -50,11 +56,12 @@ class ExtractionConfig(Section):
 
     workers: int = Field(0, ge=0, le=1024, description="number of processes, one clip each; 0 for one per core")
     timeout_s: float = Field(
-        1800.0, gt=0, description="time limit per clip; a clip that exceeds it is skipped (`timeout`)"
+        1800.0, gt=0, le=MAX_TIMEOUT_S, description="time limit per clip; a clip that exceeds it is skipped (`timeout`)"
     )
     memory_gb: float | None = Field(
         CLIP_MEMORY_GB,
         ge=1,
+        le=MAX_MEMORY_GB,
         description="memory limit per process; a clip that needs more is skipped (`crashed`); null: none",
     )
     max_frames: int | None = Field(

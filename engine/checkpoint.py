@@ -121,7 +121,7 @@ def require_plain_archive(path: Path, message: str) -> None:
 
 
 def check_tensors(tensors: Mapping[Any, Any]) -> None:
-    """Check that all names are text and all values dense tensors, none of them larger than its data in the file.
+    """Check that all names are text and all values dense tensors of real numbers, none larger than its data in the file.
 
     Raises:
         TypeError: they are not.
@@ -135,6 +135,8 @@ def check_tensors(tensors: Mapping[Any, Any]) -> None:
             raise TypeError(f"{name!r} is a {type(tensor).__name__}, not a tensor")
         if tensor.layout != torch.strided or tensor.device.type != "cpu":
             raise TypeError(f"{name} is not a dense tensor")
+        if tensor.is_complex():
+            raise TypeError(f"{name} is made of complex numbers")
         # A tensor with strides of 0 has a huge shape and a single number in the file.
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
             raise TypeError(f"{name} has shape {tuple(tensor.shape)}, which is larger than its data")

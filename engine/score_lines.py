@@ -12,7 +12,7 @@ from typing import TextIO
 from engine.score_rows import FACES_COLUMN, Row
 from engine.scoring import EVIDENCE_PREFIX
 from engine.timeline.faces import FACE_TERMS
-from utils.terminal import printable
+from utils.terminal import one_line
 
 HEADINGS = ("video", "score", "verdict", "because", "reason")
 SCORE_WIDTH, VERDICT_WIDTH, REASON_WIDTH = 6, 12, 16
@@ -103,11 +103,6 @@ def worst_number(row: Row) -> int | None:
     if not isinstance(faces, list) or not faces:
         return None
     return int(max(faces, key=lambda face: face["score"])["number"])
-
-
-def one_line(text: str) -> str:
-    """Escape control and undecodable characters, tabs and newlines of a name."""
-    return printable(text.encode("utf-8", "backslashreplace").decode()).replace("\t", "\\t").replace("\n", "\\n")
 
 
 def fitted(text: str, width: int) -> str:

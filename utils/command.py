@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
 from utils.errors import FFDVError
-from utils.terminal import PrintableFormatter, printable
+from utils.terminal import PrintableFormatter, one_line, printable
 from utils.torchrun import is_first_to_report, silence_others, started_by_torchrun
 
 EXIT_INTERRUPTED, EXIT_TERMINATED = 130, 143
@@ -232,9 +232,9 @@ def exit_now(finished: Sequence[int]) -> None:
 
 
 def report(message: str) -> None:
-    """Print a message on standard error; with torchrun, only if no other process has printed one."""
+    """Print a message as one line on standard error; with torchrun, only if no other process has printed one."""
     if is_first_to_report():
-        print(printable(message), file=sys.stderr, flush=True)
+        print(one_line(message), file=sys.stderr, flush=True)
 
 
 def exit_code_of(main: Callable[[Sequence[str]], int | None], arguments: Sequence[str]) -> int:

@@ -104,6 +104,23 @@ def bad_limits(path, _):
     changed(path, run_config={"extraction": {"timeout_s": "never"}})
 
 
+def unlimited_memory(path, _):
+    changed(path, run_config={"extraction": {"memory_gb": 1e300}})
+
+
+def unlimited_time(path, _):
+    changed(path, run_config={"extraction": {"timeout_s": float("inf")}})
+
+
+def threshold_of_text(path, _):
+    changed(path, calibration={"threshold": "0.5"})
+
+
+def complex_weights(path, _):
+    weights = torch.load(random_checkpoint(path), weights_only=True)["weights"]
+    changed(path, weights={name: tensor.to(torch.complex64) for name, tensor in weights.items()})
+
+
 def unknown_model(path, _):
     changed(path, model={"name": "ffdv_cow"})
 
@@ -162,6 +179,10 @@ REFUSED = {
     weight_of_text: "'head.weight' is a str, not a tensor",
     hashes_in_a_list: "a list is in place of named tensors",
     bad_limits: "timeout_s",
+    unlimited_memory: "memory_gb",
+    unlimited_time: "timeout_s",
+    threshold_of_text: "a threshold or rate of a calibration is '0.5'",
+    complex_weights: "is made of complex numbers",
     weight_without_a_name: "5 is not the name of a tensor",
     hostile_pickle: "not a multi-ffdv checkpoint",
     hostile_torch_file: "not a multi-ffdv checkpoint",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 
+import pytest
+
 from utils.command import run_command, say
 from utils.errors import UsageError
 from utils.terminal import PrintableFormatter, printable
@@ -20,6 +22,23 @@ def test_control_characters_are_escaped() -> None:
 def test_log_lines_are_escaped() -> None:
     record = logging.LogRecord("log", logging.WARNING, "", 0, "%s: skipped", (HOSTILE,), None)
     assert PrintableFormatter().format(record) == f"{SHOWN}: skipped"
+
+
+@pytest.mark.parametrize("mark", ["\n", "\r", "\x85", "\u2028", "\u2029"])
+def test_a_name_cannot_forge_a_line(mark: str, capsys) -> None:
+    def main(_: object) -> None:
+        raise UsageError(f"no such file: {name}")
+
+    name = f"a{mark}error: forged.mp4"
+    record = logging.LogRecord("log", logging.WARNING, "", 0, "%s: skipped", (name,), None)
+    run_command(main, [])
+    for text in (PrintableFormatter().format(record), capsys.readouterr().err):
+        assert len(text.splitlines()) == 1
+
+
+@pytest.mark.parametrize("mark", ["\u061c", "\u200e", "\u200f", "\u202e", "\u2066"])
+def test_marks_of_the_text_direction_are_escaped(mark: str) -> None:
+    assert printable(f"a{mark}b").isascii()
 
 
 def test_output_and_errors_of_commands_are_escaped(capsys) -> None:

@@ -6,8 +6,10 @@ slope is positive; isotonic steps only create ties), so ranking by logit and by 
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,6 +23,8 @@ Verdict = Literal["fake", "inconclusive", "real", "unscored"]
 
 DEFAULT_TARGET_FPR = 0.01
 DEFAULT_TARGET_FNR = 0.05
+
+NUMBERS = (int, float, np.integer, np.floating)
 
 
 @dataclass(frozen=True)
@@ -48,8 +52,8 @@ class ErrorRates:
     def __post_init__(self) -> None:
         """Reject shares outside [0, 1] and negative numbers of clips."""
         shares = (self.false_alarms, self.missed, self.inconclusive_real, self.inconclusive_fake)
-        if not all(0 <= share <= 1 for share in shares) or min(self.n_real, self.n_fake) < 0:
-            raise ValueError(f"error rates must be shares in [0, 1] of a number of clips, got {self}")
+        require_numbers("an error rate", shares, 0, 1)
+        require_numbers("a number of clips", (self.n_real, self.n_fake), 0, sys.float_info.max)
 
 
 @dataclass(frozen=True)
@@ -91,11 +95,21 @@ class Calibration:
     rates: ErrorRates | None = None
 
     def __post_init__(self) -> None:
-        """Reject a slope that would reverse the order of the clips, knots without a method, and crossed thresholds."""
-        if not (np.isfinite(self.slope) and self.slope > 0):
+        """Reject values of another type, descending or mismatched knots, and thresholds that are no scores or crossed."""
+        if self.method not in get_args(Method) or self.threshold_rule not in get_args(ThresholdRule):
+            raise ValueError(f"unknown method {self.method!r} or threshold rule {self.threshold_rule!r}")
+        require_numbers("a slope or bias", (self.slope, self.bias), -sys.float_info.max, sys.float_info.max)
+        if not self.slope > 0:
             raise ValueError(f"the slope of a calibration must be a positive number, got {self.slope}")
         if (self.method == "isotonic") != (self.isotonic is not None):
             raise ValueError("an isotonic calibration needs knots; other methods must not have any")
+        if self.isotonic is not None:
+            require_knots(*self.isotonic)
+        shares = (self.threshold, self.real_threshold, self.target_fpr, self.target_fnr)
+        require_numbers("a threshold or rate", (share for share in shares if share is not None), 0, 1)
+        require_numbers("a number of clips", (self.n,), 0, sys.float_info.max)
+        if not isinstance(self.fitted_on, str) or not isinstance(self.reason, str):
+            raise ValueError("the split and the reason of a calibration must be text")
         if self.real_threshold is not None and not self.real_threshold <= self.threshold:
             raise ValueError(
                 f"the real threshold {self.real_threshold} is not at or below the fake threshold {self.threshold}"
@@ -117,7 +131,8 @@ class Calibration:
         logit = np.asarray(logit, dtype=np.float64)
         if self.isotonic is not None:
             return np.interp(logit, *self.isotonic)
-        return sigmoid(self.slope * logit + self.bias)
+        with np.errstate(over="ignore"):  # an infinite product has the score 0 or 1
+            return sigmoid(self.slope * logit + self.bias)
 
     def is_fake(self, score: ArrayLike) -> np.ndarray:
         """Return whether scores of any shape reach the fake threshold."""
@@ -156,6 +171,22 @@ class Calibration:
             "rates": None if rates is None else ErrorRates(**rates),
         }
         return cls(**{**plain, **parsed})
+
+
+def require_numbers(what: str, values: Iterable[Any], low: float, high: float) -> None:
+    """Raise a `ValueError` unless all values are numbers from `low` to `high`."""
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, NUMBERS) or not low <= value <= high:
+            raise ValueError(f"{what} of a calibration is {value!r}, which is not a number in [{low:g}, {high:g}]")
+
+
+def require_knots(logits: tuple[float, ...], scores: tuple[float, ...]) -> None:
+    """Raise a `ValueError` unless there are as many logits as scores, and both ascend."""
+    require_numbers("the logit of a knot", logits, -np.inf, np.inf)
+    require_numbers("the score of a knot", scores, 0, 1)
+    ascending = list(logits) == sorted(logits) and list(scores) == sorted(scores)
+    if not logits or len(logits) != len(scores) or not ascending:
+        raise ValueError("the knots of an isotonic calibration must be pairs of ascending logits and scores")
 
 
 def sigmoid(values: np.ndarray) -> np.ndarray:

@@ -222,10 +222,34 @@ def test_impossible_cross_fitting_gives_a_reason() -> None:
 
 @pytest.mark.parametrize(
     "fields",
-    [{"slope": 0.0}, {"slope": -1.0}, {"slope": float("nan")}, {"method": "isotonic"}, {"unknown": 1}],
+    [
+        {"slope": 0.0},
+        {"slope": -1.0},
+        {"slope": float("nan")},
+        {"method": "isotonic"},
+        {"unknown": 1},
+        {"bias": float("nan")},
+        {"bias": "0"},
+        {"bias": None},
+        {"threshold": float("nan")},
+        {"threshold": float("inf")},
+        {"threshold": 10**400},
+        {"threshold": True},
+        {"threshold": 0.5, "real_threshold": -1},
+        {"threshold": 0.2, "real_threshold": 0.8},
+        {"method": ["platt"]},
+        {"reason": 5},
+        {"n": float("nan")},
+        {"method": "isotonic", "isotonic": [[], []]},
+        {"method": "isotonic", "isotonic": [[0, 1], [1, 0]]},
+        {"method": "isotonic", "isotonic": [[0, 1], [0, 5]]},
+        {"method": "isotonic", "isotonic": [[0], [0, 1]]},
+        {"method": "isotonic", "isotonic": [["a"], ["b"]]},
+    ],
+    ids=str,
 )
 def test_invalid_calibrations_are_rejected(fields: dict) -> None:
-    with pytest.raises(ValueError, match=r"slope|knots|no field"):
+    with pytest.raises(ValueError, match=r"slope|knot|no field|calibration|threshold"):
         Calibration.from_dict(fields)
 
 

@@ -179,7 +179,7 @@ def test_calibration_survives_json() -> None:
     ],
 )
 def test_invalid_thresholds_and_rates_are_rejected(fields: dict) -> None:
-    with pytest.raises(ValueError, match="real threshold|error rates"):
+    with pytest.raises(ValueError, match="real threshold|calibration"):
         Calibration.from_dict(fields)
 
 
