@@ -68,7 +68,7 @@ class WaitingClip:
             score,
             timeline=with_sync(timeline, sync),
             findings=sync_findings(sync),
-            spans=suspicious_spans(timeline, calibration.threshold, self.seconds.duration_s),
+            spans=suspicious_spans(timeline, calibration, self.seconds.duration_s),
             faces=whole_tracks(self.seconds, self.windows, self.rows, score, calibration),
         )
 

@@ -17,7 +17,7 @@ from engine.report.clip_tracks import axis_of, clock, tracks
 from engine.report.clip_verdict import headline, meaning, score_scale, verdict_title
 from engine.report.svg import Plot, Scale, nice_ticks
 from engine.report.text import fixed, writable
-from engine.report.wording import CAUTIONS, expert_label, expert_purpose
+from engine.report.wording import CAUTIONS, SPAN_REASONS, expert_label, expert_purpose
 
 LEAST_SCALE = 2.0
 """Minimum scale of the evidence bars, in log-odds."""
@@ -54,6 +54,7 @@ class Part:
     time: str
     text: str
     score: str = ""
+    reason: str = ""
 
 
 def clip_page(evidence: Evidence) -> str:
@@ -70,6 +71,7 @@ def clip_context(evidence: Evidence) -> dict[str, Any]:
             _interval(span.start_s, span.end_s),
             expert_label(span.expert),
             fixed(span.score, 2),
+            SPAN_REASONS[span.basis],
         )
         for span in score.spans
     ]

@@ -27,6 +27,9 @@ CAUTIONS = (
 )
 """What a verdict does not mean."""
 
+SPAN_REASONS = {"score": "scored as fake", "contrast": "stands out from the rest"}
+"""Basis of a suspicious part -> its name on a page."""
+
 
 def expert_label(name: str) -> str:
     """Return the name of an expert on a page."""

@@ -11,10 +11,10 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from engine.report.clip_files import page_name
+from engine.report.wording import SPAN_REASONS
 from engine.score import Score
 from engine.score_lines import middle_truncated
 from engine.timeline.faces import face_entry
-from engine.timeline.spans import middle_second
 from engine.timeline.types import FaceTrack, Timeline
 from utils.files import write_text_atomic
 
@@ -119,7 +119,7 @@ def score_row(score: Score, timeline: Timeline, duration_s: float) -> Markup:
     for span in score.spans:
         left, right = x_of(span.start_s, duration_s), x_of(span.end_s, duration_s)
         shape = '<rect x="{:.1f}" y="0" width="{:.1f}" height="{}" fill="{}" opacity="0.18"><title>{}</title></rect>'
-        words = f"{span.start_s:.1f} to {span.end_s:.1f} s: {span.score:.2f}, {span.expert}"
+        words = f"{span.start_s:.1f} to {span.end_s:.1f} s: {span.score:.2f}, {span.expert}, {SPAN_REASONS[span.basis]}"
         parts.append(Markup(shape).format(left, max(1.0, right - left), ROW_PX, COLOURS["fake"], words))
     for verdict, value in score.thresholds.items():
         y = ROW_PX * (1 - value)
@@ -127,7 +127,7 @@ def score_row(score: Score, timeline: Timeline, duration_s: float) -> Markup:
         shape = '<text x="{:.0f}" y="{:.1f}" font-size="9" opacity="0.7">{}</text>'
         parts.append(Markup(shape).format(PLOT_PX + 4, y + 3, verdict))
     for number in np.flatnonzero(np.isfinite(timeline.score)).tolist():
-        start_s, end_s = middle_second(timeline, number, duration_s)
+        start_s, end_s = timeline.seconds_of(number, number + 1, duration_s)
         y = ROW_PX * (1 - timeline.score[number])
         parts.append(line(x_of(start_s, duration_s), x_of(end_s, duration_s), y, "line"))
     return Markup("").join(parts)
@@ -156,7 +156,7 @@ def bar_row(name: str, note: str, values: np.ndarray, timeline: Timeline, durati
     finite = np.isfinite(values).any()
     parts = [label(name, note if finite else "abstains"), line(0, PLOT_PX, ROW_PX / 2, "grid")]
     for number in np.flatnonzero(np.isfinite(values)).tolist():
-        start_s, end_s = middle_second(timeline, number, duration_s)
+        start_s, end_s = timeline.seconds_of(number, number + 1, duration_s)
         left, right = x_of(start_s, duration_s), x_of(end_s, duration_s)
         high = abs(values[number]) / scale * ROW_PX / 2
         top = ROW_PX / 2 - high if values[number] > 0 else ROW_PX / 2

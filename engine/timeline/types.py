@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
@@ -30,6 +31,16 @@ class Timeline:
         """Return N."""
         return len(self.score)
 
+    def seconds_of(self, first: int, after: int, duration_s: float) -> tuple[float, float]:
+        """Return start and end of the part of a clip that windows `first` to `after` (exclusive) stand for, in seconds.
+
+        A window stands for the second in its middle; the first and the last one also for what precedes and follows.
+        """
+        middle_s = (self.start_s + self.end_s) / 2
+        start_s = 0.0 if first == 0 else middle_s[first] - 0.5
+        end_s = duration_s if after == len(self) else middle_s[after - 1] + 0.5
+        return float(max(0.0, start_s)), float(min(duration_s, end_s))
+
 
 @dataclass(frozen=True)
 class Span:
@@ -38,14 +49,17 @@ class Span:
     Attributes:
         start_s: start in seconds on the clip's clock.
         end_s: end in seconds.
-        score: largest calibrated probability of fake of its windows, in [0, 1].
+        score: largest calibrated probability of fake of its windows, in [0, 1]; by `contrast`, the probability that they would
+            have in an otherwise typical clip.
         expert: the expert with the largest evidence in the span.
+        basis: `score` if the windows reach the fake threshold, `contrast` if they stand out from the rest of the clip.
     """
 
     start_s: float
     end_s: float
     score: float
     expert: str
+    basis: Literal["score", "contrast"] = "score"
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def test_json_and_picture_are_written(tmp_path: Path) -> None:
     path = write_timeline(scored("a/<b>&.mp4", Span(1.0, 2.5, 0.9, "voice")), tmp_path)
     found = json.loads(path.read_text())
     assert found["timeline"]["score"] == [0.2, 0.9, None] and found["timeline"]["evidence"]["face"] == [None] * 3
-    assert found["spans"] == [{"start_s": 1.0, "end_s": 2.5, "score": 0.9, "expert": "voice"}]
+    assert found["spans"] == [{"start_s": 1.0, "end_s": 2.5, "score": 0.9, "expert": "voice", "basis": "score"}]
     assert found["findings"][0]["code"] == "sync_offset" and found["faces"][0]["boxes"] == [[1.0] * 4] * 2
     drawing = ElementTree.parse(path.with_suffix(".svg")).getroot()
     text = "".join(drawing.itertext())

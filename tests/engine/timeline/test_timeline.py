@@ -1,4 +1,4 @@
-"""The time line of a clip and its suspicious spans."""
+"""The time line of a clip."""
 
 from __future__ import annotations
 
@@ -8,20 +8,12 @@ import numpy as np
 import pytest
 
 from engine import ClipArrays, Detector
-from engine.timeline.spans import suspicious_spans
-from engine.timeline.types import Timeline
 from tests.support import head_frames, head_voice, random_checkpoint
 from utils.errors import UsageError
 from utils.features.config import FeatureConfig
 from utils.features.seconds import timeline_starts
 
 RATE_HZ = 24_000
-
-
-def line(scores: list[float]) -> Timeline:
-    start_s = np.arange(len(scores), dtype=float)
-    values = np.array(scores, float)
-    return Timeline(start_s, start_s + 3, values, {"voice": values, "face": np.zeros(len(scores))})
 
 
 @pytest.fixture(scope="module")
@@ -35,19 +27,6 @@ def detector(tmp_path_factory) -> Detector:
 @pytest.fixture(scope="module")
 def clip() -> ClipArrays:
     return ClipArrays(head_frames(0, 125), 25, head_voice(0, 5.0), RATE_HZ, "head")
-
-
-def test_a_suspicious_part_becomes_a_span() -> None:
-    (span,) = suspicious_spans(line([0.1, 0.1, 0.1, 0.9, 0.9, 0.9, 0.9, 0.1, 0.1, 0.1]), 0.6, 12.0)
-    assert (span.start_s, span.end_s) == (4.0, 8.0) and span.expert == "voice"
-    assert span.score == pytest.approx(0.9)
-
-
-def test_spans_reach_the_ends_of_the_clip_and_ignore_single_windows() -> None:
-    (span,) = suspicious_spans(line([0.9, 0.9, 0.9]), 0.6, 4.7)
-    assert (span.start_s, span.end_s) == (0.0, 4.7)
-    assert suspicious_spans(line([0.1, 0.1, 0.9, 0.1, 0.1]), 0.6, 7.0) == ()
-    assert suspicious_spans(line([np.nan, np.nan]), 0.6, 4.0) == ()
 
 
 def test_windows_cover_every_second() -> None:
