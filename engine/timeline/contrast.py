@@ -6,6 +6,8 @@ evidence of each window is therefore compared with that of the clip's least susp
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from engine.timeline.types import Span, Timeline
@@ -42,29 +44,29 @@ def contrast_spans(timeline: Timeline, calibration: Calibration, duration_s: flo
         calibration: the clip's calibration.
         duration_s: duration of the clip.
     """
-    excess = excess_evidence(timeline)
-    total = np.sum(list(excess.values()), axis=0) if excess else np.zeros(0)
+    local = {expert: values for expert, values in timeline.evidence.items() if expert not in NOT_LOCAL}
+    excess = above_reference(added(local.values(), len(timeline)))
     spans = []
-    for first, after in best_runs(total - LEAST_CONTRAST, LEAST_TOTAL):
-        if after - first <= MOST_SHARE * len(total):
+    for first, after in best_runs(excess - LEAST_CONTRAST, LEAST_TOTAL):
+        if after - first <= MOST_SHARE * len(timeline):
             start_s, end_s = timeline.seconds_of(first, after, duration_s)
-            means = {expert: float(values[first:after].mean()) for expert, values in excess.items()}
-            score = float(calibration.score(total[first:after].max()))
+            means = {expert: above_reference(values)[first:after].mean() for expert, values in local.items()}
+            score = float(calibration.score(excess[first:after].max()))
             spans.append(Span(start_s, end_s, score, max(means, key=means.__getitem__), "contrast"))
     return tuple(sorted(spans, key=lambda span: span.start_s))
 
 
-def excess_evidence(timeline: Timeline) -> dict[str, np.ndarray]:
-    """Return expert -> (N,) evidence above the expert's reference in the clip, 0 where it abstains.
+def added(series: Iterable[np.ndarray], n_windows: int) -> np.ndarray:
+    """Return the sum (N,) of evidence; an expert that abstains adds 0, and a window that none scores is NaN."""
+    values = np.array([np.full(n_windows, np.nan), *series])
+    return np.where(np.isfinite(values).any(axis=0), np.nansum(values, axis=0), np.nan)
 
-    Experts that scored fewer than `LEAST_WINDOWS` windows, and those in `NOT_LOCAL`, are left out.
-    """
-    local = {expert: values for expert, values in timeline.evidence.items() if expert not in NOT_LOCAL}
-    return {
-        expert: np.nan_to_num(values - np.nanquantile(values, REFERENCE_QUANTILE))
-        for expert, values in local.items()
-        if np.isfinite(values).sum() >= LEAST_WINDOWS
-    }
+
+def above_reference(evidence: np.ndarray) -> np.ndarray:
+    """Return evidence (N,) above the reference of the clip; 0 without evidence, or if fewer than `LEAST_WINDOWS` have some."""
+    if np.isfinite(evidence).sum() < LEAST_WINDOWS:
+        return np.zeros(len(evidence))
+    return np.nan_to_num(evidence - np.nanquantile(evidence, REFERENCE_QUANTILE))
 
 
 def best_runs(values: np.ndarray, least: float) -> list[tuple[int, int]]:
