@@ -162,12 +162,18 @@ def at_least(lowest: int) -> Callable[[str], int]:
 
 
 class Terminated(KeyboardInterrupt):
-    """Raised on SIGTERM, which schedulers send. Handled like Ctrl-C: workers are stopped and results are kept."""
+    """Raised on SIGTERM, which schedulers send, and when the terminal is closed (SIGHUP).
+
+    Handled like Ctrl-C: workers are stopped, results are kept and temporary files are deleted.
+    """
 
 
 @contextlib.contextmanager
 def sigterm_raises() -> Iterator[None]:
-    """Raise `Terminated` on SIGTERM within the block. A second SIGTERM ends the process immediately."""
+    """Raise `Terminated` on SIGTERM and SIGHUP within the block. A second signal ends the process immediately.
+
+    SIGHUP stays ignored if it is, as in processes that `nohup` starts.
+    """
 
     def handle(number: int, frame: object) -> NoReturn:
         signal.signal(number, signal.SIG_DFL)
@@ -176,11 +182,15 @@ def sigterm_raises() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set signal handlers
         yield
         return
-    before = signal.signal(signal.SIGTERM, handle)
+    hang_up = getattr(signal, "SIGHUP", None)  # absent on Windows
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, handle)}
+    if hang_up is not None and signal.getsignal(hang_up) is signal.SIG_DFL:
+        before[hang_up] = signal.signal(hang_up, handle)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, previous in before.items():
+            signal.signal(number, previous)
 
 
 def say(text: str) -> None:
@@ -234,7 +244,8 @@ def exit_now(finished: Sequence[int]) -> None:
 def report(message: str) -> None:
     """Print a message as one line on standard error; with torchrun, only if no other process has printed one."""
     if is_first_to_report():
-        print(one_line(message), file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):  # the terminal was closed
+            print(one_line(message), file=sys.stderr, flush=True)
 
 
 def exit_code_of(main: Callable[[Sequence[str]], int | None], arguments: Sequence[str]) -> int:

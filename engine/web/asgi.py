@@ -16,6 +16,8 @@ App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 ALIAS = "/clips"
 """Name of the private folder in requests and responses."""
 
+FAILED = "The request could not be answered."
+
 MAX_JSON_BYTES = 1_000_000
 
 IDLE_S, UPLOAD_S = 30.0, 900.0
@@ -54,11 +56,17 @@ class Response:
         self._send = send
         self._paths = {root.encode(), json.dumps(root)[1:-1].encode()}
         self._rewrite = False
-        self._started = self._finished = False
+        self._started = self._finished = self._refused = False
 
     async def __call__(self, message: Message) -> None:
-        """Send a message of the application."""
+        """Send a message of the application.
+
+        Raises:
+            RequestRefusedError: the application has failed, for example on a body that came too slowly.
+        """
         if message["type"] == "http.response.start":
+            if message["status"] == 500 and not self._refused:
+                raise RequestRefusedError(500, FAILED)
             self._started = True
             headers = [(name.lower(), value) for name, value in message.get("headers", [])]
             kind = next((value for name, value in headers if name == b"content-type"), b"")
@@ -78,6 +86,7 @@ class Response:
             if not self._finished:
                 await self({"type": "http.response.body", "body": b""})
             return
+        self._refused = True
         body = json.dumps({"error": str(refused), "detail": str(refused)}).encode()
         headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
         await self({"type": "http.response.start", "status": refused.status, "headers": headers})
@@ -85,7 +94,13 @@ class Response:
 
 
 class TimedBody:
-    """The `receive` of a request with time limits on its body."""
+    """The `receive` of a request with time limits on its body.
+
+    Attributes:
+        too_slow: the refusal of a body that came too slowly; `None` before. An application may turn it into another error.
+    """
+
+    too_slow: RequestRefusedError | None = None
 
     def __init__(self, receive: Receive) -> None:
         """Start the clock."""
@@ -105,7 +120,8 @@ class TimedBody:
         try:
             message = await asyncio.wait_for(self._receive(), min(IDLE_S, max(left, 0)))
         except asyncio.TimeoutError:
-            raise RequestRefusedError(408, "The upload was too slow. Try again, or send a smaller copy.") from None
+            self.too_slow = RequestRefusedError(408, "The upload was too slow. Try again, or send a smaller copy.")
+            raise self.too_slow from None
         self._complete = not message.get("more_body", False)
         return message
 

@@ -17,12 +17,24 @@ import re
 from collections.abc import MutableMapping
 from ipaddress import ip_address
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
-from engine.web.asgi import ALIAS, App, Receive, Replay, RequestRefusedError, Response, Send, TimedBody, read_all
+from engine.web.asgi import (
+    ALIAS,
+    FAILED,
+    App,
+    Receive,
+    Replay,
+    RequestRefusedError,
+    Response,
+    Send,
+    TimedBody,
+    read_all,
+)
 from engine.web.limits import WebLimits
 from engine.web.private_folder import PrivateFolder
+from engine.web.renamed_uploads import RenamedUploads
 
 API, FILE = "/gradio_api", "/gradio_api/file="
 SCORE_ROUTE = "/api/score"
@@ -74,7 +86,7 @@ class Guard:
         except Exception as error:
             # For example an unknown event, for which Gradio fails after the start of its response.
             log.warning("%s %s failed: %s", scope["method"], scope["path"], error)
-            await response.refuse(RequestRefusedError(500, "The request could not be answered."))
+            await response.refuse(RequestRefusedError(500, FAILED))
 
     async def _handle(self, scope: MutableMapping[str, Any], receive: Receive, response: Response) -> None:
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
@@ -88,7 +100,7 @@ class Guard:
             await self._pass_on(scope, headers, body, response)
         except RequestRefusedError as refused:
             await body.discard(min(2 * self._limits.max_bytes, MAX_DISCARDED_BYTES) if refused.status == 413 else 0)
-            raise
+            raise body.too_slow or refused from None
 
     async def _pass_on(
         self, scope: MutableMapping[str, Any], headers: dict[bytes, str], body: TimedBody, response: Response
@@ -119,8 +131,9 @@ class Guard:
         if len(self._incoming) >= MAX_UPLOADS or stored + sum(self._incoming) + int(size) > self._limits.stored_bytes:
             raise RequestRefusedError(503, "Too many clips are being sent or are waiting. Try again in a few minutes.")
         self._incoming.append(int(size))
+        send = response if scope["method"] == "PUT" else RenamedUploads(response, self._folder)
         try:
-            await self._app(scope, body, response)
+            await self._app(scope, body, send)
         finally:
             self._incoming.remove(int(size))
 
@@ -131,7 +144,7 @@ class Guard:
             RequestRefusedError: it is not JSON, or names a file that was not uploaded.
         """
         try:
-            return json.dumps(self._with_real_paths(json.loads(content or b"{}"))).encode()
+            return json.dumps(self._with_real_paths(json.loads(content or b"{}", parse_constant=no_number))).encode()
         except (ValueError, RecursionError):
             raise RequestRefusedError(400, "The request is not valid JSON.") from None
 
@@ -165,6 +178,11 @@ class Guard:
         return str(path)
 
 
+def no_number(text: str) -> NoReturn:
+    """Raise a `ValueError` for NaN and infinity, which JSON does not have."""
+    raise ValueError(f"{text} is not JSON")
+
+
 def check_route(method: str, path: str) -> None:
     """Raise a `RequestRefusedError` for a route that the page does not use."""
     routes = {"GET": GET_ROUTES, "HEAD": GET_ROUTES, "POST": POST_ROUTES, "PUT": PUT_ROUTES}
@@ -174,11 +192,14 @@ def check_route(method: str, path: str) -> None:
 
 def check_origin(headers: dict[bytes, str], *, loopback: bool) -> None:
     """Raise a `RequestRefusedError` for a request that the page of another site makes in a visitor's browser."""
-    host = urlsplit(f"//{headers.get(b'host', '')}")
+    try:
+        host = urlsplit(f"//{headers.get(b'host', '')}")
+    except ValueError:
+        raise RequestRefusedError(400, "The host name is not valid.") from None
     if loopback and host.hostname not in LOOPBACK:
         raise RequestRefusedError(403, "Open the page under 127.0.0.1 or localhost.")
     origin = headers.get(b"origin")
-    if origin is not None and urlsplit(origin).netloc != host.netloc:
+    if origin is not None and origin.partition("//")[2] != host.netloc:
         raise RequestRefusedError(403, "Requests from other sites are refused.")
     if headers.get(b"sec-fetch-site") == "cross-site" and headers.get(b"sec-fetch-mode") != "navigate":
         raise RequestRefusedError(403, "Requests from other sites are refused.")

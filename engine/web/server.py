@@ -72,8 +72,11 @@ def running(app: Any, listener: socket.socket) -> Iterator[threading.Thread]:
     """
     import uvicorn
 
+    from engine.web.connections import TimedProtocol
+
     config = uvicorn.Config(
         app,
+        http=TimedProtocol,
         log_level="warning",
         access_log=False,
         limit_concurrency=MAX_CONNECTIONS,

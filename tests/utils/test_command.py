@@ -38,19 +38,30 @@ def test_errors_and_interruptions_print_one_sentence(
     assert capsys.readouterr() == ("", line)
 
 
-def test_sigterm_stops_a_command_and_its_handler_is_restored(capsys: pytest.CaptureFixture[str]) -> None:
-    before = signal.getsignal(signal.SIGTERM)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=str)
+def test_signals_stop_a_command_and_their_handlers_are_restored(
+    number: signal.Signals, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = signal.getsignal(number)
     cleaned_up = []
 
     def main(_: Sequence[str]) -> None:
         try:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
             time.sleep(5)
         finally:
             cleaned_up.append(True)
 
     assert run_command(main, []) == 143 and cleaned_up
-    assert "terminated" in capsys.readouterr().err and signal.getsignal(signal.SIGTERM) is before
+    assert "terminated" in capsys.readouterr().err and signal.getsignal(number) is before
+
+
+def test_ignored_hang_up_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert run_command(lambda _: os.kill(os.getpid(), signal.SIGHUP), []) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_exit_code_of_a_successful_command() -> None:

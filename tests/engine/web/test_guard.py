@@ -32,6 +32,8 @@ class Stub:
         self.calls.append((scope["path"], body))
         await send({"type": "http.response.start", "status": 200, "headers": self.headers})
         answer = json.dumps({"root": f"{self.root}/uploads/a.mp4", "body": body.decode()}).encode()
+        if scope["path"] == "/gradio_api/upload":
+            answer = b"[]"
         await send({"type": "http.response.body", "body": answer})
 
 
@@ -143,7 +145,7 @@ def test_file_of_a_request_must_have_been_uploaded(guarded, stub, folder):
     assert len(stub.calls) == 1
 
 
-@pytest.mark.parametrize("body", [b"{", b"\xff", b"[" * 100_000, b"nonsense"])
+@pytest.mark.parametrize("body", [b"{", b"\xff", b"[" * 100_000, b"nonsense", b"NaN"])
 def test_body_must_be_json(guarded, stub, body):
     assert ask(guarded, "POST", "/gradio_api/queue/join", body)[0] == 400 and not stub.calls
 
@@ -185,6 +187,7 @@ def test_slow_upload_is_ended_after_its_total_time(guarded, monkeypatch):
         ({"host": "example.com:7860"}, 403),
         ({"host": "localhost:7860"}, 200),
         ({"host": "[::1]:7860"}, 200),
+        ({"host": "["}, 400),
     ],
 )
 def test_requests_of_other_sites_are_refused(guarded, headers, status):
@@ -220,6 +223,49 @@ def test_failure_of_the_application_is_one_sentence(folder, service, caplog):
     status, _, answer = ask(Guard(failing, folder, service.limits, loopback=True), "GET", "/")
     assert status == 500 and answer["error"] == "The request could not be answered."
     assert "GET / failed" in caplog.text
+
+
+@pytest.mark.parametrize("slow", [False, True])
+def test_answers_of_a_framework_to_failures_are_replaced(folder, service, monkeypatch, slow):
+    async def failing(scope, receive, send):
+        try:
+            await receive()
+            raise RuntimeError
+        except Exception:
+            await send({"type": "http.response.start", "status": 500, "headers": [(b"content-type", b"text/plain")]})
+            raise
+
+    monkeypatch.setattr(asgi, "IDLE_S", 0.05)
+    guarded = Guard(failing, folder, service.limits, loopback=True)
+    status, _, answer = ask(guarded, "PUT", "/api/score", b"ab", pause_s=float(slow), content_length="2")
+    assert (status, answer["error"].split(".")[0]) == (
+        (408, "The upload was too slow") if slow else (500, "The request could not be answered")
+    )
+
+
+def test_upload_gets_a_name_that_does_not_depend_on_its_content(folder, service):
+    async def storing(scope, receive, send):
+        stored = folder.uploads / "hash of the content" / "a.mp4"
+        stored.parent.mkdir(exist_ok=True)
+        stored.write_bytes(b"clip")
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+        await send({"type": "http.response.body", "body": json.dumps([str(stored)]).encode()})
+
+    guarded = Guard(storing, folder, service.limits, loopback=True)
+    answers = [ask(guarded, "POST", "/gradio_api/upload", b"ab", content_length="2") for _ in range(2)]
+    (one,), (other,) = (json.loads(answer) for _, _, answer in answers)
+    assert one != other and "hash" not in one + other
+    assert {guarded.real_path(path) for path in (one, other)} == {str(p) for p in folder.uploads.rglob("*.mp4")}
+    assert len(list(folder.uploads.iterdir())) == 2
+
+
+def test_upload_that_is_gone_is_refused(folder, service):
+    async def storing(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": json.dumps([str(folder.uploads / "a" / "b")]).encode()})
+
+    guarded = Guard(storing, folder, service.limits, loopback=True)
+    assert ask(guarded, "POST", "/gradio_api/upload", b"ab", content_length="2")[0] == 503
 
 
 def test_websockets_are_closed(guarded):

@@ -22,6 +22,7 @@ from tests.engine.web.serving import Served
 from tests.support import REPOSITORY, write_video
 
 pytest.importorskip("gradio", reason="gradio is not installed (requirements-app.txt)")
+connections = pytest.importorskip("engine.web.connections")
 
 REQUESTS = 1000
 
@@ -169,6 +170,15 @@ def test_page_survives_mixed_requests(web_page, clip):
         statuses = list(pool.map(send, mixed_requests(REQUESTS)))
     assert len(statuses) == REQUESTS and {200, 404} <= set(statuses)
     assert web_page.put(clip, "after.mp4")[0] == 200
+
+
+def test_connections_without_a_request_are_closed(web_page, monkeypatch):
+    monkeypatch.setattr(connections, "IDLE_CHECK_S", 0.05)
+    for head in (b"", b"GET / HTTP/1.1\r\nX: "):
+        with socket.create_connection(("127.0.0.1", web_page.port), 20) as connection:
+            connection.sendall(head)
+            assert connection.recv(100) == b""
+    assert web_page.ask("GET", "/config")[0] == 200
 
 
 def test_page_survives_slow_and_broken_uploads(web_page, clip):
