@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from utils.features.store import files_below
+
 log = logging.getLogger(__name__)
 
 EXAMPLES = 1000
 """Maximum number of missing clips to examine."""
+
+LISTED_FROM = 1000
+"""Number of names from which the folder of the clips is listed."""
 
 
 def log_name_hints(names: Sequence[str], folder: Path, labels: Path) -> None:
@@ -29,7 +35,7 @@ def name_hints(names: Sequence[str], folder: Path) -> list[str]:
     """
     if not folder.is_dir():
         return []
-    missing = [name for name in names if not os.path.lexists(folder / name)]
+    missing = missing_names(names, folder)
     listings = FolderListings(folder)
     found: dict[str, list[tuple[str, str]]] = {}
     for name in missing[:EXAMPLES]:
@@ -43,6 +49,15 @@ def name_hints(names: Sequence[str], folder: Path) -> list[str]:
         f"{pairs[0][0]!r}, did you mean {pairs[0][1]!r}?"
         for kind, pairs in found.items()
     ]
+
+
+def missing_names(names: Sequence[str], folder: Path) -> list[str]:
+    """Return the names without a file below a folder. One listing replaces most look-ups if there are many names."""
+    if len(names) >= LISTED_FROM:
+        with contextlib.suppress(OSError):
+            listed = set(files_below(folder))
+            names = [name for name in names if name not in listed]
+    return [name for name in names if not os.path.lexists(folder / name)]
 
 
 class FolderListings:

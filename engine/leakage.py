@@ -36,7 +36,7 @@ from dataset.fingerprints.fingerprint import fingerprint_clip, fingerprint_wave
 from engine.config import RunConfig
 from utils.errors import UsageError
 from utils.features.mel import decode_image
-from utils.files import write_text_atomic
+from utils.files import DAMAGED_ARRAY, write_text_atomic
 
 Pair = tuple[str, str]
 
@@ -156,7 +156,7 @@ def load_covariance(path: Path) -> np.ndarray | None:
     """Load a stored covariance; return `None` if the file is not a valid one."""
     try:
         return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+    except DAMAGED_ARRAY:
         return None
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from engine.clip_search import CLIP_SUFFIXES, soundtracks
+from engine.clip_search import CLIP_SUFFIXES, FEATURES_FILE, soundtracks
 from engine.config import EMPTY_DATA_HINT
 from utils.errors import UsageError
 from utils.remote import RemoteFolder
@@ -48,7 +48,7 @@ class RemoteClips(list[Any]):
     """The clips of a remote folder, with the private folder of their copies, which is deleted with this list."""
 
     def __init__(self, url: str) -> None:
-        """Find the clips below a URL by their suffix, in path order, without soundtracks and hidden files.
+        """Find the clips below a URL by their suffix, in path order, without soundtracks, hidden files and features.
 
         Raises:
             UsageError: the URL cannot be opened, or there is no clip.
@@ -69,8 +69,11 @@ class RemoteClips(list[Any]):
 def clip_names(names: list[str]) -> Iterator[str]:
     """Yield the names of clips, as `engine.clip_search.search_folder` finds them."""
     left_out = soundtracks(names)
-    for name in names:
-        path = PurePosixPath(name)
+    paths = {name: PurePosixPath(name) for name in names}
+    # As in a local search, the searched folder itself may be one of extracted features.
+    features = {path.parent for path in paths.values() if path.name == FEATURES_FILE} - {PurePosixPath()}
+    for name, path in paths.items():
         is_hidden = any(part.startswith(".") for part in path.parts)
-        if path.suffix.lower() in CLIP_SUFFIXES and name not in left_out and not is_hidden:
+        is_clip = path.suffix.lower() in CLIP_SUFFIXES and name not in left_out and not is_hidden
+        if is_clip and features.isdisjoint(path.parents):
             yield name

@@ -37,3 +37,9 @@ class WorkError(FFDVError):
 
 class WriteError(WorkError, OSError):
     """A result could not be written: disk full, quota exceeded, no permission (exit code 1)."""
+
+
+def error_line(error: Exception, limit: int = 200) -> str:
+    """Return the kind of an unexpected error and the first line of its text, cut to `limit` characters."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:limit]}" if lines else type(error).__name__

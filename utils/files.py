@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from tokenize import TokenError
 
 from utils.errors import UsageError, WriteError
 
@@ -19,6 +20,8 @@ UNFINISHED_PREFIX = ".writing-"
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 CANNOT_WRITE = DISK_FULL | {errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 """Error numbers of failed writes that are caused by the file system, not by the data."""
+DAMAGED_ARRAY = (OSError, ValueError, EOFError, MemoryError, SyntaxError, TokenError)
+"""Errors of reading a damaged `.npy` or `.npz` file: its headers, parsed as Python text, can declare any size."""
 
 
 def short_path(path: str | Path) -> Path:

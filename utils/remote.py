@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from utils.errors import UsageError, WorkError
+from utils.errors import UsageError, WorkError, error_line
 from utils.files import atomic_path
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class RemoteFolder:
         except FileNotFoundError:
             return []
         except Exception as error:
-            raise WorkError(f"{self.url} cannot be listed: {describe(error)}") from None
+            raise WorkError(f"{self.url} cannot be listed: {error_line(error)}") from None
         return sorted(path[len(self.root) :].lstrip("/") for path in found)
 
     def download(self, name: str, path: Path) -> None:
@@ -85,7 +85,7 @@ class RemoteFolder:
             except FileNotFoundError:
                 raise
             except Exception as error:
-                raise WorkError(f"{self.url}/{name} cannot be read: {describe(error)}") from None
+                raise WorkError(f"{self.url}/{name} cannot be read: {error_line(error)}") from None
 
     def fetch(self, name: str, path: Path) -> None:
         """Copy a clip to a local file. If it cannot be read, warn and leave the file missing."""
@@ -109,7 +109,7 @@ class RemoteFolder:
             with self.files.transaction, open(path, "rb") as source, self.files.open(target, "wb") as stream:
                 shutil.copyfileobj(source, stream)
         except Exception as error:
-            raise WorkError(f"{self.url}/{name} cannot be written: {describe(error)}") from None
+            raise WorkError(f"{self.url}/{name} cannot be written: {error_line(error)}") from None
 
     def remove(self, name: str) -> None:
         """Delete a file.
@@ -122,7 +122,7 @@ class RemoteFolder:
         except FileNotFoundError:
             return
         except Exception as error:
-            raise WorkError(f"{self.url}/{name} cannot be deleted: {describe(error)}") from None
+            raise WorkError(f"{self.url}/{name} cannot be deleted: {error_line(error)}") from None
 
 
 def remote_file(url: str) -> tuple[RemoteFolder, str]:
@@ -135,9 +135,3 @@ def remote_file(url: str) -> tuple[RemoteFolder, str]:
     if not name:
         raise UsageError(f"{url} names a folder, not a file")
     return RemoteFolder.at(f"{folder}/"), name
-
-
-def describe(error: Exception) -> str:
-    """Return the kind of an error and the first line of its text."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from dataset.fingerprints.fingerprint import Fingerprint, fingerprint_clip
 from dataset.workers import default_workers, run_in_workers
-from utils.files import atomic_path, is_plain_archive
+from utils.files import DAMAGED_ARRAY, atomic_path, is_plain_archive
 
 FINGERPRINT_VERSION = 1
 """Increase this when fingerprints or search results change for the same clips. It invalidates existing caches."""
@@ -111,7 +111,7 @@ class FingerprintTable:
             # numpy returns a part that is no array as bytes.
             if not all(isinstance(array, np.ndarray) and array.ndim for array in arrays.values()):
                 return None
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        except (*DAMAGED_ARRAY, KeyError, zipfile.BadZipFile):
             return None
         return cls(**{**arrays, "names": arrays["names"].tolist()})
 

@@ -16,7 +16,7 @@ from engine.provenance import git_state
 from engine.run import run_training
 from engine.run_folder import PREDICTION_FILE, RunFolder
 from models import MODELS
-from utils.errors import FFDVError
+from utils.errors import FFDVError, error_line
 from utils.files import write_text_atomic
 
 log = logging.getLogger(__name__)
@@ -81,13 +81,7 @@ def attempt(planned: PlannedRun) -> FinishedRun | str:
         return str(error)
     except Exception as error:
         # An error in one run (out of memory, a library's exception) must not end the remaining runs.
-        return f"{type(error).__name__}: {first_line(error)}"
-
-
-def first_line(error: Exception, limit: int = 200) -> str:
-    """Return the first line of an error's text, cut to `limit` characters."""
-    lines = str(error).strip().splitlines()
-    return lines[0][:limit] if lines else ""
+        return error_line(error)
 
 
 def run_or_reuse(experiment: Experiment, seed: int, output: Path) -> FinishedRun:

@@ -9,6 +9,7 @@ import fsspec
 import pytest
 
 import inference
+from engine.remote_clips import RemoteClips
 from tests.dataset.extraction.conftest import contents, manifest
 from tests.support import one_sentence, random_checkpoint
 from utils import extract_ffdv
@@ -116,6 +117,15 @@ def test_wrong_urls_give_one_sentence(argv, words, checkpoint, memory, tmp_path,
     monkeypatch.chdir(tmp_path)
     memory.pipe("/x/a.mp4", b"no clip")
     assert words in one_sentence(inference.main, [*argv, "--checkpoint", str(checkpoint)], capsys)
+
+
+def test_features_at_a_url_are_not_clips(memory) -> None:
+    names = ["a.mp4", "b.wav", "set_raw/features.json", "set_raw/wav_file/c.wav", "deep/set_raw2/d.wav"]
+    for name in names:
+        memory.pipe(f"/clips/{name}", b"")
+    found = [str(clip) for clip in RemoteClips("memory://clips")]
+    assert found == ["memory://clips/a.mp4", "memory://clips/b.wav", "memory://clips/deep/set_raw2/d.wav"]
+    assert [str(clip) for clip in RemoteClips("memory://clips/set_raw")] == ["memory://clips/set_raw/wav_file/c.wav"]
 
 
 def test_output_that_cannot_be_uploaded_is_kept(checkpoint, pristine_root, tmp_path, monkeypatch, capsys) -> None:

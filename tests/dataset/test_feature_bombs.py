@@ -14,6 +14,7 @@ import pytest
 from dataset.extraction_worker import ExtractionTask, extract_to_store
 from dataset.fingerprints import FingerprintTable
 from dataset.fingerprints.fingerprint_table import FINGERPRINT_VERSION
+from engine.leakage import load_covariance
 from tests.fuzz.archives import jpg_of_declared_size, npy_of_declared_shape, npy_with_pickle, npz_bomb
 from tests.support import WITH_FACE, write_head
 from utils.features.clip import ClipFacts
@@ -100,3 +101,15 @@ def test_a_fingerprint_table_with_parts_that_are_no_arrays_is_refused(tmp_path: 
     intact = {"version": np.array(FINGERPRINT_VERSION), "stamps": np.zeros((0, 2), np.int64)}
     (tmp_path / "a.npz").write_bytes(npz_of_bytes(*names, intact=intact))
     assert FingerprintTable.load(tmp_path / "a.npz") is None
+
+
+def test_arrays_whose_headers_are_no_python_text_are_refused(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    np.save(file, np.array(FINGERPRINT_VERSION))
+    array = file.getvalue().replace(b"}     ", b"}\n  `(")
+    assert len(array) == len(file.getvalue()) and array != file.getvalue()
+    (tmp_path / "a.npy").write_bytes(array)
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("version.npy", array)
+    assert FingerprintTable.load(tmp_path / "a.npz") is None
+    assert load_covariance(tmp_path / "a.npy") is None

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dataset.label_hints import log_name_hints, name_hints
+from dataset import label_hints
+from dataset.label_hints import log_name_hints, missing_names, name_hints
 
 COMPOSED, DECOMPOSED = (unicodedata.normalize(form, "clip é.mp4") for form in ("NFC", "NFD"))
 
@@ -60,3 +61,12 @@ def test_hints_are_warnings_that_name_the_label_file(clips: Path, caplog: pytest
     log_name_hints(["a"], clips, clips / "labels.txt")
     (record,) = caplog.records
     assert record.levelno == logging.WARNING and record.getMessage().startswith(f"{clips / 'labels.txt'}: 1 of 1 names")
+
+
+def test_listing_the_folder_finds_the_same_names_as_looking_each_up(clips: Path, monkeypatch) -> None:
+    (clips / ".writing-d.mp4").touch()
+    (clips / "lost.mp4").symlink_to(clips / "nowhere.mp4")
+    names = ["a.mp4", "./a.mp4", "sub/c.mkv", ".writing-d.mp4", "lost.mp4", "sub", "b.mp4", "sub/c", "none.mp4"]
+    looked_up = missing_names(names, clips)
+    monkeypatch.setattr(label_hints, "LISTED_FROM", 1)
+    assert missing_names(names, clips) == looked_up == ["b.mp4", "sub/c", "none.mp4"]

@@ -6,14 +6,13 @@ import json
 import os
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
-from tokenize import TokenError
 from typing import Any
 
 from utils.errors import UsageError
 from utils.features.base import FEATURES, Feature, feature_classes, with_sources
 from utils.features.clip import ClipFacts, ClipFeatures, failed
 from utils.features.config import FEATURE_VERSION, FeatureConfig
-from utils.files import UNFINISHED_PREFIX, write_text_atomic
+from utils.files import DAMAGED_ARRAY, UNFINISHED_PREFIX, write_text_atomic
 
 REDO = "extract again with --overwrite"
 
@@ -143,8 +142,7 @@ class FeatureStore:
                     values[feature.name] = None
         except FileNotFoundError:
             return failed("not_extracted")
-        except (OSError, ValueError, EOFError, MemoryError, SyntaxError, TokenError):
-            # The header of a damaged .npy file can declare any size, and numpy parses it as Python text.
+        except DAMAGED_ARRAY:
             return failed("unreadable")
         return ClipFeatures(facts, {feature: values[feature] for feature in requested})
 
