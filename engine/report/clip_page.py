@@ -18,11 +18,14 @@ from engine.report.clip_verdict import headline, meaning, score_scale, verdict_t
 from engine.report.svg import Plot, Scale, nice_ticks
 from engine.report.text import fixed, writable
 from engine.report.wording import CAUTIONS, SPAN_REASONS, expert_label, expert_purpose
+from engine.timeline.types import Span
 
 LEAST_SCALE = 2.0
 """Minimum scale of the evidence bars, in log-odds."""
 
 LISTED_FACES = 8
+
+LISTED_PARTS = 3
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,7 @@ def clip_context(evidence: Evidence) -> dict[str, Any]:
         "score": score.score,
         "reason": score.reason,
         "headline": headline(score),
+        "apart": parts_note(score.spans),
         "scale": score_scale(score.score, evidence.calibration),
         "meaning": list(meaning(evidence)),
         "cautions": CAUTIONS,
@@ -114,6 +118,16 @@ def clip_context(evidence: Evidence) -> dict[str, Any]:
         "provenance": list(evidence.provenance.items()),
         "clock": clock,
     }
+
+
+def parts_note(spans: Sequence[Span]) -> str:
+    """Return a sentence on the parts that stand out from the rest of the clip, whatever its verdict; empty without one."""
+    times = [_interval(span.start_s, span.end_s) for span in spans if span.basis == "contrast"]
+    if not times:
+        return ""
+    more = f" and {len(times) - LISTED_PARTS} more" if len(times) > LISTED_PARTS else ""
+    verb = "this part stands" if len(times) == 1 else "these parts stand"
+    return f"Check {', '.join(times[:LISTED_PARTS])}{more}: {verb} out from the rest of the clip."
 
 
 def _base_name(path: str) -> str:

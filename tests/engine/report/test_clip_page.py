@@ -4,6 +4,8 @@ import numpy as np
 
 from engine.evidence.types import Evidence
 from engine.report import clip_page
+from engine.report.clip_page import parts_note
+from engine.timeline.types import Span
 from tests.engine.evidence.samples import CALIBRATION, score, whole_evidence
 from utils.features.clip import ClipFacts
 
@@ -57,3 +59,11 @@ def test_silence_and_a_constant_covariance_can_be_drawn():
     evidence.covariance.image[:] = 0
     evidence.covariance.row_sums[:] = 0
     assert np.isfinite(len(clip_page(evidence)))
+
+
+def test_the_verdict_names_the_parts_that_stand_out() -> None:
+    apart = [Span(4.0, 8.0, 0.8, "face", "contrast"), Span(9.0, 10.0, 0.9, "voice")]
+    assert parts_note(apart) == "Check 4 s to 8 s: this part stands out from the rest of the clip."
+    assert parts_note(apart[1:]) == ""
+    many = [Span(float(k), k + 0.5, 0.8, "face", "contrast") for k in range(5)]
+    assert "and 2 more: these parts stand out" in parts_note(many)
