@@ -62,7 +62,7 @@ def main(argv: Sequence[str]) -> int:
     from engine.detector import Detector
     from engine.score_files import ScoreFiles, ScoringOptions, score_to_files
 
-    clips = ClipArguments(arguments.video_path, arguments.video_dir, arguments.video_list, arguments.watch)
+    clips = ClipArguments.of(arguments)
     rounds = clips.single() if arguments.render else clips.rounds()
     detector = Detector.load(arguments.checkpoint, arguments.device, tta=arguments.tta)
     command.say(f"checkpoint: {short_path(str(detector.path))}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import glob
 import os
 import sys
@@ -38,6 +39,18 @@ class ClipArguments:
     video_dir: str | None = None
     video_list: str | None = None
     watch: str | None = None
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace) -> ClipArguments:
+        """Return the input options of a command line."""
+        return cls(arguments.video_path, arguments.video_dir, arguments.video_list, arguments.watch)
+
+    def named_files(self, *more: str | None) -> Iterator[Path]:
+        """Yield the files named on the command line, and further ones. They need not exist."""
+        yield from (Path(name) for name in (self.video_list, *more) if name is not None)
+        for value in self.video_path or []:
+            yield Path(value)
+            yield from map(Path, glob.iglob(value, recursive=True) if glob.has_magic(value) else ())
 
     def rounds(self) -> Iterable[Iterable[Path]]:
         """Return the clips in rounds. A round is a list, or an iterator over names that are still being read.

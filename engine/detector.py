@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from functools import partial
 from operator import length_hint
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +14,9 @@ from tqdm import tqdm
 
 from dataset.config import ExtractionConfig
 from dataset.extraction_worker import ScoringTask, extract_in_memory
-from dataset.samples import InputLayout, Sample, make_samples
+from dataset.samples import InputLayout, Sample, grouped, make_samples
 from dataset.workers import LOCAL, Engine, results_of
-from engine.interruption import UntilInterrupted
+from engine.interruption import Interruption
 from engine.load import default_checkpoint, load_saved
 from engine.saved_detector import SavedDetector
 from engine.score import Score
@@ -159,7 +160,7 @@ class Detector:
 
         Returns:
             An iterator over one `Score` per clip. After Ctrl-C it yields the scores of the clips that are already decoded, then
-            raises KeyboardInterrupt.
+            raises KeyboardInterrupt. It does the same if a KeyboardInterrupt is thrown into it.
 
         Raises:
             UsageError: an argument is out of range, or (while iterating) an item is not a clip.
@@ -181,18 +182,32 @@ class Detector:
         return self._scores(features, waiting, batch_size, bar)
 
     def _scores(
-        self, features: Iterator[ClipFeatures], waiting: dict[int, WaitingClip], batch_size: int, bar: tqdm
+        self,
+        features: Generator[ClipFeatures, None, None],
+        waiting: dict[int, WaitingClip],
+        batch_size: int,
+        bar: tqdm,
     ) -> Iterator[Score]:
+        interruption = Interruption()
         with bar:
-            samples = UntilInterrupted(self._samples(features, waiting, bar))
-            calibration = self.checkpoint.calibration
-            for row in scored_rows(self._scorer, samples, batch_size=batch_size, calibration=calibration):
-                clip = waiting[row["index"]]
-                clip.rows.append(row)
-                if len(clip.rows) == clip.parts:
-                    yield waiting.pop(row["index"]).score(self.layout, self._scorer, calibration)
-        if samples.interruption is not None:
-            raise samples.interruption
+            samples = interruption.samples(self._samples(interruption.clips(features), waiting, bar))
+            for group in grouped(samples, batch_size):
+                for row in interruption.finish(partial(self._rows, group)):
+                    clip = waiting[row["index"]]
+                    clip.rows.append(row)
+                    if len(clip.rows) == clip.parts:
+                        del waiting[row["index"]]
+                        score = partial(clip.score, self.layout, self._scorer, self.checkpoint.calibration)
+                        try:
+                            yield interruption.finish(score)
+                        except KeyboardInterrupt as error:  # thrown in by the caller, who was interrupted
+                            interruption.caught = error
+        if interruption.caught is not None:
+            raise interruption.caught
+
+    def _rows(self, group: list[tuple[Sample, ClipFacts]]) -> list[dict[str, Any]]:
+        calibration = self.checkpoint.calibration
+        return list(scored_rows(self._scorer, group, batch_size=len(group), calibration=calibration))
 
     def _tasks(self, clips: Iterable[Clip], waiting: dict[int, WaitingClip], timeline: bool) -> Iterator[ScoringTask]:
         """Yield the tasks of extracting clips; `waiting` receives each clip by its index."""
@@ -214,7 +229,7 @@ class Detector:
 
     def _features(
         self, tasks: Iterator[ScoringTask], total: int | None, workers: int | None, engine: Engine
-    ) -> Iterator[ClipFeatures]:
+    ) -> Generator[ClipFeatures, None, None]:
         limits = self.limits
         for clip, reason in results_of(
             extract_in_memory,

@@ -12,6 +12,8 @@ from itertools import islice
 from operator import length_hint
 from pathlib import Path
 
+from engine.clip_inputs import ClipArguments
+from engine.output_checks import check_inputs_kept, check_replaceable_report, check_replaceable_scores
 from engine.run_folder import check_output
 from engine.score_queue import ScoreQueue
 from utils.errors import UsageError, WorkError
@@ -43,6 +45,11 @@ class ScoreFiles:
     render: Path | None = None
     timeline: Path | None = None
     url: str | None = None
+
+    @property
+    def named(self) -> str:
+        """The output file as given."""
+        return self.url or str(self.output)
 
     def publish(self) -> None:
         """Copy the output file to its URL, if it has one.
@@ -81,7 +88,7 @@ class ScoreFiles:
         """Return the files named on the command line.
 
         Raises:
-            UsageError: a file cannot be written, or a suffix is not supported.
+            UsageError: a file cannot be written, is an input or has other content, or a suffix is not supported.
         """
         report, render = arguments.report, arguments.render
         if report or render or arguments.timeline:
@@ -90,7 +97,7 @@ class ScoreFiles:
         if is_url(arguments.video_dir) and report and arguments.report_pages:
             raise UsageError("--report makes no pages of clips at a URL: add --report_pages 0")
         output = staged_output(arguments.output, arguments.resume) if is_remote else Path(arguments.output)
-        return cls(
+        files = cls(
             output=check_output(output, "--output"),
             url=arguments.output if is_remote else None,
             report=check_output(Path(report) / "report.html", "--report") if report else None,
@@ -99,6 +106,23 @@ class ScoreFiles:
             timeline=check_output(Path(arguments.timeline) / "x", "--timeline").parent if arguments.timeline else None,
             render=check_output(checked_render_output(render), "--render") if render else None,
         )
+        files.check_existing(ClipArguments.of(arguments).named_files(arguments.checkpoint))
+        return files
+
+    def check_existing(self, inputs: Iterable[Path]) -> None:
+        """Check the files that will be replaced.
+
+        Args:
+            inputs: files that the command reads.
+
+        Raises:
+            UsageError: see `engine.output_checks`.
+        """
+        check_inputs_kept({"--output": self.output, "--report": self.report, "--render": self.render}, inputs)
+        if not self.resume:
+            check_replaceable_scores(self.output)
+        if self.report is not None:
+            check_replaceable_report(self.report)
 
 
 def staged_output(url: str, resume: bool) -> Path:

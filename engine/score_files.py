@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from dataset.workers import LOCAL, Engine
 from engine.detector import Clip, Detector, Score
+from engine.interruption import interruption_deferred
 from engine.score_destination import ScoreFiles
 from engine.score_lines import ScoreLines
 from engine.score_queue import KeptRows, ScoreCounts, ScoreQueue, is_audio_only
@@ -92,14 +93,18 @@ def score_to_files(
     Raises:
         UsageError: the rows of an existing file cannot be kept; the file is unchanged.
         WriteError: a file could not be written.
-        KeyboardInterrupt: after the files have been written.
+        KeyboardInterrupt: after the files have been written; its message names the output file.
     """
     run = ScoringRun(detector, files, options, show)
     try:
-        for clips in rounds:
-            run.score(clips)
-    finally:
-        run.finish()
+        try:
+            for clips in rounds:
+                run.score(clips)
+        finally:
+            run.finish()
+    except KeyboardInterrupt as interruption:
+        interruption.args = (f"everything finished so far is kept in {files.named}; --resume scores the rest",)
+        raise
     show(describe_thresholds(detector.checkpoint.calibration))
     show_notes(run.counts, files, show)
     return run.counts
@@ -132,7 +137,8 @@ class ScoringRun:
 
     def score(self, clips: Iterable[Path]) -> None:
         """Score a round of clips and write everything about them."""
-        scores: Iterator[Score] = map(self._write, self._scores(clips))
+        found = self._scores(clips)
+        scores: Iterator[Score] = map(self._write, found)
         left = self._files.pages - self._n_scored
         if self._files.report is not None and left > 0:
             from engine.report.clip_files import write_clip_pages
@@ -140,9 +146,15 @@ class ScoringRun:
             scores = write_clip_pages(
                 self._detector, scores, self._files.report, limit=left, workers=self._options.workers
             )
-        deque(scores, maxlen=0)
+        try:
+            deque(scores, maxlen=0)
+        except KeyboardInterrupt as interruption:
+            # Write the scores of the clips that have been decoded. The generator then raises the interruption again.
+            self._write(found.throw(interruption))
+            deque(map(self._write, found), maxlen=0)
+            raise
 
-    def _scores(self, clips: Iterable[Path]) -> Iterator[Score]:
+    def _scores(self, clips: Iterable[Path]) -> Generator[Score, None, None]:
         windowed = self._detector.layout.windowed
         for part, timeline in self._files.parts(self._queue.fill(clips), self._n_scored, windowed):
             yield from self._detector.score_many(
@@ -157,16 +169,17 @@ class ScoringRun:
     def _write(self, score: Score) -> Score:
         """Write and print a score, and return it."""
         files = self._files
+        row = row_of(score) | {CHECKPOINT_COLUMN: self._identity}
+        with interruption_deferred():
+            self._queue.has_row(self._writer.add(row))
+        self.counts.add(score.verdict, audio_only=is_audio_only(row))
+        with tqdm.external_write_mode():
+            self._show(self._lines.line(row))
         if files.timeline is not None:
             from engine.timeline.files import write_timeline
 
             with writing(files.timeline):
                 write_timeline(score, files.timeline)
-        row = row_of(score) | {CHECKPOINT_COLUMN: self._identity}
-        self._queue.has_row(self._writer.add(row))
-        self.counts.add(score.verdict, audio_only=is_audio_only(row))
-        with tqdm.external_write_mode():
-            self._show(self._lines.line(row))
         if files.render is not None:
             from engine.evidence.render import render_clip
 

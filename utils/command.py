@@ -20,6 +20,9 @@ from utils.torchrun import is_first_to_report, silence_others, started_by_torchr
 
 EXIT_INTERRUPTED, EXIT_TERMINATED = 130, 143
 
+KEPT = "everything finished so far is kept"
+"""What an interrupted command reports, unless the interruption has a message."""
+
 ENGINES = ("local", "ray")
 
 REPORT_PAGES = 200
@@ -263,10 +266,10 @@ def exit_code_of(main: Callable[[Sequence[str]], int | None], arguments: Sequenc
         # Disk full, no permission, drive removed: print the message of the operating system.
         report(f"error: {error}")
         return 1
-    except Terminated:
+    except Terminated as interruption:
         why = ", because one of its processes failed or torchrun itself was stopped" if started_by_torchrun() else ""
-        report(f"terminated{why}: everything finished so far is kept")
+        report(f"terminated{why}: {str(interruption) or KEPT}")
         return EXIT_TERMINATED
-    except KeyboardInterrupt:
-        report("interrupted: everything finished so far is kept")
+    except KeyboardInterrupt as interruption:
+        report(f"interrupted: {str(interruption) or KEPT}")
         return EXIT_INTERRUPTED

@@ -55,7 +55,10 @@ def test_ctrl_c_keeps_scores_and_marks_other_clips_pending(shelf, checkpoint, mo
     cut_short(monkeypatch, 2)
     assert call("--video_dir", shelf, "--checkpoint", checkpoint, "--output", output) == 130
     message = capsys.readouterr().err
-    assert "everything finished so far is kept" in message and "Traceback" not in message
+    assert (
+        f"everything finished so far is kept in {output}; --resume scores the rest" in message
+        and "Traceback" not in message
+    )
     rows = rows_of(output) if output.endswith(".csv") else json_rows(output)
     assert [row["status"] for row in rows] == ["partial", "ok", "pending", "pending", "pending"]
     assert [row["verdict"] == "unscored" for row in rows] == [False, False, True, True, True]

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from fnmatch import fnmatch
 
 import pytest
 
@@ -41,6 +42,14 @@ def test_wrong_usage_gives_one_sentence_and_exits_2(shelf, checkpoint, tmp_path,
     for arguments, words in cases:
         assert words in one_sentence(inference.main, arguments, capsys)
     (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "list.csv").write_text("a.mp4\n")
+    for arguments, words in (
+        ([*clip, "--render", str(shelf / "b.mp4")], "--render * is the input *"),
+        (["--video_list", "list.csv", "--output", "list.csv"], "--output list.csv is the input list.csv"),
+        ([*clip, "--output", "list.csv"], "--output list.csv exists and is not a file of scores"),
+    ):
+        assert fnmatch(one_sentence(inference.main, [*arguments, *given], capsys), f"*{words}*")
+    assert (tmp_path / "list.csv").read_text() == "a.mp4\n"
     arguments = [*clip, *given, "--output", "folder.csv"]
     assert "--output is a folder" in one_sentence(inference.main, arguments, capsys)
 
