@@ -34,6 +34,9 @@ UNTABLED_COLUMNS = (FACES_COLUMN, CHECKPOINT_COLUMN)
 TEXT_COLUMNS = frozenset({"video", "verdict", "status", "reason", FACES_COLUMN, CHECKPOINT_COLUMN})
 CHECKPOINT_DIGITS = 12
 
+OTHER_DELIMITERS = (";", "\t", "|")
+"""Characters at which spreadsheets in some languages split a line. In quotes, they cannot begin a cell with a formula."""
+
 
 def columns_of(detector: Detector) -> list[str]:
     """Return the columns of an output file: `COLUMNS`, one evidence column per expert, `faces`, and `checkpoint`."""
@@ -121,7 +124,10 @@ def csv_line(cells: Iterable[Cell]) -> str:
     text = io.StringIO()
     # With this terminator, the writer quotes a field with either character.
     writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow([cell_text(cell) for cell in cells])
+    texts = [cell_text(cell) for cell in cells]
+    if any(mark in texts[0] for mark in OTHER_DELIMITERS):
+        writer = csv.writer(text, lineterminator="\r\n", quoting=csv.QUOTE_ALL)
+    writer.writerow(texts)
     return written_name(text.getvalue().removesuffix("\r\n") + "\n")
 
 

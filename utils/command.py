@@ -175,7 +175,7 @@ class Terminated(KeyboardInterrupt):
 def sigterm_raises() -> Iterator[None]:
     """Raise `Terminated` on SIGTERM and SIGHUP within the block. A second signal ends the process immediately.
 
-    SIGHUP stays ignored if it is, as in processes that `nohup` starts.
+    SIGHUP stays ignored if it is, as in processes that nohup starts.
     """
 
     def handle(number: int, frame: object) -> NoReturn:

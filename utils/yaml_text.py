@@ -43,13 +43,26 @@ def expanded_nodes(node: yaml.Node, counts: dict[int, int]) -> int:
         counts: identity of each counted node -> its count; 0 while its children are being counted.
 
     Raises:
-        ValueError: an alias refers to a node that contains it.
+        ValueError: an alias refers to a node that contains it, or a key occurs twice.
     """
     if id(node) not in counts:
         counts[id(node)] = 0
+        refuse_repeated_keys(node)
         children = node.value if isinstance(node, yaml.CollectionNode) else []
         flat = [part for child in children for part in (child if isinstance(child, tuple) else (child,))]
         counts[id(node)] = 1 + sum(expanded_nodes(child, counts) for child in flat)
     if not counts[id(node)]:
         raise ValueError("an alias refers to a value that contains it")
     return counts[id(node)]
+
+
+def refuse_repeated_keys(node: yaml.Node) -> None:
+    """Raise a `ValueError` if a mapping has a key twice: YAML would silently use the last value."""
+    keys = (
+        [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if isinstance(node, yaml.MappingNode)
+        else []
+    )
+    if len(set(keys)) < len(keys):
+        repeated = next(key for number, key in enumerate(keys) if key in keys[:number])
+        raise ValueError(f"the key {repeated[:40]!r} occurs twice in line {node.start_mark.line + 1} or below")

@@ -99,6 +99,8 @@ def test_targets_other_than_0_and_1_are_rejected_with_their_row(write, target: s
         ("name;target\na.mp4;1\n", "no header"),
         ("video_name,video_name,target\na,b,1\n", ""),
         ("video_name,video_name ,target\na,b,1\n", "names a column twice"),
+        ("video_name,target\na.mp4,1\n./a.mp4,0\n", "1 duplicate name(s), the first is './a.mp4'"),
+        ("video_name,target\nx/a.mp4,1\nx//a.mp4,0\n", "1 duplicate name(s), the first is 'x//a.mp4'"),
         ("video_name,target\na.mp4,1\nb.mp4,0,x\n", "not a comma-separated text file"),
         ("video_name,target\na.mp4,1,x\nb.mp4,0,x\n", "more cells than the header"),
         ("video_name,target\na.mp4,1\nb.mp4,0\na.mp4,1\na.mp4,0\n", "2 duplicate name(s), the first is 'a.mp4'"),

@@ -30,6 +30,15 @@ def test_csv_has_no_formula_and_the_path_stays_valid(tmp_path: Path, monkeypatch
     assert Path(stored).samefile(name)
 
 
+@pytest.mark.parametrize("delimiter", [";", "|"])
+def test_no_other_delimiter_can_begin_a_cell_with_a_formula(tmp_path: Path, delimiter: str) -> None:
+    name = f"a{delimiter}=1+1{delimiter}.mp4"
+    write_scores(name, tmp_path / "scores.csv")
+    assert pd.read_csv(tmp_path / "scores.csv")["video"].tolist() == [name]
+    cells = pd.read_csv(tmp_path / "scores.csv", sep=delimiter, header=None, skiprows=1)
+    assert cells.shape == (1, 1)
+
+
 def test_other_names_are_stored_as_given(tmp_path: Path) -> None:
     for name in ("a.mp4", "folder/=a.mp4", "/x/-a.mp4"):
         write_scores(name, tmp_path / "scores.csv")

@@ -24,6 +24,7 @@ REFUSED = {
     "object": ("seed: !!python/object/apply:os.getcwd []\n", "could not determine a constructor"),
     "unhashable key": ("? [a]\n: b\n", "unhashable key"),
     "unknown alias": ("seed: *b\n", "undefined alias"),
+    "repeated key": ("seed: 1\nname: a\nseed: 2\n", "the key 'seed' occurs twice"),
     "control character": ("seed: \x00\n", "special characters"),
 }
 
