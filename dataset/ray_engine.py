@@ -183,6 +183,10 @@ class RayPool(Generic[TaskT]):
                 f"a worker of the Ray cluster failed: {last_line(error)}; all its machines must see the repository, the "
                 "working directory and the data under the same paths and have the same packages"
             ) from None
+        except errors.LocalRayletDiedError:
+            raise WorkError(
+                "Ray's process of this machine has ended (killed, or no memory left); run the command again, which continues"
+            ) from None
         except errors.RayError:
             return None, "crashed"
 

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -16,12 +17,14 @@ import yaml
 
 import inference
 from dataset.config import ExtractionConfig
+from dataset.ray_engine import RayPool
 from dataset.workers import open_engine, run_in_workers
 from tests.dataset.extraction.conftest import contents, extract, manifest
 from tests.dataset.test_workers import behave
 from tests.support import random_checkpoint, tiny_settings, write_root
 from utils import run_experiments
 from utils.command import ENGINES, run_command
+from utils.errors import WorkError
 from utils.packages import is_installed
 
 pytestmark = [
@@ -102,6 +105,19 @@ def test_failures_have_the_same_reasons_as_on_the_local_engine(engine) -> None:
     results = list(run_in_workers(behave, tasks, workers=2, timeout_s=2, engine=engine))
     assert [task for task, _, _ in results] == tasks
     assert [reason for _, _, reason in results] == ["", "crashed", "crashed", "crashed", "timeout", ""]
+
+
+def test_cluster_that_has_ended_is_no_fault_of_the_clips() -> None:
+    exceptions = pytest.importorskip("ray").exceptions
+
+    def get(ref: object) -> bytes:
+        raise exceptions.LocalRayletDiedError
+
+    ray = SimpleNamespace(exceptions=exceptions, get=get, wait=lambda refs, **_: (refs, []))
+    pool: RayPool[str] = RayPool(ray, lambda task: f"reference of {task}", 1, 1)
+    pool.submit("clip")
+    with pytest.raises(WorkError, match="Ray's process of this machine has ended"):
+        pool.finished(ordered=True)
 
 
 def test_extraction_gives_the_same_files_after_a_worker_is_killed(engine, pristine_root, data_root, tmp_path) -> None:

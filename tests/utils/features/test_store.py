@@ -12,7 +12,7 @@ import pytest
 from utils.features.clip import ClipFacts
 from utils.features.config import FeatureConfig
 from utils.features.mel import encode_image
-from utils.features.store import FeatureStore, files_below, normal_name, normal_names, stem_of, stems_of
+from utils.features.store import FeatureStore, files_below, flat_files, normal_name, normal_names, stem_of, stems_of
 
 CONFIG = FeatureConfig.model_validate({"video": {"top_k": 4}})
 OK = ClipFacts("ok", "", 1.0, 25, 25.0, True)
@@ -126,3 +126,20 @@ def test_listed_names_match_the_label_file(store: FeatureStore) -> None:
     (folder / ".writing-x.npy").touch()
     assert sorted(files_below(folder)) == [".hidden.mp4.npy", "sub/a.mp4.npy"]
     assert files_below(folder / "nowhere") == []
+
+
+def test_only_folders_of_finished_files_are_listed_as_flat(tmp_path):
+    folder = tmp_path / "video_feature"
+    assert flat_files(folder, ".npy") is None
+    folder.mkdir()
+    for name in ("a.mp4.npy", ".hidden.mp4.npy"):
+        (folder / name).touch()
+    if folder.stat().st_nlink != 2:
+        pytest.skip("the file system does not count sub-folders")
+    assert sorted(flat_files(folder, ".npy")) == [".hidden.mp4.npy", "a.mp4.npy"]
+    for other in (".writing-1.npy", "b.txt"):
+        (folder / other).touch()
+        assert flat_files(folder, ".npy") is None
+        (folder / other).unlink()
+    (folder / "sub.npy").mkdir()
+    assert flat_files(folder, ".npy") is None
