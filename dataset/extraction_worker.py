@@ -57,6 +57,7 @@ class ScoringTask:
         max_frames: number of frames after which decoding stops; `None` for all.
         windows: see `ExtractionOptions`.
         timeline: see `ExtractionOptions`.
+        progress_path: see `ExtractionOptions`.
     """
 
     clip: Path | ClipArrays
@@ -65,11 +66,14 @@ class ScoringTask:
     max_frames: int | None = None
     windows: bool = False
     timeline: bool = False
+    progress_path: Path | None = None
 
 
 def extract_in_memory(task: ScoringTask) -> ClipFeatures:
     """Return the features of a clip without writing anything."""
-    options = ExtractionOptions(task.max_frames, windows=task.windows, timeline=task.timeline)
+    options = ExtractionOptions(
+        task.max_frames, windows=task.windows, timeline=task.timeline, progress_path=task.progress_path
+    )
     try:
         return extract_clip(task.clip, task.config, features=task.features, options=options)
     except MemoryError:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tqdm import tqdm
 
 from dataset.config import ExtractionConfig
 from dataset.extraction_worker import ScoringTask, extract_in_memory
@@ -21,6 +20,7 @@ from engine.load import default_checkpoint, load_saved
 from engine.saved_detector import SavedDetector
 from engine.score import Score
 from engine.scoring import check_views, scored_rows
+from engine.scoring_progress import Report, ScoringProgress
 from engine.waiting_clip import WaitingClip
 from utils.errors import UsageError
 from utils.features.clip import ClipFacts, ClipFeatures, failed
@@ -112,7 +112,9 @@ class Detector:
         refuse_folder(clip)
         return next(self.score_many([clip], timeline=timeline))
 
-    def explain(self, clip: Clip, score: Score | None = None, *, workers: int | None = None) -> Evidence:
+    def explain(
+        self, clip: Clip, score: Score | None = None, *, workers: int | None = None, report: Report | None = None
+    ) -> Evidence:
         """Collect the evidence about one clip: the observations behind its score, for a person to check.
 
         `engine.report.clip_page` shows it as an HTML page.
@@ -121,6 +123,7 @@ class Detector:
             clip: a path or a `ClipArrays`.
             score: its score; `None` to score it first.
             workers: 1 to decode in a separate process, which protects against decoders that crash or hang; see `score_many`.
+            report: receives the progress of decoding a long clip, from another thread.
 
         Raises:
             UsageError: see `score_many`.
@@ -130,7 +133,7 @@ class Detector:
         refuse_folder(clip)
         if score is None:
             (score,) = self.score_many([clip], workers=workers)
-        return next(explain_many(self, [(clip, score)], workers=workers))
+        return next(explain_many(self, [(clip, score)], workers=workers, report=report))
 
     @property
     def network(self) -> DetectorModel | None:
@@ -143,7 +146,7 @@ class Detector:
         *,
         workers: int | None = None,
         batch_size: int = 8,
-        progress: bool = False,
+        progress: bool | Report = False,
         timeline: bool = False,
         engine: Engine = LOCAL,
     ) -> Iterator[Score]:
@@ -154,7 +157,8 @@ class Detector:
             workers: number of decoding processes; 0 for one per core; `None` decodes in this process. Separate processes
                 protect against decoders that crash or hang, but scripts then need `if __name__ == "__main__":`.
             batch_size: clips per forward pass.
-            progress: whether to show a progress bar on standard error.
+            progress: whether to show a progress bar on standard error, on a terminal also within long clips; or a function
+                that receives the progress within long clips, also from another thread.
             timeline: see `score`.
             engine: where the decoding processes run.
 
@@ -174,32 +178,31 @@ class Detector:
             raise UsageError(f"{self.checkpoint.model['name']} scores features of whole clips and has no time line")
         total = length_hint(clips, -1)
         waiting: dict[int, WaitingClip] = {}
-        tasks = self._tasks(clips, waiting, timeline)
-        bar = tqdm(
-            total=total if total >= 0 else None, unit="clip", desc="scoring", disable=not progress, dynamic_ncols=True
-        )
-        features = self._features(tasks, bar.total, workers, engine)
-        return self._scores(features, waiting, batch_size, bar)
+        shown = ScoringProgress(progress, total if total >= 0 else None)
+        tasks = self._tasks(clips, waiting, timeline, shown)
+        features = self._features(tasks, shown.total, workers, engine)
+        return self._scores(features, waiting, batch_size, shown)
 
     def _scores(
         self,
         features: Generator[ClipFeatures, None, None],
         waiting: dict[int, WaitingClip],
         batch_size: int,
-        bar: tqdm,
+        shown: ScoringProgress,
     ) -> Iterator[Score]:
         interruption = Interruption()
-        with bar:
-            samples = interruption.samples(self._samples(interruption.clips(features), waiting, bar))
+        with shown:
+            samples = interruption.samples(self._samples(interruption.clips(features), waiting, shown))
             for group in grouped(samples, batch_size):
                 for row in interruption.finish(partial(self._rows, group)):
-                    clip = waiting[row["index"]]
-                    clip.rows.append(row)
-                    if len(clip.rows) == clip.parts:
-                        del waiting[row["index"]]
-                        score = partial(clip.score, self.layout, self._scorer, self.checkpoint.calibration)
+                    if waiting[row["index"]].add(row, shown.report):
+                        clip = waiting.pop(row["index"])
+                        calibration = self.checkpoint.calibration
+                        score = partial(clip.score, self.layout, self._scorer, calibration, shown.report)
                         try:
-                            yield interruption.finish(score)
+                            found = interruption.finish(score)
+                            shown.scored()
+                            yield found
                         except KeyboardInterrupt as error:  # thrown in by the caller, who was interrupted
                             interruption.caught = error
         if interruption.caught is not None:
@@ -209,23 +212,26 @@ class Detector:
         calibration = self.checkpoint.calibration
         return list(scored_rows(self._scorer, group, batch_size=len(group), calibration=calibration))
 
-    def _tasks(self, clips: Iterable[Clip], waiting: dict[int, WaitingClip], timeline: bool) -> Iterator[ScoringTask]:
+    def _tasks(
+        self, clips: Iterable[Clip], waiting: dict[int, WaitingClip], timeline: bool, shown: ScoringProgress
+    ) -> Iterator[ScoringTask]:
         """Yield the tasks of extracting clips; `waiting` receives each clip by its index."""
         features, names, max_frames = self.checkpoint.features, self.layout.features, self.limits.max_frames
         for index, clip in enumerate(clips):
             source = checked(clip)
             waiting[index] = WaitingClip(source.name if isinstance(source, ClipArrays) else str(clip))
-            yield ScoringTask(source, features, names, max_frames, windows=True, timeline=timeline)
+            progress_path = shown.watch.path(index)
+            yield ScoringTask(source, features, names, max_frames, True, timeline, progress_path)
 
     def _samples(
-        self, features: Iterator[ClipFeatures], waiting: dict[int, WaitingClip], bar: tqdm
+        self, features: Iterator[ClipFeatures], waiting: dict[int, WaitingClip], shown: ScoringProgress
     ) -> Iterator[tuple[Sample, ClipFacts]]:
         """Yield the samples of the clips in `waiting`."""
         for index, clip in enumerate(features):
+            shown.watch.finished(index)
             samples = make_samples(index, float("nan"), clip, self.layout)
             waiting[index].expect(len(samples), clip)
             yield from samples
-            bar.update()
 
     def _features(
         self, tasks: Iterator[ScoringTask], total: int | None, workers: int | None, engine: Engine

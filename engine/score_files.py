@@ -32,6 +32,7 @@ from engine.score_rows import (
 )
 from engine.score_writer import ScoreWriter
 from engine.scoring import EVIDENCE_PREFIX
+from engine.scoring_progress import StepBar
 from utils.files import writing
 from utils.metrics.threshold_text import describe_thresholds
 
@@ -129,6 +130,7 @@ class ScoringRun:
         self._writer = ScoreWriter(files.output, columns, kept)
         self._queue = ScoreQueue(kept, self.counts)
         self._lines = ScoreLines.for_stream(detector.terms)
+        self._steps = StepBar()
         show(self._lines.header())
 
     @property
@@ -144,10 +146,16 @@ class ScoringRun:
             from engine.report.clip_files import write_clip_pages
 
             scores = write_clip_pages(
-                self._detector, scores, self._files.report, limit=left, workers=self._options.workers
+                self._detector,
+                scores,
+                self._files.report,
+                limit=left,
+                workers=self._options.workers,
+                progress=None if self._options.quiet else self._steps.report,
             )
         try:
-            deque(scores, maxlen=0)
+            with self._steps:
+                deque(scores, maxlen=0)
         except KeyboardInterrupt as interruption:
             # Write the scores of the clips that have been decoded. The generator then raises the interruption again.
             self._write(found.throw(interruption))

@@ -10,6 +10,7 @@ import numpy as np
 from dataset.samples import InputLayout
 from engine.score import Score
 from engine.scoring import EVIDENCE_PREFIX, Scorer
+from engine.scoring_progress import ClipProgress, Report
 from engine.timeline.build import build_timeline
 from engine.timeline.clip_score import combine_rows
 from engine.timeline.faces import face_tracks, whole_tracks
@@ -27,6 +28,7 @@ class WaitingClip:
     Attributes:
         name: its name in the result.
         parts: number of its samples.
+        n_windows: number of its windows, at least 1.
         rows: rows of the samples scored so far.
         windows: spans and face paths of its windows, without features; empty for a clip with one face and no time line.
         facts: facts of the clip.
@@ -35,6 +37,7 @@ class WaitingClip:
 
     name: str
     parts: int = 1
+    n_windows: int = 1
     rows: list[dict[str, Any]] = field(default_factory=list)
     windows: tuple[ClipWindow, ...] = ()
     facts: ClipFacts | None = None
@@ -43,11 +46,21 @@ class WaitingClip:
     def expect(self, parts: int, clip: ClipFeatures) -> None:
         """Store the number of samples of the clip, and what its result needs of its features."""
         self.parts, self.facts, self.seconds = parts, clip.facts, clip.seconds
+        self.n_windows = max(1, len(clip.windows))
         if clip.seconds is not None or any(len(window.faces) > 1 for window in clip.windows):
             self.windows = tuple(window.without_features() for window in clip.windows)
 
-    def score(self, layout: InputLayout, scorer: Scorer, calibration: Calibration) -> Score:
-        """Return the score of the clip, whose rows are complete."""
+    def add(self, row: dict[str, Any], report: Report | None) -> bool:
+        """Add the row of the next sample, report the number of windows of a long clip, and return whether it was the last."""
+        self.rows.append(row)
+        if report is not None and self.n_windows > 1:
+            report(ClipProgress("scoring", row["window"] + 1, self.n_windows, "windows"))
+        return len(self.rows) == self.parts
+
+    def score(
+        self, layout: InputLayout, scorer: Scorer, calibration: Calibration, report: Report | None = None
+    ) -> Score:
+        """Return the score of the clip, whose rows are complete. `report` receives the progress of the time line."""
         row = combine_rows(self.rows)
         probability = number_or_none(calibration.score(row["logit"]))
         score = Score(
@@ -62,7 +75,7 @@ class WaitingClip:
         )
         if self.seconds is None or self.facts is None:
             return replace(score, faces=face_tracks(self.windows, self.rows, calibration))
-        timeline = build_timeline(self.seconds, self.facts, layout, scorer, calibration)
+        timeline = build_timeline(self.seconds, self.facts, layout, scorer, calibration, report)
         sync = list(sync_parts(self.seconds))
         return replace(
             score,

@@ -15,13 +15,18 @@ from engine.evidence.limits import not_examined
 from engine.evidence.lips import lips_view
 from engine.evidence.reading import ClipReading, ReadingTask, read_clip
 from engine.evidence.types import Evidence, FaceView, Saliency
+from engine.scoring_progress import DecodingWatch, Report
 from engine.timeline.faces import worst_face
 from utils.features.clip import failed
 from utils.features.windows import CLIP_WINDOW_S, SINGLE_S, part_of
 
 
 def explain_many(
-    detector: Detector, scored: Iterable[tuple[Clip, Score]], *, workers: int | None = None
+    detector: Detector,
+    scored: Iterable[tuple[Clip, Score]],
+    *,
+    workers: int | None = None,
+    report: Report | None = None,
 ) -> Iterator[Evidence]:
     """Collect the evidence about scored clips lazily, in input order.
 
@@ -29,20 +34,25 @@ def explain_many(
         detector: the detector that scored the clips.
         scored: clips with their scores, read a few ahead.
         workers: number of decoding processes, as in `Detector.score_many`.
+        report: receives the progress of decoding long clips, from another thread.
     """
     scores: deque[Score] = deque()
+    watch = DecodingWatch(report, "evidence")
 
     def tasks() -> Iterator[ReadingTask]:
-        for clip, score in scored:
+        for index, (clip, score) in enumerate(scored):
             scores.append(score)
             settings = (detector.checkpoint.features, detector.limits.max_frames)
-            yield ReadingTask(checked(clip), *settings, focus_of(score), worst_face(score.faces))
+            yield ReadingTask(checked(clip), *settings, focus_of(score), worst_face(score.faces), watch.path(index))
 
     limits = detector.limits
-    for reading, reason in results_of(
-        read_clip, tasks(), workers=workers, timeout_s=limits.timeout_s, memory_gb=limits.memory_gb
-    ):
-        yield evidence_of(detector, scores.popleft(), reading or ClipReading(failed(reason).facts))
+    with watch:
+        readings = results_of(
+            read_clip, tasks(), workers=workers, timeout_s=limits.timeout_s, memory_gb=limits.memory_gb
+        )
+        for index, (reading, reason) in enumerate(readings):
+            watch.finished(index)
+            yield evidence_of(detector, scores.popleft(), reading or ClipReading(failed(reason).facts))
 
 
 def evidence_of(detector: Detector, score: Score, reading: ClipReading) -> Evidence:

@@ -27,6 +27,7 @@ from utils.features.windows import ASSUMED_FPS, frame_time_s
 from utils.media.arrays import ClipArrays
 from utils.media.decode import StreamFacts
 from utils.media.errors import MediaError
+from utils.progress_file import ProgressFile
 
 COLUMNS = 1200
 """Maximum number of columns of the waveform and the spectrogram."""
@@ -47,6 +48,7 @@ class ReadingTask:
         max_frames: number of frames after which decoding stops; `None` for all.
         focus_s: time around which the face is tracked; `None` for the middle.
         face: the face to show of a clip with several; `None` for the most prominent one.
+        progress_path: file for the progress on a long clip; see `ProgressFile`.
     """
 
     clip: Path | ClipArrays
@@ -54,6 +56,7 @@ class ReadingTask:
     max_frames: int | None = None
     focus_s: float | None = None
     face: FaceTrack | None = None
+    progress_path: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,10 +179,12 @@ class _Reader:
         """
         facts, rate_hz = self._stream.facts, self._task.config.audio.sample_rate_hz
         resampler = MonoResampler(rate_hz, facts, match_clip=False)
+        progress = ProgressFile(self._task.progress_path, facts.declared_s)
         for item in self._stream:
             if isinstance(item, np.ndarray):
                 self._histograms.add(item)
                 self._track(item)
+                progress.at(frame_time_s(facts))
             else:
                 for samples in resampler.feed(item):
                     self._add(samples)

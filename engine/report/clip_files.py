@@ -16,6 +16,7 @@ from utils.files import write_text_atomic
 
 if TYPE_CHECKING:
     from engine.detector import Detector, Score
+    from engine.scoring_progress import Report
 
 FOLDER = "clips"
 """Folder of the pages, next to the screening report."""
@@ -40,7 +41,13 @@ def page_link(report: Path, video: str) -> str:
 
 
 def write_clip_pages(
-    detector: Detector, scores: Iterable[Score], report: Path, *, limit: int, workers: int | None
+    detector: Detector,
+    scores: Iterable[Score],
+    report: Path,
+    *,
+    limit: int,
+    workers: int | None,
+    progress: Report | None = None,
 ) -> Iterator[Score]:
     """Write the pages of the first clips of a stream of scores, and yield every score.
 
@@ -52,6 +59,7 @@ def write_clip_pages(
         report: the screening report.
         limit: maximum number of pages.
         workers: number of decoding processes; see `explain_many`.
+        progress: receives the progress of decoding long clips again, from another thread.
 
     Raises:
         WriteError: a page cannot be written.
@@ -69,7 +77,7 @@ def write_clip_pages(
             passed.append(score)
             yield Path(score.video), score
 
-    for evidence in explain_many(detector, explained(), workers=workers):
+    for evidence in explain_many(detector, explained(), workers=workers, report=progress):
         write_text_atomic(report.parent / FOLDER / page_name(evidence.score.video), clip_page(evidence))
         yield passed.popleft()
     yield from iterator

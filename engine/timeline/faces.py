@@ -13,7 +13,7 @@ from engine.scoring import EVIDENCE_PREFIX
 from engine.timeline.clip_score import combine_rows
 from engine.timeline.types import FaceTrack
 from utils.features.clip import ClipWindow, FacePath
-from utils.features.face.detector import overlap
+from utils.features.face.detector import overlap, overlaps
 from utils.features.seconds import ClipSeconds
 from utils.features.windows import CLIP_WINDOW_S
 from utils.metrics.calibration import Calibration
@@ -128,12 +128,10 @@ def path_overlap(path: FacePath, other: FacePath) -> float:
 
     Every detection of `path` is compared with the nearest one of `other` within `SAME_TIME_S`.
     """
-    shared = []
-    for time_s, box in zip(path.times_s, path.boxes, strict=True):
-        nearest = int(np.argmin(np.abs(other.times_s - time_s)))
-        if abs(other.times_s[nearest] - time_s) <= SAME_TIME_S:
-            shared.append(overlap(box, other.boxes[nearest]))
-    return float(np.mean(shared)) if shared else 0.0
+    apart_s = np.abs(other.times_s - path.times_s[:, None])
+    nearest = apart_s.argmin(axis=1)
+    near = apart_s.min(axis=1) <= SAME_TIME_S
+    return float(overlaps(path.boxes[near], other.boxes[nearest[near]]).mean()) if near.any() else 0.0
 
 
 def continued(path: FacePath, faces: Sequence[_Face]) -> _Face | None:

@@ -13,7 +13,6 @@ from engine.web.examples import Example, example_path
 from engine.web.render import batch_html, evidence_html, html, result_html
 from engine.web.service import Outcome, ScoringService
 
-STEPS = 3
 PROGRESS = gr.Progress()
 """Default argument by which Gradio recognises that a handler reports its progress."""
 
@@ -36,12 +35,11 @@ class Handlers:
 
     def score_example(self, example: Example, progress: gr.Progress = PROGRESS) -> tuple[Any, ...]:
         """Generate an example if it is missing and score it; return result, evidence and report."""
-        progress((0, STEPS + 1), desc="Drawing the example")
+        progress(0.0, desc="Drawing the example")
         return self._result(example_path(self.service.folder.examples, example), progress)
 
     def _result(self, clip: Path, progress: gr.Progress) -> tuple[Any, ...]:
-        steps = iter(range(1, STEPS + 1))
-        outcome = self.service.score(clip, lambda text: progress((next(steps, STEPS), STEPS + 1), desc=text), page=True)
+        outcome = self.service.score(clip, lambda text, share: progress(share, desc=text), page=True)
         report = hidden_download()
         if outcome.page:
             path = self.service.folder.new_file(f"{Path(outcome.score.video).stem}.html")

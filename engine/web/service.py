@@ -10,6 +10,7 @@ from pathlib import Path
 from dataset.workers import run_in_worker
 from engine.detector import Detector, Score
 from engine.report import clip_page
+from engine.scoring_progress import ClipProgress
 from engine.web.limits import WebLimits
 from engine.web.private_folder import PrivateFolder
 from utils.media.errors import MediaError
@@ -19,7 +20,11 @@ PROBE_TIMEOUT_S, PROBE_MEMORY_GB = 60.0, 4.0
 OVER_LIMIT, MISSING = "over_limit", "missing_file"
 GONE = "The clip is no longer stored: uploads are deleted after scoring, and after half an hour. Choose it again."
 
-Say = Callable[[str], object]
+STEPS = ("decoding", "scoring", "time line", "evidence")
+"""Steps on a long clip, each of which counts for a quarter on the progress bar."""
+
+Say = Callable[[str, float], object]
+"""Receives the current step in words, and the share of the steps that is done, 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +58,12 @@ class ScoringService:
         self.limits = limits
         self._turn = threading.Lock()
 
-    def score(self, upload: Path, say: Say = lambda text: None, *, page: bool = False) -> Outcome:
+    def score(self, upload: Path, say: Say = lambda text, share: None, *, page: bool = False) -> Outcome:
         """Score an upload and delete it. Waits while another clip is being scored.
 
         Args:
             upload: a file below the folder of uploads, or an example, which is kept.
-            say: receives the step that begins, for a progress bar.
+            say: receives the progress, also from another thread.
             page: whether to write the evidence page, which decodes the clip again.
         """
         with self._turn:
@@ -73,18 +78,23 @@ class ScoringService:
                 return Outcome(self._unscored(upload.name, MISSING), GONE)
 
     def _score(self, clip: Path, say: Say, page: bool) -> Outcome:
-        say("Reading the clip")
+        def report(progress: ClipProgress) -> None:
+            share = (STEPS.index(progress.step) + progress.done / progress.total) / len(STEPS)
+            say(str(progress).capitalize(), share)
+
+        say("Reading the clip", 0.0)
         refusal = self.refusal(clip)
         if refusal:
             return Outcome(self._unscored(clip.name, OVER_LIMIT), refusal)
-        say("Scoring the clip")
+        say("Scoring the clip", 0.0)
         timeline = page and self.detector.layout.windowed
-        (score,) = self.detector.score_many([clip], workers=1, timeline=timeline)
+        (score,) = self.detector.score_many([clip], workers=1, timeline=timeline, progress=report)
         score = replace(score, video=clip.name)
         if score.score is None or not page:
             return Outcome(score)
-        say("Collecting the evidence")
-        return Outcome(score, page=clip_page(self.detector.explain(clip, score, workers=1)))
+        say("Collecting the evidence", 1 - 1 / len(STEPS))
+        evidence = self.detector.explain(clip, score, workers=1, report=report)
+        return Outcome(score, page=clip_page(evidence))
 
     def refusal(self, clip: Path) -> str:
         """Return a sentence about a clip that exceeds the limits of the page; empty if it does not."""

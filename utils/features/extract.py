@@ -18,11 +18,19 @@ from utils.features.resampling import MonoResampler
 from utils.features.seconds import split_seconds
 from utils.features.voice import voice_waveform
 from utils.features.waveform import PcmBuffer
-from utils.features.windows import cut_windows, derive_all, misses_windows
+from utils.features.windows import (
+    SINGLE_S,
+    cut_windows,
+    derive_all,
+    frame_time_s,
+    misses_windows,
+    planned_duration_s,
+)
 from utils.media.arrays import ArrayStream, ClipArrays
 from utils.media.decode import ClipStream, StreamFacts
 from utils.media.errors import MediaError, join_reasons
 from utils.media.mono import AudioBlock
+from utils.progress_file import ProgressFile
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +47,7 @@ class ExtractionOptions:
         windows: divide a clip longer than `utils.features.windows.SINGLE_S` into windows, if every feature allows that.
         duration_s: the clip's true duration if known; windows are otherwise placed by the declared one.
         timeline: also extract the clip second by second, if it can be divided into windows.
+        progress_path: file for the progress on a clip longer than `utils.features.windows.SINGLE_S`; see `ProgressFile`.
     """
 
     max_frames: int | None = None
@@ -47,6 +56,7 @@ class ExtractionOptions:
     windows: bool = False
     duration_s: float | None = None
     timeline: bool = False
+    progress_path: Path | None = None
 
 
 def require_parts(config: FeatureConfig, names: Collection[str] | None = None) -> None:
@@ -99,7 +109,7 @@ def extract_clip(
         windowed and options.timeline,
     )
     try:
-        values, silent = run_pass(stream, clip, plan, config)
+        values, silent = run_pass(stream, clip, plan, config, progress_file(options.progress_path, clip))
     except MediaError as error:
         if error.reason in ("refused_format", "over_limit"):
             log.warning("%s", error)
@@ -132,8 +142,18 @@ def open_stream(
     return ClipStream(source, max_frames=max_frames, count_undeclared=count_undeclared)
 
 
+def progress_file(path: Path | None, clip: ClipPass) -> ProgressFile:
+    """Return the file for the progress of a pass; one without a path for a clip that is scored as a whole."""
+    duration_s = planned_duration_s(clip)
+    return ProgressFile(path if duration_s > SINGLE_S else None, duration_s)
+
+
 def run_pass(
-    stream: ClipStream | ArrayStream, clip: ClipPass, plan: Iterable[Feature], config: FeatureConfig
+    stream: ClipStream | ArrayStream,
+    clip: ClipPass,
+    plan: Iterable[Feature],
+    config: FeatureConfig,
+    progress: ProgressFile,
 ) -> tuple[dict[str, Any], bool]:
     """Decode a clip and feed the streamed features.
 
@@ -166,6 +186,7 @@ def run_pass(
             if isinstance(item, np.ndarray):
                 for extractor in by_food[FRAMES]:
                     extractor.add_frame(item)
+                progress.at(frame_time_s(stream.facts))
             else:
                 take(resampler.feed(item))
         take(resampler.finish())

@@ -10,7 +10,7 @@ import pytest
 from engine import ClipArrays, Detector
 from engine.evidence.reading import ReadingTask, read_clip
 from engine.score import Score
-from engine.timeline.faces import face_tracks, whole_tracks
+from engine.timeline.faces import face_tracks, path_overlap, whole_tracks
 from tests.support import head_frames, head_voice, random_checkpoint
 from utils.features.clip import ClipFacts, ClipFeatures, ClipWindow, FacePath
 from utils.features.config import FeatureConfig
@@ -38,6 +38,14 @@ def test_faces_are_linked_across_windows() -> None:
     assert left.evidence == {"face": 0.5} and right.evidence == {"face": 2.5}
     assert right.score == pytest.approx(1 / (1 + np.exp(-3.0))) and left.score < right.score
     assert left.boxes.shape == (6, 4) and (left.boxes == LEFT).all()
+
+
+def test_path_overlap_compares_boxes_at_the_same_time() -> None:
+    path = FacePath(np.array([0.0, 0.2, 5.0]), np.array([LEFT, LEFT, LEFT], np.float32))
+    other = FacePath(np.array([0.1, 0.35, 9.0]), np.array([LEFT, RIGHT, LEFT], np.float32))
+    assert path_overlap(path, other) == 1.0  # nothing is near 5 s
+    assert path_overlap(path, FacePath(np.array([0.2]), np.array([[25.0, 0, 75, 50]], np.float32))) == 1 / 3
+    assert path_overlap(path, FacePath(np.array([7.0]), np.array([LEFT], np.float32))) == 0.0
 
 
 def test_faces_of_different_shots_have_their_own_scores() -> None:

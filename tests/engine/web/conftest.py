@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from engine.detector import Score
+from engine.scoring_progress import ClipProgress
 from engine.web.limits import WebLimits
 from engine.web.private_folder import PrivateFolder
 from engine.web.service import ScoringService
@@ -53,6 +54,7 @@ class FakeDetector:
 
     def score_many(self, clips: Iterable[Path], **options: Any) -> Iterator[Score]:
         assert options["workers"] == 1, "uploads must be decoded in a worker process"
+        options["progress"](ClipProgress("scoring", 30, 120, "windows"))
         for clip in clips:
             assert clip.is_file()
             self.seen.append(clip)

@@ -11,15 +11,15 @@ from engine.web.service import duration_s
 
 def test_upload_is_scored_under_its_name_and_deleted(service, folder, upload):
     steps = []
-    outcome = service.score(upload, steps.append)
+    outcome = service.score(upload, lambda text, share: steps.append(text))
     assert (outcome.score.video, outcome.score.verdict, outcome.message) == ("clip.mp4", "fake", "")
-    assert steps == ["Reading the clip", "Scoring the clip"]
+    assert steps == ["Reading the clip", "Scoring the clip", "Scoring: 30 of 120 windows"]
     assert not upload.exists() and folder.stored_bytes() == 0
 
 
 def test_evidence_page_is_written_on_request(service, folder, media):
     steps = []
-    outcome = service.score(media.clip(folder.new_file("a.mp4")), steps.append, page=True)
+    outcome = service.score(media.clip(folder.new_file("a.mp4")), lambda text, share: steps.append(text), page=True)
     assert outcome.page == "<html>a.mp4 0.9</html>" and steps[-1] == "Collecting the evidence"
     broken = folder.new_file("broken.mp4")
     broken.write_bytes(b"not a clip")
@@ -94,3 +94,10 @@ def test_limits_are_stated_in_words():
     assert limits.summary == "Up to 200 MB and 10 min."
     assert not limits.size_refusal(200_000_000) and not limits.duration_refusal(600)
     assert [minutes_text(seconds) for seconds in (0, 59.6, 61, 7200)] == ["0 s", "1 min", "1 min 1 s", "120 min"]
+
+
+def test_progress_within_a_clip_is_reported(service, upload):
+    said = []
+    service.score(upload, lambda text, share: said.append((text, share)))
+    assert ("Scoring: 30 of 120 windows", 1.25 / 4) in said
+    assert [share for _, share in said] == sorted(share for _, share in said)

@@ -126,10 +126,10 @@ def suppress_overlaps(boxes: np.ndarray, scores: np.ndarray) -> list[int]:
 
 
 def overlaps(boxes: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return the intersection over union of each box (N, 4) and another one (4,): (N,) float64, 0 to 1."""
-    sides = np.minimum(boxes[:, 2:], other[2:]) - np.maximum(boxes[:, :2], other[:2])
+    """Return the intersection over union of boxes (N, 4) with one box (4,) or N boxes (N, 4): (N,) float64, 0 to 1."""
+    sides = np.minimum(boxes[:, 2:], other[..., 2:]) - np.maximum(boxes[:, :2], other[..., :2])
     shared = np.maximum(sides, 0.0).prod(axis=1, dtype=np.float64)
-    union = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) + (other[2:] - other[:2]).prod() - shared
+    union = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) + (other[..., 2:] - other[..., :2]).prod(axis=-1) - shared
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
 
 

@@ -1,0 +1,77 @@
+"""Progress within long clips: seconds decoded by a worker, windows scored, and the bars on a terminal."""
+
+from __future__ import annotations
+
+import io
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine import ClipArrays, Detector
+from engine.scoring_progress import ClipProgress, DecodingWatch, ScoringProgress, StepBar
+from tests.support import head_frames, random_checkpoint
+from utils.features.config import FeatureConfig
+from utils.progress_file import ProgressFile, read_progress
+
+RATE_HZ = 16_000
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_file_holds_whole_seconds(tmp_path: Path) -> None:
+    path = tmp_path / "0"
+    progress = ProgressFile(path, 20.4)
+    progress.at(0.96)
+    assert read_progress(path) is None
+    for time_s in (1.0, 1.5, 2.2, 1.9):
+        progress.at(time_s)
+    assert read_progress(path) == (2, 20)
+    progress.at(25.0)
+    assert read_progress(path) == (20, 20)
+    ProgressFile(tmp_path / "missing" / "0", 20).at(3.0)
+    ProgressFile(None, 20).at(3.0)
+
+
+def test_watch_reports_the_oldest_clip_in_flight() -> None:
+    seen: list[ClipProgress] = []
+    with DecodingWatch(seen.append) as watch:
+        for index in (0, 1):
+            ProgressFile(watch.path(index), 30 + index).at(5 + index)
+        watch.finished(0)
+        end = time.monotonic() + 60
+        while not seen and time.monotonic() < end:
+            time.sleep(0.01)
+    assert seen[-1] == ClipProgress("decoding", 6, 31, "s") and str(seen[-1]) == "decoding: 6 of 31 s"
+    assert DecodingWatch(None).path(0) is None
+
+
+def test_bar_counts_scored_clips_and_shows_steps_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    for stream in (Terminal(), io.StringIO()):
+        monkeypatch.setattr("sys.stderr", stream)
+        with ScoringProgress(True, 1) as progress:
+            assert (progress.report is None) is (not stream.isatty())
+            if progress.report is not None:
+                progress.report(ClipProgress("decoding", 150, 600, "s"))
+            assert "1/1" not in stream.getvalue()
+            progress.scored()
+        assert "1/1" in stream.getvalue()
+        assert ("25%" in stream.getvalue() and "150 of 600 s" in stream.getvalue()) is stream.isatty()
+    assert StepBar().report is None
+
+
+def test_long_clip_reports_its_windows_and_keeps_its_score(tmp_path: Path) -> None:
+    features = FeatureConfig.model_validate({"voice": True})
+    model = {"name": "av_experts", "experts": {"voice": {"trees": 2}}}
+    detector = Detector.load(random_checkpoint(tmp_path / "best.pth", model, features=features), device="cpu")
+    voice = np.random.default_rng(0).normal(0, 0.1, 21 * RATE_HZ).astype(np.float32)
+    clip = ClipArrays(np.repeat(head_frames(0, 1), 42, axis=0), 2, voice, RATE_HZ)
+    seen: list[ClipProgress] = []
+    (score,) = detector.score_many([clip], progress=seen.append, timeline=True)
+    assert [str(one) for one in seen if one.step == "scoring"][-1] == "scoring: 4 of 4 windows"
+    assert [one.done for one in seen if one.step == "time line"] == list(range(1, 20))
+    assert score.logit == detector.score(clip, timeline=True).logit
