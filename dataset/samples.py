@@ -11,6 +11,7 @@ import numpy as np
 from utils.features.base import ArraySpec, Feature, MaskedArray, features_of, with_sources
 from utils.features.clip import ClipFacts, ClipFeatures
 from utils.features.config import FeatureConfig
+from utils.media.errors import join_reasons
 
 ItemT = TypeVar("ItemT")
 
@@ -64,6 +65,14 @@ class InputLayout:
         """The declarations of the inputs."""
         return tuple(spec for _, specs in self._declared for spec in specs)
 
+    def facts(self, clip: ClipFeatures) -> ClipFacts:
+        """Return the facts of a clip with the reason codes of its features, see `Feature.reasons`."""
+        added = {code for feature, _ in self._declared for code in feature.reasons(clip.values.get(feature.name))}
+        if not added:
+            return clip.facts
+        status = "partial" if clip.facts.status == "ok" else clip.facts.status
+        return replace(clip.facts, status=status, reason=join_reasons({*clip.facts.reasons, *added}))
+
     def arrays(self, clip: ClipFeatures) -> dict[str, MaskedArray]:
         """Return the arrays of a clip. A missing modality becomes zeros with a false mask."""
         filled: dict[str, MaskedArray] = {}
@@ -88,9 +97,9 @@ def make_sample(index: int, target: float, clip: ClipFeatures, layout: InputLayo
 def make_samples(index: int, target: float, clip: ClipFeatures, layout: InputLayout) -> list[tuple[Sample, ClipFacts]]:
     """Return the samples of a clip with its facts: one, or one per window and face of a clip with several."""
     if not clip.windows:
-        return [(make_sample(index, target, clip, layout), clip.facts)]
+        return [(make_sample(index, target, clip, layout), layout.facts(clip))]
     return [
-        (make_sample(index, target, face, layout), replace(clip.facts, window=number))
+        (make_sample(index, target, face, layout), replace(layout.facts(face), window=number))
         for number, window in enumerate(clip.windows)
         for face in window.faces
     ]

@@ -88,12 +88,15 @@ class OnnxScorer:
 
     def _score(self, sample: Sample) -> tuple[bool, np.ndarray, float]:
         """Return whether a clip is usable, its terms (T,), NaN where they abstain, and its logit."""
+        unusable = False, np.full(len(self.terms), np.nan), np.nan
+        if not any(sample.inputs[name].mask.any() for name in self.inputs):
+            return unusable
         views = [
             self._run(flipped(sample.inputs, time=time, frequency=frequency)) for time, frequency in FLIPS[self._tta]
         ]
         usable, _, masked = views[0]
         if not usable[0]:
-            return False, np.full(len(self.terms), np.nan), np.nan
+            return unusable
         terms = np.stack([view[1][:, 0] for view in views]).mean(axis=0).astype(np.float64)
         logit = float(terms.sum())
         terms[masked[:, 0] | ~np.isfinite(terms)] = np.nan

@@ -29,6 +29,7 @@ NO_SCORE = {
     "no_audio": "The clip has no audio, and its video has nothing that the experts can score.",
     "no_video": "The clip has no video, and its audio has nothing that the experts can score.",
     "silent": "The audio is silent, and the video has nothing that the experts can score.",
+    "too_quiet": "The speech is too quiet, and the video has nothing that the experts can score.",
     "non_finite": "The output of the detector is not a number.",
 }
 """Reason code of an unscored clip -> sentence."""

@@ -16,6 +16,7 @@ ADVICE = {
     "missing_modality": "Choose a clip of a person who talks and whose face is visible.",
     "no_audio": "Choose a clip in which the face is large enough, or one with audio.",
     "no_video": "Choose a clip with clear speech.",
+    "too_quiet": "Choose a clip with louder speech, or one in which the face is large enough.",
     "silent": "Choose a clip with audio, or one in which the face is large enough.",
 }
 """Reason of a clip without a score -> what to do."""

@@ -61,9 +61,9 @@ class ArraySpec:
     fixed_point: bool = False
 
     def fill(self, array: np.ndarray | None) -> MaskedArray:
-        """Return `array` padded with zeros to the declared shape, with its mask.
+        """Return `array` padded with zeros to the declared shape, with its mask; zeros and a false mask without an array.
 
-        Return zeros and a false mask if `array` is `None`, or if it is not padded and has another shape.
+        An array that is not `padded` and has another shape counts as absent.
         """
         if not self.padded and array is not None and array.shape == self.shape:
             return MaskedArray(array, np.ones((), bool))
@@ -196,12 +196,7 @@ class Feature(ABC):
 
     @classmethod
     def adapt(cls, config: FeatureConfig, stored: Mapping[str, Any]) -> FeatureConfig:
-        """Return the config of the stored files if they are compatible with `config`, else `config`.
-
-        Args:
-            config: the requested config.
-            stored: `FeatureConfig.stored` of the files.
-        """
+        """Return the config of files with `FeatureConfig.stored` settings if it is compatible with `config`, else `config`."""
         optional = bool(cls.folder) and cls.key in stored and not cls.enabled(config)
         return config.with_setting(cls.key, stored[cls.key]) if optional else config
 
@@ -226,6 +221,10 @@ class Feature(ABC):
     @abstractmethod
     def to_arrays(self, value: Any, facts: ClipFacts) -> Mapping[str, np.ndarray | None]:
         """Return the unpadded arrays of a value. An array without information is `None`."""
+
+    def reasons(self, value: Any) -> frozenset[str]:
+        """Return the reason codes that a value adds to those of its clip."""
+        return frozenset()
 
     def extractor(self, clip: ClipPass) -> Extractor:
         """Return an extractor for a clip. Only streamed features implement this."""
@@ -253,7 +252,7 @@ class Feature(ABC):
 
         Raises:
             OSError: the file cannot be read.
-            ValueError: the file is damaged or has another format.
+            ValueError: it is damaged or has another format.
         """
         raise NotImplementedError
 

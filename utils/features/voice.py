@@ -129,9 +129,18 @@ def trim_and_scale(waveform: np.ndarray) -> np.ndarray:
     if len(waveform) < VOICE_RATE_HZ // 10:
         return waveform.astype(np.float32)
     cut = waveform[loud_part(waveform)]
-    power = moving_mean(cut.astype(np.float64) ** 2, TRIM_MARGIN, hop=HOP)
-    active = power[power >= np.percentile(power, 95) * 1e-3]
-    return (cut * 0.1 / np.sqrt(active.mean() + 1e-10)).astype(np.float32)
+    return (cut * 0.1 / np.sqrt(active_power(cut) + 1e-10)).astype(np.float32)
+
+
+def active_power(waveform: np.ndarray) -> float:
+    """Return the mean power of the active parts of a trimmed waveform (S,); full scale is 1."""
+    power = moving_mean(waveform.astype(np.float64) ** 2, TRIM_MARGIN, hop=HOP)
+    return power[power >= np.percentile(power, 95) * 1e-3].mean()
+
+
+def speech_level_db(waveform: np.ndarray) -> float:
+    """Return the level of the active parts of a waveform (S,), S >= 1,600, in dB relative to full scale."""
+    return float(10 * np.log10(active_power(waveform[loud_part(waveform)]) + 1e-12))
 
 
 def loud_part(waveform: np.ndarray) -> slice:

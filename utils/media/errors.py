@@ -11,6 +11,7 @@ REASONS: dict[str, str] = {
     "no_audio": "the file has no audio stream, or no sample of it could be decoded",
     "one_frame": "the clip has a single frame, so there is no covariance between frames",
     "silent": "every audio sample is zero, so the mel-spectrogram carries no information",
+    "too_quiet": "the speech is quieter than -60 dB relative to full scale, so the synthetic-speech expert abstains",
     "truncated": "the file ends early or is damaged; the features describe the part that could be decoded",
     "too_long": "the clip has more frames than `extraction.max_frames`; the features describe the first part",
     "not_degraded": "no encoder or container supports this degradation of the clip",

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from dataset.samples import InputLayout
+from dataset.samples import InputLayout, make_sample
 from engine.checkpoint import load_checkpoint
 from engine.detector import Detector
 from engine.onnx.detector import load_onnx
@@ -15,6 +15,7 @@ from engine.onnx.export import random_sample, sample_clips
 from tests.engine.onnx.conftest import CALIBRATION, EXPERTS, exported
 from tests.support import WITH_VOICE, one_sentence, random_checkpoint, tiny_model, write_head
 from utils.export_onnx import main
+from utils.features.clip import failed
 
 
 def assert_equal_scores(source, output, samples=None, tta=1):
@@ -31,6 +32,14 @@ def assert_equal_scores(source, output, samples=None, tta=1):
 
 def test_every_expert_scores_complete_and_incomplete_clips(experts):
     assert_equal_scores(*experts)
+
+
+def test_clip_without_input_does_not_run_the_graph(experts, monkeypatch):
+    scorer = load_onnx(experts[1]).scorer("cpu", 1)
+    layout = InputLayout(load_checkpoint(experts[0]).features, scorer.inputs)
+    monkeypatch.setattr(scorer, "_session", None)
+    terms = scorer([make_sample(0, 0.0, failed("missing_file"), layout)])
+    assert not terms.usable.any() and np.isnan(terms.logit).all()
 
 
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.7])

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dataset.samples import InputLayout, make_sample
+from dataset.samples import InputLayout, make_sample, make_samples
 from tests.support import FEATURE_CONFIG, write_video
-from utils.features.clip import ClipFacts
+from utils.features.clip import ClipFacts, ClipFeatures
 from utils.features.extract import extract_clip
 from utils.features.utterance import MAX_UTTERANCES, UTTERANCE_SAMPLES, UtteranceFeature, Utterances, utterances
-from utils.features.voice import VOICE_RATE_HZ, VOICE_SIZE, voice_features
+from utils.features.voice import VOICE_RATE_HZ, VOICE_SIZE, speech_level_db, voice_features
 from utils.features.waveform import Pcm, to_pcm16
 from utils.media.writer import write_clip
 
@@ -54,6 +54,18 @@ def test_short_clip_is_padded_with_zeros() -> None:
     found = utterances(waveform)
     assert found.waveforms[0, : len(waveform)].any() and not found.waveforms[0, len(waveform) :].any()
     np.testing.assert_allclose(found.voice[0], voice_features(found.waveforms[0, : len(waveform)]), atol=1e-5)
+
+
+@pytest.mark.parametrize(("level_db", "present"), [(-58, True), (-62, False)])
+def test_speech_below_minus_60_db_is_masked_with_a_reason(level_db: float, present: bool) -> None:
+    waveform = speech_like(4)
+    quiet = waveform * 10 ** ((level_db - speech_level_db(waveform)) / 20)
+    pcm = Pcm(to_pcm16(quiet), VOICE_RATE_HZ)
+    value = UtteranceFeature(CONFIG).derive({"waveform": pcm}, None)
+    clip = ClipFeatures(ClipFacts("partial", "no_video", 4.0, has_audio=True), {"utterance": value})
+    ((sample, facts),) = make_samples(0, 0.0, clip, InputLayout(CONFIG, INPUTS))
+    assert sample.inputs["utterance"].mask.any() == sample.inputs["utterance_voice"].mask.any() == present
+    assert (facts.status, facts.reason) == ("partial", "no_video" if present else "no_video+too_quiet")
 
 
 def test_offset_and_level_change_neither_waveforms_nor_features() -> None:
