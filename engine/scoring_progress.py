@@ -42,7 +42,7 @@ Report = Callable[[ClipProgress], object]
 
 
 class DecodingWatch:
-    """A thread that reports how far workers have decoded the oldest clip in flight, within a `with` block.
+    """A thread that reports how far workers have decoded the oldest clip in flight, within a with block.
 
     Without a `Report`, there is neither a thread nor a file.
     """
@@ -91,7 +91,7 @@ class DecodingWatch:
 
 
 class StepBar:
-    """A second progress bar on a terminal, for the current step on a long clip. It disappears at the end of a `with` block."""
+    """A second progress bar on a terminal, for the current step on a long clip. It disappears at the end of a with block."""
 
     def __init__(self) -> None:
         """Show nothing yet."""
@@ -138,7 +138,7 @@ class StepBar:
 
 
 class ScoringProgress:
-    """The progress of scoring clips, within a `with` block.
+    """The progress of scoring clips, within a with block.
 
     Attributes:
         total: number of clips; `None` if unknown.
