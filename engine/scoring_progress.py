@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from utils.features.windows import SINGLE_S
 from utils.progress_file import read_progress
 
 POLL_S = 0.5
@@ -85,7 +86,8 @@ class DecodingWatch:
         while not self._stop.wait(POLL_S):
             index, path = self._oldest, self.path(self._oldest)
             found = None if path is None else read_progress(path)
-            if found is not None and (index, found) != known and self._report is not None:
+            is_long = found is not None and found[1] > SINGLE_S
+            if found is not None and is_long and (index, found) != known and self._report is not None:
                 known = index, found
                 self._report(ClipProgress(self._step, *found, "s"))
 

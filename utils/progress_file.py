@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +14,11 @@ class ProgressFile:
 
     Attributes:
         path: the file; `None` for none. Its folder may be missing on this machine: then nothing is written.
-        total_s: duration of the clip.
+        total_s: returns the duration of the clip as far as it is known; a container declares it when decoding begins.
     """
 
     path: Path | None
-    total_s: float
+    total_s: Callable[[], float]
     _written_s: int = 0
 
     def at(self, time_s: float) -> None:
@@ -25,7 +26,7 @@ class ProgressFile:
         if self.path is not None and int(time_s) > self._written_s:
             self._written_s = int(time_s)
             with contextlib.suppress(OSError):
-                self.path.write_text(f"{self._written_s} {round(self.total_s)}\n", encoding="ascii")
+                self.path.write_text(f"{self._written_s} {round(self.total_s())}\n", encoding="ascii")
 
 
 def read_progress(path: Path) -> tuple[int, int] | None:

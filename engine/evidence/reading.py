@@ -48,7 +48,7 @@ class ReadingTask:
         max_frames: number of frames after which decoding stops; `None` for all.
         focus_s: time around which the face is tracked; `None` for the middle.
         face: the face to show of a clip with several; `None` for the most prominent one.
-        progress_path: file for the progress on a long clip; see `ProgressFile`.
+        progress_path: file for the progress of the pass; see `ProgressFile`.
     """
 
     clip: Path | ClipArrays
@@ -179,7 +179,7 @@ class _Reader:
         """
         facts, rate_hz = self._stream.facts, self._task.config.audio.sample_rate_hz
         resampler = MonoResampler(rate_hz, facts, match_clip=False)
-        progress = ProgressFile(self._task.progress_path, facts.declared_s)
+        progress = ProgressFile(self._task.progress_path, lambda: facts.declared_s)
         for item in self._stream:
             if isinstance(item, np.ndarray):
                 self._histograms.add(item)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import io
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from engine import ClipArrays, Detector
+from engine.evidence.reading import ReadingTask, read_clip
 from engine.scoring_progress import ClipProgress, DecodingWatch, ScoringProgress, StepBar
 from tests.support import head_frames, random_checkpoint
 from utils.features.config import FeatureConfig
+from utils.features.extract import ExtractionOptions, extract_clip
 from utils.progress_file import ProgressFile, read_progress
 
 RATE_HZ = 16_000
@@ -25,7 +28,7 @@ class Terminal(io.StringIO):
 
 def test_progress_file_holds_whole_seconds(tmp_path: Path) -> None:
     path = tmp_path / "0"
-    progress = ProgressFile(path, 20.4)
+    progress = ProgressFile(path, lambda: 20.4)
     progress.at(0.96)
     assert read_progress(path) is None
     for time_s in (1.0, 1.5, 2.2, 1.9):
@@ -33,21 +36,29 @@ def test_progress_file_holds_whole_seconds(tmp_path: Path) -> None:
     assert read_progress(path) == (2, 20)
     progress.at(25.0)
     assert read_progress(path) == (20, 20)
-    ProgressFile(tmp_path / "missing" / "0", 20).at(3.0)
-    ProgressFile(None, 20).at(3.0)
+    ProgressFile(tmp_path / "missing" / "0", lambda: 20).at(3.0)
+    ProgressFile(None, lambda: 20).at(3.0)
 
 
 def test_watch_reports_the_oldest_clip_in_flight() -> None:
     seen: list[ClipProgress] = []
     with DecodingWatch(seen.append) as watch:
-        for index in (0, 1):
-            ProgressFile(watch.path(index), 30 + index).at(5 + index)
+        ProgressFile(watch.path(0), lambda: 30).at(5)
+        ProgressFile(watch.path(1), lambda: 31).at(6)
         watch.finished(0)
         end = time.monotonic() + 60
         while not seen and time.monotonic() < end:
             time.sleep(0.01)
     assert seen[-1] == ClipProgress("decoding", 6, 31, "s") and str(seen[-1]) == "decoding: 6 of 31 s"
     assert DecodingWatch(None).path(0) is None
+
+
+def test_worker_reports_the_seconds_of_a_file(tmp_path: Path, media: Any) -> None:
+    clip = media.clip(tmp_path / "long.mp4", seconds=13)
+    extract_clip(clip, FeatureConfig(), features=(), options=ExtractionOptions(progress_path=tmp_path / "0"))
+    assert read_progress(tmp_path / "0") == (12, 13)
+    read_clip(ReadingTask(clip, FeatureConfig(), progress_path=tmp_path / "1"))
+    assert read_progress(tmp_path / "1") == (12, 13)
 
 
 def test_bar_counts_scored_clips_and_shows_steps_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,6 @@ from utils.features.seconds import split_seconds
 from utils.features.voice import voice_waveform
 from utils.features.waveform import PcmBuffer
 from utils.features.windows import (
-    SINGLE_S,
     cut_windows,
     derive_all,
     frame_time_s,
@@ -47,7 +46,7 @@ class ExtractionOptions:
         windows: divide a clip longer than `utils.features.windows.SINGLE_S` into windows, if every feature allows that.
         duration_s: the clip's true duration if known; windows are otherwise placed by the declared one.
         timeline: also extract the clip second by second, if it can be divided into windows.
-        progress_path: file for the progress on a clip longer than `utils.features.windows.SINGLE_S`; see `ProgressFile`.
+        progress_path: file for the progress of the pass; see `ProgressFile`.
     """
 
     max_frames: int | None = None
@@ -108,8 +107,9 @@ def extract_clip(
         options.duration_s,
         windowed and options.timeline,
     )
+    progress = ProgressFile(options.progress_path, lambda: planned_duration_s(clip))
     try:
-        values, silent = run_pass(stream, clip, plan, config, progress_file(options.progress_path, clip))
+        values, silent = run_pass(stream, clip, plan, config, progress)
     except MediaError as error:
         if error.reason in ("refused_format", "over_limit"):
             log.warning("%s", error)
@@ -140,12 +140,6 @@ def open_stream(
     if isinstance(source, ClipArrays):
         return ArrayStream(source, max_frames=max_frames)
     return ClipStream(source, max_frames=max_frames, count_undeclared=count_undeclared)
-
-
-def progress_file(path: Path | None, clip: ClipPass) -> ProgressFile:
-    """Return the file for the progress of a pass; one without a path for a clip that is scored as a whole."""
-    duration_s = planned_duration_s(clip)
-    return ProgressFile(path if duration_s > SINGLE_S else None, duration_s)
 
 
 def run_pass(
@@ -186,9 +180,9 @@ def run_pass(
             if isinstance(item, np.ndarray):
                 for extractor in by_food[FRAMES]:
                     extractor.add_frame(item)
-                progress.at(frame_time_s(stream.facts))
             else:
                 take(resampler.feed(item))
+            progress.at(frame_time_s(stream.facts))
         take(resampler.finish())
         return {name: extractor.finish() for name, extractor in running.items()}, peak == 0.0
 
