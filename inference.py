@@ -28,7 +28,7 @@ def build_parser() -> command.OneLineParser:
     clips.add_argument("--video_dir", metavar="DIR", help="a folder, searched with its sub-folders")
     clips.add_argument("--video_list", metavar="FILE", help="a text file with the name of one clip per line")
     clips.add_argument("--watch", metavar="DIR", help="a folder whose clips are scored as they arrive, until Ctrl-C")
-    parser.add_argument("--checkpoint", help="default: checkpoint/default.pth, else the newest checkpoint/*/best.pth")
+    parser.add_argument("--checkpoint", help="default: the shipped one (.onnx without torch), else the newest run")
     command.add_output(parser, "CSV, .jsonl or .json file (default: %(default)s)", default="scores.csv", metavar="FILE")
     parser.add_argument(
         "--resume", action="store_true", help="keep the scores in the output file, score the other clips"

@@ -134,9 +134,14 @@ def names_in(stream: BinaryIO) -> Iterator[Path]:
     """Yield the names in a stream, one per line, in the encoding of file names. Blank lines are skipped.
 
     A name need not exist: its row has the reason `missing_file`.
+
+    Raises:
+        UsageError: the stream is not text.
     """
     with stream:
         for number, line in enumerate(stream):
+            if b"\0" in line:
+                raise UsageError(f"{stream.name}: not a list of names but a binary file")
             name = line.removeprefix(b"\xef\xbb\xbf" if number == 0 else b"").rstrip(b"\r\n")
             if name.strip():
                 yield Path(os.fsdecode(name))

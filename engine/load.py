@@ -6,6 +6,7 @@ from pathlib import Path
 
 from engine.saved_detector import SavedDetector
 from utils.errors import UsageError
+from utils.files import existing_file
 from utils.packages import is_installed
 
 CHECKPOINTS = Path(__file__).resolve().parents[1] / "checkpoint"
@@ -45,6 +46,7 @@ def load_saved(path: Path) -> SavedDetector:
     Raises:
         UsageError: see `load_checkpoint` and `load_onnx`, or the packages that the file needs are not installed.
     """
+    existing_file(path, "checkpoint")
     if path.suffix.lower() == ONNX_SUFFIX:
         require("onnxruntime", "onnx", needed_by=path, install="pip install -r requirements-score.txt")
         from engine.onnx.detector import load_onnx

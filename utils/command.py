@@ -20,6 +20,8 @@ from utils.torchrun import is_first_to_report, silence_others, started_by_torchr
 
 EXIT_INTERRUPTED, EXIT_TERMINATED = 130, 143
 
+OUR_PACKAGES = ("benchmarks", "dataset", "engine", "models", "utils")
+
 KEPT = "everything finished so far is kept"
 """What an interrupted command reports, unless the interruption has a message."""
 
@@ -34,6 +36,8 @@ class OneLineParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print `message` with a pointer to `--help` and exit with code 2."""
+        if message.endswith(("expected one argument", "expected at least one argument")):
+            message += "; write a name that starts with - as ./-name"
         report(f"error: {message} (see {self.prog} --help)")
         raise SystemExit(2)
 
@@ -258,6 +262,12 @@ def exit_code_of(main: Callable[[Sequence[str]], int | None], arguments: Sequenc
     except FFDVError as error:
         report(f"error: {error}")
         return error.exit_code
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if not package or package in OUR_PACKAGES:
+            raise
+        report(f"error: {package} is not installed; install everything with `make install`")
+        return 2
     except BrokenPipeError:
         # The reader (`head`, a pager) has closed the pipe. Redirect stdout to prevent an error in the final flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -47,6 +47,8 @@ class RemoteFolder:
             from fsspec.core import url_to_fs
 
             files, root = url_to_fs(url)
+        except ModuleNotFoundError as error:
+            raise UsageError(f"{url} needs the package {error.name}, which is not installed: `make install`") from None
         except (ImportError, ValueError) as error:
             raise UsageError(f"{url} cannot be opened: {error}") from None
         return cls(url.rstrip("/"), files, root.rstrip("/"))

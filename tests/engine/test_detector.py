@@ -169,6 +169,8 @@ def test_arrays_are_scored_in_worker_processes(detector):
         ({"samples": np.zeros((2, 16_000)), "rate_hz": 16_000}, "transpose"),
         ({"samples": np.zeros(0), "rate_hz": 16_000}, "samples are empty"),
         ({"samples": np.full(9, 32_000.0), "rate_hz": 16_000}, "scale them"),
+        ({"samples": np.full(9, 3.0), "rate_hz": 16_000}, "scale them"),
+        ({"samples": np.full(9, np.nan), "rate_hz": 16_000}, "must be finite"),
         ({"samples": np.zeros(9)}, "samples need rate_hz"),
         ({"samples": np.zeros(9), "rate_hz": 44_100.5}, "an integer"),
         ({"samples": np.zeros(9), "rate_hz": 16_000, "fps": 25}, "fps is given without frames"),

@@ -24,6 +24,11 @@ REPOSITORY = Path(__file__).resolve().parents[2]
     [
         (UsageError("no such file: a"), 2, "error: no such file: a\n"),
         (WorkError("coverage is too low"), 1, "error: coverage is too low\n"),
+        (
+            ModuleNotFoundError("", name="torch.nn"),
+            2,
+            "error: torch is not installed; install everything with `make install`\n",
+        ),
         (KeyboardInterrupt(), 130, "interrupted: everything finished so far is kept\n"),
         (Terminated(), 143, "terminated: everything finished so far is kept\n"),
     ],

@@ -15,8 +15,8 @@ from utils.media.mono import AudioBlock, MonoMixer
 MAX_CHANNELS = 64
 """An array with more columns is probably transposed, with shape (C, S)."""
 
-MAX_AMPLITUDE = 16.0
-"""Float audio may slightly exceed 1. Larger values are unscaled integers."""
+MAX_AMPLITUDE = 2.0
+"""Decoded float audio may slightly exceed 1. Larger values are not scaled."""
 
 SAMPLES_PER_BLOCK = 1024
 
@@ -86,7 +86,9 @@ def check_samples(samples: np.ndarray, rate_hz: int | None) -> None:
         raise UsageError(f"samples have {samples.shape[1]} channels; transpose an array of shape (C, S)")
     if rate_hz is None or rate_hz != round(rate_hz) or not LOWEST_RATE_HZ <= rate_hz <= HIGHEST_RATE_HZ:
         raise UsageError(f"samples need rate_hz, an integer from {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ}, got {rate_hz}")
-    peak = float(np.abs(samples).max(initial=0.0, where=np.isfinite(samples)))
+    if not np.isfinite(samples).all():
+        raise UsageError("samples must be finite, got NaN or infinity")
+    peak = float(np.abs(samples).max())
     if peak > MAX_AMPLITUDE:
         raise UsageError(f"samples reach {peak:g}; scale them to [-1, 1], for example 16-bit values by 1 / 32768")
 

@@ -46,6 +46,8 @@ def test_wrong_usage_gives_one_sentence_and_exits_2(shelf, checkpoint, tmp_path,
     for arguments, words in (
         ([*clip, "--render", str(shelf / "b.mp4")], "--render * is the input *"),
         (["--video_list", "list.csv", "--output", "list.csv"], "--output list.csv is the input list.csv"),
+        (["--video_list", str(shelf / "b.mp4")], "b.mp4: not a list of names but a binary file"),
+        (["--video_path", "-odd.mp4"], "write a name that starts with - as ./-name"),
         ([*clip, "--output", "list.csv"], "--output list.csv exists and is not a file of scores"),
     ):
         assert fnmatch(one_sentence(inference.main, [*arguments, *given], capsys), f"*{words}*")
