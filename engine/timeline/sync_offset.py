@@ -31,9 +31,14 @@ LEAST_LAG = 4
 """Smallest lag of a finding in frames of 40 ms. Real clips are often off by up to 3 frames."""
 
 LEAST_GAIN = 0.15
-"""Least excess of the correlation at the best lag over that near lag 0. 2 % of 100 real clips exceed 0.138 out of sample.
+"""Minimum excess of the correlation at the best lag over that near lag 0, in a part of `PART_SECONDS`.
 
-The margin was chosen on these clips, so the rate is optimistic."""
+The noise of a correlation falls with the square root of its length, so a shorter part needs more. Of 124 parts of real clips,
+2 % have a finding (`docs/LOG.md`, S7)."""
+
+LEAST_CLIP_PARTS = 3
+LEAST_CLIP_GAIN = 0.05
+"""Minimum excess of the correlation averaged over a clip of at least `LEAST_CLIP_PARTS` parts."""
 
 NEAR = 2
 ROUND_OFF = 1e-6
@@ -46,19 +51,26 @@ class SyncPart:
     Attributes:
         start_s: start of the part in seconds on the clip's clock.
         end_s: end of the part in seconds.
-        lag: lag of the highest correlation in frames of 40 ms; positive for sound that comes too late.
-        gain: that correlation minus the highest one within `NEAR` frames of lag 0, at least 0.
+        curve: (2 `MAX_LAG` + 1,) correlation by lag, see `correlation_curve`.
     """
 
     start_s: float
     end_s: float
-    lag: int
-    gain: float
+    curve: np.ndarray
 
     @property
-    def is_offset(self) -> bool:
+    def lag(self) -> int:
+        """Lag of the highest correlation in frames of 40 ms; positive for sound that comes too late."""
+        return int(np.argmax(self.curve)) - MAX_LAG
+
+    @property
+    def gain(self) -> float:
+        """The highest correlation minus the highest one within `NEAR` frames of lag 0, at least 0."""
+        return float(self.curve.max() - self.curve[MAX_LAG - NEAR : MAX_LAG + NEAR + 1].max())
+
+    def is_offset(self, least_gain: float) -> bool:
         """Whether sound and lips do not belong together."""
-        return abs(self.lag) >= LEAST_LAG and self.gain >= LEAST_GAIN
+        return abs(self.lag) >= LEAST_LAG and self.gain >= least_gain
 
 
 def with_sync(timeline: Timeline, parts: Sequence[SyncPart]) -> Timeline:
@@ -71,12 +83,34 @@ def with_sync(timeline: Timeline, parts: Sequence[SyncPart]) -> Timeline:
 
 
 def sync_findings(measured: Sequence[SyncPart]) -> tuple[Finding, ...]:
-    """Return a finding per part of a clip in which the sound is shifted against the lips. Neighbouring parts are joined."""
+    """Return the findings of shifted sound: one over the whole clip, or one per part. Neighbouring parts are joined.
+
+    The parts of a clip whose sound is shifted as a whole agree, and their average is far less noisy than each of them.
+    """
+    whole = average_part(measured)
+    if whole is not None and whole.is_offset(LEAST_CLIP_GAIN):
+        shifted = [whole]
+    else:
+        shifted = [part for part in measured if part.is_offset(least_gain(part.end_s - part.start_s))]
     findings: list[Finding] = []
-    for part in joined_parts([part for part in measured if part.is_offset]):
+    for part in joined_parts(shifted):
         message = f"sound and lips do not belong together: offset {abs(part.lag) / MOUTH_HZ:.2f} s"
         findings.append(Finding(SYNC_OFFSET, message, part.start_s, part.end_s))
     return tuple(findings)
+
+
+def least_gain(duration_s: float) -> float:
+    """Return the minimum gain of a finding in a part of this duration."""
+    return LEAST_GAIN * float(np.sqrt(PART_SECONDS / duration_s))
+
+
+def average_part(parts: Sequence[SyncPart]) -> SyncPart | None:
+    """Return all parts as one, with their curves averaged by duration; `None` for fewer than `LEAST_CLIP_PARTS`."""
+    if len(parts) < LEAST_CLIP_PARTS:
+        return None
+    durations_s = np.array([part.end_s - part.start_s for part in parts])
+    curve = durations_s @ np.stack([part.curve for part in parts]) / durations_s.sum()
+    return SyncPart(parts[0].start_s, parts[-1].end_s, curve)
 
 
 def joined_parts(parts: list[SyncPart]) -> list[SyncPart]:
@@ -86,7 +120,7 @@ def joined_parts(parts: list[SyncPart]) -> list[SyncPart]:
         last = joined[-1] if joined else None
         if last is not None and part.start_s - last.end_s < 1.0 and abs(part.lag - last.lag) <= NEAR:
             best = max(part, last, key=lambda one: one.gain)
-            joined[-1] = SyncPart(last.start_s, part.end_s, best.lag, best.gain)
+            joined[-1] = SyncPart(last.start_s, part.end_s, best.curve)
         else:
             joined.append(part)
     return joined
@@ -103,10 +137,7 @@ def sync_parts(clip: ClipSeconds) -> Iterator[SyncPart]:
         speech = speech_of_pcm(pcm.samples, pcm.rate_hz, start_s - clip.audio_start_s, len(mouth))
         if speech is None:
             continue
-        curve = correlation_curve(mouth, speech)
-        lag = int(np.argmax(curve)) - MAX_LAG
-        gain = float(curve.max() - curve[MAX_LAG - NEAR : MAX_LAG + NEAR + 1].max())
-        yield SyncPart(start_s, start_s + len(mouth) / MOUTH_HZ, lag, gain)
+        yield SyncPart(start_s, start_s + len(mouth) / MOUTH_HZ, correlation_curve(mouth, speech))
 
 
 def longest_tracks(clip: ClipSeconds) -> list[list[FaceSecond]]:
