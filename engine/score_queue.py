@@ -53,7 +53,7 @@ class ScoreCounts:
     def __str__(self) -> str:
         """Return for example `5 clips, 4 scored, 2 kept`."""
         kept = f", {self.kept} kept" if self.kept else ""
-        return f"{self.clips} clips, {self.scored} scored{kept}"
+        return f"{self.clips} clip{'s' * (self.clips != 1)}, {self.scored} scored{kept}"
 
 
 def is_audio_only(row: Row) -> bool:

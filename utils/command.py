@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+import textwrap
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
@@ -31,6 +32,17 @@ REPORT_PAGES = 200
 """Default number of pages about single clips. A page takes about 0.3 MB and a second or two of processor time."""
 
 
+class ParagraphFormatter(argparse.HelpFormatter):
+    """Help formatter that wraps the paragraphs of a description, and leaves those with indented or aligned text as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        paragraphs = text.strip().split("\n\n")
+        return "\n\n".join(
+            part if "  " in part else textwrap.fill(part, width, initial_indent=indent, subsequent_indent=indent)
+            for part in paragraphs
+        )
+
+
 class OneLineParser(argparse.ArgumentParser):
     """Argument parser that reports an error as one sentence on standard error and exits with code 2."""
 
@@ -47,7 +59,7 @@ def command_parser(description: str | None) -> OneLineParser:
 
     The functions below add the options that several commands share, with the same meaning in each command.
     """
-    return OneLineParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    return OneLineParser(description=description, formatter_class=ParagraphFormatter)
 
 
 def add_config(parser: argparse.ArgumentParser, default: str = "cfg/cfg.yml") -> None:

@@ -13,10 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from utils.command import OneLineParser, Terminated, log_to_stderr, run_command
+from utils.command import OneLineParser, Terminated, command_parser, log_to_stderr, run_command
 from utils.errors import UsageError, WorkError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def test_help_wraps_paragraphs_and_keeps_examples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    example = "    python inference.py " + "long_name " * 8
+    shown = command_parser("word " * 30 + f"\n\n{example.rstrip()}\n\nlast\n").format_help().splitlines()
+    assert example.rstrip() in shown
+    assert all(len(line) <= 60 for line in shown if line.startswith("word")) and "last" in shown
 
 
 @pytest.mark.parametrize(
