@@ -12,7 +12,7 @@ import numpy as np
 from engine.report.inputs import ReportedMetric, Scored, number
 from engine.report.svg import BOTTOM, LEFT, RIGHT, TOP, UNIT_TICKS, Chart, Plot, Scale, nice_ticks
 from engine.report.text import count, csv_uri, fixed, plural
-from utils.metrics.calibration import Calibration
+from utils.metrics.calibration import Calibration, Verdict
 from utils.metrics.reliability import reliability_table
 
 
@@ -90,19 +90,31 @@ def mark_thresholds(plot: Plot, threshold: float, real_threshold: float | None) 
     plot.text(0.5 * (LEFT + RIGHT), TOP - 6, label, "t strong", "middle")
 
 
+def verdict_counts(score: np.ndarray, calibration: Calibration, edges: np.ndarray) -> dict[Verdict, np.ndarray]:
+    """Return verdict -> number of scores in each bin; a bin that contains a threshold has scores of two verdicts."""
+    verdicts = np.array([calibration.verdict(float(value)) for value in score])
+    order: tuple[Verdict, ...] = ("real", "inconclusive", "fake")
+    return {verdict: np.histogram(score[verdicts == verdict], edges)[0] for verdict in order}
+
+
 def unlabelled_chart(score: np.ndarray, calibration: Calibration, bins: int = 25) -> Chart:
     """Draw a histogram of the scores (N,) of unlabelled clips, coloured by verdict; NaN marks unscored clips."""
     known = score[~np.isnan(score)]
     if not len(known):
         return Chart("scores", "Scores", missing="No clip was scored, so there is nothing to draw.")
-    counts, edges = np.histogram(known, np.linspace(0, 1, bins + 1))
+    edges = np.linspace(0, 1, bins + 1)
+    parts = verdict_counts(known, calibration, edges)
+    counts = np.sum(list(parts.values()), axis=0)
     top = float(counts.max()) * 1.08
     plot = Plot(Scale(0, 1, LEFT, RIGHT), Scale(0, top, BOTTOM, TOP))
     ticks = [value for value in nice_ticks(0, top, 5) if value == int(value)]
     plot.axes(UNIT_TICKS, [(value, count(value)) for value in ticks], "score, probability of fake", "clips")
-    for index, height in enumerate(counts):
-        css = f"bar {calibration.verdict(float(edges[index]))}"
-        plot.rect(edges[index] + 0.12 / bins, edges[index + 1] - 0.12 / bins, 0, float(height), css)
+    bottom = np.zeros(bins)
+    for verdict, heights in parts.items():
+        for index in np.flatnonzero(heights):
+            left, right = edges[index] + 0.12 / bins, edges[index + 1] - 0.12 / bins
+            plot.rect(left, right, float(bottom[index]), float(bottom[index] + heights[index]), f"bar {verdict}")
+        bottom += heights
     mark_thresholds(plot, calibration.threshold, calibration.real_threshold)
     above, below = int(calibration.is_fake(known).sum()), int(calibration.is_real(known).sum())
     caption = f"{plural(above, 'clip')} at or above the threshold, {plural(below, 'clip')} below it."

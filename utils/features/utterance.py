@@ -37,7 +37,7 @@ SPACING_S = 5
 
 LEAST_SPEECH_DB = -60.0
 """Quieter speech, in dB relative to full scale, gives no utterances: it is close to the steps of 16 bits and to what codecs
-discard. The quietest of 1,094 real and fake clips has -53.5 dB; copies of genuine speech were called fake from -70 dB on."""
+discard. The quietest of 1,094 real and fake clips has -53.5 dB; copies of genuine speech were called fake from -68 dB on."""
 
 TOO_QUIET = "too_quiet"
 

@@ -14,11 +14,12 @@ from sklearn.metrics import roc_auc_score
 
 from engine.report.inputs import ReportedMetric, number, read_metric, reason_for, scored_rows
 from engine.report.ranking_charts import det_chart, low_fpr_chart, roc_chart, roc_of
-from engine.report.score_charts import reliability_bins, score_chart
+from engine.report.score_charts import reliability_bins, score_chart, verdict_counts
 from engine.report.svg import Scale, nice_ticks, staircase
 from engine.report.tables import coverage_rows, evidence_columns, robustness_grid, wrong_clips
 from engine.report.text import count, csv_uri, fixed, isolate, percent, safe_cell, visible
 from tests.engine.report.samples import metrics, predictions
+from utils.metrics.calibration import Calibration
 
 
 def table(uri: str) -> list[list[str]]:
@@ -186,3 +187,14 @@ def test_robustness_grid_orders_severities_and_averages_the_drop() -> None:
     assert grid.mean_drop == pytest.approx(0.15)
     assert grid.rows[1][1][1] is None
     assert robustness_grid(frame, None).mean_drop is None
+
+
+def test_scores_in_one_bin_are_counted_by_their_own_verdict() -> None:
+    calibration = Calibration(threshold=0.8, real_threshold=0.29)
+    counts = verdict_counts(np.array([0.281, 0.312, 0.318, 0.9]), calibration, np.linspace(0, 1, 26))
+    assert {verdict: np.flatnonzero(bins).tolist() for verdict, bins in counts.items()} == {
+        "real": [7],
+        "inconclusive": [7],
+        "fake": [22],
+    }
+    assert counts["inconclusive"][7] == 2

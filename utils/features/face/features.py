@@ -15,7 +15,7 @@ import numpy as np
 from utils.features.base import FEATURES, FRAMES, ArraySpec, ClipPass, Extractor, Feature
 from utils.features.clip import ClipFacts
 from utils.features.face.crops import CROP_PX, FaceCrops
-from utils.features.face.motion import MAX_MOTION_STEPS, MOTION_CHANNELS, motion_series
+from utils.features.face.motion import MAX_MOTION_STEPS, MOTION_CHANNELS, motion_series, scorable
 from utils.files import is_plain_archive
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class FaceFeature(Feature):
         """Return pairs, mouth and motion."""
         if value is None:
             return dict.fromkeys(self.inputs)
-        return {"face": value.pairs, "mouth": value.mouth, "motion": value.motion}
+        return {"face": value.pairs, "mouth": value.mouth, "motion": scorable(value.motion)}
 
     def extractor(self, clip: ClipPass) -> Extractor:
         """Return an extractor that tracks the face, or the face of each window."""

@@ -73,6 +73,11 @@ def motion_series(crops: np.ndarray, times_s: np.ndarray) -> np.ndarray:
     return np.stack(columns, axis=1).astype(np.float32)
 
 
+def scorable(motion: np.ndarray) -> np.ndarray:
+    """Return the steps of a motion (T, C), or none of them if a channel is constant: a still picture has no motion to score."""
+    return motion[:0] if len(motion) and not np.ptp(motion, axis=0).all() else motion
+
+
 def optical_flow(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     """Return the displacement (28, 28, 2) of each pixel between two grey images (28, 28), in px as x, y."""
     flow = np.zeros((*before.shape, 2), np.float32)

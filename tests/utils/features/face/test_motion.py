@@ -16,6 +16,7 @@ from utils.features.face.motion import (
     MOTION_CHANNELS,
     MOTION_HZ,
     motion_series,
+    scorable,
 )
 
 REGIONS = len(FLOW_REGIONS)
@@ -96,3 +97,12 @@ def test_too_few_frames_give_an_empty_series(times_s: list[float]) -> None:
 def test_crops_of_another_size_are_rejected() -> None:
     with pytest.raises(ValueError, match="224"):
         motion_series(np.zeros((5, 112, 112, 3), np.uint8), np.arange(5) / 25)
+
+
+def test_a_still_picture_has_no_motion_to_score() -> None:
+    moving = np.random.default_rng(0).normal(size=(30, MOTION_CHANNELS)).astype(np.float32)
+    assert scorable(moving) is moving
+    assert len(scorable(np.zeros_like(moving))) == 0
+    moving[:, -1] = 0.5
+    assert len(scorable(moving)) == 0
+    assert scorable(moving[:0]).shape == (0, MOTION_CHANNELS)
