@@ -46,23 +46,29 @@ def one_clip(handlers: Handlers) -> None:
                 with gr.Tab("File"):
                     file = gr.File(label="Video or audio file", height=150, elem_id="drop")
                     panel('<div id="preview"></div>', elem_classes="preview")
-                    file_button = gr.Button("Score this clip", variant="primary", elem_id="score")
+                    file_button = gr.Button("Score this clip", variant="primary", elem_id="score", elem_classes="scores")
                 with gr.Tab("Camera"):
                     options = gr.WebcamOptions(mirror=False)
-                    camera = gr.Video(label="Record a video", sources=["webcam"], webcam_options=options, height=260)
-                    camera_button = gr.Button("Score this recording", variant="primary")
+                    camera = gr.Video(
+                        label="Record a video",
+                        sources=["webcam"],
+                        webcam_options=options,
+                        include_audio=True,  # Gradio drops the sound of recordings by default, with the program ffmpeg
+                        height=260,
+                    )
+                    camera_button = gr.Button("Score this recording", variant="primary", elem_classes="scores")
                 with gr.Tab("Microphone"):
                     microphone = gr.Audio(label="Record speech", sources=["microphone"], type="filepath")
-                    microphone_button = gr.Button("Score this recording", variant="primary")
+                    microphone_button = gr.Button("Score this recording", variant="primary", elem_classes="scores")
             panel(html("examples"))
             with gr.Row(elem_classes="examples"):
-                examples = [gr.Button(example.label, size="sm", min_width=90) for example in EXAMPLES]
+                examples = [gr.Button(item.label, size="sm", min_width=90, elem_classes="scores") for item in EXAMPLES]
         with gr.Column(scale=7, min_width=300):
             result = panel(html("hint", text="The result appears here."), elem_id="result")
             report = gr.DownloadButton("Download the report", visible=False, elem_id="report")
     evidence = panel("", elem_id="evidence")
     outputs = [result, evidence, report]
-    shown = {**SCORING, "scroll_to_output": True, "show_progress_on": result}
+    shown = {**SCORING, "show_progress_on": result}
     for button, source in ((file_button, file), (camera_button, camera), (microphone_button, microphone)):
         button.click(handlers.score_upload, [source], [*outputs, source], **shown)
     for button, example in zip(examples, EXAMPLES, strict=True):

@@ -16,6 +16,14 @@ const chosen = (event, files) => {
 };
 document.addEventListener("change", event => chosen(event, event.target.files), true);
 document.addEventListener("drop", event => chosen(event, event.dataTransfer && event.dataTransfer.files), true);
+// On narrow screens the progress and the result are below the buttons.
+const showResult = () => {
+  const region = document.getElementById("result");
+  if (region && region.getBoundingClientRect().top > 0.5 * innerHeight) region.scrollIntoView({ block: "start" });
+};
+document.addEventListener("click", event => {
+  if (event.target.closest && event.target.closest(".scores")) showResult();
+});
 // The frame with the evidence page is as high as the page.
 window.ffdvFit = frame => {
   const fit = () => { frame.style.height = `${frame.contentDocument.documentElement.scrollHeight}px`; };
