@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,13 @@ import pytest
 from utils.media.writer import write_clip
 
 CLIPS_VARIABLE = "MULTI_FFDV_CLIPS"
+
+
+def pytest_configure() -> None:
+    """Restore the handlers of SIGINT and SIGHUP, which a shell's background jobs and nohup ignore; some tests send them."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 class Media:

@@ -46,7 +46,9 @@ def one_clip(handlers: Handlers) -> None:
                 with gr.Tab("File"):
                     file = gr.File(label="Video or audio file", height=150, elem_id="drop")
                     panel('<div id="preview"></div>', elem_classes="preview")
-                    file_button = gr.Button("Score this clip", variant="primary", elem_id="score", elem_classes="scores")
+                    file_button = gr.Button(
+                        "Score this clip", variant="primary", elem_id="score", elem_classes="scores"
+                    )
                 with gr.Tab("Camera"):
                     options = gr.WebcamOptions(mirror=False)
                     camera = gr.Video(
