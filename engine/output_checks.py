@@ -35,8 +35,10 @@ def check_inputs_kept(outputs: Mapping[str, Path | None], inputs: Iterable[Path]
     if not existing:
         return
     for given in inputs:
+        if not given.exists():
+            continue
         for option, path in existing.items():
-            if given.exists() and path.samefile(given):
+            if path.samefile(given):
                 raise UsageError(f"{option} {path} is the input {given}, which would be overwritten; name another file")
 
 

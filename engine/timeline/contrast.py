@@ -7,6 +7,7 @@ evidence of each window is therefore compared with that of the clip's least susp
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 
@@ -46,13 +47,13 @@ def contrast_spans(timeline: Timeline, calibration: Calibration, duration_s: flo
     """
     local = {expert: values for expert, values in timeline.evidence.items() if expert not in NOT_LOCAL}
     excess = above_reference(added(local.values(), len(timeline)))
+    relative = replace(timeline, evidence={expert: above_reference(values) for expert, values in local.items()})
     spans = []
     for first, after in best_runs(excess - LEAST_CONTRAST, LEAST_TOTAL):
         if after - first <= MOST_SHARE * len(timeline):
             start_s, end_s = timeline.seconds_of(first, after, duration_s)
-            means = {expert: above_reference(values)[first:after].mean() for expert, values in local.items()}
             score = float(calibration.score(excess[first:after].max()))
-            spans.append(Span(start_s, end_s, score, max(means, key=means.__getitem__), "contrast"))
+            spans.append(Span(start_s, end_s, score, relative.leading_expert(first, after), "contrast"))
     return tuple(sorted(spans, key=lambda span: span.start_s))
 
 

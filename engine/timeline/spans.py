@@ -49,7 +49,7 @@ def fake_spans(timeline: Timeline, threshold: float, duration_s: float) -> tuple
         Span(
             *timeline.seconds_of(first, after, duration_s),
             float(np.nanmax(scores[first:after])),
-            leading_expert(timeline, first, after),
+            timeline.leading_expert(first, after),
         )
         for first, after in edges.reshape(-1, 2).tolist()
     )
@@ -64,13 +64,3 @@ def smoothed(scores: np.ndarray) -> np.ndarray:
     if len(scores) < SMOOTHED_WINDOWS:
         total, count = np.full(len(scores), np.nansum(scores)), np.full(len(scores), known.sum())
     return np.where(known, total / np.maximum(count, 1), np.nan)
-
-
-def leading_expert(timeline: Timeline, first: int, after: int) -> str:
-    """Return the expert with the largest mean evidence in windows `first` to `after`; empty without evidence."""
-    means = {
-        expert: float(np.nanmean(values[first:after]))
-        for expert, values in timeline.evidence.items()
-        if np.isfinite(values[first:after]).any()
-    }
-    return max(means, key=means.__getitem__, default="")

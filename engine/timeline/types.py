@@ -41,6 +41,15 @@ class Timeline:
         end_s = duration_s if after == len(self) else middle_s[after - 1] + 0.5
         return float(max(0.0, start_s)), float(min(duration_s, end_s))
 
+    def leading_expert(self, first: int, after: int) -> str:
+        """Return the expert with the largest mean evidence in windows `first` to `after`; empty without evidence."""
+        means = {
+            expert: float(np.nanmean(values[first:after]))
+            for expert, values in self.evidence.items()
+            if np.isfinite(values[first:after]).any()
+        }
+        return max(means, key=means.__getitem__, default="")
+
 
 @dataclass(frozen=True)
 class Span:
