@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
-from utils.errors import UsageError
+from utils.errors import WorkError
 from utils.terminal import log_printable_text
 
 TaskT = TypeVar("TaskT")
@@ -27,6 +27,11 @@ TASKS_IN_FLIGHT_PER_WORKER = 4
 POOL_CHECK_S = 1.0
 MAX_RESTARTS = 2
 """Restarts without a result after which the oldest task counts as crashed: it may be what kills the workers."""
+
+NEVER_STARTED = (
+    "the worker processes end before their first task; a script that uses workers must call them below "
+    "`if __name__ == '__main__':`"
+)
 
 EXTRACTION_PRELOAD, SCORING_PRELOAD = "dataset.worker_preload", "dataset.extraction_worker"
 """Modules that workers inherit from the fork server. Scoring loads the compiler of the colour histograms only if needed."""
@@ -110,7 +115,7 @@ class WorkerPool(Generic[TaskT]):
         """Start no process yet; see `dataset.workers.run_in_workers` for the arguments.
 
         Raises:
-            UsageError: this process is a worker that still imports the script that started it.
+            SystemExit: this process is a worker that still imports the script that started it.
         """
         self._function = function
         self._workers = workers
@@ -118,6 +123,7 @@ class WorkerPool(Generic[TaskT]):
         self._memory_gb = memory_gb
         self.capacity = workers * TASKS_IN_FLIGHT_PER_WORKER
         self._restarts = 0
+        self._ever_finished = False
         self._start()
 
     def __len__(self) -> int:
@@ -134,16 +140,22 @@ class WorkerPool(Generic[TaskT]):
         self._in_flight[future] = task
 
     def finished(self, ordered: bool) -> list[tuple[TaskT, Any | None, str]]:
-        """Wait for tasks and return the oldest one, or all that have finished if not `ordered`; see `run_in_workers`."""
+        """Wait for tasks and return the oldest one, or all that have finished if not `ordered`; see `run_in_workers`.
+
+        Raises:
+            WorkError: all workers died before their first task, several times.
+        """
         while True:
             awaited = [next(iter(self._in_flight))] if ordered else list(self._in_flight)
             done = wait(awaited, timeout=POOL_CHECK_S, return_when=FIRST_COMPLETED).done
             sound = [future for future in done if not isinstance(future.exception(), BrokenProcessPool)]
             if sound:
-                self._restarts = 0
+                self._restarts, self._ever_finished = 0, True
                 return [(self._in_flight.pop(future), *outcome(future)) for future in sound]
             if done or not self._pool.active:
                 if self._restarts == MAX_RESTARTS:
+                    if not self._ever_finished:
+                        raise WorkError(NEVER_STARTED)
                     self._restarts = 0
                     return [(self._in_flight.pop(next(iter(self._in_flight))), None, "crashed")]
                 self._restart()
@@ -156,7 +168,8 @@ class WorkerPool(Generic[TaskT]):
     def _start(self) -> None:
         if getattr(multiprocessing.current_process(), "_inheriting", False):
             # A worker imports the script that it was started from. Without a guard, the script starts workers there again.
-            raise UsageError("a script that uses worker processes must call them below `if __name__ == '__main__':`")
+            # Its parent reports that, so the worker ends without a traceback.
+            sys.exit(1)
         self._pool = ProcessPool(
             max_workers=self._workers,
             initializer=prepare_worker,

@@ -168,6 +168,7 @@ class Detector:
 
         Raises:
             UsageError: an argument is out of range, or (while iterating) an item is not a clip.
+            WorkError: the decoding processes cannot start.
         """
         refuse_folder(clips)
         if isinstance(clips, str | os.PathLike | ClipArrays | np.ndarray):

@@ -118,8 +118,9 @@ def test_script_without_a_main_guard_ends_and_is_told_why(tmp_path: Path) -> Non
     )
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120, env=environment)
-    assert done.stdout.strip() == "['crashed']"
-    assert "if __name__ == '__main__'" in done.stderr
+    assert done.returncode == 1 and not done.stdout
+    assert done.stderr.count("Traceback") == 1
+    assert "if __name__ == '__main__'" in done.stderr.splitlines()[-1]
 
 
 def test_empty_task_list_and_default_worker_count() -> None:
