@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import resource
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -99,3 +100,19 @@ def one_core() -> Iterator[None]:
             yield
     finally:
         cv2.setNumThreads(threads)
+
+
+@contextlib.contextmanager
+def pinned_to_one_core() -> Iterator[None]:
+    """Like `one_core`, and on Linux also keep this thread and the threads that it starts on one core."""
+    if not hasattr(os, "sched_setaffinity"):
+        with one_core():
+            yield
+        return
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        with one_core():
+            yield
+    finally:
+        os.sched_setaffinity(0, cores)
