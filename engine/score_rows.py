@@ -28,7 +28,8 @@ FACES_COLUMN = "faces"
 """Column of the faces of a clip with several: a list in JSON, `face_text` in CSV."""
 
 CHECKPOINT_COLUMN = "checkpoint"
-UNTABLED_COLUMNS = (FACES_COLUMN, CHECKPOINT_COLUMN)
+REAL_THRESHOLD_COLUMN = "real_threshold"
+UNTABLED_COLUMNS = (FACES_COLUMN, CHECKPOINT_COLUMN, REAL_THRESHOLD_COLUMN)
 """Columns of output files that tables and reports leave out."""
 
 TEXT_COLUMNS = frozenset({"video", "verdict", "status", "reason", FACES_COLUMN, CHECKPOINT_COLUMN})
@@ -39,8 +40,8 @@ OTHER_DELIMITERS = (";", "\t", "|")
 
 
 def columns_of(detector: Detector) -> list[str]:
-    """Return the columns of an output file: `COLUMNS`, one evidence column per expert, `faces`, and `checkpoint`."""
-    return [*COLUMNS, *(EVIDENCE_PREFIX + term for term in detector.terms), FACES_COLUMN, CHECKPOINT_COLUMN]
+    """Return the columns of an output file: `COLUMNS`, one evidence column per expert, and `UNTABLED_COLUMNS`."""
+    return [*COLUMNS, *(EVIDENCE_PREFIX + term for term in detector.terms), *UNTABLED_COLUMNS]
 
 
 def checkpoint_id(detector: Detector) -> str:
@@ -65,6 +66,7 @@ def row_of(score: Score) -> dict[str, Cell]:
         "reason": score.reason,
         **evidence,
         FACES_COLUMN: [face_entry(face) for face in scored_faces(score.faces)],
+        REAL_THRESHOLD_COLUMN: score.thresholds.get("real"),
     }
 
 
@@ -76,14 +78,15 @@ def face_text(faces: Sequence[Mapping[str, Any]]) -> str:
 
 def pending_row(video: str, detector: Detector) -> dict[str, Cell]:
     """Return the row of a clip that has not been scored."""
-    threshold = detector.checkpoint.calibration.threshold
+    calibration = detector.checkpoint.calibration
     return {
         "video": video,
         "verdict": "unscored",
-        "threshold": threshold,
+        "threshold": calibration.threshold,
         "status": "pending",
         "reason": "",
         FACES_COLUMN: [],
+        REAL_THRESHOLD_COLUMN: calibration.real_threshold,
     }
 
 
@@ -225,5 +228,9 @@ def checked_row(row: dict[str, Cell], columns: Sequence[str]) -> dict[str, Cell]
 
 def check_columns(found: Sequence[str], expected: Sequence[str]) -> None:
     """Raise a `ValueError` if the columns differ."""
+    if list(found) == [name for name in expected if name != REAL_THRESHOLD_COLUMN]:
+        raise ValueError(
+            f"an earlier version wrote it, without the column {REAL_THRESHOLD_COLUMN}; use another --output"
+        )
     if list(found) != list(expected):
         raise ValueError(f"its columns are {','.join(map(str, found))}, expected {','.join(expected)}")

@@ -32,6 +32,7 @@ COLUMNS = [
     "evidence_face",
     "faces",
     "checkpoint",
+    "real_threshold",
 ]
 NAMES = ["b.mp4", "=a.mp4", 'odd "name", 1.mp4', "new\nline.mp4", "return\r.mp4", "not utf-8 \udcff.mp4", "ナ.mp4"]
 
@@ -237,7 +238,7 @@ def test_faces_of_a_clip_are_listed_and_the_worst_is_named():
     assert json.loads(json_line(row))["faces"][1] == {
         "number": 2, "start_s": 0.0, "end_s": 2.0, "score": 0.75, "evidence": {"face": 0.75}
     }  # fmt: skip
-    assert csv_line(row.values()).endswith(",2: 0.7500; 1: 0.2000\n")
+    assert csv_line(row.values()).endswith(",2: 0.7500; 1: 0.2000,\n")
     assert "\tface 2: face +0.9\t" in ScoreLines(("face",)).line(row)
     single = row_of(replace(score, faces=(tracks[0], unscored)))
     assert single["faces"] == [] and "\tface +0.9\t" in ScoreLines(("face",)).line(single)
@@ -257,3 +258,12 @@ def test_colours_need_a_terminal_and_can_be_disabled(monkeypatch, variable, valu
 
 def test_long_names_lose_their_middle():
     assert middle_truncated("abcdefghijklmnopqrst.mp4", 12) == "abc…qrst.mp4"
+
+
+def test_resuming_a_file_without_the_real_threshold_is_refused_and_keeps_it():
+    run(NAMES[:1])
+    old = Path("scores.csv").read_text().replace(",real_threshold\n", "\n").replace(",\n", "\n")
+    Path("scores.csv").write_text(old)
+    with pytest.raises(UsageError, match="an earlier version wrote it, without the column real_threshold"):
+        run(NAMES[:2], resume=True)
+    assert Path("scores.csv").read_text() == old

@@ -18,6 +18,7 @@ def test_scores_between_two_thresholds_are_inconclusive(shelf, tmp_path, capsys)
     verdicts = ["inconclusive"] * 3 + ["unscored", "inconclusive"]
     rows = rows_of()
     assert [row["verdict"] for row in rows] == verdicts and {row["threshold"] for row in rows} == {"0.99"}
+    assert {row["real_threshold"] for row in rows} == {"0.01"}
     assert list(rows[0])[:7] == COLUMNS
     assert capsys.readouterr().out.splitlines()[-6:-2] == [
         "fake from 0.9900 (6 % of 70 real clips called fake),",
