@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from dataset.workers import LOCAL, Engine
+from engine.clip_inputs import FolderWatch
 from engine.detector import Clip, Detector, Score
 from engine.interruption import interruption_deferred
 from engine.score_destination import ScoreFiles
@@ -33,7 +34,7 @@ from engine.score_rows import (
 from engine.score_writer import ScoreWriter
 from engine.scoring import EVIDENCE_PREFIX
 from engine.scoring_progress import StepBar
-from utils.files import writing
+from utils.files import short_path, writing
 from utils.metrics.threshold_text import describe_thresholds
 
 if TYPE_CHECKING:
@@ -96,6 +97,9 @@ def score_to_files(
         WriteError: a file could not be written.
         KeyboardInterrupt: after the files have been written; its message names the output file.
     """
+    if isinstance(rounds, FolderWatch):
+        show(f"watching {short_path(str(rounds.folder))}: clips are scored as they arrive; Ctrl-C ends the run")
+        show(describe_thresholds(detector.checkpoint.calibration))
     run = ScoringRun(detector, files, options, show)
     try:
         try:

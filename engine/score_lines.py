@@ -25,8 +25,8 @@ COLOURS = {"fake": "31", "inconclusive": "33", "real": "32", "unscored": "2"}
 class ScoreLines:
     """Formatter of rows as lines.
 
-    On a terminal, a line fits its width: long names lose their middle. Elsewhere, a line has the full name and is separated by
-    tabs. Control characters in names are escaped in both cases.
+    On a terminal, a line fits its width: long names lose their folder, then their middle, and several reasons are counted.
+    Elsewhere, a line has the full name and is separated by tabs. Control characters in names are escaped in both cases.
     """
 
     def __init__(self, terms: Sequence[str], *, width: int | None = None, colour: bool = False) -> None:
@@ -70,7 +70,9 @@ class ScoreLines:
     def _joined(self, cells: Sequence[str], verdict: str) -> str:
         if self._widths is None:
             return "\t".join(cells)
-        padded = [fitted(cell, width) for cell, width in zip(cells, self._widths, strict=True)]
+        name_width, *_, reason_width = self._widths
+        shortened = [shortened_path(cells[0], name_width), *cells[1:-1], shortened_reasons(cells[-1], reason_width)]
+        padded = [fitted(cell, width) for cell, width in zip(shortened, self._widths, strict=True)]
         if self._colour and verdict in COLOURS:
             padded[2] = f"\x1b[{COLOURS[verdict]}m{padded[2]}\x1b[0m"
         return GAP.join(padded).rstrip()
@@ -109,6 +111,18 @@ def fitted(text: str, width: int) -> str:
     """Return text padded, or shortened in its middle, to a number of terminal columns."""
     text = middle_truncated(text, width)
     return text + " " * (width - columns(text))
+
+
+def shortened_path(path: str, width: int) -> str:
+    """Replace the folder of a path by an ellipsis if it needs more than `width` columns."""
+    folder, slash, name = path.rpartition("/")
+    return "…/" + middle_truncated(name, width - 2) if slash and columns(path) > width else path
+
+
+def shortened_reasons(reasons: str, width: int) -> str:
+    """Return the first of several reason codes and the number of further ones if they need more than `width` columns."""
+    first, *further = reasons.split("+")
+    return f"{first} +{len(further)}" if further and columns(reasons) > width else reasons
 
 
 def middle_truncated(text: str, width: int) -> str:

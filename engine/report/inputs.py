@@ -14,7 +14,7 @@ import pandas as pd
 LABEL_COLUMNS = frozenset((
     "video_name", "target", "score", "logit", "status", "reason", "type", "source", "group", "identity", "generator",
     "person", "modality", "start_s", "end_s", "spans", "split", "fold", "duration_s", "n_frames", "fps", "has_audio",
-    "seconds", "verdict", "threshold",
+    "seconds", "verdict", "threshold", "real_threshold",
 ))
 # fmt: on
 """Columns of predictions.csv that describe the clip or its score; all other numeric columns are evidence."""

@@ -221,6 +221,13 @@ def test_line_fits_a_terminal_of_80_columns(name, terms):
     assert columns(lines.header()) <= 80
 
 
+def test_terminal_shortens_folders_and_counts_reasons():
+    lines = ScoreLines(("speech_embedding", "covariance"), width=80)
+    row = ROW | {"video": "../clips/of/a/phone/two_faces.mp4", "reason": "no_audio+truncated+one_frame"}
+    assert lines.line(row).startswith("…/two_faces.mp4 ") and lines.line(row).endswith("no_audio +2")
+    assert lines.line(ROW | {"video": "clips/a.mp4"}).startswith("clips/a.mp4 ")
+
+
 def test_expert_named_for_a_verdict_pulled_towards_it():
     lines = ScoreLines(("voice", "face"))
     row = ROW | {"video": "a", "evidence_voice": -3.0, "evidence_face": 2.0}

@@ -16,7 +16,7 @@ NAME = "video_name"
 ALIASES = {"video": NAME, "y_pred": "score"}
 NUMBERS = ("score", "logit")
 # Columns taken from the predictions file. All others are labels, for which a label file takes precedence.
-PREDICTED = (*NUMBERS, "status", "reason", "verdict", "threshold")
+PREDICTED = (*NUMBERS, "status", "reason", "verdict", "threshold", "real_threshold")
 GROUPINGS = ("type", "modality", "source", "group")
 """Label columns that metrics are broken down or resampled by."""
 

@@ -22,6 +22,7 @@ def test_folder_gives_one_row_per_clip_in_path_order(shelf, checkpoint, capsys):
     assert list(rows[0])[:7] == COLUMNS and set(list(rows[0])[7:]) == {
         "evidence_head",
         "evidence_cosine",
+        "real_threshold",
         "faces",
         "checkpoint",
     }
