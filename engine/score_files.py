@@ -196,6 +196,8 @@ class ScoringRun:
             from engine.evidence.render import render_clip
 
             render_clip(self._detector, Path(score.video), score, files.render)
+            if is_audio_only(row):
+                self._show("the clip has no video: the rendered one shows its time line on a black picture")
         return score
 
     def finish(self) -> None:

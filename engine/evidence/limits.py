@@ -10,6 +10,9 @@ from engine.report.wording import expert_label
 from utils.features.waveform import LONGEST_PCM_S
 from utils.features.windows import CLIP_WINDOW_S, SINGLE_S
 
+DURATION_ERROR_S = 0.5
+"""Deviation of a declared duration that is not worth a sentence: containers round it, and codecs pad the audio."""
+
 MISSING = {
     "no_video": "The clip has no video. Only its audio was examined.",
     "no_audio": "The clip has no audio. Only its video was examined.",
@@ -64,7 +67,7 @@ def _parts(score: Score, reading: ClipReading) -> Iterator[str]:
             "This page shows face and speech of one part of a long clip only. The score covers all of it, in windows "
             f"of {CLIP_WINDOW_S:.0f} s."
         )
-    if facts.has_audio and facts.duration_s > LONGEST_PCM_S:
+    if facts.has_audio and facts.duration_s > LONGEST_PCM_S + DURATION_ERROR_S:
         yield f"Audio after the first {LONGEST_PCM_S // 60} minutes."
     if reading.file is not None:
         skipped = [title for title in reading.file.streams if title.endswith("not examined)")]

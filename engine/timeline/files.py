@@ -18,7 +18,7 @@ from engine.timeline.faces import face_entry
 from engine.timeline.types import FaceTrack, Timeline
 from utils.files import write_text_atomic
 
-WIDTH, LEFT, ROW_PX, GAP_PX, TITLE_PX = 900.0, 150.0, 46.0, 12.0, 34.0
+WIDTH, LEFT, ROW_PX, GAP_PX, TITLE_PX = 900.0, 150.0, 46.0, 12.0, 54.0
 PLOT_PX = WIDTH - LEFT - 34
 LEAST_SCALE, LEAST_SYNC_SCALE = 1.0, 0.3
 NAME_COLUMNS = 90
@@ -102,14 +102,55 @@ def timeline_picture(score: Score, timeline: Timeline) -> Markup:
     return Markup(
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" font-family="sans-serif" '
         'font-size="12" fill="{text}"><rect width="100%" height="100%" fill="#fff"/>'
-        '<text x="12" y="20" font-size="14">{title}</text>{rows}{axis}</svg>\n'
+        '<text x="12" y="20" font-size="14">{title}</text>'
+        '<text x="12" y="36" font-size="10" opacity="0.7">{legend}</text>{rows}{marks}{axis}</svg>\n'
     ).format(
         width=WIDTH,
         height=height,
         text=COLOURS["text"],
         title=f"{name}: {shown}",
+        legend=legend(score),
+        marks=face_marks(score, duration_s, height - 24),
         rows=Markup("").join(placed),
         axis=time_axis(duration_s, height - 10),
+    )
+
+
+def legend(score: Score) -> str:
+    """Return the meaning of the marks in the picture."""
+    marks = {
+        "red band: suspicious span": score.spans,
+        "blue band: sound and lips": score.findings,
+        "dashed: thresholds": score.thresholds,
+        "dotted: a face begins": face_starts(score),
+    }
+    return "; ".join(text for text, shown in marks.items() if shown)
+
+
+def face_starts(score: Score) -> dict[float, list[int]]:
+    """Return the numbers of the faces that begin at each time in seconds; empty if there is only one face."""
+    starts: dict[float, list[int]] = {}
+    for face in score.faces if len(score.faces) > 1 else ():
+        starts.setdefault(face.start_s, []).append(face.number)
+    return starts
+
+
+def face_marks(score: Score, duration_s: float, bottom: float) -> Markup:
+    """Return a dotted line over all rows where faces begin, as they do at cuts, with their numbers."""
+    shape = (
+        '<path d="M{x:.1f} {top:.1f}V{bottom:.1f}" stroke="{colour}" stroke-dasharray="1 3" fill="none"/>'
+        '<text x="{x:.1f}" y="{above:.1f}" dx="2" font-size="9" opacity="0.7">face {numbers}</text>'
+    )
+    return Markup("").join(
+        Markup(shape).format(
+            x=LEFT + x_of(start_s, duration_s),
+            top=TITLE_PX - 8,
+            above=TITLE_PX - 1,
+            bottom=bottom,
+            colour=COLOURS["text"],
+            numbers=", ".join(map(str, numbers)),
+        )
+        for start_s, numbers in face_starts(score).items()
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -12,7 +13,7 @@ import pytest
 
 from engine.score import Score
 from engine.timeline.evaluate import evaluate_timeline, format_figures
-from engine.timeline.files import timeline_dict, write_timeline
+from engine.timeline.files import timeline_dict, timeline_picture, write_timeline
 from engine.timeline.types import FaceTrack, Finding, Span, Timeline
 from utils.errors import WorkError
 
@@ -42,6 +43,18 @@ def test_json_and_picture_are_written(tmp_path: Path) -> None:
     drawing = ElementTree.parse(path.with_suffix(".svg")).getroot()
     text = "".join(drawing.itertext())
     assert "<b>&.mp4: 0.80 (fake)" in text and "offset 0.24 s" in text and "gain of a shift, up to 0.3" in text
+
+
+def test_picture_explains_its_marks_and_shows_where_faces_begin() -> None:
+    score = scored("a.mp4", Span(1.0, 2.5, 0.9, "voice"))
+    (face,) = score.faces
+    two = replace(score, faces=(face, replace(face, number=2, start_s=2.5)))
+    assert score.timeline is not None
+    drawing = str(timeline_picture(two, score.timeline))
+    assert "red band: suspicious span; blue band: sound and lips; dashed: thresholds; dotted: a face begins" in drawing
+    assert ">face 1<" in drawing and ">face 2<" in drawing
+    plain = str(timeline_picture(replace(score, spans=(), findings=()), score.timeline))
+    assert "band" not in plain and "face begins" not in plain and ">face 1<" not in plain
 
 
 def test_an_unscored_clip_has_json_only(tmp_path: Path) -> None:
