@@ -36,7 +36,7 @@ def build_parser() -> command.OneLineParser:
     command.add_workers(parser)
     command.add_engine(parser)
     command.add_batch_size(parser, 8)
-    parser.add_argument("--tta", type=int, default=1, choices=(1, 2, 4), help="mirrored mel images averaged per clip")
+    parser.add_argument("--tta", type=int, default=1, choices=(1, 2, 4), help="mirrored views averaged per clip")
     command.add_device(parser)
     command.add_report(parser)
     command.add_quiet(parser)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from engine.detector import Score
 from engine.evidence.reading import ClipReading
+from engine.report.times import clock
 from engine.report.wording import expert_label
 from utils.features.waveform import LONGEST_PCM_S
 from utils.features.windows import CLIP_WINDOW_S, SINGLE_S
@@ -59,7 +60,7 @@ def _parts(score: Score, reading: ClipReading) -> Iterator[str]:
     elif face is not None:
         shown = "the most prominent one" if face.number is None else f"face {face.number}"
         yield (
-            f"Faces outside {face.start_s:.1f} to {face.end_s:.1f} s, and other faces than {shown}, are not "
+            f"Faces outside {clock(face.start_s)} to {clock(face.end_s)}, and other faces than {shown}, are not "
             "shown on this page. Bodies, hands, objects and background were not examined."
         )
     if facts.duration_s > SINGLE_S:

@@ -13,10 +13,11 @@ from engine.evidence.types import Evidence, FaceCrop, LipsView
 from engine.report.bars import evidence_bar
 from engine.report.build import page
 from engine.report.clip_images import covariance_uri, face_uris
-from engine.report.clip_tracks import axis_of, clock, tracks
+from engine.report.clip_tracks import axis_of, tracks
 from engine.report.clip_verdict import headline, meaning, score_scale, verdict_title
 from engine.report.svg import Plot, Scale, nice_ticks
 from engine.report.text import fixed, writable
+from engine.report.times import clock
 from engine.report.wording import CAUTIONS, SPAN_REASONS, expert_label, expert_purpose
 from engine.timeline.types import Span
 

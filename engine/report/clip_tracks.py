@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from engine.evidence.types import AudioView, Evidence, FaceView, Saliency
 from engine.report.clip_images import spectrogram_uri
-from engine.report.svg import nice_ticks
+from engine.report.times import clock, time_ticks
 from engine.report.wording import expert_label
 from engine.timeline.types import Timeline
 
@@ -61,14 +61,7 @@ class Axis:
 
     def ticks(self) -> list[tuple[str, str]]:
         """Return CSS position and label of each tick."""
-        return [(f"left:{100 * self.x(value):.3f}%", clock(value)) for value in nice_ticks(0, self.end_s, 6)]
-
-
-def clock(seconds: float) -> str:
-    """Return a time as `3.5 s`, or as minutes and seconds from one minute on."""
-    if seconds < 60:
-        return f"{seconds:.3g} s"
-    return f"{int(seconds // 60)}:{seconds % 60:04.1f}".removesuffix(".0")
+        return [(f"left:{100 * self.x(value):.3f}%", clock(value)) for value in time_ticks(self.end_s, 6)]
 
 
 def axis_of(evidence: Evidence) -> Axis:

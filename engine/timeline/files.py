@@ -11,6 +11,7 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from engine.report.clip_files import page_name
+from engine.report.times import clock, time_ticks
 from engine.report.wording import SPAN_REASONS
 from engine.score import Score
 from engine.score_lines import middle_truncated
@@ -160,7 +161,8 @@ def score_row(score: Score, timeline: Timeline, duration_s: float) -> Markup:
     for span in score.spans:
         left, right = x_of(span.start_s, duration_s), x_of(span.end_s, duration_s)
         shape = '<rect x="{:.1f}" y="0" width="{:.1f}" height="{}" fill="{}" opacity="0.18"><title>{}</title></rect>'
-        words = f"{span.start_s:.1f} to {span.end_s:.1f} s: {span.score:.2f}, {span.expert}, {SPAN_REASONS[span.basis]}"
+        seconds = f"{clock(span.start_s)} to {clock(span.end_s)}"
+        words = f"{seconds}: {span.score:.2f}, {span.expert}, {SPAN_REASONS[span.basis]}"
         parts.append(Markup(shape).format(left, max(1.0, right - left), ROW_PX, COLOURS["fake"], words))
     for verdict, value in score.thresholds.items():
         y = ROW_PX * (1 - value)
@@ -183,7 +185,7 @@ def sync_row(score: Score, timeline: Timeline, duration_s: float) -> Markup:
         shape = '<rect x="{:.1f}" y="0" width="{:.1f}" height="{}" fill="{}" opacity="0.15"><title>{}</title></rect>'
         bands.append(Markup(shape).format(left, max(1.0, right - left), ROW_PX, COLOURS["line"], found.message))
     scale = max(LEAST_SYNC_SCALE, largest(values))
-    row = bar_row(SYNC, f"gain of a shift, up to {scale:.1f}", values, timeline, duration_s, scale)
+    row = bar_row(SYNC, f"gain if shifted, up to {scale:.1f}", values, timeline, duration_s, scale)
     return Markup("").join([*bands, row])
 
 
@@ -229,11 +231,9 @@ def line(left: float, right: float, y: float, colour: str, *, dashed: bool = Fal
 
 def time_axis(duration_s: float, y: float) -> Markup:
     """Return the times below the rows, at most about ten."""
-    step = next((one for one in (1, 2, 5, 10, 20, 30, 60, 120, 300, 600) if duration_s / one <= 10), 1200)
-    shape = '<text x="{:.1f}" y="{:.0f}" font-size="10" text-anchor="middle">{}:{:02d}</text>'
+    shape = '<text x="{:.1f}" y="{:.0f}" font-size="10" text-anchor="middle">{}</text>'
     return Markup("").join(
-        Markup(shape).format(LEFT + x_of(time_s, duration_s), y, time_s // 60, time_s % 60)
-        for time_s in range(0, int(duration_s) + 1, step)
+        Markup(shape).format(LEFT + x_of(time_s, duration_s), y, clock(time_s)) for time_s in time_ticks(duration_s, 10)
     )
 
 

@@ -42,7 +42,7 @@ def test_json_and_picture_are_written(tmp_path: Path) -> None:
     assert found["findings"][0]["code"] == "sync_offset" and found["faces"][0]["boxes"] == [[1.0] * 4] * 2
     drawing = ElementTree.parse(path.with_suffix(".svg")).getroot()
     text = "".join(drawing.itertext())
-    assert "<b>&.mp4: 0.80 (fake)" in text and "offset 0.24 s" in text and "gain of a shift, up to 0.3" in text
+    assert "<b>&.mp4: 0.80 (fake)" in text and "offset 0.24 s" in text and "gain if shifted, up to 0.3" in text
 
 
 def test_picture_explains_its_marks_and_shows_where_faces_begin() -> None:
