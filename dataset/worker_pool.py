@@ -26,7 +26,10 @@ TaskT = TypeVar("TaskT")
 TASKS_IN_FLIGHT_PER_WORKER = 4
 POOL_CHECK_S = 1.0
 MAX_RESTARTS = 2
-"""Restarts without a result after which the oldest task counts as crashed: it may be what kills the workers."""
+"""Restarts without a result after which the oldest task counts as crashed: it may be what kills the workers.
+
+Before the first result of a pool, the workers themselves count as broken instead.
+"""
 
 NEVER_STARTED = (
     "the worker processes end before their first task; a script that uses workers must call them below "

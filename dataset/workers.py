@@ -144,6 +144,9 @@ def run_in_workers(
 
     Yields:
         (task, result, ""), or (task, `None`, reason code `timeout` or `crashed`).
+
+    Raises:
+        WorkError: the workers end before their first task.
     """
     waiting = iter(tasks)
     pool = engine.pool(function, workers, timeout_s, memory_gb)

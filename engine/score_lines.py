@@ -115,7 +115,7 @@ def fitted(text: str, width: int) -> str:
 
 def shortened_path(path: str, width: int) -> str:
     """Replace the folder of a path by an ellipsis if it needs more than `width` columns."""
-    folder, slash, name = path.rpartition("/")
+    _, slash, name = path.rpartition("/")
     return "…/" + middle_truncated(name, width - 2) if slash and columns(path) > width else path
 
 
