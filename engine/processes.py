@@ -152,10 +152,7 @@ def process_group(device_name: str, timeout_s: float) -> Iterator[torch.device]:
     except RuntimeError as error:
         if not is_connection_error(error):
             raise
-        raise WorkError(
-            f"process {rank} of {size} lost the connection to the others: one of them ended, or did not answer within "
-            f"train.timeout_s={timeout_s:g} s; continue the run with --resume"
-        ) from error
+        raise lost_connection(timeout_s, "start the command again") from error
     finally:
         _groups.clear()
     # After an error, the group is not taken down, because that would wait for the other processes.
@@ -180,6 +177,15 @@ def process_device(name: str) -> torch.device:
         torch.cuda.set_device(local)
         return torch.device("cuda", local)
     return device
+
+
+def lost_connection(timeout_s: float, advice: str) -> WorkError:
+    """Return the error of a process that another one does not answer, with advice on how to go on."""
+    rank, size = os.environ["RANK"], os.environ["WORLD_SIZE"]
+    return WorkError(
+        f"process {rank} of {size} lost the connection to the others: one of them ended, or did not answer within "
+        f"train.timeout_s={timeout_s:g} s; {advice}"
+    )
 
 
 def is_connection_error(error: RuntimeError) -> bool:

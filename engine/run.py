@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -18,7 +19,7 @@ from engine.config import EMPTY_DATA_HINT, RunConfig
 from engine.device import make_repeatable, seed_everything
 from engine.evaluate import evaluate_split, merge_scores, read_submission, split_of
 from engine.leakage import check_leakage
-from engine.processes import current_processes, process_group
+from engine.processes import current_processes, is_connection_error, lost_connection, process_group
 from engine.results import ResultOrigin, finish, refuse_unscored
 from engine.resume import ResumedRun, check_same_clips, resume_run
 from engine.run_folder import PREDICTION_FILE, RunFolder, check_output, write_csv
@@ -112,14 +113,41 @@ def train_and_evaluate(config: RunConfig, device: torch.device, resume: str | No
         log.info("run folder %s; device %s; weights start: %s", folder.path, describe(device), model.initialisation)
         log_start(clips, resumed)
         log.info("%s", leakage.sentence())
-        fitted = fit(model, clips.training, config, folder, device=device, resumed=resumed)
-        results = {"valset": fitted.validated}
-        if clips.test is not None:
-            results["testset"] = evaluate_split(fitted.model, fitted.checkpoint, config, clips.test, device)
-        origin = ResultOrigin(fitted.checkpoint, folder.best, started, leakage)
-        processes.on_main(lambda: finish(folder, results, config, origin, submission))
+        with continuation_named(folder, config.train.timeout_s):
+            fitted = fit(model, clips.training, config, folder, device=device, resumed=resumed)
+            results = {"valset": fitted.validated}
+            if clips.test is not None:
+                results["testset"] = evaluate_split(fitted.model, fitted.checkpoint, config, clips.test, device)
+            origin = ResultOrigin(fitted.checkpoint, folder.best, started, leakage)
+            processes.on_main(lambda: finish(folder, results, config, origin, submission))
         refuse_unscored(folder, results[config.evaluated_split], config)
     return folder
+
+
+@contextlib.contextmanager
+def continuation_named(folder: RunFolder, timeout_s: float) -> Iterator[None]:
+    """Name the option that continues the training if the block is interrupted, or another process of the run has ended.
+
+    Args:
+        folder: the run folder.
+        timeout_s: how long a process waits for the others.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as interruption:
+        interruption.args = (how_to_continue(folder),)
+        raise
+    except RuntimeError as error:
+        if current_processes().is_group and is_connection_error(error):
+            raise lost_connection(timeout_s, how_to_continue(folder)) from error
+        raise
+
+
+def how_to_continue(folder: RunFolder) -> str:
+    """Return advice on how to continue an interrupted training run."""
+    if folder.last.is_file():
+        return f"everything finished so far is kept; continue with --resume {folder.last}"
+    return "no epoch had finished, so start the run again"
 
 
 def run_evaluation(

@@ -51,8 +51,10 @@ def test_interrupt_exits_130_and_keeps_finished_epochs(root, monkeypatch, capsys
 
     monkeypatch.setattr(engine.train, "batch_loss", interrupted)
     assert run_command(main.main, ["--config", str(write_tiny_config(root))]) == 130
-    assert "Traceback" not in capsys.readouterr().err
     (folder,) = (root / "runs").iterdir()
+    message = f"interrupted: everything finished so far is kept; continue with --resume {folder / 'last.pth'}\n"
+    error = capsys.readouterr().err
+    assert error.endswith(message) and "Traceback" not in error
     assert load_checkpoint(folder / "last.pth").epoch == 1
 
 

@@ -152,12 +152,13 @@ def test_one_process_writes_and_prints(root, parallel_run):
     assert len(list((folder.path / "tensorboard").iterdir())) == 1
 
 
-def test_run_that_is_killed_resumes_to_the_same_result(root, launcher, parallel_run):
+def test_run_with_one_killed_process_resumes_to_the_same_result(root, launcher, parallel_run):
     config = write_tiny_config(root, name="killed", evaluate="test", train=TRAIN)
     # An epoch has five steps.
-    codes, _ = launcher.run("--config", str(config), kill_in_step={0: 8, 1: 8})
+    codes, errors = launcher.run("--config", str(config), kill_in_step={0: 8})
     folder = only_run(root, "killed")
-    assert -9 in codes and len(folder.read_history()) == 1
+    assert codes == [-9, 1] and len(folder.read_history()) == 1
+    assert errors[1].endswith(f"continue with --resume {folder.last}\n")
     codes, errors = launcher.run("--resume", str(folder.last))
     assert codes == [0, 0], errors
     assert untimed(folder) == untimed(parallel_run[0])
@@ -200,6 +201,7 @@ def test_a_dead_process_ends_the_others_with_one_sentence(root, launcher):
     assert codes == [1, -9]
     assert errors[1] == "" and "Traceback" not in errors[0]
     assert errors[0].count("error: process 0 of 2 lost the connection to the others") == 1
+    assert errors[0].endswith("no epoch had finished, so start the run again\n")
 
 
 @pytest.mark.parametrize(
