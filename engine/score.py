@@ -27,6 +27,7 @@ class Score:
         spans: suspicious parts, by start; empty unless the time line was requested.
         findings: observations that do not enter the score, by start; empty unless the time line was requested.
         faces: tracked faces of a clip with several faces or with a time line, by number.
+        cuts_s: times of the cuts in seconds, ascending; empty unless the time line was requested.
     """
 
     video: str
@@ -41,3 +42,4 @@ class Score:
     spans: tuple[Span, ...] = ()
     findings: tuple[Finding, ...] = ()
     faces: tuple[FaceTrack, ...] = ()
+    cuts_s: tuple[float, ...] = ()

@@ -83,6 +83,7 @@ class WaitingClip:
             findings=sync_findings(sync),
             spans=suspicious_spans(timeline, calibration, self.seconds.duration_s),
             faces=whole_tracks(self.seconds, self.windows, self.rows, score, calibration),
+            cuts_s=tuple(self.seconds.cuts_s),
         )
 
 

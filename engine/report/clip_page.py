@@ -99,6 +99,7 @@ def clip_context(evidence: Evidence) -> dict[str, Any]:
         "experts": list(_experts(evidence)),
         "tracks": tracks(evidence),
         "ticks": axis.ticks(),
+        "cuts": [axis.at(time_s) for time_s in score.cuts_s],
         "spans": spans,
         "findings": findings,
         "has_timeline": score.timeline is not None,

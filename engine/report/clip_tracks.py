@@ -15,7 +15,8 @@ from engine.evidence.types import AudioView, Evidence, FaceView, Saliency
 from engine.report.clip_images import spectrogram_uri
 from engine.report.times import clock, time_ticks
 from engine.report.wording import expert_label
-from engine.timeline.types import Timeline
+from engine.timeline.lanes import face_lanes, face_note
+from engine.timeline.types import FaceTrack, Timeline
 
 WIDE, HIGH = 1000.0, 100.0
 """Size of a drawing in its own units."""
@@ -23,8 +24,11 @@ WIDE, HIGH = 1000.0, 100.0
 LEAST_TICK_GAP = 0.04
 """Least distance between two numbers, as a share of the width."""
 
-LEAST_SCALE = 2.0
-"""Minimum scale of the evidence, in log-odds; it keeps small differences small."""
+LEAST_SCALE, LEAST_SYNC_SCALE = 2.0, 0.3
+"""Minimum scales of the evidence, in log-odds, and of the sync expert, in correlation; they keep small differences small."""
+
+MOST_NUMBERED_LANES = 3
+SYNC = "sync"
 
 
 @dataclass(frozen=True)
@@ -59,9 +63,17 @@ class Axis:
         left, right = self.x(start_s), self.x(end_s)
         return f"left:{100 * left:.3f}%;width:{100 * max(right - left, 0.002):.3f}%"
 
+    def at(self, time_s: float) -> str:
+        """Return the CSS position of a time."""
+        return f"left:{100 * self.x(time_s):.3f}%"
+
     def ticks(self) -> list[tuple[str, str]]:
-        """Return CSS position and label of each tick."""
-        return [(f"left:{100 * self.x(value):.3f}%", clock(value)) for value in time_ticks(self.end_s, 6)]
+        """Return CSS position and label of each tick. A label at the right edge ends there."""
+        times_s = time_ticks(self.end_s, 6)
+        return [
+            (self.at(one) + (";transform:translateX(-90%)" if self.x(one) > 0.97 else ""), clock(one))
+            for one in times_s
+        ]
 
 
 def axis_of(evidence: Evidence) -> Axis:
@@ -80,6 +92,8 @@ def tracks(evidence: Evidence) -> list[Track]:
     rows: list[Track] = []
     if evidence.score.timeline is not None:
         rows += timeline_tracks(evidence.score.timeline, evidence.calibration.thresholds, axis)
+    if evidence.score.faces:
+        rows.append(faces_track(evidence.score.faces, axis))
     if evidence.face is not None:
         rows.append(face_track(evidence.face, axis))
     if evidence.audio is not None:
@@ -104,21 +118,52 @@ def timeline_tracks(timeline: Timeline, thresholds: dict[str, float], axis: Axis
         yield Track("Score", "0 to 1, upwards: more like a fake; dashed: thresholds", body, "high")
     else:
         yield Track("Score", "no part could be scored", drawing([], "No score"), "thin")
-    largest = [np.nanmax(np.abs(values)) for values in timeline.evidence.values() if np.isfinite(values).any()]
+    largest = [
+        np.nanmax(np.abs(values))
+        for name, values in timeline.evidence.items()
+        if name != SYNC and np.isfinite(values).any()
+    ]
     scale = max([LEAST_SCALE, *largest])
+    parts = np.array(timeline.parts(axis.end_s)).reshape(-1, 2)
     for name, values in timeline.evidence.items():
         label = expert_label(name)
         if not np.isfinite(values).any():
             yield Track(label, "abstains", drawing([zero()], f"{label}: abstains"), "thin")
             continue
-        words = f"{label}: evidence over time, from {np.nanmin(values):.1f} to {np.nanmax(values):.1f} in log-odds"
-        body = drawing([zero(), *bars(timeline.start_s, timeline.end_s, values / scale, axis)], words)
-        yield Track(label, "evidence: up supports fake, down supports real", body)
+        unit, note, full = "in log-odds", "evidence: up supports fake, down supports real", scale
+        if name == SYNC:
+            unit, note = "as a gain of correlation", "how much better shifted sound would fit; not in the score"
+            full = max(LEAST_SYNC_SCALE, np.nanmax(np.abs(values)))
+        words = f"{label}: evidence over time, from {np.nanmin(values):.1f} to {np.nanmax(values):.1f} {unit}"
+        yield Track(label, note, drawing([zero(), *bars(parts[:, 0], parts[:, 1], values / full, axis)], words))
+
+
+def faces_track(faces: Sequence[FaceTrack], axis: Axis) -> Track:
+    """Return a bar per tracked face from its start to its end, with its number where there is space."""
+    lanes = face_lanes(faces)
+    body = Markup("")
+    for lane, members in enumerate(lanes):
+        for face in members:
+            words = f"{face_note(face)}, {clock(face.start_s)} to {clock(face.end_s)}"
+            wide = axis.x(face.end_s) - axis.x(face.start_s) >= LEAST_TICK_GAP
+            body += Markup('<b class="face" style="{};top:{:.1f}%;height:{:.1f}%" title="{}">{}</b>').format(
+                axis.place(face.start_s, face.end_s),
+                100 * lane / len(lanes),
+                100 / len(lanes),
+                words,
+                face.number if wide and len(lanes) <= MOST_NUMBERED_LANES else "",
+            )
+    return Track("Faces", "from start to end; numbers as below", body, size_of(len(lanes)))
+
+
+def size_of(lanes: int) -> str:
+    """Return the class of the height of a track with lanes."""
+    return "thin" if lanes == 1 else "low"
 
 
 def face_track(face: FaceView, axis: Axis) -> Track:
-    """Return the interval in which the face was tracked, with the times of the shown crops."""
-    words = f"A face was tracked from {clock(face.start_s)} to {clock(face.end_s)}"
+    """Return the interval from which the crops were chosen, with their times."""
+    words = f"The crops were chosen from {clock(face.start_s)} to {clock(face.end_s)}"
     body = [Markup('<i class="span face" style="{}"></i>').format(axis.place(face.start_s, face.end_s))]
     last = -1.0
     for number, crop in enumerate(face.crops, 1):
@@ -129,8 +174,8 @@ def face_track(face: FaceView, axis: Axis) -> Track:
             Markup('<b class="tick" style="left:{x:.3f}%">{n}</b>').format(x=100 * axis.x(crop.time_s), n=number)
         )
     return Track(
-        "Tracked face",
-        "numbers: crops below",
+        "Crops",
+        "numbered; chosen from the marked part",
         Markup('<span class="sr">{}</span>').format(words) + Markup("").join(body),
         "thin",
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -103,18 +103,27 @@ def whole_tracks(
     """
     tracks = sorted(clip.tracks().values(), key=lambda seconds: seconds[0].second)
     faces = [_Face([joined_path([one.path for one in seconds])]) for seconds in tracks]
-    left = iter(rows)
-    for window in windows:
-        own = [next(left) for _ in window.faces]
-        for path, row in zip(window.paths, own, strict=False):
-            best = best_match([path_overlap(path, face.paths[0]) for face in faces])
-            if best is not None:
-                faces[best].rows.append(row)
+    for path, row in scored_paths(clip, windows, rows):
+        best = best_match([path_overlap(path, face.paths[0]) for face in faces])
+        if best is not None:
+            faces[best].rows.append(row)
     found = tuple(face_track(number, face, calibration) for number, face in enumerate(faces, 1))
     if len(found) == 1:
         evidence = {term: score.evidence[term] for term in FACE_TERMS if term in score.evidence}
         return (replace(found[0], score=score.score, evidence=evidence),)
     return found
+
+
+def scored_paths(
+    clip: ClipSeconds, windows: Sequence[ClipWindow], rows: Sequence[Mapping[Any, Any]]
+) -> Iterator[tuple[FacePath, Mapping[Any, Any]]]:
+    """Yield the path and the row of each scored face."""
+    if not windows and clip.scored_path is not None:
+        yield clip.scored_path, rows[0]
+    left = iter(rows)
+    for window in windows:
+        own = [next(left) for _ in window.faces]
+        yield from zip(window.paths, own, strict=False)
 
 
 def best_match(overlaps: Sequence[float]) -> int | None:

@@ -41,6 +41,14 @@ class Timeline:
         end_s = duration_s if after == len(self) else middle_s[after - 1] + 0.5
         return float(max(0.0, start_s)), float(min(duration_s, end_s))
 
+    def parts(self, duration_s: float) -> list[tuple[float, float]]:
+        """Return start and end of the part of a clip that each window stands for, in seconds. They do not overlap."""
+        found: list[tuple[float, float]] = []
+        for number in range(len(self)):
+            start_s, end_s = self.seconds_of(number, number + 1, duration_s)
+            found.append((max(start_s, found[-1][1]) if found else start_s, end_s))
+        return found
+
     def leading_expert(self, first: int, after: int) -> str:
         """Return the expert with the largest mean evidence in windows `first` to `after`; empty without evidence."""
         means = {

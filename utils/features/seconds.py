@@ -54,12 +54,16 @@ class ClipSeconds:
         faces: seconds of its faces, by track, then by time.
         pcm: its waveform; `None` without audio.
         audio_start_s: time of the first sample on the clip's clock.
+        cuts_s: times of its cuts, ascending.
+        scored_path: path of the face of a clip that is scored as a whole and has a single face in its middle, else `None`.
     """
 
     duration_s: float
     faces: Sequence[FaceSecond]
     pcm: Pcm | None
     audio_start_s: float
+    cuts_s: Sequence[float] = ()
+    scored_path: FacePath | None = None
 
     def tracks(self) -> dict[int, list[FaceSecond]]:
         """Return the seconds of each track by its number."""
@@ -77,19 +81,35 @@ class ClipSeconds:
 
 @dataclass(frozen=True, eq=False)
 class FacesAndSeconds:
-    """Value of the face feature in a pass for the time line: the value of any other pass, and the seconds."""
+    """Value of the face feature in a pass for the time line.
+
+    Attributes:
+        value: the value of any other pass.
+        seconds: see `ClipSeconds.faces`.
+        cuts_s: see `ClipSeconds`.
+        scored_path: see `ClipSeconds`.
+    """
 
     value: Any
     seconds: Sequence[FaceSecond]
+    cuts_s: Sequence[float] = ()
+    scored_path: FacePath | None = None
 
 
 def split_seconds(values: dict[str, Any], clip: ClipPass) -> ClipSeconds:
     """Return the clip second by second. The value of the face feature becomes that of a pass without time line."""
     face = values.get("face")
-    seconds: Sequence[FaceSecond] = ()
-    if isinstance(face, FacesAndSeconds):
-        values["face"], seconds = face.value, face.seconds
-    return ClipSeconds(clip.facts.duration_s, seconds, values.get("waveform"), clip.facts.audio_start_s or 0.0)
+    found = face if isinstance(face, FacesAndSeconds) else FacesAndSeconds(face, ())
+    if face is not None:
+        values["face"] = found.value
+    return ClipSeconds(
+        clip.facts.duration_s,
+        found.seconds,
+        values.get("waveform"),
+        clip.facts.audio_start_s or 0.0,
+        found.cuts_s,
+        found.scored_path,
+    )
 
 
 def timeline_starts(duration_s: float) -> np.ndarray:

@@ -1,11 +1,12 @@
 import re
+from dataclasses import replace
 
 import numpy as np
 
 from engine.evidence.types import Evidence
 from engine.report import clip_page
 from engine.report.clip_page import parts_note
-from engine.timeline.types import Span
+from engine.timeline.types import FaceTrack, Span
 from tests.engine.evidence.samples import CALIBRATION, score, whole_evidence
 from utils.features.clip import ClipFacts
 
@@ -22,6 +23,18 @@ def test_page_shows_every_part_and_loads_nothing():
     sources = re.findall(r'(?:src|href)="([^"#]*)', page)
     assert sources and all(source.startswith("data:") for source in sources if source)
     assert "http" not in page.replace("http-equiv", "")
+
+
+def test_page_shows_cuts_and_each_face_from_its_start_to_its_end() -> None:
+    evidence = whole_evidence()
+    times_s, boxes = np.array([0.0, 3.0]), np.ones((2, 4), np.float32)
+    faces = (FaceTrack(1, 0.0, 3.0, times_s, boxes, 0.7), FaceTrack(2, 3.5, 7.0, times_s, boxes))
+    page = clip_page(replace(evidence, score=replace(evidence.score, faces=faces, cuts_s=(3.5,))))
+    assert 'title="face 1: 0.70, 0 s to 3 s"' in page and 'title="face 2, 3.5 s to 7 s"' in page
+    assert 'class="face" style="left:50.000%;width:50.000%' in page
+    rows = page.count('class="track"')
+    assert page.count('class="cut" style="left:50.000%"') == rows > 3
+    assert 'class="cut"' not in clip_page(evidence)
 
 
 def test_hostile_text_is_escaped():

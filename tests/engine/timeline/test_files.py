@@ -13,7 +13,9 @@ import pytest
 
 from engine.score import Score
 from engine.timeline.evaluate import evaluate_timeline, format_figures
-from engine.timeline.files import timeline_dict, timeline_picture, write_timeline
+from engine.timeline.files import timeline_dict, write_timeline
+from engine.timeline.lanes import face_lanes
+from engine.timeline.picture import timeline_picture
 from engine.timeline.types import FaceTrack, Finding, Span, Timeline
 from utils.errors import WorkError
 
@@ -45,16 +47,29 @@ def test_json_and_picture_are_written(tmp_path: Path) -> None:
     assert "<b>&.mp4: 0.80 (fake)" in text and "offset 0.24 s" in text and "gain if shifted, up to 0.3" in text
 
 
-def test_picture_explains_its_marks_and_shows_where_faces_begin() -> None:
+def test_picture_explains_its_marks_and_shows_cuts_and_faces() -> None:
     score = scored("a.mp4", Span(1.0, 2.5, 0.9, "voice"))
     (face,) = score.faces
-    two = replace(score, faces=(face, replace(face, number=2, start_s=2.5)))
+    two = replace(score, faces=(face, replace(face, number=2, start_s=2.5, end_s=4.0, score=None)), cuts_s=(2.4,))
     assert score.timeline is not None
     drawing = str(timeline_picture(two, score.timeline))
-    assert "red band: suspicious span; blue band: sound and lips; dashed: thresholds; dotted: a face begins" in drawing
-    assert ">face 1<" in drawing and ">face 2<" in drawing
-    plain = str(timeline_picture(replace(score, spans=(), findings=()), score.timeline))
-    assert "band" not in plain and "face begins" not in plain and ">face 1<" not in plain
+    assert "red band: suspicious span; blue band: sound and lips; dashed: thresholds; dotted: cuts" in drawing
+    assert ">face 1: 0.70, 0 s to 2 s<" in drawing and ">face 2, 2.5 s to 4 s<" in drawing and drawing.count("V") == 1
+    plain = str(timeline_picture(replace(score, spans=(), findings=(), faces=()), score.timeline))
+    assert "band" not in plain and "cuts" not in plain and ">faces<" not in plain
+    assert timeline_dict(two)["cuts_s"] == [2.4]
+
+
+def test_faces_that_overlap_get_lanes_of_their_own() -> None:
+    (face,) = scored("a.mp4").faces
+    times = [(0.0, 2.0), (1.0, 3.0), (2.0, 4.0)]
+    faces = [replace(face, number=number, start_s=a, end_s=b) for number, (a, b) in enumerate(times, 1)]
+    assert [[one.number for one in lane] for lane in face_lanes(faces)] == [[1, 3], [2]]
+
+
+def test_the_parts_of_a_time_line_do_not_overlap() -> None:
+    timeline = Timeline(np.array([0.0, 1.0, 1.4]), np.array([3.0, 4.0, 4.4]), np.zeros(3))
+    assert timeline.parts(4.4) == [(0.0, 2.0), (2.0, 3.0), (3.0, 4.4)]
 
 
 def test_an_unscored_clip_has_json_only(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from utils.features.clip import FacePath
 from utils.features.face.crops import align
+from utils.features.face.cuts import TIMELINE_COLOUR_CHANGE
 from utils.features.face.features import FaceFeatures, halved, mouth_series
 from utils.features.face.motion import motion_series
 from utils.features.face.track import smooth_landmarks
@@ -39,7 +40,7 @@ class FaceSeconds:
     def __init__(self, facts: StreamFacts) -> None:
         """Start before the first frame of a decoding pass that updates `facts`."""
         self._facts = facts
-        self._tracker = FaceTracker(others=True)
+        self._tracker = FaceTracker(others=True, min_colour_change=TIMELINE_COLOUR_CHANGE)
         self._pending: dict[Track, _Pending] = {}
         self._seconds: list[FaceSecond] = []
         self._time_s = -np.inf
@@ -55,6 +56,11 @@ class FaceSeconds:
         if number % (4 * DETECT_EVERY) == 0:
             for track in self._open():
                 self._settle(track, len(track.cut_outs) if track.ended else settled_frames(track))
+
+    @property
+    def cuts_s(self) -> tuple[float, ...]:
+        """Times of the cuts so far, see `FaceTracker.cuts_s`."""
+        return tuple(self._tracker.cuts_s)
 
     def finish(self) -> list[FaceSecond]:
         """Return the seconds of all faces, by track, then by time."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from utils.features.face.crops import CutOut, CutRegion, FaceCrops, align, cut_region
-from utils.features.face.cuts import CutDetector
+from utils.features.face.cuts import MIN_COLOUR_CHANGE, CutDetector
 from utils.features.face.detector import Detections, overlap, shared_detector
 from utils.features.face.track import most_prominent, smooth_landmarks
 
@@ -120,17 +120,19 @@ class FaceTracker:
         ended_others: ended tracks of other faces.
         n_detections: number of frames in which faces were detected.
         n_found: number of these frames in which the most prominent face was found.
+        cuts_s: presentation time of the first frame after each cut.
     """
 
-    def __init__(self, *, others: bool = False) -> None:
-        """Start without tracks. With `others`, further large faces are tracked too."""
+    def __init__(self, *, others: bool = False, min_colour_change: float = MIN_COLOUR_CHANGE) -> None:
+        """Start without tracks. With `others`, further large faces are tracked too; for the rest, see `CutDetector`."""
         self.main: Track | None = None
         self.others: list[Track] = []
         self.ended_main: list[Track] = []
         self.ended_others: list[Track] = []
         self.n_detections = self.n_found = 0
+        self.cuts_s: list[float] = []
         self._wants_others = others
-        self._is_cut = CutDetector()
+        self._is_cut = CutDetector(min_colour_change)
         self._shot = 0
 
     def add(self, frame: np.ndarray, number: int, time_s: float, *, detect: bool) -> None:
@@ -138,6 +140,7 @@ class FaceTracker:
         if self._is_cut(frame):
             self.end()
             self._shot += 1
+            self.cuts_s.append(time_s)
             detect = True
         if detect:
             found = shared_detector()(frame)

@@ -47,6 +47,7 @@ class WindowedFaceExtractor(Extractor):
         self._waiting: deque[int] = deque()
         self._open: list[_OpenWindow] = []
         self._found: dict[int, list[TrackedFace]] = {}
+        self._scored_path: FacePath | None = None
 
     def add_frame(self, frame: np.ndarray) -> None:
         """Track the faces in a frame."""
@@ -97,7 +98,9 @@ class WindowedFaceExtractor(Extractor):
         For the time line, the value is wrapped in `FacesAndSeconds`.
         """
         value = self._faces()
-        return value if self._seconds is None else FacesAndSeconds(value, self._seconds.finish())
+        if self._seconds is None:
+            return value
+        return FacesAndSeconds(value, self._seconds.finish(), self._seconds.cuts_s, self._scored_path)
 
     def _faces(self) -> Any:
         if self._single is not None:
@@ -106,6 +109,7 @@ class WindowedFaceExtractor(Extractor):
             main = window.track()
             face = self._single.finish()
             if not others or main is None or face is None:
+                self._scored_path = path_of(main) if main is not None and face is not None else None
                 return face
             return WindowedFaces(
                 np.zeros(0), [[TrackedFace(face, path_of(main)), *self._tracked(others, window.found)]]
