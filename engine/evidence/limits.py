@@ -15,6 +15,7 @@ DURATION_ERROR_S = 0.5
 """Deviation of a declared duration that is not worth a sentence: containers round it, and codecs pad the audio."""
 
 MISSING = {
+    "encrypted": "The video or the audio is encrypted. Encrypted parts were not examined.",
     "no_video": "The clip has no video. Only its audio was examined.",
     "no_audio": "The clip has no audio. Only its video was examined.",
     "silent": "The audio track is silent. Only the video was examined.",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import av
 
+from utils.media.frames import is_encrypted
 from utils.media.limits import limited
 from utils.media.streams import audio_stream, open_clip
 
@@ -48,9 +49,9 @@ def write_soundtrack(clip: Path, path: Path) -> float:
 
 
 def decoded(packet: av.Packet) -> list:
-    """Return the frames of a packet; none if it is damaged."""
+    """Return the frames of a packet; none if it is damaged or encrypted."""
     try:
-        return packet.decode()
+        return [] if is_encrypted(packet) else packet.decode()
     except (av.error.FFmpegError, ValueError):
         return []
 

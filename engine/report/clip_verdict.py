@@ -23,6 +23,7 @@ NO_SCORE = {
     "unreadable": "The file cannot be read as audio or video.",
     "refused_format": "The file has a format that is refused, for example a playlist that refers to other files.",
     "over_limit": "The clip exceeds a limit on frame size, frame rate, duration or number of streams.",
+    "encrypted": "The video or the audio is encrypted, and the rest has nothing that the experts can score.",
     "timeout": "Decoding took longer than the time limit.",
     "crashed": "The decoder failed, or it needed too much memory.",
     "missing_modality": "The clip has neither a face nor speech that the experts can score.",

@@ -11,6 +11,7 @@ ADVICE = {
     "unreadable": "Check that it plays, or download it again.",
     "refused_format": "Export it to an MP4 file.",
     "over_limit": "Re-encode it with a common size and frame rate.",
+    "encrypted": "Export it without copy protection (DRM).",
     "timeout": "Choose a shorter part.",
     "crashed": "Re-encode it, or choose a shorter part.",
     "missing_modality": "Choose a clip of a person who talks and whose face is visible.",

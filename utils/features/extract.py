@@ -117,7 +117,7 @@ def extract_clip(
     for note in stream.facts.notes:
         log.warning("%s: %s", path.name, note)
     if not stream.facts.n_frames and not stream.facts.n_samples:
-        return failed("unreadable")
+        return failed("encrypted" if "encrypted" in stream.facts.problems else "unreadable")
     facts = facts_of(stream.facts, silent=silent)
     seconds = None
     if clip.windowed:

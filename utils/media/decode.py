@@ -12,7 +12,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from utils.media.display import DisplayGeometry, display_geometry
-from utils.media.frames import channel_samples, rgb_view, tick_of
+from utils.media.frames import channel_samples, is_encrypted, rgb_view, tick_of
 from utils.media.limits import limited
 from utils.media.mono import AudioBlock, MonoMixer
 from utils.media.streams import (
@@ -59,7 +59,7 @@ class StreamFacts:
         display: rotation, mirroring and pixel shape that a player applies, from the first frame.
         frame_s: presentation time of the latest frame in seconds; `None` if the file does not declare it.
         audio_start_s: presentation time of the first sample in seconds; `None` without audio or if not declared.
-        problems: reason codes of this pass (`truncated`, `too_long`).
+        problems: reason codes of this pass (`truncated`, `too_long`, `encrypted`).
         notes: sentences about the file for the log, for example on skipped tracks.
     """
 
@@ -221,6 +221,9 @@ class ClipStream:
 
     def _frames(self, packet: av.Packet) -> list:
         if self._undecodable[packet.stream.index] >= MAX_DECODE_ERRORS:
+            return []
+        if is_encrypted(packet):
+            self.facts.problems.add("encrypted")
             return []
         try:
             frames = packet.decode()

@@ -17,6 +17,9 @@ SQUARE_TOLERANCE = 0.01
 MAX_PIXEL_ASPECT = 4.0
 """Pixel aspect ratios above this, or below its inverse, come from damaged headers and are ignored."""
 
+MAX_SHEAR = 0.1
+"""Largest cosine of the angle between the two axes of a display matrix. Sheared matrices come from damaged headers."""
+
 QUARTER_TURNS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
 
 
@@ -72,9 +75,12 @@ def orientation(matrix: np.ndarray) -> tuple[bool, int]:
 
     Returns:
         Whether columns are mirrored, which is applied first, and the counter-clockwise rotation in degrees, rounded to 0,
-        90, 180 or 270.
+        90, 180 or 270. A matrix that is not a rotation, which comes from a damaged header, is ignored.
     """
     a, b, c, d = (float(matrix[index]) for index in (0, 1, 3, 4))
+    size = math.hypot(a, b) * math.hypot(c, d)
+    if not size or abs(a * c + b * d) > MAX_SHEAR * size:
+        return False, 0
     mirrored = a * d - b * c < 0
     if mirrored:
         a, b = -a, -b

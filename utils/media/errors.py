@@ -7,6 +7,7 @@ REASONS: dict[str, str] = {
     "unreadable": "no decoder can open the file, or it contains neither frames nor samples",
     "refused_format": "the file is a playlist, a script or an image sequence, which refer to other files, or has a rare format",
     "over_limit": "the clip exceeds a limit of `utils/media/limits.py` on frame size, frame rate, duration or streams",
+    "encrypted": "the video or the audio is encrypted (DRM); it is not decoded",
     "no_video": "the file has no video stream, or no frame of it could be decoded",
     "no_audio": "the file has no audio stream, or no sample of it could be decoded",
     "one_frame": "the clip has a single frame, so there is no covariance between frames",

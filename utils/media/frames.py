@@ -53,6 +53,12 @@ class ChannelSamples:
             return _full_scale(self.channels[number].astype(np.float32), self.channels[number].dtype)
 
 
+def is_encrypted(packet: av.Packet) -> bool:
+    """Return whether a packet is encrypted. Decoders accept a part of such packets and return noise."""
+    kind: Any = "encryption_info"  # PyAV's stubs do not list it
+    return packet.has_sidedata(kind)
+
+
 def rgb_view(frame: av.VideoFrame) -> np.ndarray:
     """Return the pixels of an RGB24 frame without a copy: (H, W, 3) uint8 in R, G, B order; rows may be padded."""
     plane: Any = frame.planes[0]  # PyAV's stubs do not declare that planes are buffers

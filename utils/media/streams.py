@@ -34,10 +34,10 @@ def open_clip(path: Path) -> av.container.InputContainer:
     # Unlike Path.is_file, os.path.isfile returns False if the name is too long for the file system.
     if not os.path.isfile(path):
         raise MediaError("missing_file", f"no such file: {path}")
-    # The system's own files below /proc have no size. Reading some of them never ends.
-    if not os.path.getsize(path):
-        raise MediaError("unreadable", f"the file is empty: {path}")
     try:
+        # The system's own files below /proc have no size. Reading some of them never ends.
+        if not os.path.getsize(path):
+            raise MediaError("unreadable", f"the file is empty: {path}")
         kind = pointer_kind(path)
         if kind is not None:
             raise MediaError("refused_format", f"the file is {kind}, which refers to other files: {path}")

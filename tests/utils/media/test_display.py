@@ -45,6 +45,13 @@ def test_all_eight_orientations(transform: np.ndarray) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "terms", [(0, 0, 0, 0), (1, 0, 0, 0), (1, 1, 0, 1), (-1, -1, -1, -1), (32767, 32767, 32767, 32767)]
+)
+def test_matrix_that_is_no_rotation_is_ignored(terms: tuple[int, int, int, int]) -> None:
+    assert orientation(matrix(*terms)) == (False, 0)
+
+
 @pytest.mark.parametrize(("aspect", "size"), [(2.0, (40, 120)), (0.5, (80, 60)), (1.0, (40, 60)), (1.004, (40, 60))])
 def test_non_square_pixels_are_enlarged_to_squares(aspect: float, size: tuple[int, int]) -> None:
     frame = np.zeros((40, 60, 3), np.uint8)
