@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import multiprocessing
 import os
+import queue
 import signal
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures import TimeoutError as TaskTimeoutError
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import connection, forkserver
+from multiprocessing import connection, forkserver, resource_tracker
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
 from utils.errors import WorkError
+from utils.interruption import interruption_deferred
 from utils.terminal import log_printable_text
 
 TaskT = TypeVar("TaskT")
@@ -54,6 +56,8 @@ def prepare_worker(memory_gb: float | None = None) -> None:
     from threadpoolctl import threadpool_limits
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A handler in Python would wait for the end of the decoder's current call, which may take seconds.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     cv2.setNumThreads(1)
     threadpool_limits(1)
     log_printable_text()
@@ -100,13 +104,35 @@ def start_method(preload: str = EXTRACTION_PRELOAD) -> multiprocessing.context.B
 
 
 def warm_up(preload: str = EXTRACTION_PRELOAD) -> None:
-    """Start the fork server early, so that it imports the workers' modules while the command imports its own."""
-    if start_method(preload).get_start_method() == "forkserver":
+    """Start the fork server early, so that it imports the workers' modules while the command imports its own.
+
+    The server and its workers do not receive Ctrl-C, which would print their tracebacks.
+    """
+    if start_method(preload).get_start_method() != "forkserver":
+        return
+    resource_tracker.ensure_running()  # the fork server would start it, which ends the blocking of signals
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
         forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _Processes(ProcessPool):
+    """Processes that are ended before what they share is deleted. One that is still starting would print a traceback."""
+
+    def _stop_pool(self) -> None:
+        if self._pool_manager_loop is not None:
+            self._pool_manager_loop.join()
+        self._pool_manager.worker_manager.force_stop_workers()
+        super()._stop_pool()
 
 
 class WorkerPool(Generic[TaskT]):
     """Worker processes with the tasks in flight. A pool whose workers all died between two tasks is replaced.
+
+    Queues and futures are used while Ctrl-C is deferred: it could leave one of their locks closed, and `stop` would wait for it
+    forever.
 
     Attributes:
         capacity: maximum number of tasks in flight.
@@ -135,12 +161,12 @@ class WorkerPool(Generic[TaskT]):
 
     def submit(self, task: TaskT) -> None:
         """Schedule a task."""
-        try:
-            future = self._schedule(task)
-        except RuntimeError:  # the pool is broken
-            self._restart()
-            future = self._schedule(task)
-        self._in_flight[future] = task
+        with interruption_deferred():
+            try:
+                self._schedule(task)
+            except RuntimeError:  # the pool is broken
+                self._restart()
+                self._schedule(task)
 
     def finished(self, ordered: bool) -> list[tuple[TaskT, Any | None, str]]:
         """Wait for tasks and return the oldest one, or all that have finished if not `ordered`; see `run_in_workers`.
@@ -149,40 +175,55 @@ class WorkerPool(Generic[TaskT]):
             WorkError: all workers died before their first task, several times.
         """
         while True:
-            awaited = [next(iter(self._in_flight))] if ordered else list(self._in_flight)
-            done = wait(awaited, timeout=POOL_CHECK_S, return_when=FIRST_COMPLETED).done
-            sound = [future for future in done if not isinstance(future.exception(), BrokenProcessPool)]
-            if sound:
-                self._restarts, self._ever_finished = 0, True
-                return [(self._in_flight.pop(future), *outcome(future)) for future in sound]
-            if done or not self._pool.active:
-                if self._restarts == MAX_RESTARTS:
-                    if not self._ever_finished:
-                        raise WorkError(NEVER_STARTED)
-                    self._restarts = 0
-                    return [(self._in_flight.pop(next(iter(self._in_flight))), None, "crashed")]
-                self._restart()
+            with interruption_deferred():
+                results = self._collect(ordered)
+            if results:
+                return results
+            with contextlib.suppress(queue.Empty):
+                self._wake_ups.get(timeout=POOL_CHECK_S)
 
     def stop(self) -> None:
         """End all processes."""
-        self._pool.stop()
-        self._pool.join()
+        with interruption_deferred():
+            self._pool.stop()
+            self._pool.join()
+
+    def _collect(self, ordered: bool) -> list[tuple[TaskT, Any | None, str]]:
+        """Return the results of the tasks that `finished` waits for, without waiting. Replace a broken pool."""
+        awaited = [next(iter(self._in_flight))] if ordered else list(self._in_flight)
+        done = [future for future in awaited if future.done()]
+        sound = [future for future in done if not isinstance(future.exception(), BrokenProcessPool)]
+        if sound:
+            self._restarts, self._ever_finished = 0, True
+            return [(self._in_flight.pop(future), *outcome(future)) for future in sound]
+        if done or not self._pool.active:
+            if self._restarts == MAX_RESTARTS:
+                if not self._ever_finished:
+                    raise WorkError(NEVER_STARTED)
+                self._restarts = 0
+                return [(self._in_flight.pop(next(iter(self._in_flight))), None, "crashed")]
+            self._restart()
+        return []
 
     def _start(self) -> None:
         if getattr(multiprocessing.current_process(), "_inheriting", False):
             # A worker imports the script that it was started from. Without a guard, the script starts workers there again.
             # Its parent reports that, so the worker ends without a traceback.
             sys.exit(1)
-        self._pool = ProcessPool(
+        warm_up()
+        self._pool = _Processes(
             max_workers=self._workers,
             initializer=prepare_worker,
             initargs=[self._memory_gb],
             context=start_method(),
         )
         self._in_flight: dict[Any, TaskT] = {}
+        self._wake_ups: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
-    def _schedule(self, task: TaskT) -> Any:
-        return self._pool.schedule(self._function, args=[task], timeout=self._timeout_s)
+    def _schedule(self, task: TaskT) -> None:
+        future = self._pool.schedule(self._function, args=[task], timeout=self._timeout_s)
+        self._in_flight[future] = task
+        future.add_done_callback(self._wake_ups.put)
 
     def _restart(self) -> None:
         """Replace the processes and schedule the tasks in flight again."""
@@ -192,7 +233,7 @@ class WorkerPool(Generic[TaskT]):
         self.stop()
         self._start()
         for task in tasks:
-            self._in_flight[self._schedule(task)] = task
+            self._schedule(task)
 
 
 def outcome(future: Any) -> tuple[Any | None, str]:

@@ -1,52 +1,21 @@
-"""Handling of Ctrl-C, SIGTERM and SIGHUP while clips are scored."""
+"""Handling of Ctrl-C, SIGTERM and SIGHUP while clips are scored: what has been decoded is still scored."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import signal
-import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
-from types import FrameType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from dataset.samples import Sample
 from utils.features.clip import ClipFacts, ClipFeatures
+from utils.interruption import interruption_deferred
 
 ResultT = TypeVar("ResultT")
 
-SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+FINISHING = "interrupted: scoring the clips that have been decoded; interrupt again to stop immediately"
 
 log = logging.getLogger(__name__)
-
-
-@contextlib.contextmanager
-def interruption_deferred() -> Iterator[None]:
-    """Delay Ctrl-C, SIGTERM and SIGHUP until the end of the block. A second one takes effect immediately."""
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may set signal handlers
-        yield
-        return
-    # A signal that is ignored, or that ends the process, has no handler and stays as it is.
-    before: dict[int, Any] = {number: handler for number in SIGNALS if callable(handler := signal.getsignal(number))}
-    received: list[tuple[int, FrameType | None]] = []
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    def record(number: int, frame: FrameType | None) -> None:
-        received.append((number, frame))
-        restore()
-        log.info("interrupted: finishing the clips that have been decoded; interrupt again to stop immediately")
-
-    for number in before:
-        signal.signal(number, record)
-    try:
-        yield
-    finally:
-        restore()
-    for received_number, frame in received:
-        before[received_number](received_number, frame)
 
 
 class Interruption:
@@ -73,13 +42,14 @@ class Interruption:
         try:
             yield from samples
         except KeyboardInterrupt as interruption:
+            log.warning(FINISHING)
             self.caught = interruption
 
     def finish(self, function: Callable[[], ResultT]) -> ResultT:
         """Call a function to its end, also if it is interrupted once, and return its result."""
         results: list[ResultT] = []
         try:
-            with interruption_deferred():
+            with interruption_deferred(FINISHING):
                 results.append(function())
         except KeyboardInterrupt as interruption:
             if not results:

@@ -16,7 +16,6 @@ from tqdm import tqdm
 from dataset.workers import LOCAL, Engine
 from engine.clip_inputs import FolderWatch
 from engine.detector import Clip, Detector, Score
-from engine.interruption import interruption_deferred
 from engine.score_destination import ScoreFiles
 from engine.score_lines import ScoreLines
 from engine.score_queue import KeptRows, ScoreCounts, ScoreQueue, is_audio_only
@@ -35,6 +34,7 @@ from engine.score_writer import ScoreWriter
 from engine.scoring import EVIDENCE_PREFIX
 from engine.scoring_progress import StepBar
 from utils.files import short_path, writing
+from utils.interruption import interruption_deferred
 from utils.metrics.threshold_text import describe_thresholds
 
 if TYPE_CHECKING:

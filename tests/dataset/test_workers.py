@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -83,6 +84,11 @@ def wait_for(task: tuple[str, str]) -> str:
     return name
 
 
+def compute_in_one_call(much: bool) -> None:
+    """Compute for seconds in one call, in which no Python signal handler runs."""
+    np.linalg.svd(np.random.default_rng(0).random((1600, 1600))) if much else None
+
+
 def test_unordered_results_do_not_wait_for_a_slow_one(tmp_path: Path) -> None:
     release = tmp_path / "release"
     tasks = [("slow", str(release)), *[(f"quick {index}", "") for index in range(20)]]
@@ -109,6 +115,43 @@ def test_tasks_are_consumed_lazily_and_an_early_exit_stops_the_workers() -> None
     assert len(taken) < 50
 
 
+def test_ctrl_c_while_a_lock_is_taken_does_not_hang_the_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    take, armed = threading.Condition.__enter__, []
+
+    def take_and_interrupt(condition: threading.Condition) -> bool:
+        taken = take(condition)
+        if armed and threading.current_thread() is threading.main_thread():
+            armed.clear()
+            os.kill(os.getpid(), signal.SIGINT)
+        return taken
+
+    def hang(*_: object) -> None:
+        raise TimeoutError("the pool waits for its own lock")
+
+    monkeypatch.setattr(threading.Condition, "__enter__", take_and_interrupt)
+    results = run_in_workers(behave, [(str(index), 0.0) for index in range(100)], workers=1, timeout_s=60)
+    next(results)
+    before = signal.signal(signal.SIGALRM, hang)
+    signal.alarm(20)
+    try:
+        armed.append(True)
+        with pytest.raises(KeyboardInterrupt):
+            list(results)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_stop_does_not_wait_for_the_current_call(tmp_path: Path) -> None:
+    """A worker in a system call is ended at once, not after the grace period of 3 s."""
+    results = run_in_workers(compute_in_one_call, [False, True], workers=1, timeout_s=60)
+    next(results)
+    time.sleep(0.2)
+    started = time.monotonic()
+    results.close()
+    assert time.monotonic() - started < 2
+
+
 def test_script_without_a_main_guard_ends_and_is_told_why(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
@@ -121,6 +164,25 @@ def test_script_without_a_main_guard_ends_and_is_told_why(tmp_path: Path) -> Non
     assert done.returncode == 1 and not done.stdout
     assert done.stderr.count("Traceback") == 1
     assert "if __name__ == '__main__'" in done.stderr.splitlines()[-1]
+
+
+INTERRUPTED_SERVER = """
+import os, signal
+from multiprocessing import forkserver
+from dataset.workers import LOCAL, run_in_workers
+if __name__ == "__main__":
+    LOCAL.warm_up()
+    os.kill(forkserver._forkserver._forkserver_pid, signal.SIGINT)
+    print(list(run_in_workers(os.path.exists, ["/"], workers=1, timeout_s=60)))
+"""
+
+
+def test_ctrl_c_while_the_fork_server_starts_prints_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(INTERRUPTED_SERVER)
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, tmp_path / "script.py"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    assert (done.stdout, done.stderr) == ("[('/', True, '')]\n", "")
 
 
 def test_empty_task_list_and_default_worker_count() -> None:

@@ -9,8 +9,9 @@ from collections import deque
 import pytest
 
 from engine.detector import Detector
-from engine.interruption import Interruption, interruption_deferred
+from engine.interruption import Interruption
 from tests.support import random_checkpoint, write_video
+from utils.interruption import interruption_deferred
 
 
 @pytest.fixture(scope="module")
