@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, PrivateAttr, ValidationError
 
 from dataset.config import DataConfig, ExtractionConfig, LabelNames
 from engine.evaluate_config import EvalConfig
@@ -22,6 +22,7 @@ from utils.config import Section, describe_problems
 from utils.errors import UsageError
 from utils.features.config import FeatureConfig
 from utils.files import existing_file
+from utils.remote import is_url
 from utils.yaml_text import parse_yaml
 
 DEFAULT_CONFIG = Path(__file__).resolve().parents[1] / "cfg" / "cfg.yml"
@@ -46,6 +47,7 @@ class RunConfig(Section):
     train: TrainConfig = TrainConfig()
     fit: FitConfig = FitConfig()
     eval: EvalConfig = EvalConfig()
+    _local_root: Path | None = PrivateAttr(None)
 
     @property
     def evaluated_split(self) -> str:
@@ -54,8 +56,25 @@ class RunConfig(Section):
 
     @property
     def data_root(self) -> Path:
-        """The data root as a path."""
+        """The data root as a path.
+
+        Raises:
+            UsageError: it is a URL without a local copy.
+        """
+        if self._local_root is not None:
+            return self._local_root
+        if is_url(self.extract_path):
+            raise UsageError(
+                f"{self.extract_path}: of a data root at a URL, clips can be extracted and scored, and packs can be trained "
+                "on with main.py; for anything else, copy it to a local disk (docs/SCALING.md)"
+            )
         return Path(self.extract_path)
+
+    def with_local_root(self, folder: Path) -> RunConfig:
+        """Return this configuration with a local copy of the data root at the URL `extract_path`."""
+        config = self.model_copy()
+        config._local_root = folder
+        return config
 
     def to_yaml(self) -> str:
         """Return the resolved configuration as YAML, which is itself a valid config file."""

@@ -20,6 +20,7 @@ from engine.device import make_repeatable, seed_everything
 from engine.evaluate import evaluate_split, merge_scores, read_submission, split_of
 from engine.leakage import check_leakage
 from engine.processes import current_processes, is_connection_error, lost_connection, process_group
+from engine.remote_packs import with_local_packs
 from engine.results import ResultOrigin, finish, refuse_unscored
 from engine.resume import ResumedRun, check_same_clips, resume_run
 from engine.run_folder import PREDICTION_FILE, RunFolder, check_output, write_csv
@@ -97,6 +98,7 @@ def train_and_evaluate(config: RunConfig, device: torch.device, resume: str | No
     """Train and evaluate in the current process group; see `run_training`."""
     started = datetime.now(timezone.utc)
     processes = current_processes()
+    config = with_local_packs(config, dict.fromkeys(("trainset", "valset", config.evaluated_split)))
     resumed = resume_run(resume, config) if resume else None
     clips = open_run_clips(config)
     if resumed is not None:
@@ -184,6 +186,7 @@ def evaluate_checkpoint(
     """Evaluate a checkpoint in the current process group; see `run_evaluation`."""
     started = datetime.now(timezone.utc)
     processes = current_processes()
+    config = with_local_packs(config, dict.fromkeys(("valset", config.evaluated_split)))
     checkpoint = load_checkpoint(checkpoint_path)
     model = checkpoint.build().to(device)
     names = [config.evaluated_split]

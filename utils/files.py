@@ -17,6 +17,7 @@ from utils.errors import UsageError, WriteError
 
 HASH_BLOCK_BYTES = 1 << 20
 UNFINISHED_PREFIX = ".writing-"
+LOCK_NAME = ".lock"
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 CANNOT_WRITE = DISK_FULL | {errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 """Error numbers of failed writes that are caused by the file system, not by the data."""
@@ -47,6 +48,23 @@ def writing(path: Path) -> Iterator[None]:
         if not isinstance(cause, OSError) or cause.errno not in CANNOT_WRITE:
             raise
         raise WriteError(f"{path} cannot be written: {cause.strerror}") from None
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of an existing folder within the block, while other processes that lock it wait.
+
+    The lock ends with this process, whatever ends it. On a network file system, it also holds for other machines if the file
+    system supports that.
+
+    Raises:
+        WriteError: the folder cannot be written.
+    """
+    import fcntl  # absent on Windows, where scoring works
+
+    with writing(folder), open(folder / LOCK_NAME, "w", encoding="utf-8") as stream:
+        fcntl.lockf(stream, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager

@@ -24,6 +24,8 @@ from utils.command import (
     log_to_stderr,
     run_command,
 )
+from utils.errors import UsageError
+from utils.remote import is_url
 
 
 def build_parser() -> OneLineParser:
@@ -38,14 +40,22 @@ def build_parser() -> OneLineParser:
         action="store_true",
         help="do not pack: check that the packs are up to date, and all their checksums",
     )
+    uploading = "also upload packs and label files to this data root, such as s3://bucket/data"
+    parser.add_argument("--upload", metavar="URL", help=uploading)
     add_set(parser)
     add_quiet(parser)
     return parser
 
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
-    """Parse the command line."""
-    return build_parser().parse_args(argv)
+    """Parse and check the command line."""
+    arguments = build_parser().parse_args(argv)
+    if arguments.upload is not None:
+        if arguments.verify:
+            raise UsageError("--verify writes nothing; give only one of --verify and --upload")
+        if not is_url(arguments.upload):
+            raise UsageError(f"--upload {arguments.upload}: expected a URL such as s3://bucket/data or file:///folder")
+    return arguments
 
 
 def main(argv: Sequence[str]) -> int:
@@ -54,6 +64,7 @@ def main(argv: Sequence[str]) -> int:
     log_to_stderr()
     from dataset.labels import read_labels
     from dataset.packed.read import PackedFeatures, verify_checksums
+    from dataset.packed.remote import upload_pack
     from dataset.packed.write import pack_split
     from dataset.workers import worker_settings
     from engine.config import load_run_config
@@ -73,6 +84,8 @@ def main(argv: Sequence[str]) -> int:
         else:
             summary = pack_split(split, workers=config.data.workers, quiet=arguments.quiet)
             print(summary.sentence(split.name), flush=True)
+            if arguments.upload is not None:
+                upload_pack(split, arguments.upload)
     return 0
 
 

@@ -64,14 +64,22 @@ class RemoteFolder:
         Raises:
             WorkError: the folder cannot be listed.
         """
+        return sorted(self.sizes())
+
+    def sizes(self) -> dict[str, int]:
+        """Return the size of each of these files in bytes, by name.
+
+        Raises:
+            WorkError: the folder cannot be listed.
+        """
         try:
             self.files.invalidate_cache()
-            found = self.files.find(self.root)
+            found = self.files.find(self.root, detail=True)
         except FileNotFoundError:
-            return []
+            return {}
         except Exception as error:
             raise WorkError(f"{self.url} cannot be listed: {error_line(error)}") from None
-        return sorted(path[len(self.root) :].lstrip("/") for path in found)
+        return {path[len(self.root) :].lstrip("/"): facts["size"] for path, facts in found.items()}
 
     def download(self, name: str, path: Path) -> None:
         """Copy a file to a local one, atomically.

@@ -7,9 +7,7 @@ no pack, or the new one.
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import fcntl
 import io
 import json
 from collections.abc import Iterator
@@ -41,7 +39,7 @@ from dataset.splits import Split
 from utils.errors import UsageError
 from utils.features.clip import ClipFacts
 from utils.features.extract import require_parts
-from utils.files import write_text_atomic, writing
+from utils.files import LOCK_NAME, locked, write_text_atomic, writing
 
 NO_ROW = ClipFacts("failed", "not_extracted")
 
@@ -98,14 +96,6 @@ def pack_split(split: Split, *, workers: int = 0, quiet: bool = False) -> PackSu
                 index = PackWriter(folder, header, states).write(split, names, rows, workers=workers, quiet=quiet)
     usable = count_usable(folder, index)
     return PackSummary(len(names), usable, sum(file.size for file in index.files.values()), new)
-
-
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder, so that one process packs it while the others wait."""
-    with writing(folder), open(folder / ".lock", "w", encoding="utf-8") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
 
 
 def wanted_header(split: Split, names: list[str]) -> tuple[PackHeader, np.ndarray]:
@@ -247,7 +237,7 @@ class PackWriter:
 
     def _tidy(self, index: PackIndex) -> None:
         """Remove the progress file and the files of older packs. Readers that have them open keep them."""
-        kept = {file.name for file in index.files.values()} | {INDEX_NAME, ".lock"}
+        kept = {file.name for file in index.files.values()} | {INDEX_NAME, LOCK_NAME}
         for path in self._folder.iterdir():
             if path.name not in kept:
                 path.unlink(missing_ok=True)

@@ -17,7 +17,7 @@ from engine.run import run_training
 from engine.run_folder import PREDICTION_FILE, RunFolder
 from models import MODELS
 from utils.errors import FFDVError, error_line
-from utils.files import write_text_atomic
+from utils.files import locked, write_text_atomic
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +96,13 @@ def run_or_reuse(experiment: Experiment, seed: int, output: Path) -> FinishedRun
         log.info("%s, seed %d: already finished, reused", experiment.name, seed)
         return finished
     place.mkdir(parents=True, exist_ok=True)
+    # If an earlier command was killed, a worker of its cluster may train on in this folder for a minute or two.
+    with locked(place):
+        return read_record(place) or run_and_record(experiment, seed, place)
+
+
+def run_and_record(experiment: Experiment, seed: int, place: Path) -> FinishedRun:
+    """Run an experiment with a seed, or resume it, and record that it has finished."""
     config = experiment.config.model_copy(update={"seed": seed, "output_dir": str(place)})
     unfinished = newest_checkpoint(place) if config.split.folds is None else None
     before_s = 0.0

@@ -9,10 +9,14 @@ import fsspec
 import pytest
 
 import inference
+import main
+from dataset.packed.index import PackIndex, file_names, read_index
+from dataset.packed.remote import fetch_packs
+from engine.config import load_run_config
 from engine.remote_clips import RemoteClips
 from tests.dataset.extraction.conftest import contents, manifest
-from tests.support import one_sentence, random_checkpoint
-from utils import extract_ffdv
+from tests.support import made_clips, one_sentence, random_checkpoint, write_root, write_split, write_tiny_config
+from utils import extract_ffdv, pack_features
 from utils.command import run_command
 from utils.remote import RemoteFolder, is_url
 
@@ -140,3 +144,76 @@ def test_output_that_cannot_be_uploaded_is_kept(checkpoint, pristine_root, tmp_p
 def test_urls_are_told_from_paths() -> None:
     assert is_url("s3://bucket/x") and is_url("simplecache::s3://bucket/x") and is_url("file:///x")
     assert not any(map(is_url, ["clips", "/a://b", "a::b", "C:\\clips", "./s3://x", None]))
+
+
+@pytest.fixture
+def packed_url(folder, tmp_path, monkeypatch) -> tuple[Path, RemoteFolder]:
+    """Return a small data root, and the URL that its packs have been uploaded to."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    root = write_root(tmp_path / "small", train=8, val=4, test=1)
+    config = str(write_tiny_config(root, train={"epochs": 1}, data={"source": "packed", "workers": 0}))
+    assert run_command(pack_features.main, ["--config", config, "--quiet", "--upload", folder.url]) == 0
+    return root, folder
+
+
+def train(root: Path, location: str, name: str) -> str:
+    """Train at a data root and return the predictions."""
+    settings = ["--set", f"extract_path={location}", f"name={name}", "split.check=off"]
+    assert run_command(main.main, ["--config", str(root / "tiny.yml"), *settings]) == 0
+    (run,) = (root / "runs").glob(f"*_{name}")
+    assert load_run_config(run / "config.yml").extract_path == location
+    return (run / "predictions.csv").read_text()
+
+
+def test_training_at_a_url_reads_copies_of_the_packs(packed_url, tmp_path) -> None:
+    root, folder = packed_url
+    assert train(root, folder.url, "remote") == train(root, str(root), "local")
+    (copy,) = (tmp_path / "cache" / "multi-ffdv" / "packs").iterdir()
+    files = {path: path.stat().st_mtime_ns for path in copy.rglob("*.bin")}
+    assert files
+
+    write_split(root, "valset", made_clips(6), seed=1)
+    assert run_command(pack_features.main, ["--config", str(root / "tiny.yml"), "--upload", folder.url]) == 0
+    assert fetch_packs(folder.url, {"trainset": "trainset_label.txt", "valset": "valset_label.txt"}, "_raw") == copy
+    assert len((copy / "valset_label.txt").read_text().splitlines()) == 7
+    kept = [path for path in files if path.exists()]
+    assert {path.parts[-3] for path in kept} == {"trainset_raw"}
+    assert all(path.stat().st_mtime_ns == files[path] for path in kept)
+    assert sorted(path.name for path in copy.rglob("valset_raw/packed/*.bin")) == sorted(
+        name.rpartition("/")[2] for name in folder.names() if name.startswith("valset_raw") and name.endswith(".bin")
+    )
+
+
+@pytest.mark.parametrize("folder", ["memory"], indirect=True)
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("data.source=features", "training reads packs from URLs"),
+        ("data.raw_suffix=_other", "trainset_other/packed has no pack; write one with"),
+    ],
+)
+def test_url_without_packs_is_refused(packed_url, capsys, setting, words) -> None:
+    root, folder = packed_url
+    arguments = ["--config", str(root / "tiny.yml"), "--set", f"extract_path={folder.url}", setting]
+    assert words in one_sentence(main.main, arguments, capsys)
+    assert not (root / "runs").exists()
+
+
+@pytest.mark.parametrize("folder", ["memory"], indirect=True)
+def test_index_that_names_files_elsewhere_is_refused(packed_url, tmp_path, capsys) -> None:
+    root, folder = packed_url
+    name = "trainset_raw/packed/index.json"
+    folder.download(name, tmp_path / "index.json")
+    index = read_index(tmp_path)
+    header = index.header.model_copy(update={"arrays": {"../../../mel": index.header.arrays["mel"]}})
+    files = {role: index.files["clips"].model_copy(update={"name": file}) for role, file in file_names(header).items()}
+    (tmp_path / "index.json").write_text(PackIndex(header=header, files=files).model_dump_json())
+    folder.upload(tmp_path / "index.json", name)
+    arguments = ["--config", str(root / "tiny.yml"), "--set", f"extract_path={folder.url}"]
+    assert "names a file outside of its folder" in one_sentence(main.main, arguments, capsys)
+
+
+def test_commands_that_need_local_files_refuse_a_url(tmp_path, capsys) -> None:
+    arguments = ["--data_root", f"file://{tmp_path}"]
+    assert "copy it to a local disk" in one_sentence(pack_features.main, arguments, capsys)
