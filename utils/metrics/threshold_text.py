@@ -57,4 +57,6 @@ def where_measured(calibration: Calibration) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %"
+    """Return a percentage with one decimal, as on the pages and in the model card, and smaller ones with two digits."""
+    text = f"{100 * share:.1f}" if share >= 0.01 else f"{100 * share:.2g}"
+    return text.removesuffix(".0") + " %"

@@ -217,14 +217,14 @@ def test_summary_of_the_fitted_split_repeats_the_measured_rates() -> None:
 
 def test_thresholds_are_described_with_their_rates() -> None:
     assert describe_thresholds(replace(TWO, rates=RATES, fitted_on="out_of_fold")) == (
-        "fake from 0.7500 (5 % of 40 real clips called fake),\nreal below 0.2500 (6.25 % of 16 fakes called real),\n"
+        "fake from 0.7500 (5 % of 40 real clips called fake),\nreal below 0.2500 (6.2 % of 16 fakes called real),\n"
         "inconclusive between (50 % of the real clips, 37.5 % of the fakes);\nrates measured out of fold"
     )
     assert describe_thresholds(TWO) == "fake from 0.7500,\nreal below 0.2500,\ninconclusive between"
     assert describe_thresholds(Calibration(threshold=0.7)) == "fake from 0.7000, real below it"
     pseudo = replace(TWO, rates=replace(RATES, pseudo_fakes=True), real_threshold=None, fitted_on="valset")
     assert describe_thresholds(pseudo) == (
-        "fake from 0.7500 (5 % of 40 real clips called fake), real below it (6.25 % of 16 pseudo-fakes called real); "
+        "fake from 0.7500 (5 % of 40 real clips called fake), real below it (6.2 % of 16 pseudo-fakes called real); "
         "rates measured by cross-fitting on valset"
     )
 
