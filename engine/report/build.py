@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from engine.report import bars, history_charts, limits, ranking_charts, score_charts, tables
 from engine.report.inputs import ReportedMetric, ReportInputs, number, read_group_auc, read_metric, scored_rows
 from engine.report.text import count, fixed, isolate, percent, plural, visible, writable
+from engine.report.times import moment
 from utils.files import write_text_atomic
 
 AUDIT_COMMAND = "python utils/audit_dataset.py --labels FILE --video_dir DIR"
@@ -143,7 +144,7 @@ def _subtitle(inputs: ReportInputs) -> Iterator[str]:
     if facts.get("commit"):
         yield f"commit {str(facts['commit'])[:12]}" + (" + changes" if facts.get("dirty") else "")
     if facts.get("finished"):
-        yield str(facts["finished"])
+        yield moment(str(facts["finished"]))
 
 
 def _figure(metrics: Mapping[str, Any], key: str, label: str, as_percent: bool = False, note: str = "") -> Figure:
@@ -248,7 +249,7 @@ def provenance_rows(provenance: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if isinstance(value, Mapping):
             yield label, ", ".join(f"{name}: {entry}" for name, entry in value.items())
         else:
-            yield label, str(value) if value not in (None, "") else "not recorded"
+            yield label, moment(str(value)) if value not in (None, "") else "not recorded"
 
 
 def versions_of(provenance: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from engine.report.build import Figure, page, provenance_rows, versions_of
 from engine.report.inputs import number, numeric_column, read_metric
 from engine.report.score_charts import unlabelled_chart
 from engine.report.text import csv_uri, fixed, percent, plural, writable
+from engine.report.wording import expert_label
 from utils.files import write_text_atomic
 from utils.metrics import Calibration
 from utils.metrics.threshold_text import fake_rule, fakes_measured, real_rule, where_measured
@@ -88,6 +89,7 @@ def screening_context(inputs: ScreeningInputs) -> dict[str, Any]:
         "chart": unlabelled_chart(numeric_column(table, "score"), calibration),
         "cautions": list(_cautions(inputs, counts)),
         "terms": terms,
+        "labels": [expert_label(term) for term in terms],
         "clips": list(_clips(ranked.head(MAX_CLIPS), prefix, terms, inputs)),
         "csv": csv_uri(list(map(str, ranked)), ranked.itertuples(index=False)),
         "provenance": list(provenance_rows(inputs.provenance)),

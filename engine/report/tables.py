@@ -13,6 +13,7 @@ from markupsafe import Markup
 from engine.report.bars import auc_bar
 from engine.report.inputs import LABEL_COLUMNS, ReportedMetric, number, numeric_column, read_group_auc
 from engine.report.text import csv_uri, fixed
+from engine.report.wording import expert_label
 
 MAX_ROWS = 60
 MAX_WRONG = 8
@@ -172,7 +173,11 @@ def _wrong(frame: pd.DataFrame, positions: np.ndarray, evidence: Sequence[str]) 
     clips = []
     for index, name in enumerate(_text_column(shown, "video_name")):
         words = " · ".join(column[index] for column in about if column[index])
-        heads = [(head, fixed(values[head][index], 2)) for head in evidence if np.isfinite(values[head][index])]
+        heads = [
+            (expert_label(head.removeprefix("evidence_")), fixed(values[head][index], 2))
+            for head in evidence
+            if np.isfinite(values[head][index])
+        ]
         clips.append(WrongClip(name, words, number(values["score"][index]), number(values["logit"][index]), heads))
     data = (
         (clip.name, clip.about, clip.score, clip.logit, *(values[head][index] for head in evidence))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
+
 STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
 """Intervals between the ticks of a time axis, in seconds."""
 
@@ -13,6 +15,15 @@ def clock(seconds: float) -> str:
     if minutes:
         return f"{minutes}:{rest / 10:04.1f}".removesuffix(".0")
     return f"{rest / 10:.1f}".removesuffix(".0") + " s"
+
+
+def moment(text: str) -> str:
+    """Return an ISO time as a date and a time of day: `2026-11-28 10:40 UTC`. Other text stays unchanged."""
+    try:
+        parsed = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    return text if parsed.tzinfo is None else f"{parsed.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC"
 
 
 def time_ticks(end_s: float, most: int) -> list[float]:

@@ -25,7 +25,7 @@ SCORING: dict[str, Any] = {"concurrency_id": "scoring", "concurrency_limit": 1, 
 def build_page(handlers: Handlers) -> gr.Blocks:
     """Return the page."""
     with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
-        panel(html("header", limits=handlers.service.limits.summary))
+        panel(html("header", limits=handlers.service.limits))
         with gr.Tabs():
             with gr.Tab("One clip"):
                 one_clip(handlers)

@@ -157,7 +157,7 @@ def test_worst_errors_come_first_and_all_are_counted() -> None:
     assert missed.total == int((scored["score"] < 0.5).sum())
     assert missed.clips[0].name == scored.loc[scored["logit"].idxmin(), "video_name"]
     assert [clip.logit for clip in alarms.clips] == sorted((clip.logit for clip in alarms.clips), reverse=True)
-    assert all(clip.score >= 0.5 and clip.evidence[0][0] == "cosine" for clip in alarms.clips)
+    assert all(clip.score >= 0.5 and clip.evidence[0][0] == "Audio-video cosine" for clip in alarms.clips)
 
 
 def test_inconclusive_fakes_are_not_errors() -> None:

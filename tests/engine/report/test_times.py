@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.report.times import clock, time_ticks
+from engine.report.times import clock, moment, time_ticks
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,9 @@ def test_ticks_are_round_times(end_s: float, ticks: list[float]) -> None:
 
 def test_a_day_has_ticks_too() -> None:
     assert time_ticks(86_400, 6)[-1] == 86_400
+
+
+def test_moments_are_readable_and_in_utc() -> None:
+    assert moment("2026-11-28T10:40:48+00:00") == "2026-11-28 10:40 UTC"
+    assert moment("2026-11-28T01:10:00+02:00") == "2026-11-27 23:10 UTC"
+    assert moment("checkpoint.pth") == "checkpoint.pth" and moment("2026-11-28") == "2026-11-28"
