@@ -30,14 +30,14 @@ const notice = text => {
 };
 const chosen = (event, files) => {
   if (!files || !files.length || !event.target.closest || !event.target.closest("#drop")) return;
-  const most = limit("maxBytes");
-  if (files[0].size <= most) return showPreview(files[0]);
+  const file = files[0], most = limit("maxBytes");
+  if (file.size <= most) return showPreview(file);
   event.stopImmediatePropagation();
   event.preventDefault();
   if (event.type === "change") event.target.value = "";
   showPreview(null);
   document.getElementById("preview").append(
-    notice(`The file has ${megabytes(files[0].size)}, and the limit is ${megabytes(most)}. Choose a shorter or smaller copy.`));
+    notice(`The file has ${megabytes(file.size)}, and the limit is ${megabytes(most)}. Choose a shorter or smaller copy.`));
 };
 document.addEventListener("change", event => chosen(event, event.target.files), true);
 document.addEventListener("drop", event => chosen(event, event.dataTransfer && event.dataTransfer.files), true);

@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.engine.report.test_browser import CHROMEDRIVER, CHROMIUM, FLAGS
 from tests.support import write_head, write_video
+from utils.media.writer import write_clip
 
 pytest.importorskip("gradio", reason="gradio is not installed (requirements-app.txt)")
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
@@ -29,6 +31,8 @@ return [...document.querySelectorAll('.ffdv-result *, .ffdv-batch *, .ffdv-heade
   e => !e.closest('.scroll, .sr') && e.getBoundingClientRect().width && e.getBoundingClientRect().right > wide + 1
 ).map(e => e.outerHTML.slice(0, 120));
 """
+
+RESULT_TOP = "return document.getElementById('result').getBoundingClientRect().top"
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +130,25 @@ def test_visitor_scores_a_clip(visitor, web_page, clips, width_px):
     assert not web_page.stored_clips(), "the upload is deleted after scoring"
     assert visitor.find("#result").get_attribute("aria-live") == "polite"
     visitor.find("#drop button")  # the input is empty again
+    end = time.monotonic() + WAIT_S
+    while width_px < 600 and visitor.driver.execute_script(RESULT_TOP) > 60:  # scrolled to
+        assert time.monotonic() < end, "the page did not scroll to the result"
+        time.sleep(0.05)
     check_page(visitor, web_page.url, width_px)
+
+
+def test_clips_over_the_limits_are_refused_before_they_are_uploaded(visitor, web_page, tmp_path):
+    visitor.open(web_page.url, 390)
+    large = tmp_path / "large.mp4"
+    large.write_bytes(bytes(1_200_000))
+    chooser = visitor.driver.find_element("css selector", "#drop input[type=file]")
+    chooser.send_keys(str(large))
+    assert "The file has 1.2 MB, and the limit is 1.0 MB." in visitor.find("#preview .notice").text
+    assert not any("upload" in address for address in visitor.requests())
+    write_clip(tmp_path / "long.mp4", np.zeros((16, 48, 64, 3), np.uint8), 2, None, 16_000)  # 8 s
+    chooser.send_keys(str(tmp_path / "long.mp4"))
+    visitor.find("#preview video")
+    assert "The clip lasts 8 s, and the limit is 6 s." in visitor.find("#preview .notice").text
 
 
 def test_visitor_scores_a_batch(visitor, web_page, clips):
