@@ -67,7 +67,11 @@ class InputLayout:
 
     def facts(self, clip: ClipFeatures) -> ClipFacts:
         """Return the facts of a clip with the reason codes of its features, see `Feature.reasons`."""
-        added = {code for feature, _ in self._declared for code in feature.reasons(clip.values.get(feature.name))}
+        if clip.facts.status == "failed":
+            return clip.facts
+        added: set[str] = set()
+        for feature, _ in self._declared:
+            added |= feature.reasons(clip.values.get(feature.name), clip.facts)
         if not added:
             return clip.facts
         status = "partial" if clip.facts.status == "ok" else clip.facts.status

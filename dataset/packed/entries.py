@@ -71,7 +71,7 @@ def read_clips(task: PackTask) -> PackedClips:
         pending = known.status == "pending"
         clip = failed("not_extracted") if pending else task.split.store.load(name, known, layout.features)
         arrays = layout.arrays(clip)
-        facts.append(clip.facts)
+        facts.append(layout.facts(clip))
         for spec in layout.specs:
             stored = stored_entries(spec, arrays[spec.name], name)
             counts[spec.name].append(len(stored))

@@ -19,6 +19,7 @@ MISSING = {
     "no_video": "The clip has no video. Only its audio was examined.",
     "no_audio": "The clip has no audio. Only its video was examined.",
     "silent": "The audio track is silent. Only the video was examined.",
+    "too_short": "The clip has less than one second of sound. The voice was not examined for synthetic speech.",
     "too_quiet": "The speech is too quiet. The voice was not examined for synthetic speech.",
     "one_frame": "The video has a single frame, so motion was not examined.",
     "truncated": "The file is damaged or ends early. Only the part that could be decoded was examined.",

@@ -29,7 +29,9 @@ NO_SCORE = {
     "missing_modality": "The clip has neither a face nor speech that the experts can score.",
     "no_audio": "The clip has no audio, and its video has nothing that the experts can score.",
     "no_video": "The clip has no video, and its audio has nothing that the experts can score.",
+    "no_face": "No face was found in the video, and the audio has nothing that the experts can score.",
     "silent": "The audio is silent, and the video has nothing that the experts can score.",
+    "too_short": "The clip has less than one second of sound, and the video has nothing that the experts can score.",
     "too_quiet": "The speech is too quiet, and the video has nothing that the experts can score.",
     "non_finite": "The output of the detector is not a number.",
 }

@@ -9,6 +9,7 @@ import numpy as np
 
 from engine.scoring import EVIDENCE_PREFIX
 from utils.features.windows import CLIP_HOP_S, CLIP_WINDOW_S
+from utils.media.errors import join_reasons
 
 WORST_WINDOWS = 5
 """The logit of a long clip is the highest mean over this many windows in a row, or over all of them if there are fewer."""
@@ -47,7 +48,7 @@ def combine_rows(rows: Sequence[Mapping[Any, Any]]) -> dict[str, Any]:
 
     Every window has the logit of its most suspicious face. The clip's logit is the mean over the worst windows in a row, see
     `worst_windows`. Terms are averaged over the same windows, so they still sum to the logit; a term counts as 0 in a window
-    in which it abstains.
+    in which it abstains. A reason code must apply to all windows, so a clip with a face in one of them is not `no_face`.
 
     Args:
         rows: one row per window and face with `window`, `logit` (NaN if unscored), `status`, `reason`, and one column per
@@ -60,7 +61,10 @@ def combine_rows(rows: Sequence[Mapping[Any, Any]]) -> dict[str, Any]:
     chosen = [row for row in chosen if np.isfinite(row["logit"])]
     if not chosen:
         return dict(rows[0])
-    combined = dict(chosen[0]) | {"logit": float(np.mean([row["logit"] for row in chosen]))}
+    reason = join_reasons(set.intersection(*(set(row["reason"].split("+")) for row in windows)))
+    status = "ok" if chosen[0]["status"] == "partial" and not reason else chosen[0]["status"]
+    logit = float(np.mean([row["logit"] for row in chosen]))
+    combined = dict(chosen[0]) | {"logit": logit, "status": status, "reason": reason}
     for name in combined:
         if name.startswith(EVIDENCE_PREFIX):
             values = np.array([row[name] for row in chosen], float)

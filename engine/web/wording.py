@@ -17,6 +17,8 @@ ADVICE = {
     "missing_modality": "Choose a clip of a person who talks and whose face is visible.",
     "no_audio": "Choose a clip in which the face is large enough, or one with audio.",
     "no_video": "Choose a clip with clear speech.",
+    "no_face": "Choose a clip in which the face is large enough, or one with clear speech.",
+    "too_short": "Choose a longer clip, or one in which the face is large enough.",
     "too_quiet": "Choose a clip with louder speech, or one in which the face is large enough.",
     "silent": "Choose a clip with audio, or one in which the face is large enough.",
 }

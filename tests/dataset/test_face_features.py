@@ -198,3 +198,9 @@ def test_failed_clip_gives_a_sample_without_a_face() -> None:
     clip = extract_clip(Path("nowhere.mp4"), WITH_FACE)
     face = make_sample(0, 1.0, clip, InputLayout(WITH_FACE, ("face",))).inputs["face"]
     assert not face.mask and face.values.shape[0] == 16 and clip.facts.reason == "missing_file"
+
+
+def test_a_video_without_a_face_has_the_reason_no_face(root: Path) -> None:
+    layout = InputLayout(WITH_FACE, ("face",))
+    reasons = {name: layout.facts(extract_clip(root / "trainset" / name, WITH_FACE)).reason for name in NAMES[:-1]}
+    assert {name for name, reason in reasons.items() if "no_face" in reason} == {"square.mp4"}

@@ -222,8 +222,8 @@ class Feature(ABC):
     def to_arrays(self, value: Any, facts: ClipFacts) -> Mapping[str, np.ndarray | None]:
         """Return the unpadded arrays of a value. An array without information is `None`."""
 
-    def reasons(self, value: Any) -> frozenset[str]:
-        """Return the reason codes that a value adds to those of its clip."""
+    def reasons(self, value: Any, facts: ClipFacts) -> frozenset[str]:
+        """Return the reason codes that a value adds to those of its clip, for example why the feature is absent."""
         return frozenset()
 
     def extractor(self, clip: ClipPass) -> Extractor:

@@ -39,7 +39,7 @@ LEAST_SPEECH_DB = -60.0
 """Quieter speech, in dB relative to full scale, gives no utterances: it is close to the steps of 16 bits and to what codecs
 discard. The quietest of 1,094 real and fake clips has -53.5 dB; copies of genuine speech were called fake from -68 dB on."""
 
-TOO_QUIET = "too_quiet"
+TOO_QUIET, TOO_SHORT = "too_quiet", "too_short"
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,11 @@ class UtteranceFeature(Feature):
             return dict.fromkeys(self.inputs)
         return {"utterance": value.waveforms, "utterance_voice": value.voice}
 
-    def reasons(self, value: Any) -> frozenset[str]:
-        """Return `too_quiet` for a waveform without utterances because of its level."""
-        return frozenset({TOO_QUIET} if value is not None and value.too_quiet else ())
+    def reasons(self, value: Any, facts: ClipFacts) -> frozenset[str]:
+        """Return why a waveform that is not silent has no utterances: `too_quiet` or `too_short`."""
+        if value is None or len(value.waveforms) or facts.reasons & {"no_audio", "silent"}:
+            return frozenset()
+        return frozenset({TOO_QUIET if value.too_quiet else TOO_SHORT})
 
     def derive(self, sources: Mapping[str, Any], cache_dir: Path | None) -> Any:
         """Cut the utterances from the waveform."""

@@ -51,6 +51,22 @@ def test_a_window_takes_its_most_suspicious_face() -> None:
     assert combined["logit"] == pytest.approx(2.7) and combined["evidence_face"] == 2.2
 
 
+@pytest.mark.parametrize(
+    ("reasons", "expected"),
+    [
+        (("no_face", "no_face"), ("partial", "no_face")),
+        (("no_face", ""), ("ok", "")),
+        (("no_face+truncated", "truncated"), ("partial", "truncated")),
+    ],
+)
+def test_a_clip_has_the_reasons_of_all_its_windows(reasons: tuple[str, str], expected: tuple[str, str]) -> None:
+    rows = rows_of([1.0, 0.5], [np.nan, 0.1])
+    for row, reason in zip(rows, reasons, strict=True):
+        row |= {"reason": reason, "status": "partial" if reason else "ok"}
+    combined = combine_rows(rows)
+    assert (combined["status"], combined["reason"]) == expected
+
+
 def test_windows_without_a_score_are_skipped() -> None:
     nothing = [np.nan, np.nan]
     assert combine_rows(rows_of([*nothing, 1.0], [*nothing, np.nan]))["logit"] == 1.0

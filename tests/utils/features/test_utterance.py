@@ -117,3 +117,13 @@ def test_arrays_of_a_silent_track_are_absent() -> None:
     assert feature.to_arrays(value, ClipFacts("partial", "silent")) == dict.fromkeys(INPUTS)
     assert feature.to_arrays(None, ClipFacts("ok")) == dict.fromkeys(INPUTS)
     assert feature.to_arrays(value, ClipFacts("ok"))["utterance"] is value.waveforms
+
+
+@pytest.mark.parametrize(
+    ("seconds", "known", "expected"),
+    [(0.8, "", "too_short"), (0.8, "silent", "silent"), (0.0, "no_audio", "no_audio"), (1.2, "", "")],
+)
+def test_speech_below_one_second_has_a_reason(seconds: float, known: str, expected: str) -> None:
+    value = None if known == "no_audio" else utterances(speech_like(seconds))
+    clip = ClipFeatures(ClipFacts("partial" if known else "ok", known, 4.0, n_frames=9), {"utterance": value})
+    assert InputLayout(CONFIG, INPUTS).facts(clip).reason == expected

@@ -98,6 +98,10 @@ class FaceFeature(Feature):
             return dict.fromkeys(self.inputs)
         return {"face": value.pairs, "mouth": value.mouth, "motion": scorable(value.motion)}
 
+    def reasons(self, value: Any, facts: ClipFacts) -> frozenset[str]:
+        """Return `no_face` for a video, more than a single picture, in which no face was found."""
+        return frozenset({"no_face"} if value is None and facts.n_frames > 1 else ())
+
     def extractor(self, clip: ClipPass) -> Extractor:
         """Return an extractor that tracks the face, or the face of each window."""
         if clip.windowed:
