@@ -155,9 +155,10 @@ def equal_mel_images(train: ClipTable, other: ClipTable) -> list[Pair]:
 def load_covariance(path: Path) -> np.ndarray | None:
     """Load a stored covariance; return `None` if the file is not a valid one."""
     try:
-        return np.load(path, allow_pickle=False)
+        stored = np.load(path, allow_pickle=False)
     except DAMAGED_ARRAY:
         return None
+    return stored if isinstance(stored, np.ndarray) and stored.size else None
 
 
 def varies(feature: np.ndarray | None) -> bool:
@@ -212,7 +213,7 @@ def read_duplicates(cache: Path | None, key: str) -> dict[str, list[Pair]] | Non
     """Return the cached pairs, or `None` if there are none with this key."""
     try:
         stored = json.loads(cache.read_text(encoding="utf-8")) if cache is not None else {}
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(stored, dict) or stored.get("key") != key:
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import shlex
@@ -157,9 +158,11 @@ def audit_of(
     split = split_of(config, name, checkpoint.features)
     path, labels = split.store.root / "audit.json", table_fingerprint(predictions)
     if path.is_file():
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        if stored["labels"] == labels:
-            return stored["probes"]
+        # A damaged audit is made again.
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            if stored["labels"] == labels:
+                return stored["probes"]
     if not config.eval.audit:
         return None
     workers = config.extraction.workers or default_workers()

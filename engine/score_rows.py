@@ -158,7 +158,7 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Cell]]:
             yield from {".csv": read_csv_rows, ".jsonl": read_json_lines, ".json": read_json_list}[suffix](
                 stream, columns
             )
-    except (ValueError, KeyError, TypeError, csv.Error) as error:
+    except (ValueError, KeyError, TypeError, RecursionError, csv.Error) as error:
         raise UsageError(f"{path} is not a file of scores of this detector: {error}") from None
 
 

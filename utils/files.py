@@ -21,7 +21,7 @@ LOCK_NAME = ".lock"
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 CANNOT_WRITE = DISK_FULL | {errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 """Error numbers of failed writes that are caused by the file system, not by the data."""
-DAMAGED_ARRAY = (OSError, ValueError, EOFError, MemoryError, SyntaxError, TokenError)
+DAMAGED_ARRAY = (OSError, ValueError, EOFError, MemoryError, RecursionError, SyntaxError, TokenError)
 """Errors of reading a damaged `.npy` or `.npz` file: its headers, parsed as Python text, can declare any size."""
 
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from utils.config import Section
 from utils.errors import UsageError
-from utils.features.base import FEATURES, ArraySpec, features_of, with_sources
+from utils.features.base import FEATURES, ArraySpec, feature_classes, features_of, with_sources
 from utils.features.config import FEATURE_VERSION, FeatureConfig, flatten
 
 FOLDER, INDEX_NAME = "packed", "index.json"
@@ -103,8 +103,21 @@ class PackIndex(Section):
     files: dict[str, PackedFile]
 
     def is_consistent(self) -> bool:
-        """Return whether the files are those of this header. Their names contain a hash of it."""
-        return {role: file.name for role, file in self.files.items()} == file_names(self.header)
+        """Return whether the files are those of this header, and possible.
+
+        Their names contain a hash of the header and names of arrays. Blocks end at ascending offsets, each with a checksum.
+        """
+        known = {array for feature in feature_classes().values() for array in feature.inputs}
+        return (
+            self.header.arrays.keys() <= known
+            and {role: file.name for role, file in self.files.items()} == file_names(self.header)
+            and all(
+                len(file.ends) == len(file.checksums)
+                and file.ends == sorted(file.ends)
+                and min(file.ends, default=0) >= 0
+                for file in self.files.values()
+            )
+        )
 
 
 def file_names(header: PackHeader) -> dict[str, str]:
@@ -142,7 +155,7 @@ def read_index(folder: Path) -> PackIndex | None:
         return None
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}") from None
-    except (ValueError, KeyError, TypeError, ValidationError):
+    except (ValueError, KeyError, TypeError, RecursionError, ValidationError):
         raise UsageError(f"{path} is damaged: it is not an index of packed features; {REPACK}") from None
     if not index.is_consistent():
         raise UsageError(f"{path} is damaged: header: it is not that of the files; {REPACK}")

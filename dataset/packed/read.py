@@ -145,7 +145,7 @@ class PackedFeatures:
 
     def _open_array(self, name: str) -> PackedArray:
         files = self.index.files
-        counts = np.fromfile(self.folder / files[f"{name}.counts"].name, np.int32)
+        counts = read_counts(self.folder, self.index, name)
         return PackedArray(self.folder / files[name].name, counts, self.index.header.arrays[name])
 
     def _require_sources(self, split: Split, names: list[str], packed_names: list[str]) -> None:
@@ -180,9 +180,32 @@ def feature_inputs(split: Split, feature: str) -> tuple[str, ...]:
     return split.store.config.build([feature])[0].inputs
 
 
+def read_counts(folder: Path, index: PackIndex, name: str) -> np.ndarray:
+    """Read the number of entries of each clip in an array: (N,) int32.
+
+    Raises:
+        UsageError: they do not fit the clips or the entries of the array.
+    """
+    header = index.header.arrays[name]
+    path = folder / index.files[f"{name}.counts"].name
+    counts = np.fromfile(path, np.int32)
+    in_range = counts.min(initial=0) >= 0 and counts.max(initial=0) <= header.max_entries
+    size = int(counts.sum(dtype=np.int64)) * header.entry_bytes
+    if len(counts) != index.header.clips or not in_range or size != index.files[name].size:
+        raise UsageError(f"{path} is damaged: it does not fit the entries and the clips; {REPACK}")
+    return counts
+
+
 def read_clip_table(path: Path) -> pd.DataFrame:
-    """Read the names and facts of the clips."""
-    return pd.read_csv(path, names=list(FACT_COLUMNS), dtype=FACT_COLUMNS, keep_default_na=False, header=None)
+    """Read the names and facts of the clips.
+
+    Raises:
+        UsageError: the file is not such a table.
+    """
+    try:
+        return pd.read_csv(path, names=list(FACT_COLUMNS), dtype=FACT_COLUMNS, keep_default_na=False, header=None)
+    except ValueError:
+        raise UsageError(f"{path} is damaged: it is not a table of clips; {REPACK}") from None
 
 
 def require_files(folder: Path, index: PackIndex) -> None:
@@ -260,6 +283,6 @@ def read_verified(folder: Path) -> dict[str, list[int]]:
     """Return the stamps of the files that were last compared; empty if there are none."""
     try:
         content = json.loads((folder / VERIFIED).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -32,7 +32,7 @@ from dataset.packed.index import (
     file_names,
     read_index,
 )
-from dataset.packed.read import require_checksums, require_files
+from dataset.packed.read import read_clip_table, read_counts, require_checksums, require_files
 from dataset.packed.sources import source_state
 from dataset.samples import InputLayout
 from dataset.splits import Split
@@ -88,7 +88,7 @@ def pack_split(split: Split, *, workers: int = 0, quiet: bool = False) -> PackSu
     with locked(folder):
         names = read_labels(split.labels)["video_name"].tolist()
         header, states = wanted_header(split, names)
-        index = current_index(folder, header)
+        index = current_index(folder, header, names)
         new = index is None
         if index is None:
             rows = read_rows(store.root)
@@ -115,17 +115,20 @@ def wanted_header(split: Split, names: list[str]) -> tuple[PackHeader, np.ndarra
     return header, state.files
 
 
-def current_index(folder: Path, header: PackHeader) -> PackIndex | None:
-    """Return the folder's index if it has this header and its files are complete and undamaged."""
+def current_index(folder: Path, header: PackHeader, names: list[str]) -> PackIndex | None:
+    """Return the folder's index if it has this header and these clips and its files are complete and undamaged."""
     try:
         index = read_index(folder)
         if index is None or index.header != header:
             return None
         require_files(folder, index)
         require_checksums(folder, index)
+        for name in header.arrays:
+            read_counts(folder, index, name)
+        table = read_clip_table(folder / index.files["clips"].name)
     except UsageError:
         return None
-    return index
+    return index if table["video_name"].tolist() == names else None
 
 
 def count_usable(folder: Path, index: PackIndex) -> int:
@@ -187,7 +190,7 @@ class PackWriter:
         try:
             content = json.loads(self._progress.read_text(encoding="utf-8"))
             done = {role: PackedFile.model_validate(content[role]) for role in empty}
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return empty
         whole = all(
             file.name == empty[role].name

@@ -102,6 +102,8 @@ def load_onnx(path: str | Path) -> OnnxDetector:
             raise UsageError(f"{description} belongs to another ONNX file than {path.name}")
         inputs = declared_inputs(graph["inputs"], settings)
         terms = tuple(graph["terms"])
+        if not inputs or not isinstance(graph["terms"], list):
+            raise TypeError("it has no inputs or terms")
         if not terms or not all(isinstance(term, str) for term in terms) or len(set(terms)) < len(terms):
             raise TypeError("its terms are not names")
         return OnnxDetector(

@@ -85,6 +85,8 @@ class CovarianceFeature(Feature):
         covariance = np.load(path, allow_pickle=False)
         if not isinstance(covariance, np.ndarray) or covariance.shape != expected or covariance.dtype != np.float32:
             raise ValueError(f"{path} is not a frame covariance of this config")
+        if not np.isfinite(covariance).all():
+            raise ValueError(f"{path} has values that are not finite")
         if video.top_k == stored_k:
             return covariance
         return smaller_block(covariance, facts.n_frames if video.covariance == "frames" else N_BINS, video.top_k)

@@ -18,7 +18,7 @@ from utils.features.clip import ClipFacts
 from utils.features.encoders import SpeechEncoder, check_encoder_name, speech_encoder
 from utils.features.voice import MAX_WINDOWS, VOICE_VERSION, voice_waveform, window_features
 from utils.features.waveform import Pcm
-from utils.files import atomic_path
+from utils.files import DAMAGED_ARRAY, atomic_path
 
 EMBEDDING_VERSION = 1
 """Increase this if the same waveform and encoder give different values than before."""
@@ -128,6 +128,8 @@ def read_rows(path: Path, size: int) -> np.ndarray | None:
     """Return cached embeddings (W, E); `None` if they are absent or damaged."""
     try:
         rows = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError):
+    except DAMAGED_ARRAY:
         return None
-    return rows if rows.ndim == 2 and rows.shape[1] == size and rows.dtype == np.float32 else None
+    if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.shape[1] != size or rows.dtype != np.float32:
+        return None
+    return rows if np.isfinite(rows).all() else None

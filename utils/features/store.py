@@ -86,7 +86,7 @@ class FeatureStore:
             raise UsageError(
                 f"{self.root} contains features without a features.json that records their settings; {REDO}"
             ) from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise UsageError(f"{path} cannot be read ({error}); {REDO}") from None
         if not isinstance(stored, dict) or not isinstance(stored.get("features"), dict):
             raise UsageError(f"{path} does not record the settings of the features; {REDO}")

@@ -160,8 +160,11 @@ class Calibration:
         """Rebuild a calibration from the output of ``to_dict``.
 
         Raises:
-            ValueError: A key is unknown, or a value is out of range.
+            ValueError: A key is unknown or missing, or a value is out of range.
         """
+        missing = sorted({"method", "slope", "bias", "threshold"} - set(plain))
+        if missing:
+            raise ValueError(f"a calibration needs the field {missing[0]!r}")
         unknown = set(plain) - {field.name for field in fields(cls)}
         if unknown:
             raise ValueError(f"a calibration has no field {sorted(unknown)[0]!r}")

@@ -143,3 +143,28 @@ def test_only_folders_of_finished_files_are_listed_as_flat(tmp_path):
         (folder / other).unlink()
     (folder / "sub.npy").mkdir()
     assert flat_files(folder, ".npy") is None
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_array_that_is_not_finite_is_unreadable(store: FeatureStore, value: float) -> None:
+    np.save(store.path("covariance", "sub/a.mp4"), np.full((4, 4), value, np.float32))
+    assert reason_of(store) == "unreadable"
+
+
+def test_array_with_a_deeply_nested_header_is_unreadable(store: FeatureStore) -> None:
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (" + b"-" * 4000 + b"4, 4)}"
+    header = header.ljust(-(-(len(header) + 11) // 64) * 64 - 11) + b"\n"
+    content = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(64)
+    with pytest.raises(RecursionError):
+        np.load(io.BytesIO(content))
+    path = store.path("covariance", "sub/a.mp4")
+    path.write_bytes(content)
+    assert reason_of(store) == "unreadable"
+
+
+def test_array_of_another_layout_and_version_is_read(store: FeatureStore) -> None:
+    path = store.path("covariance", "sub/a.mp4")
+    matrix = np.asfortranarray(np.load(path))
+    with open(path, "wb") as stream:
+        np.lib.format.write_array(stream, matrix, version=(3, 0))
+    np.testing.assert_array_equal(store.load("sub/a.mp4", OK).values["covariance"], matrix)
