@@ -220,7 +220,10 @@ def connected_ray() -> Any:
         except Exception as error:
             ray.shutdown()
             if address != "local":
-                raise WorkError(f"the Ray cluster at {ADDRESS}={address} cannot be used: {last_line(error)}") from None
+                raise WorkError(
+                    f"the Ray cluster at {ADDRESS}={address} cannot be used: {last_line(error)} (if it requires a token, set "
+                    "RAY_AUTH_MODE=token)"
+                ) from None
             if attempt == START_ATTEMPTS:
                 raise WorkError(f"Ray cannot start a cluster on this machine: {last_line(error)}") from None
         else:
