@@ -93,6 +93,10 @@ def parse_settings(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
     for name in ("model", "run_config", "metrics", "provenance", "calibration"):
         if not isinstance(content[name], dict):
             raise TypeError(f"{name} is a {type(content[name]).__name__}, not a mapping")
+    if not isinstance(content["model"].get("name"), str):
+        raise TypeError("its model has no name")
+    if not all(isinstance(values, dict) for values in content["metrics"].values()):
+        raise TypeError("its metrics are not grouped by split")
     # The workers' limits are read from this section before the first clip.
     ExtractionConfig.model_validate(content["run_config"].get("extraction", {}))
     if content["fingerprint"] != features.fingerprint():

@@ -162,9 +162,6 @@ class Calibration:
         Raises:
             ValueError: A key is unknown or missing, or a value is out of range.
         """
-        missing = sorted({"method", "slope", "bias", "threshold"} - set(plain))
-        if missing:
-            raise ValueError(f"a calibration needs the field {missing[0]!r}")
         unknown = set(plain) - {field.name for field in fields(cls)}
         if unknown:
             raise ValueError(f"a calibration has no field {sorted(unknown)[0]!r}")
@@ -173,7 +170,11 @@ class Calibration:
             "isotonic": None if knots is None else tuple(tuple(axis) for axis in knots),
             "rates": None if rates is None else ErrorRates(**rates),
         }
-        return cls(**{**plain, **parsed})
+        calibration = cls(**{**plain, **parsed})
+        missing = sorted({"method", "slope", "bias", "threshold"} - set(plain))
+        if missing:
+            raise ValueError(f"a calibration needs the field {missing[0]!r}")
+        return calibration
 
 
 def require_numbers(what: str, values: Iterable[Any], low: float, high: float) -> None:

@@ -193,6 +193,8 @@ def test_hostile_graph_is_refused(copy, change):
         lambda plain: plain.update(version=99),
         lambda plain: plain.update(fingerprint="0" * 16),
         lambda plain: plain["calibration"].update(slope=-1),
+        lambda plain: plain.update(model={}),
+        lambda plain: plain.update(metrics={"out_of_fold": 5}),
         lambda plain: plain["calibration"].pop("threshold"),
         lambda plain: plain["calibration"].update(threshold=float("nan")),
         lambda plain: plain["calibration"].update(threshold="0.5"),

@@ -27,7 +27,7 @@ def table(uri: str) -> list[list[str]]:
     return list(csv.reader(io.StringIO(base64.b64decode(uri.partition("base64,")[2]).decode())))
 
 
-@pytest.mark.parametrize("value", [None, float("nan"), float("inf"), "", "text", True, pd.NA])
+@pytest.mark.parametrize("value", [None, float("nan"), float("inf"), "", "text", True, pd.NA, 10**400])
 def test_number_of_non_numeric_value_is_none(value: object) -> None:
     assert number(value) is None
     assert fixed(value) == percent(value) == count(value) == "n/a"
