@@ -24,6 +24,9 @@ from engine.timeline.types import Span
 LEAST_SCALE = 2.0
 """Minimum scale of the evidence bars, in log-odds."""
 
+MAX_DECLARED_FPS = 240.0
+"""Recordings of browsers declare 1000 frames per second. A higher rate than this is replaced by the mean rate."""
+
 LISTED_FACES = 8
 
 LISTED_PARTS = 3
@@ -146,7 +149,10 @@ def _about(evidence: Evidence) -> Iterator[str]:
     if facts.duration_s:
         yield clock(facts.duration_s)
     if facts.n_frames:
-        yield f"{facts.n_frames} frames" + (f" at {facts.fps:.3g} per second" if facts.fps else "")
+        fps = facts.fps
+        if fps > MAX_DECLARED_FPS and facts.duration_s:
+            fps = facts.n_frames / facts.duration_s
+        yield f"{facts.n_frames} frames" + (f" at {fps:.3g} per second" if fps else "")
     yield "audio" if facts.has_audio else "no audio"
 
 

@@ -37,6 +37,11 @@ def test_page_shows_cuts_and_each_face_from_its_start_to_its_end() -> None:
     assert 'class="cut"' not in clip_page(evidence)
 
 
+def test_an_implausible_frame_rate_is_replaced_by_the_mean_rate() -> None:
+    evidence = replace(bare_evidence(), facts=ClipFacts("ok", "", 4.0, 100, 1000.0, True))
+    assert "100 frames at 25 per second" in clip_page(evidence)
+
+
 def test_hostile_text_is_escaped():
     page = clip_page(whole_evidence())
     assert "<script" not in page
