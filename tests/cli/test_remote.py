@@ -211,7 +211,8 @@ def test_index_that_names_files_elsewhere_is_refused(packed_url, tmp_path, capsy
     (tmp_path / "index.json").write_text(PackIndex(header=header, files=files).model_dump_json())
     folder.upload(tmp_path / "index.json", name)
     arguments = ["--config", str(root / "tiny.yml"), "--set", f"extract_path={folder.url}"]
-    assert "names a file outside of its folder" in one_sentence(main.main, arguments, capsys)
+    assert "index.json is damaged" in one_sentence(main.main, arguments, capsys)
+    assert not list((tmp_path / "cache").rglob("*mel*"))
 
 
 def test_commands_that_need_local_files_refuse_a_url(tmp_path, capsys) -> None:
