@@ -27,7 +27,14 @@ def window(start_s: float, *boxes: list[float]) -> ClipWindow:
 
 
 def row(number: int, logit: float) -> dict:
-    return {"window": number, "logit": logit, "evidence_face": logit - 0.5, "evidence_voice": 0.5, "reason": ""}
+    return {
+        "window": number,
+        "logit": logit,
+        "evidence_face": logit - 0.5,
+        "evidence_voice": 0.5,
+        "status": "ok",
+        "reason": "",
+    }
 
 
 def test_faces_are_linked_across_windows() -> None:
