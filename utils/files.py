@@ -50,6 +50,11 @@ def writing(path: Path) -> Iterator[None]:
         raise WriteError(f"{path} cannot be written: {cause.strerror}") from None
 
 
+def user_cache_folder() -> Path:
+    """Return the folder of the user's caches, which may not exist: `XDG_CACHE_HOME`, by default `~/.cache`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")).absolute()
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold the lock of an existing folder within the block, while other processes that lock it wait.
@@ -62,7 +67,9 @@ def locked(folder: Path) -> Iterator[None]:
     """
     import fcntl  # absent on Windows, where scoring works
 
-    with writing(folder), open(folder / LOCK_NAME, "w", encoding="utf-8") as stream:
+    with writing(folder):
+        stream = open(folder / LOCK_NAME, "w", encoding="utf-8")  # noqa: SIM115  (closed below)
+    with stream:
         fcntl.lockf(stream, fcntl.LOCK_EX)
         yield
 

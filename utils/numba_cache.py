@@ -9,6 +9,8 @@ import stat
 import tempfile
 from pathlib import Path
 
+from utils.files import user_cache_folder
+
 
 def set_numba_cache() -> None:
     """Set `NUMBA_CACHE_DIR` to a temporary folder if the user's cache folder is not writable.
@@ -18,7 +20,7 @@ def set_numba_cache() -> None:
     """
     if os.environ.get("NUMBA_CACHE_DIR"):
         return
-    user_cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")).absolute()
+    user_cache = user_cache_folder()
     existing = next(folder for folder in (user_cache, *user_cache.parents) if folder.is_dir())
     if not os.access(existing, os.W_OK | os.X_OK):
         os.environ["NUMBA_CACHE_DIR"] = str(temporary_cache())

@@ -17,7 +17,7 @@ from dataset.packed.index import FOLDER, INDEX_NAME, PackIndex, read_index
 from dataset.packed.read import VERIFIED
 from dataset.splits import Split
 from utils.errors import UsageError
-from utils.files import LOCK_NAME, locked, writing
+from utils.files import LOCK_NAME, locked, user_cache_folder, writing
 from utils.remote import RemoteFolder
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ def fetch_packs(url: str, labels: Mapping[str, str], raw_suffix: str) -> Path:
     remote, root = RemoteFolder.at(url), cache_folder(url)
     with writing(root):
         root.mkdir(parents=True, exist_ok=True)
-    with locked(root):
+    with locked(root), writing(root):
         for split, name in labels.items():
             if fetch_labels(remote, root, name):
                 fetch_pack(
@@ -75,9 +75,8 @@ def fetch_packs(url: str, labels: Mapping[str, str], raw_suffix: str) -> Path:
 
 
 def cache_folder(url: str) -> Path:
-    """Return the local folder for the packs at a URL, below `XDG_CACHE_HOME` (default `~/.cache`)."""
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return caches / "multi-ffdv" / "packs" / hashlib.sha256(url.rstrip("/").encode()).hexdigest()[:16]
+    """Return the local folder for the packs at a URL, see `user_cache_folder`."""
+    return user_cache_folder() / "multi-ffdv" / "packs" / hashlib.sha256(url.rstrip("/").encode()).hexdigest()[:16]
 
 
 def fetch_labels(remote: RemoteFolder, root: Path, name: str) -> bool:

@@ -85,7 +85,7 @@ def pack_split(split: Split, *, workers: int = 0, quiet: bool = False) -> PackSu
     folder = store.root / FOLDER
     with writing(folder):
         folder.mkdir(exist_ok=True)
-    with locked(folder):
+    with locked(folder), writing(folder):
         names = read_labels(split.labels)["video_name"].tolist()
         header, states = wanted_header(split, names)
         index = current_index(folder, header, names)

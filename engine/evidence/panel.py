@@ -28,7 +28,6 @@ LEAST_UNIT, UNIT_SIDE_PX = 0.6, 800
 
 MOST_LANES = 3
 TEXT, SMALL = 0.75, 0.6
-SYNC = "sync"
 
 
 class Panel:
@@ -55,6 +54,8 @@ class Panel:
         self.height = 2 * ((self._axis + small + self._pad // 2 + 1) // 2)
         self._labels = {f"{name} {value:.2f}": value for name, value in score.thresholds.items()}
         self._right = self._width - max(text_size(text, SMALL * self.unit)[0] for text in self._labels) - self._pad
+        self._timeline = None if score.timeline is None else score.timeline.without_sync
+        self._parts = [] if score.timeline is None else score.timeline.parts(end_s)
         self._still = self._draw()
 
     def at(self, time_s: float) -> np.ndarray:
@@ -68,21 +69,18 @@ class Panel:
     def _status(self, time_s: float) -> str:
         """Return the time, the score at this time, and the expert that supports fake most, as far as the width allows."""
         words = clock(time_s)
-        timeline = self._score.timeline
+        timeline = self._timeline
         if timeline is None or not len(timeline):
             return words
-        parts = timeline.parts(self._end_s)
-        number = min(int(np.searchsorted([end_s for _, end_s in parts], time_s, "right")), len(parts) - 1)
+        number = min(int(np.searchsorted([end_s for _, end_s in self._parts], time_s, "right")), len(timeline) - 1)
         if not np.isfinite(timeline.score[number]):
             return f"{words}: no score"
-        values = {name: float(series[number]) for name, series in timeline.evidence.items() if name != SYNC}
-        values = {name: value for name, value in values.items() if np.isfinite(value)}
-        found = [f"{words}: score {timeline.score[number]:.2f}"]
-        if values:
-            leading = max(values, key=values.__getitem__)
-            found.append(f", {expert_label(leading)} {values[leading]:+.1f}")
-        text = "".join(found)
-        return text if text_size(text, TEXT * self.unit)[0] + 2 * self._pad <= self._width else found[0]
+        words = f"{words}: score {timeline.score[number]:.2f}"
+        leading = timeline.leading_expert(number, number + 1)
+        if not leading:
+            return words
+        text = f"{words}, {expert_label(leading)} {timeline.evidence[leading][number]:+.1f}"
+        return text if text_size(text, TEXT * self.unit)[0] + 2 * self._pad <= self._width else words
 
     def _x(self, time_s: float) -> int:
         return min(self._right, max(0, round(time_s / self._end_s * self._right)))
@@ -124,10 +122,9 @@ class Panel:
             put_text(panel, text, (self._right + self._pad // 2, self._y(value) + half), SMALL * self.unit, PALE)
 
     def _draw_scores(self, panel: np.ndarray) -> None:
-        timeline = self._score.timeline
-        if timeline is None:
+        if self._timeline is None:
             return
-        for (start_s, end_s), value in zip(timeline.parts(self._end_s), timeline.score.tolist(), strict=True):
+        for (start_s, end_s), value in zip(self._parts, self._timeline.score.tolist(), strict=True):
             if np.isfinite(value):
                 ends = (self._x(start_s), self._y(value)), (self._x(end_s), self._y(value))
                 cv2.line(panel, *ends, colour_of(value, self._score.thresholds), max(2, round(3 * self.unit)))

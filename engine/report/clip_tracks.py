@@ -16,7 +16,7 @@ from engine.report.clip_images import spectrogram_uri
 from engine.report.times import clock, time_ticks
 from engine.report.wording import expert_label
 from engine.timeline.lanes import face_lanes, face_note
-from engine.timeline.types import FaceTrack, Timeline
+from engine.timeline.types import LEAST_SYNC_SCALE, SYNC, FaceTrack, Timeline
 
 WIDE, HIGH = 1000.0, 100.0
 """Size of a drawing in its own units."""
@@ -24,11 +24,10 @@ WIDE, HIGH = 1000.0, 100.0
 LEAST_TICK_GAP = 0.04
 """Least distance between two numbers, as a share of the width."""
 
-LEAST_SCALE, LEAST_SYNC_SCALE = 2.0, 0.3
-"""Minimum scales of the evidence, in log-odds, and of the sync expert, in correlation; they keep small differences small."""
+LEAST_SCALE = 2.0
+"""Minimum scale of the evidence, in log-odds; it keeps small differences small."""
 
 MOST_NUMBERED_LANES = 3
-SYNC = "sync"
 
 
 @dataclass(frozen=True)
@@ -118,11 +117,8 @@ def timeline_tracks(timeline: Timeline, thresholds: dict[str, float], axis: Axis
         yield Track("Score", "0 to 1, upwards: more like a fake; dashed: thresholds", body, "high")
     else:
         yield Track("Score", "no part could be scored", drawing([], "No score"), "thin")
-    largest = [
-        np.nanmax(np.abs(values))
-        for name, values in timeline.evidence.items()
-        if name != SYNC and np.isfinite(values).any()
-    ]
+    evidence = timeline.without_sync.evidence.values()
+    largest = [np.nanmax(np.abs(values)) for values in evidence if np.isfinite(values).any()]
     scale = max([LEAST_SCALE, *largest])
     parts = np.array(timeline.parts(axis.end_s)).reshape(-1, 2)
     for name, values in timeline.evidence.items():

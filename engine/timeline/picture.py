@@ -13,16 +13,15 @@ from engine.report.wording import SPAN_REASONS
 from engine.score import Score
 from engine.score_lines import middle_truncated
 from engine.timeline.lanes import face_lanes, face_note
-from engine.timeline.types import FaceTrack, Timeline
+from engine.timeline.types import LEAST_SYNC_SCALE, SYNC, FaceTrack, Timeline
 
 WIDTH, LEFT, ROW_PX, GAP_PX, TITLE_PX = 900.0, 150.0, 46.0, 12.0, 54.0
 PLOT_PX = WIDTH - LEFT - 34
 LANE_PX, LEAST_LANE_PX, NUMBER_PX = 16.0, 9.0, 9.0
 """Largest height of a face's bar, and the least height and width per digit of one that shows its number."""
 
-LEAST_SCALE, LEAST_SYNC_SCALE = 1.0, 0.3
+LEAST_SCALE = 1.0
 NAME_COLUMNS = 90
-SYNC = "sync"
 COLOURS = {"fake": "#b3261e", "real": "#2f6f4f", "line": "#24478f", "grid": "#c9ced6", "text": "#1b1f24"}
 
 
@@ -30,7 +29,7 @@ def timeline_picture(score: Score, timeline: Timeline) -> Markup:
     """Return a drawing: the score over time with thresholds and spans, a row of bars per expert, and the tracked faces."""
     duration_s = max(1e-3, float(timeline.end_s.max(initial=0.0)))
     rows = [score_row(score, timeline, duration_s)]
-    terms = {name: values for name, values in timeline.evidence.items() if name != SYNC}
+    terms = timeline.without_sync.evidence
     scale = max([LEAST_SCALE, *map(largest, terms.values())])
     note = f"log-odds, up to {scale:.1f}"
     rows += [bar_row(name, note, values, timeline, duration_s, scale) for name, values in terms.items()]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.timeline.types import Finding, Timeline
+from engine.timeline.types import SYNC, Finding, Timeline
 from utils.features.face.features import MOUTH_HZ
 from utils.features.seconds import ClipSeconds, FaceSecond
 from utils.features.speech import CONTEXT, MAX_LAG, speech_of_pcm
@@ -79,7 +79,7 @@ def with_sync(timeline: Timeline, parts: Sequence[SyncPart]) -> Timeline:
     gain = np.full(len(timeline), np.nan)
     for part in parts:
         gain[(part.start_s <= middle_s) & (middle_s < part.end_s)] = part.gain
-    return replace(timeline, evidence={**timeline.evidence, "sync": gain})
+    return replace(timeline, evidence={**timeline.evidence, SYNC: gain})
 
 
 def sync_findings(measured: Sequence[SyncPart]) -> tuple[Finding, ...]:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
+
+SYNC = "sync"
+LEAST_SYNC_SCALE = 0.3
+"""Minimum scale of drawings of the gain that `SYNC` measures, in correlation; it keeps small differences small."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +52,11 @@ class Timeline:
             start_s, end_s = self.seconds_of(number, number + 1, duration_s)
             found.append((max(start_s, found[-1][1]) if found else start_s, end_s))
         return found
+
+    @property
+    def without_sync(self) -> Timeline:
+        """The same without `SYNC`, so that all evidence is in log-odds."""
+        return replace(self, evidence={name: values for name, values in self.evidence.items() if name != SYNC})
 
     def leading_expert(self, first: int, after: int) -> str:
         """Return the expert with the largest mean evidence in windows `first` to `after`; empty without evidence."""

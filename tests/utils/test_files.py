@@ -6,12 +6,23 @@ import errno
 import hashlib
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from utils.errors import UsageError, WriteError
-from utils.files import atomic_path, existing_file, file_sha256, unsafe_name, write_text_atomic, writing
+from utils.files import (
+    LOCK_NAME,
+    atomic_path,
+    existing_file,
+    file_sha256,
+    locked,
+    unsafe_name,
+    write_text_atomic,
+    writing,
+)
 
 
 def test_atomic_write_creates_folders_and_respects_the_umask(tmp_path: Path) -> None:
@@ -144,3 +155,13 @@ def test_other_errors_propagate_unchanged(tmp_path: Path, error: Exception) -> N
     with pytest.raises(type(error)) as caught, atomic_path(tmp_path / "a.csv"):
         raise error
     assert caught.value is error
+
+
+def test_lock_excludes_other_processes_and_does_not_reword_errors_of_its_block(tmp_path: Path) -> None:
+    attempt = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'w'), fcntl.LOCK_EX | fcntl.LOCK_NB); print('free', flush=True)"
+    command = [sys.executable, "-c", attempt, str(tmp_path / LOCK_NAME)]
+    with pytest.raises(PermissionError, match="elsewhere"), locked(tmp_path):
+        blocked = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert blocked.returncode and "BlockingIOError" in blocked.stderr
+        raise PermissionError(errno.EACCES, "elsewhere")
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "free\n"

@@ -99,7 +99,7 @@ class FaceFeature(Feature):
         return {"face": value.pairs, "mouth": value.mouth, "motion": scorable(value.motion)}
 
     def reasons(self, value: Any, facts: ClipFacts) -> frozenset[str]:
-        """Return `no_face` for a video, more than a single picture, in which no face was found."""
+        """Return `no_face` for a video of at least two frames in which no face was found."""
         return frozenset({"no_face"} if value is None and facts.n_frames > 1 else ())
 
     def extractor(self, clip: ClipPass) -> Extractor:
