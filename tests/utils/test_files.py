@@ -158,10 +158,15 @@ def test_other_errors_propagate_unchanged(tmp_path: Path, error: Exception) -> N
 
 
 def test_lock_excludes_other_processes_and_does_not_reword_errors_of_its_block(tmp_path: Path) -> None:
-    attempt = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'w'), fcntl.LOCK_EX | fcntl.LOCK_NB); print('free', flush=True)"
+    attempt = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'w'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
     command = [sys.executable, "-c", attempt, str(tmp_path / LOCK_NAME)]
-    with pytest.raises(PermissionError, match="elsewhere"), locked(tmp_path):
-        blocked = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert blocked.returncode and "BlockingIOError" in blocked.stderr
-        raise PermissionError(errno.EACCES, "elsewhere")
-    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "free\n"
+
+    def fail() -> None:
+        with locked(tmp_path):
+            blocked = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert "BlockingIOError" in blocked.stderr
+            raise PermissionError(errno.EACCES, "elsewhere")
+
+    with pytest.raises(PermissionError, match="elsewhere"):
+        fail()
+    assert not subprocess.run(command, check=False).returncode
