@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from engine.clip_search import check_clip, find_videos, mode_of, walk_folder
-from engine.remote_clips import RemoteClips
+from engine.remote_clips import NamedClip, RemoteClips
 from utils.errors import UsageError, WorkError
 from utils.files import existing_file
 from utils.remote import is_url
@@ -52,7 +52,7 @@ class ClipArguments:
             yield Path(value)
             yield from map(Path, glob.iglob(value, recursive=True) if glob.has_magic(value) else ())
 
-    def rounds(self) -> Iterable[Iterable[Path]]:
+    def rounds(self) -> Iterable[Iterable[NamedClip]]:
         """Return the clips in rounds. A round is a list, or an iterator over names that are still being read.
 
         Raises:
@@ -73,7 +73,7 @@ class ClipArguments:
             raise UsageError("--video_path -: names on standard input cannot be combined with other values")
         return [[clip for value in values for clip in matching_clips(value)]]
 
-    def single(self) -> Iterable[Iterable[Path]]:
+    def single(self) -> Iterable[Iterable[NamedClip]]:
         """Return one round with one clip.
 
         Raises:
@@ -95,7 +95,7 @@ def matching_clips(value: str) -> list[Path]:
     """
     path = Path(value)
     if not glob.has_magic(value) or mode_of(path):
-        return [check_clip(path)]
+        return [check_clip(value)]
     found = sorted(match for name in glob.iglob(value, recursive=True) if (match := Path(name)).is_file())
     if not found:
         raise UsageError(f"--video_path {value}: no file matches")
@@ -112,7 +112,7 @@ def existing_or_pipe(value: str) -> Path:
     return path if path.is_fifo() or path.is_char_device() else existing_file(path, "--video_list")
 
 
-def listed_clips(path: Path) -> Iterable[Path]:
+def listed_clips(path: Path) -> Iterable[NamedClip]:
     """Return the clips named in a list; for a pipe, an iterator.
 
     Raises:
@@ -130,10 +130,10 @@ def listed_clips(path: Path) -> Iterable[Path]:
     return clips
 
 
-def names_in(stream: BinaryIO) -> Iterator[Path]:
+def names_in(stream: BinaryIO) -> Iterator[NamedClip]:
     """Yield the names in a stream, one per line, in the encoding of file names. Blank lines are skipped.
 
-    A name need not exist: its row has the reason `missing_file`.
+    A name need not exist: its row has the reason `missing_file`. A URL is not opened and has that row, too.
 
     Raises:
         UsageError: the stream is not text.
@@ -144,7 +144,8 @@ def names_in(stream: BinaryIO) -> Iterator[Path]:
                 raise UsageError(f"{stream.name}: not a list of names but a binary file")
             name = line.removeprefix(b"\xef\xbb\xbf" if number == 0 else b"").rstrip(b"\r\n")
             if name.strip():
-                yield Path(os.fsdecode(name))
+                clip = os.fsdecode(name)
+                yield clip if is_url(clip) else Path(clip)
 
 
 class FolderWatch:

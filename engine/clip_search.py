@@ -206,16 +206,17 @@ def mode_of(path: Path) -> int:
         return 0
 
 
-def check_clip(path: Path) -> Path:
-    """Return the path of a single clip, whatever its suffix.
+def check_clip(name: str | Path) -> Path:
+    """Return the path of a single clip, whatever its suffix. Messages have its name as given.
 
     Raises:
         UsageError: it does not exist or is not a regular file. Special files are not opened.
     """
+    path = Path(name)
     mode = mode_of(path)
     if stat.S_ISREG(mode):
         return path
     if not mode:
-        raise UsageError(f"--video_path does not exist: {path}")
+        raise UsageError(f"--video_path does not exist: {name}")
     kind = "a folder" if stat.S_ISDIR(mode) else "a named pipe" if stat.S_ISFIFO(mode) else "a socket or device"
-    raise UsageError(f"--video_path is not a file but {kind}: {path}")
+    raise UsageError(f"--video_path is not a file but {kind}: {name}")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from engine.clip_search import CLIP_SUFFIXES, FEATURES_FILE, soundtracks
 from engine.config import EMPTY_DATA_HINT
@@ -14,6 +14,9 @@ from utils.errors import UsageError
 from utils.remote import RemoteFolder
 
 log = logging.getLogger(__name__)
+
+NamedClip = str | os.PathLike[str]
+"""A clip to score. Its text is its name in the output: a path, or a URL as given, which a `Path` would shorten."""
 
 
 class RemoteClip:
@@ -38,13 +41,13 @@ class RemoteClip:
         self._copy.unlink(missing_ok=True)
 
 
-def release(clip: Any) -> None:
+def release(clip: NamedClip) -> None:
     """Delete the local copy of a remote clip; do nothing for other clips."""
     if isinstance(clip, RemoteClip):
         clip.release()
 
 
-class RemoteClips(list[Any]):
+class RemoteClips(list[RemoteClip]):
     """The clips of a remote folder, with the private folder of their copies, which is deleted with this list."""
 
     def __init__(self, url: str) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from engine.clip_inputs import ClipArguments
 from engine.output_checks import check_inputs_kept, check_replaceable_report, check_replaceable_scores
+from engine.remote_clips import NamedClip
 from engine.run_folder import check_output
 from engine.score_queue import ScoreQueue
 from utils.errors import UsageError, WorkError
@@ -65,7 +66,7 @@ class ScoreFiles:
                 raise WorkError(f"{error}; the rows are in {self.output}") from None
             shutil.rmtree(self.output.parent, ignore_errors=True)
 
-    def parts(self, clips: ScoreQueue, n_scored: int, windowed: bool) -> Iterator[tuple[Iterable[Path], bool]]:
+    def parts(self, clips: ScoreQueue, n_scored: int, windowed: bool) -> Iterator[tuple[Iterable[NamedClip], bool]]:
         """Split the clips of a round by whether their scores need a time line, which takes longer.
 
         Args:

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from dataset.workers import LOCAL, Engine
 from engine.clip_inputs import FolderWatch
 from engine.detector import Clip, Detector, Score
+from engine.remote_clips import NamedClip
 from engine.score_destination import ScoreFiles
 from engine.score_lines import ScoreLines
 from engine.score_queue import KeptRows, ScoreCounts, ScoreQueue, is_audio_only
@@ -73,7 +74,7 @@ def score_table(detector: Detector, clips: Sequence[Clip], options: ScoringOptio
 
 def score_to_files(
     detector: Detector,
-    rounds: Iterable[Iterable[Path]],
+    rounds: Iterable[Iterable[NamedClip]],
     files: ScoreFiles,
     options: ScoringOptions,
     show: Callable[[str], object],
@@ -141,7 +142,7 @@ class ScoringRun:
     def _n_scored(self) -> int:
         return self.counts.clips - self.counts.kept
 
-    def score(self, clips: Iterable[Path]) -> None:
+    def score(self, clips: Iterable[NamedClip]) -> None:
         """Score a round of clips and write everything about them."""
         found = self._scores(clips)
         scores: Iterator[Score] = map(self._write, found)
@@ -166,7 +167,7 @@ class ScoringRun:
             deque(map(self._write, found), maxlen=0)
             raise
 
-    def _scores(self, clips: Iterable[Path]) -> Generator[Score, None, None]:
+    def _scores(self, clips: Iterable[NamedClip]) -> Generator[Score, None, None]:
         windowed = self._detector.layout.windowed
         for part, timeline in self._files.parts(self._queue.fill(clips), self._n_scored, windowed):
             yield from self._detector.score_many(

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.remote_clips import release
+from engine.remote_clips import NamedClip, release
 from engine.score_rows import Row, read_rows, written_key
 from utils.errors import UsageError
 from utils.files import short_path
@@ -115,11 +115,11 @@ class ScoreQueue:
         self._order = array("q")  # for each clip so far, the number of its row in the output file; -1 until it has one
         self._kept = kept
         self._counts = counts
-        self._clips: Iterator[Path] = iter(())
+        self._clips: Iterator[NamedClip] = iter(())
         self._clip_count: int | None = None
-        self._unscored: deque[tuple[Path, int]] = deque()
+        self._unscored: deque[tuple[NamedClip, int]] = deque()
 
-    def fill(self, clips: Iterable[Path]) -> ScoreQueue:
+    def fill(self, clips: Iterable[NamedClip]) -> ScoreQueue:
         """Add clips, read lazily, and return the queue."""
         self._clips = iter(clips)
         self._clip_count = len(clips) if isinstance(clips, Sequence) else None
@@ -129,7 +129,7 @@ class ScoreQueue:
         """Return the number of clips, or `NotImplemented` if it is not known. Kept rows are not subtracted."""
         return NotImplemented if self._clip_count is None else self._clip_count
 
-    def __iter__(self) -> Iterator[Path]:
+    def __iter__(self) -> Iterator[NamedClip]:
         """Iterate over the clips to score."""
         for clip in self._clips:
             kept = self._kept.take(str(clip))
@@ -148,7 +148,7 @@ class ScoreQueue:
         release(clip)
         self._order[place] = number
 
-    def without_row(self) -> Iterator[Path]:
+    def without_row(self) -> Iterator[NamedClip]:
         """Yield the clips without a row. Call `has_row` after each. Does not wait for further names."""
         while self._unscored:
             yield self._unscored[0][0]

@@ -43,8 +43,8 @@ def test_existing_file_with_brackets_is_not_a_pattern():
 
 def test_folder_list_and_standard_input(monkeypatch):
     assert names(video_dir="deep") == ["deep/c.mkv"]
-    listed = b"\xef\xbb\xbfb.mp4\r\n\n  \ngone.mp4\nnot utf-8 \xff.mp4\n deep/c.mkv"
-    expected = ["b.mp4", "gone.mp4", "not utf-8 \udcff.mp4", " deep/c.mkv"]
+    listed = b"\xef\xbb\xbfb.mp4\r\n\n  \ngone.mp4\nhttps://host/x.mp4\nnot utf-8 \xff.mp4\n deep/c.mkv"
+    expected = ["b.mp4", "gone.mp4", "https://host/x.mp4", "not utf-8 \udcff.mp4", " deep/c.mkv"]
     Path("list.txt").write_bytes(listed)
     assert names(video_list="list.txt") == expected
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(listed)))
@@ -65,6 +65,7 @@ def test_names_of_a_pipe_are_read_lazily():
     ("arguments", "message"),
     [
         ({"video_path": ["a.mp4", "gone.mp4"]}, "--video_path does not exist: gone.mp4"),
+        ({"video_path": ["memory://a//x.mp4"]}, "--video_path does not exist: memory://a//x.mp4"),
         ({"video_path": ["x*.mp4"]}, "no file matches"),
         ({"video_path": ["-", "a.mp4"]}, "cannot be combined"),
         ({"video_path": ["deep"]}, "is not a file but a folder"),
