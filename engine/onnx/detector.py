@@ -48,7 +48,7 @@ class OnnxDetector(SavedDetector):
             content = self.path.read_bytes()
         except OSError as error:
             raise UsageError(f"{self.path} cannot be read: {error.strerror}") from None
-        return OnnxScorer(content, self.inputs, self.terms, tta=tta, path=self.path)
+        return OnnxScorer(content, self.inputs, self.terms, self.model["name"], tta=tta, path=self.path)
 
     def identity_file(self, path: Path) -> Path:
         """Return the description, which has the thresholds and the hash of the graph."""
@@ -101,11 +101,9 @@ def load_onnx(path: str | Path) -> OnnxDetector:
         if graph["sha256"] != file_sha256(path):
             raise UsageError(f"{description} belongs to another ONNX file than {path.name}")
         inputs = declared_inputs(graph["inputs"], settings)
-        terms = tuple(graph["terms"])
-        if not inputs or not isinstance(graph["terms"], list):
-            raise TypeError("it has no inputs or terms")
-        if not terms or not all(isinstance(term, str) for term in terms) or len(set(terms)) < len(terms):
-            raise TypeError("its terms are not names")
+        if not inputs:
+            raise TypeError("it has no inputs")
+        terms = checked_terms(graph["terms"])
         return OnnxDetector(
             path=path, inputs=inputs, terms=terms, checkpoint_sha256=str(graph["checkpoint_sha256"]), **settings
         )
@@ -113,6 +111,19 @@ def load_onnx(path: str | Path) -> OnnxDetector:
         raise UsageError(f"{description} cannot be read: {error.strerror}") from None
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError, ValidationError) as error:
         raise UsageError(f"{not_ours}: {' '.join(str(error).split())[:200]}") from None
+
+
+def checked_terms(plain: Any) -> tuple[str, ...]:
+    """Return the terms that a description names.
+
+    Raises:
+        TypeError: they are not a list of different names.
+    """
+    if not plain or not isinstance(plain, list) or not all(isinstance(term, str) for term in plain):
+        raise TypeError("its terms are not a list of names")
+    if len(set(plain)) < len(plain):
+        raise TypeError("a term is named twice")
+    return tuple(plain)
 
 
 def declared_inputs(plain: Sequence[dict[str, Any]], settings: dict[str, Any]) -> tuple[ArraySpec, ...]:

@@ -20,7 +20,7 @@ from dataset.samples import InputLayout
 from engine.checkpoint import Checkpoint
 from engine.onnx.agreement import check_agreement, random_sample, sample_clips
 from engine.onnx.detector import OnnxDetector, description_path
-from engine.onnx.scorer import MASKED, TERMS, USABLE, OnnxScorer, mask_name
+from engine.onnx.scorer import MASKED, MODEL_KEY, TERMS, USABLE, OnnxScorer, mask_name
 from engine.torch_scorer import TorchScorer
 from models.base import DetectorModel
 from utils.features.base import ArraySpec
@@ -69,8 +69,8 @@ def export_detector(checkpoint: Checkpoint, source: Path, output: Path) -> OnnxD
     model = checkpoint.build()
     layout = InputLayout(checkpoint.features, model.inputs)
     specs = layout.specs
-    content = onnx_bytes(model, specs)
-    found = OnnxScorer(content, specs, model.terms, path=output)
+    content = onnx_bytes(model, specs, checkpoint.model["name"])
+    found = OnnxScorer(content, specs, model.terms, checkpoint.model["name"], path=output)
     check_agreement(TorchScorer(model, torch.device("cpu")), found, sample_clips(layout))
     with atomic_path(output) as temporary:
         temporary.write_bytes(content)
@@ -91,8 +91,8 @@ def export_detector(checkpoint: Checkpoint, source: Path, output: Path) -> OnnxD
     return detector
 
 
-def onnx_bytes(model: DetectorModel, specs: Sequence[ArraySpec]) -> bytes:
-    """Return the ONNX graph of a model in evaluation mode."""
+def onnx_bytes(model: DetectorModel, specs: Sequence[ArraySpec], name: str) -> bytes:
+    """Return the ONNX graph of a model in evaluation mode, with the name of the model."""
     for module in model.modules():
         prepare = getattr(module, "prepare_export", None)
         if prepare is not None:
@@ -118,7 +118,9 @@ def onnx_bytes(model: DetectorModel, specs: Sequence[ArraySpec]) -> bytes:
             verbose=False,
         )
     assert program is not None
-    return without_metadata(program.model_proto).SerializeToString()
+    graph = without_metadata(program.model_proto)
+    graph.metadata_props.add(key=MODEL_KEY, value=name)
+    return graph.SerializeToString()
 
 
 def without_metadata(model: ModelProto) -> ModelProto:

@@ -19,6 +19,9 @@ from utils.features.base import ArraySpec, MaskedArray
 USABLE, TERMS, MASKED = "usable", "terms", "masked"
 """Outputs of a graph: (1,) bool, whether the clip can be scored; (T, 1) float32, its terms; (T, 1) bool, where they abstain."""
 
+MODEL_KEY = "multi_ffdv_model"
+"""Metadata of a graph: the name of the model that was exported."""
+
 ONNX_TYPES = {"float32": "tensor(float)", "uint8": "tensor(uint8)", "bool": "tensor(bool)"}
 FATAL_ONLY = 4
 
@@ -41,7 +44,14 @@ class OnnxScorer:
     """A detector that scores with onnxruntime; see `engine.scoring.Scorer`."""
 
     def __init__(
-        self, graph: bytes, specs: Sequence[ArraySpec], terms: Sequence[str], *, tta: int = 1, path: Path | None = None
+        self,
+        graph: bytes,
+        specs: Sequence[ArraySpec],
+        terms: Sequence[str],
+        model: str,
+        *,
+        tta: int = 1,
+        path: Path | None = None,
     ) -> None:
         """Load a graph.
 
@@ -49,11 +59,13 @@ class OnnxScorer:
             graph: the content of the ONNX file.
             specs: the declared arrays of a clip.
             terms: names of the terms.
+            model: name of the model that was exported.
             tta: number of views averaged per clip.
             path: the file, for messages.
 
         Raises:
-            UsageError: `check_graph` or onnxruntime refuses the graph, or its inputs and outputs are not the declared ones.
+            UsageError: `check_graph` or onnxruntime refuses the graph, or its model, inputs or outputs are not the declared
+                ones.
         """
         self.inputs = tuple(spec.name for spec in specs)
         self.terms = tuple(terms)
@@ -75,6 +87,9 @@ class OnnxScorer:
             )
         except Exception as error:  # onnxruntime raises its own kinds of exceptions
             raise UsageError(f"{path} cannot be loaded: {summary(error)}") from None
+        exported = self._session.get_modelmeta().custom_metadata_map.get(MODEL_KEY, "unknown")
+        if exported != model:
+            raise UsageError(f"{path} does not fit its description: its model is {exported[:40]!r}, not {model[:40]!r}")
         self._check_signature(specs)
         shapes = {node.name: node.shape for node in self._session.get_inputs()}
         self._trimmed = {spec.name for spec in specs if spec.padded and not isinstance(shapes[spec.name][1], int)}

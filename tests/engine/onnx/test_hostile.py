@@ -203,6 +203,7 @@ def test_hostile_graph_is_refused(copy, change):
         lambda plain: plain["onnx"].update(terms="x"),
         lambda plain: plain["onnx"].update(inputs=[]),
         lambda plain: plain["onnx"].update(terms=[1]),
+        lambda plain: plain["onnx"].update(terms=["voice"] * len(plain["onnx"]["terms"])),
         lambda plain: plain["onnx"]["inputs"][0].update(name="absent"),
         lambda plain: plain["onnx"]["inputs"][0].update(shape=[1, 2]),
         lambda plain: plain["onnx"].update(inputs=plain["onnx"]["inputs"][1:]),
@@ -215,6 +216,17 @@ def test_mismatched_description_is_refused(copy, change, tmp_path, media):
         # The number of terms is only known when the graph runs.
         Detector.load(copy).score(media.clip(tmp_path / "clip.mp4"))
     assert "\n" not in str(error.value)
+
+
+def test_description_of_another_model_is_refused(copy):
+    describe(copy, lambda plain: plain["model"].update(name="mel_baseline"))
+    with pytest.raises(
+        UsageError, match="exported.onnx does not fit .*: its model is 'av_experts', not 'mel_baseline'"
+    ):
+        Detector.load(copy)
+    rewrite(copy, lambda model: model.ClearField("metadata_props"))
+    with pytest.raises(UsageError, match="its model is 'unknown', not 'mel_baseline'"):
+        Detector.load(copy)
 
 
 def test_command_names_the_file_in_one_sentence(copy, tmp_path, media, capsys):
