@@ -19,6 +19,9 @@ SAMPLE_TYPES: dict[str, type[np.integer] | type[np.floating]] = {
 }
 """libav's sample formats, without the final `p` of planar ones, and their numpy types."""
 
+MATROSKA_KEY_TAGS = ("enc_key_id", "ENC_KEY_ID")
+"""Tags of a stream with the identifier of its key: as libav reads an encrypted Matroska track, and in copies that it wrote."""
+
 
 @dataclass(frozen=True)
 class ChannelSamples:
@@ -56,7 +59,8 @@ class ChannelSamples:
 def is_encrypted(packet: av.Packet) -> bool:
     """Return whether a packet is encrypted. Decoders accept a part of such packets and return noise."""
     kind: Any = "encryption_info"  # PyAV's stubs do not list it
-    return packet.has_sidedata(kind)
+    # Matroska encrypts whole tracks, and libav marks the track instead of its packets.
+    return packet.has_sidedata(kind) or any(tag in packet.stream.metadata for tag in MATROSKA_KEY_TAGS)
 
 
 def rgb_view(frame: av.VideoFrame) -> np.ndarray:
