@@ -123,7 +123,7 @@ class Detector:
             clip: a path or a `ClipArrays`.
             score: its score; `None` to score it first.
             workers: 1 to decode in a separate process, which protects against decoders that crash or hang; see `score_many`.
-            report: receives the progress of decoding a long clip, from another thread.
+            report: receives the progress of decoding the clip, from another thread.
 
         Raises:
             UsageError: see `score_many`.
@@ -158,7 +158,7 @@ class Detector:
                 protect against decoders that crash or hang, but scripts then need `if __name__ == "__main__":`.
             batch_size: clips per forward pass.
             progress: whether to show a progress bar on standard error, on a terminal also within long clips; or a function
-                that receives the progress within long clips, also from another thread.
+                that receives the progress within clips, also from another thread.
             timeline: see `score`.
             engine: where the decoding processes run.
 
@@ -231,7 +231,7 @@ class Detector:
         for index, clip in enumerate(features):
             shown.watch.finished(index)
             samples = make_samples(index, float("nan"), clip, self.layout)
-            waiting[index].expect(len(samples), clip)
+            waiting[index].expect(len(samples), clip, shown.report)
             yield from samples
 
     def _features(

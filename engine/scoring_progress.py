@@ -1,4 +1,4 @@
-"""Progress within a long clip: seconds decoded in a worker process, and windows scored in this one."""
+"""Progress within a clip: seconds decoded in a worker process, and windows scored in this one."""
 
 from __future__ import annotations
 
@@ -27,16 +27,18 @@ class ClipProgress:
         done: units that are done.
         total: all units of the step.
         unit: unit, for example `s`.
+        is_long: whether the clip is divided into windows. Terminals show only these, since a bar for each short clip flickers.
     """
 
     step: str
     done: int
     total: int
     unit: str
+    is_long: bool = True
 
     def __str__(self) -> str:
-        """Return for example `decoding: 12 of 604 s`."""
-        return f"{self.step}: {self.done} of {self.total} {self.unit}"
+        """Return for example `decoding: 12 of 604 s`; for a single unit, the step."""
+        return f"{self.step}: {self.done} of {self.total} {self.unit}" if self.total > 1 else self.step
 
 
 Report = Callable[[ClipProgress], object]
@@ -86,10 +88,10 @@ class DecodingWatch:
         while not self._stop.wait(POLL_S):
             index, path = self._oldest, self.path(self._oldest)
             found = None if path is None else read_progress(path)
-            is_long = found is not None and found[1] > SINGLE_S
-            if found is not None and is_long and (index, found) != known and self._report is not None:
+            # The duration is 0 if the container does not declare one.
+            if found is not None and found[1] and (index, found) != known and self._report is not None:
                 known = index, found
-                self._report(ClipProgress(self._step, *found, "s"))
+                self._report(ClipProgress(self._step, *found, "s", found[1] > SINGLE_S))
 
 
 class StepBar:
@@ -116,6 +118,8 @@ class StepBar:
             self._close()
 
     def _show(self, progress: ClipProgress) -> None:
+        if not progress.is_long:
+            return
         with self._lock:
             if (progress.step, progress.total) != self._shown or self._bar is None:
                 self._close()
@@ -144,12 +148,12 @@ class ScoringProgress:
 
     Attributes:
         total: number of clips; `None` if unknown.
-        report: receives the progress within long clips; `None` for nowhere.
+        report: receives the progress within clips; `None` for nowhere.
         watch: the progress of the decoding processes.
     """
 
     def __init__(self, progress: bool | Report, total: int | None) -> None:
-        """Show a bar of clips if `progress` is true. A function receives the progress within long clips instead."""
+        """Show a bar of clips if `progress` is true. A function receives the progress within clips instead."""
         self.total = total
         self._bar = tqdm(total=total, unit="clip", desc="scoring", disable=progress is not True, dynamic_ncols=True)
         self._steps = StepBar()

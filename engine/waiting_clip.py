@@ -43,19 +43,23 @@ class WaitingClip:
     facts: ClipFacts | None = None
     seconds: ClipSeconds | None = None
 
-    def expect(self, parts: int, clip: ClipFeatures) -> None:
-        """Store the number of samples of the clip, and what its result needs of its features."""
+    def expect(self, parts: int, clip: ClipFeatures, report: Report | None) -> None:
+        """Store the number of samples of the clip, and what its result needs of its features. Report that scoring begins."""
         self.parts, self.facts, self.seconds = parts, clip.facts, clip.seconds
         self.n_windows = max(1, len(clip.windows))
         if clip.seconds is not None or any(len(window.faces) > 1 for window in clip.windows):
             self.windows = tuple(window.without_features() for window in clip.windows)
+        self._tell(0, report)
 
     def add(self, row: dict[str, Any], report: Report | None) -> bool:
-        """Add the row of the next sample, report the number of windows of a long clip, and return whether it was the last."""
+        """Add the row of the next sample, report the number of windows, and return whether it was the last."""
         self.rows.append(row)
-        if report is not None and self.n_windows > 1:
-            report(ClipProgress("scoring", row["window"] + 1, self.n_windows, "windows"))
+        self._tell(row["window"] + 1, report)
         return len(self.rows) == self.parts
+
+    def _tell(self, done: int, report: Report | None) -> None:
+        if report is not None:
+            report(ClipProgress("scoring", done, self.n_windows, "windows", self.n_windows > 1))
 
     def score(
         self, layout: InputLayout, scorer: Scorer, calibration: Calibration, report: Report | None = None

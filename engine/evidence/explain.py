@@ -34,7 +34,7 @@ def explain_many(
         detector: the detector that scored the clips.
         scored: clips with their scores, read a few ahead.
         workers: number of decoding processes, as in `Detector.score_many`.
-        report: receives the progress of decoding long clips, from another thread.
+        report: receives the progress of decoding clips, from another thread.
     """
     scores: deque[Score] = deque()
     watch = DecodingWatch(report, "evidence")

@@ -37,10 +37,9 @@ def build_timeline(
         layout: inputs of the detector.
         scorer: the detector.
         calibration: the clip's calibration, which was fitted on whole clips.
-        report: receives the number of windows scored, for a clip that is scored in windows.
+        report: receives the number of windows scored.
     """
     total = len(timeline_starts(clip.duration_s))
-    report = report if clip.duration_s > SINGLE_S else None
     rows: list[dict[str, Any]] = []
     spans: list[tuple[float, float]] = []
 
@@ -54,7 +53,7 @@ def build_timeline(
     for row in scored_rows(scorer, samples(), batch_size=BATCH_WINDOWS, calibration=calibration):
         rows.append(row)
         if report is not None:
-            report(ClipProgress("time line", row["window"] + 1, total, "windows"))
+            report(ClipProgress("time line", row["window"] + 1, total, "windows", clip.duration_s > SINGLE_S))
     worst = worst_faces(rows)
     logits = np.array([row["logit"] for row in worst], float)
     return Timeline(

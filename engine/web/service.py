@@ -21,7 +21,7 @@ OVER_LIMIT, MISSING = "over_limit", "missing_file"
 GONE = "The clip is no longer stored: uploads are deleted after scoring, and after half an hour. Choose it again."
 
 STEPS = ("decoding", "scoring", "time line", "evidence")
-"""Steps on a long clip, each of which counts for a quarter on the progress bar."""
+"""Steps on a clip, each of which counts for a quarter on the progress bar."""
 
 Say = Callable[[str, float], object]
 """Receives the current step in words, and the share of the steps that is done, 0 to 1."""
