@@ -15,13 +15,37 @@ from typing import BinaryIO
 from engine.clip_search import check_clip, find_videos, mode_of, walk_folder
 from engine.remote_clips import NamedClip, RemoteClips
 from utils.errors import UsageError, WorkError
-from utils.files import existing_file
+from utils.files import existing_file, short_path
 from utils.remote import is_url
 
 STANDARD_INPUT = "-"
 
 POLL_EVERY_S = 2.0
 """Interval between two checks of a watched folder, in seconds."""
+
+
+class ClipRounds(Iterable[Iterable[NamedClip]]):
+    """Clips in rounds; a round is scored before the next one is read.
+
+    A round is a list, or an iterator over names that are still being read.
+
+    Attributes:
+        opening: what to tell the user before rounds that do not end; empty for rounds that end.
+    """
+
+    opening = ""
+
+
+class OneRound(ClipRounds):
+    """Clips that are all known, or named by one stream."""
+
+    def __init__(self, clips: Iterable[NamedClip]) -> None:
+        """Use these clips."""
+        self._clips = clips
+
+    def __iter__(self) -> Iterator[Iterable[NamedClip]]:
+        """Return an iterator over the only round."""
+        return iter((self._clips,))
 
 
 @dataclass(frozen=True)
@@ -52,8 +76,8 @@ class ClipArguments:
             yield Path(value)
             yield from map(Path, glob.iglob(value, recursive=True) if glob.has_magic(value) else ())
 
-    def rounds(self) -> Iterable[Iterable[NamedClip]]:
-        """Return the clips in rounds. A round is a list, or an iterator over names that are still being read.
+    def rounds(self) -> ClipRounds:
+        """Return the clips in rounds.
 
         Raises:
             UsageError: a given path does not exist or is of another kind, or there is no clip.
@@ -61,19 +85,19 @@ class ClipArguments:
         if self.watch is not None:
             return FolderWatch(Path(self.watch))
         if is_url(self.video_dir):
-            return [RemoteClips(str(self.video_dir))]
+            return OneRound(RemoteClips(str(self.video_dir)))
         if self.video_dir is not None:
-            return [find_videos(Path(self.video_dir))]
+            return OneRound(find_videos(Path(self.video_dir)))
         if self.video_list is not None:
-            return [listed_clips(existing_or_pipe(self.video_list))]
+            return OneRound(listed_clips(existing_or_pipe(self.video_list)))
         values = self.video_path or []
         if values == [STANDARD_INPUT]:
-            return [names_in(sys.stdin.buffer)]
+            return OneRound(names_in(sys.stdin.buffer))
         if STANDARD_INPUT in values:
             raise UsageError("--video_path -: names on standard input cannot be combined with other values")
-        return [[clip for value in values for clip in matching_clips(value)]]
+        return OneRound([clip for value in values for clip in matching_clips(value)])
 
-    def single(self) -> Iterable[Iterable[NamedClip]]:
+    def single(self) -> ClipRounds:
         """Return one round with one clip.
 
         Raises:
@@ -84,7 +108,7 @@ class ClipArguments:
         clips = [clip for found in self.rounds() for clip in found]
         if len(clips) != 1:
             raise UsageError(f"--render needs one clip, but --video_path names {len(clips)}")
-        return [clips]
+        return OneRound(clips)
 
 
 def matching_clips(value: str) -> list[Path]:
@@ -148,7 +172,7 @@ def names_in(stream: BinaryIO) -> Iterator[NamedClip]:
                 yield clip if is_url(clip) else Path(clip)
 
 
-class FolderWatch:
+class FolderWatch(ClipRounds):
     """Endless rounds of clips that have arrived in a folder or its sub-folders, starting with those already there.
 
     A clip is complete if it is not empty and its size and time of modification are the same at two consecutive checks. A clip
@@ -164,6 +188,7 @@ class FolderWatch:
         if not folder.is_dir():
             raise UsageError(f"--watch {'is a file, not a folder' if folder.exists() else 'does not exist'}: {folder}")
         self.folder = folder
+        self.opening = f"watching {short_path(folder)}: clips are scored as they arrive; Ctrl-C ends the run"
         self._seen: dict[Path, tuple[int, int]] = {}
         self._complete: dict[Path, tuple[int, int]] = {}
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from dataset.workers import LOCAL, Engine
-from engine.clip_inputs import FolderWatch
+from engine.clip_inputs import ClipRounds
 from engine.detector import Clip, Detector, Score
 from engine.remote_clips import NamedClip
 from engine.score_destination import ScoreFiles
@@ -34,7 +34,7 @@ from engine.score_rows import (
 from engine.score_writer import ScoreWriter
 from engine.scoring import EVIDENCE_PREFIX
 from engine.scoring_progress import StepBar
-from utils.files import short_path, writing
+from utils.files import writing
 from utils.interruption import interruption_deferred
 from utils.metrics.threshold_text import describe_thresholds
 
@@ -74,7 +74,7 @@ def score_table(detector: Detector, clips: Sequence[Clip], options: ScoringOptio
 
 def score_to_files(
     detector: Detector,
-    rounds: Iterable[Iterable[NamedClip]],
+    rounds: ClipRounds,
     files: ScoreFiles,
     options: ScoringOptions,
     show: Callable[[str], object],
@@ -85,7 +85,7 @@ def score_to_files(
 
     Args:
         detector: the detector.
-        rounds: the clips, usually in one round; a round is scored before the next one is read.
+        rounds: the clips.
         files: destination.
         options: workers, batch size, progress bar.
         show: receives the lines of the table, also while writing fails.
@@ -98,8 +98,8 @@ def score_to_files(
         WriteError: a file could not be written.
         KeyboardInterrupt: after the files have been written; its message names the output file.
     """
-    if isinstance(rounds, FolderWatch):
-        show(f"watching {short_path(str(rounds.folder))}: clips are scored as they arrive; Ctrl-C ends the run")
+    if rounds.opening:
+        show(rounds.opening)
         show(describe_thresholds(detector.checkpoint.calibration))
     run = ScoringRun(detector, files, options, show)
     try:

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from engine.clip_inputs import FolderWatch, OneRound
 from engine.detector import Score
 from engine.score_files import ScoreFiles, ScoringOptions, score_to_files
 from engine.score_lines import ScoreLines, columns, middle_truncated
@@ -20,6 +21,7 @@ from engine.score_writer import ScoreWriter
 from engine.timeline.types import FaceTrack
 from utils.errors import UsageError
 from utils.metrics import Calibration
+from utils.metrics.threshold_text import describe_thresholds
 
 COLUMNS = [
     "video",
@@ -69,7 +71,7 @@ def own_folder(tmp_path, monkeypatch):
 def run(names, output="scores.csv", *, resume=False, stop_after=None, checkpoint="best.pth", show=lambda line: None):
     detector = CountingDetector(Path(checkpoint), stop_after)
     files = ScoreFiles(Path(output), resume=resume)
-    counts = score_to_files(detector, [[Path(name) for name in names]], files, ScoringOptions(quiet=True), show)
+    counts = score_to_files(detector, OneRound([Path(name) for name in names]), files, ScoringOptions(quiet=True), show)
     return counts, detector.scored
 
 
@@ -158,9 +160,21 @@ def test_interrupted_stream_of_names_is_not_read_to_its_end():
     detector = CountingDetector(Path("best.pth"), stop_after=3)
     with pytest.raises(KeyboardInterrupt):
         score_to_files(
-            detector, [endless()], ScoreFiles(Path("scores.csv")), ScoringOptions(quiet=True), lambda line: None
+            detector, OneRound(endless()), ScoreFiles(Path("scores.csv")), ScoringOptions(quiet=True), lambda line: None
         )
     assert [row["status"] for row in read_rows(Path("scores.csv"), COLUMNS)] == ["ok"] * 3 + ["pending"]
+
+
+def test_watched_folder_is_announced_with_the_thresholds_before_its_clips():
+    Path("inbox").mkdir()
+    Path("inbox/a.mp4").write_bytes(b"clip")
+    shown, watch = [], FolderWatch(Path("inbox"))
+    watch.poll()
+    detector = CountingDetector(Path("best.pth"), stop_after=0)
+    with pytest.raises(KeyboardInterrupt):
+        score_to_files(detector, watch, ScoreFiles(Path("scores.csv")), ScoringOptions(quiet=True), shown.append)
+    assert shown[0] == "watching inbox: clips are scored as they arrive; Ctrl-C ends the run"
+    assert shown[1] == describe_thresholds(Calibration()) and shown[2].startswith("video")
 
 
 @pytest.mark.parametrize("output", ["scores.csv", "scores.json"])
@@ -174,7 +188,9 @@ def test_memory_does_not_grow_with_the_number_of_clips(output):
     tracemalloc.start()
     try:
         files = ScoreFiles(Path(output))
-        score_to_files(Forgetful(Path("best.pth")), [clips], files, ScoringOptions(quiet=True), lambda line: None)
+        score_to_files(
+            Forgetful(Path("best.pth")), OneRound(clips), files, ScoringOptions(quiet=True), lambda line: None
+        )
         peak_bytes = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
