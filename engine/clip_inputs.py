@@ -16,12 +16,19 @@ from engine.clip_search import check_clip, find_videos, mode_of, walk_folder
 from engine.remote_clips import NamedClip, RemoteClips
 from utils.errors import UsageError, WorkError
 from utils.files import existing_file, short_path
+from utils.media.complete import is_cut_short
 from utils.remote import is_url
 
 STANDARD_INPUT = "-"
 
 POLL_EVERY_S = 2.0
 """Interval between two checks of a watched folder, in seconds."""
+
+STALLED_S = 60.0
+"""Time in seconds after which an unchanged clip that is cut short is scored as it is."""
+
+State = tuple[int, int]
+"""Size in bytes and time of modification in nanoseconds."""
 
 
 class ClipRounds(Iterable[Iterable[NamedClip]]):
@@ -175,8 +182,9 @@ def names_in(stream: BinaryIO) -> Iterator[NamedClip]:
 class FolderWatch(ClipRounds):
     """Endless rounds of clips that have arrived in a folder or its sub-folders, starting with those already there.
 
-    A clip is complete if it is not empty and its size and time of modification are the same at two consecutive checks. A clip
-    that changes after that is yielded again.
+    A clip is complete if it is not empty and its size and time of modification are the same at two consecutive checks. If its
+    container declares more bytes than it has, they must stay the same for `STALLED_S`. A clip that changes after that is
+    yielded again.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -189,8 +197,9 @@ class FolderWatch(ClipRounds):
             raise UsageError(f"--watch {'is a file, not a folder' if folder.exists() else 'does not exist'}: {folder}")
         self.folder = folder
         self.opening = f"watching {short_path(folder)}: clips are scored as they arrive; Ctrl-C ends the run"
-        self._seen: dict[Path, tuple[int, int]] = {}
-        self._complete: dict[Path, tuple[int, int]] = {}
+        self._seen: dict[Path, State] = {}
+        self._since: dict[Path, float] = {}  # time of the check that found the clip in its state
+        self._complete: dict[Path, State] = {}
 
     def __iter__(self) -> Iterator[list[Path]]:
         """Iterate until interrupted.
@@ -211,9 +220,16 @@ class FolderWatch(ClipRounds):
         """
         if not self.folder.is_dir():
             raise WorkError(f"--watch: the folder no longer exists: {self.folder}")
+        time_s = time.monotonic()
         now = {path: state for path in walk_folder(self.folder).clips if (state := state_of(path)) is not None}
+        unchanged = {path for path, state in now.items() if self._seen.get(path) == state}
+        self._since = {path: self._since[path] if path in unchanged else time_s for path in now}
         ready = [
-            path for path, state in now.items() if self._seen.get(path) == state and self._complete.get(path) != state
+            path
+            for path, state in now.items()
+            if path in unchanged
+            and self._complete.get(path) != state
+            and (time_s - self._since[path] >= STALLED_S or not is_cut_short(path))
         ]
         self._seen = now
         self._complete = {path: state for path, state in self._complete.items() if path in now}
@@ -221,8 +237,8 @@ class FolderWatch(ClipRounds):
         return ready
 
 
-def state_of(path: Path) -> tuple[int, int] | None:
-    """Return size in bytes and time of modification in nanoseconds; `None` if the file is empty or cannot be queried."""
+def state_of(path: Path) -> State | None:
+    """Return the state of a file; `None` if the file is empty or cannot be queried."""
     try:
         status = path.stat()
     except OSError:

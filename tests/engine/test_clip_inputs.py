@@ -10,7 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from engine.clip_inputs import ClipArguments, FolderWatch, names_in
+from engine.clip_inputs import STALLED_S, ClipArguments, FolderWatch, names_in
+from tests.support import write_video
 from utils.errors import UsageError, WorkError
 
 
@@ -105,6 +106,26 @@ def test_watched_clip_that_changes_is_yielded_again():
     (Path("deep") / "other.part").write_bytes(b"1")
     assert watch.poll() == []
     assert watch.poll() == [clip, new]
+
+
+def test_watched_clip_that_is_cut_short_is_awaited(monkeypatch):
+    clock = SimpleNamespace(time_s=0.0)
+    monkeypatch.setattr("time.monotonic", lambda: clock.time_s)
+    watch = FolderWatch(Path("deep"))
+    whole, copied = write_video(Path("whole.mp4"), 0).read_bytes(), Path("deep/e.mp4")
+    copied.write_bytes(whole[: len(whole) // 2])
+    for clock.time_s in (0.0, 2.0, STALLED_S - 2):
+        assert watch.poll() == []
+    copied.write_bytes(whole)
+    assert watch.poll() == []
+    assert watch.poll() == [copied]
+    broken = Path("deep/f.mp4")
+    broken.write_bytes(whole[:-1])
+    for clock.time_s in (100.0, 100.0 + STALLED_S - 1):
+        assert watch.poll() == []
+    clock.time_s = 100.0 + STALLED_S
+    assert watch.poll() == [broken]
+    assert watch.poll() == []
 
 
 def test_removed_watched_folder_ends_the_watch():
