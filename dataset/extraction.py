@@ -58,6 +58,13 @@ class ExtractionSummary:
     reasons: Counter = field(default_factory=Counter)
     seconds: float = 0.0
 
+    @classmethod
+    def of(cls, rows: KnownRows, n_clips: int, seconds: float) -> ExtractionSummary:
+        """Return the summary of the rows of `n_clips` clips."""
+        reasons = rows.count("reason")
+        del reasons[""]
+        return cls(n_clips, len(rows.new), rows.count("status"), reasons, seconds)
+
     @property
     def coverage(self) -> float:
         """Share of the clips with at least one modality's features; 1 for a shard without clips."""
@@ -110,12 +117,10 @@ def extract_split(
     names = shard.select(all_names)
     log_name_hints(names, split.videos, split.labels)
     folder = split.store.root
-    manifest, journal = folder / shard.manifest_name, (folder / shard.manifest_name).with_suffix(JOURNAL_SUFFIX)
+    manifest = folder / shard.manifest_name
+    journal = manifest.with_suffix(JOURNAL_SUFFIX)
     scratch = folder / ".scratch" / manifest.stem
     outputs = OutputPaths(split, all_names)
-    summary = ExtractionSummary(len(names))
-    rows = KnownRows()
-    seen: set[str] = set()
     try:
         prepare_folder(split, [manifest, journal] if shard.count > 1 else None, overwrite=overwrite)
         known = ManifestRows.empty() if overwrite else rows_within(read_rows(folder), config.max_frames)
@@ -131,23 +136,16 @@ def extract_split(
             ) as new_rows:
                 for name, row in new_rows:
                     rows.new[name] = row
-                    seen.add(name)
                     split.release(name)
         finally:
             # Workers may finish clips after the loop was interrupted; their rows are only in the journal.
-            written = read_manifest(journal)
-            unseen = written.where(np.array([name not in seen for name in written], bool))
-            rows.new |= unseen.where(outputs.whole(unseen))
+            rows.new |= outputs.unseen_rows(read_manifest(journal), rows.new)
             if missing:
                 write_manifest(manifest, names, rows.all())
             tidy(folder, scratch, journal, whole_manifest=shard.count == 1)
     except OSError as error:
         raise WorkError(f"the features cannot be written to {folder}: {error.strerror or error}") from error
-    summary.n_new = len(seen)
-    summary.seconds = time.monotonic() - started
-    summary.statuses, summary.reasons = rows.count("status"), rows.count("reason")
-    del summary.reasons[""]
-    return summary
+    return ExtractionSummary.of(rows, len(names), time.monotonic() - started)
 
 
 def rows_within(rows: ManifestRows, max_frames: int | None) -> ManifestRows:

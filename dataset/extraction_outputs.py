@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections import ChainMap, Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -73,6 +73,11 @@ class OutputPaths:
         failed = (rows.table["status"] == "failed").to_numpy()
         found = {name for name, is_whole in zip(rows.names, whole, strict=True) if is_whole}
         return KnownRows(rows.where(whole | failed)), [name for name in names if name not in found]
+
+    def unseen_rows(self, written: ManifestRows, seen: Collection[str]) -> ManifestRows:
+        """Return the rows of clips that are not in `seen` and whose files are complete."""
+        unseen = written.where(np.array([name not in seen for name in written], bool))
+        return unseen.where(self.whole(unseen))
 
     def whole(self, rows: ManifestRows) -> np.ndarray:
         """Return a (N,) bool mask of the rows that report success and whose files all exist."""
