@@ -40,6 +40,9 @@ from utils.files import DAMAGED_ARRAY, write_text_atomic
 
 Pair = tuple[str, str]
 
+ALIKE = ("same_visual", "same_audio")
+"""Checks of `find_near_duplicates`."""
+
 PAIRS_IN_METRICS = 100
 PAIRS_IN_MESSAGE = 3
 IN_PROCESS_BELOW = 1000
@@ -202,7 +205,7 @@ def near_duplicates(mine: FingerprintTable, theirs: FingerprintTable, cache: Pat
         alike = find_near_duplicates(mine.joined(theirs), side)
         found = {
             check: [(mine.names[first], theirs.names[second - len(mine)]) for first, second in pairs.tolist()]
-            for check, pairs in (("same_visual", alike.visual), ("same_audio", alike.audio))
+            for check, pairs in zip(ALIKE, (alike.visual, alike.audio), strict=True)
         }
         if cache is not None:
             write_text_atomic(cache, json.dumps({"key": key, "pairs": found}) + "\n")
@@ -210,11 +213,12 @@ def near_duplicates(mine: FingerprintTable, theirs: FingerprintTable, cache: Pat
 
 
 def read_duplicates(cache: Path | None, key: str) -> dict[str, list[Pair]] | None:
-    """Return the cached pairs, or `None` if there are none with this key."""
+    """Return the cached pairs; `None` if there are none with this key, or the cache is damaged."""
+    if cache is None:
+        return None
     try:
-        stored = json.loads(cache.read_text(encoding="utf-8")) if cache is not None else {}
-    except (OSError, ValueError, RecursionError):
+        stored = json.loads(cache.read_text(encoding="utf-8"))
+        pairs = {check: [(mine, theirs) for mine, theirs in stored["pairs"][check]] for check in ALIKE}
+        return pairs if stored["key"] == key else None
+    except (OSError, ValueError, RecursionError, LookupError, TypeError):
         return None
-    if not isinstance(stored, dict) or stored.get("key") != key:
-        return None
-    return {check: [(mine, theirs) for mine, theirs in pairs] for check, pairs in stored["pairs"].items()}

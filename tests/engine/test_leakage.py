@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from dataclasses import replace
@@ -82,8 +83,11 @@ def test_cached_pairs_are_used_until_a_fingerprint_changes(root):
     assert check_leakage(train, [val], tiny_config(root)).found["same_audio"] == []
     fewer = replace(val, labels=val.labels.iloc[1:])
     assert check_leakage(train, [fewer], tiny_config(root)).found == first.found
-    cache.write_text("{")
-    assert check_leakage(train, [val], tiny_config(root)) == first
+    whole = json.loads(cache.read_text())
+    damaged = [{**whole, "pairs": pairs} for pairs in (None, [], {}, {"same_visual": [], "same_audio": [["t0.mp4"]]})]
+    for content in ("{", "[]", "[" * 100_000, *map(json.dumps, damaged)):
+        cache.write_text(content)
+        assert check_leakage(train, [val], tiny_config(root)) == first
 
 
 def test_similar_frames_are_found_in_decoded_clips(root):
@@ -130,11 +134,15 @@ def test_run_reports_its_shared_clips(tmp_path):
 
 def test_constant_and_damaged_features_are_not_compared(tmp_path):
     root = write_root(tmp_path / "data")
-    blank = np.zeros((16, 16), np.float32)
-    for split in ("trainset", "valset"):
-        name = made_clips(1, split[0])[0].name
-        np.save(root / f"{split}_raw" / "video_feature" / f"{name}.npy", blank)
-        (root / f"{split}_raw" / "audio_feature" / f"{name}.jpg").write_bytes(b"no picture")
+    blank, none, archive = (io.BytesIO() for _ in range(3))
+    np.save(blank, np.zeros((16, 16), np.float32))
+    np.save(none, np.zeros((0, 16), np.float32))
+    np.savez(archive, np.eye(16))
     config = tiny_config(root)
-    train, val = tables(config)
-    assert check_leakage(train, [val], config).found == {"same_bytes": [], "same_visual": [], "same_audio": []}
+    for content in (blank, none, archive, io.BytesIO(b"no array")):
+        for split in ("trainset", "valset"):
+            name = made_clips(1, split[0])[0].name
+            (root / f"{split}_raw" / "video_feature" / f"{name}.npy").write_bytes(content.getvalue())
+            (root / f"{split}_raw" / "audio_feature" / f"{name}.jpg").write_bytes(b"no picture")
+        train, val = tables(config)
+        assert check_leakage(train, [val], config).found == {"same_bytes": [], "same_visual": [], "same_audio": []}

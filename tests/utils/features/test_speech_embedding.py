@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 
@@ -34,10 +36,23 @@ def test_embeddings_are_cached_by_encoder_version_and_waveform(tmp_path, monkeyp
     assert len(list(folder.iterdir())) == 4 and BandsEncoder.calls > calls
 
 
+def npy(array):
+    """Return the content of an `.npy` file."""
+    content = io.BytesIO()
+    np.save(content, array)
+    return content.getvalue()
+
+
 def test_a_damaged_or_unwritable_cache_is_ignored(tmp_path):
     first = embedding_of_pcm(PCM, 16_000, FAKE, tmp_path)
     (entry,) = tmp_path.iterdir()
-    for content in (b"", entry.read_bytes()[:-3], b"no array"):
+    infinite, whole = first.copy(), npy(first)
+    infinite[0, 0] = np.inf
+    archive = io.BytesIO()
+    np.savez(archive, first)
+    deep = whole.replace(b"(2, 6)", b"(" * 6)
+    others = [npy(array) for array in (infinite, first[:, :-1], first.astype(np.float64), np.float32(1))]
+    for content in (b"", whole[:-3], b"no array", archive.getvalue(), deep, *others):
         entry.write_bytes(content)
         np.testing.assert_array_equal(embedding_of_pcm(PCM, 16_000, FAKE, tmp_path), first)
     file = tmp_path / "file"
