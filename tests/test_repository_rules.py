@@ -79,8 +79,9 @@ def test_no_tracked_file_is_large():
 
 
 def test_no_data_or_run_folder_is_tracked():
-    shipped = ("README.md", "default.pth", "default.onnx", "default.json", "face_detector.onnx", "lip_sync.npz")
-    allowed = {"data/.gitkeep", "checkpoint/.gitkeep", *(f"checkpoint/{name}" for name in shipped)}
+    shipped = {"README.md", "default.pth", "default.onnx", "default.json", "lip_sync.npz"}
+    shipped |= {"face_detector.onnx", "small_face_detector.onnx"}
+    allowed = {"data/.gitkeep", "checkpoint/.gitkeep"} | {f"checkpoint/{name}" for name in shipped}
     names = {path.relative_to(REPOSITORY).as_posix() for path in tracked_files()}
     assert {name for name in names if name.startswith(("data/", "checkpoint/"))} <= allowed
 

@@ -14,6 +14,7 @@ from utils.features.encoders.base import (
     one_torch_thread,
 )
 from utils.features.spectra import mel_filterbank, stft
+from utils.onnx_session import single_threaded_session
 from utils.packages import package_folder
 
 PCM_SCALE = 32767.0
@@ -23,7 +24,7 @@ PCM_SCALE = 32767.0
 class GoogleSpeechEmbedding(SpeechEncoder):
     """Google's speech embedding (Lin et al., 2020) in ONNX format: D = 96, every 80 ms, from about 0.78 s of audio."""
 
-    needs = {"openwakeword": "openwakeword==0.4.0", "onnxruntime": "onnxruntime"}
+    needs = {"openwakeword": "openwakeword==0.4.0"}
     shortest_s = 0.8
     size = 96
 
@@ -32,15 +33,8 @@ class GoogleSpeechEmbedding(SpeechEncoder):
 
     def load(self) -> Any:
         """Load the two networks: waveform to mel spectra, and mel spectra to embeddings."""
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
         folder = package_folder("openwakeword") / "resources" / "models"
-        return [
-            onnxruntime.InferenceSession(str(folder / file), options, providers=["CPUExecutionProvider"])
-            for file in ("melspectrogram.onnx", "embedding_model.onnx")
-        ]
+        return [single_threaded_session(folder / file) for file in ("melspectrogram.onnx", "embedding_model.onnx")]
 
     def run(self, model: Any, waveform: np.ndarray) -> np.ndarray:
         """Compute the embeddings. The mel network expects 16-bit range; the embedding network expects mel / 10 + 2."""

@@ -143,7 +143,7 @@ class FaceTracker:
             self.cuts_s.append(time_s)
             detect = True
         if detect:
-            found = shared_detector()(frame)
+            found = shared_detector()(frame, least_side_px=self._least_side())
             self.n_detections += 1
             pick = self._follow_main(found, number)
             if self._wants_others:
@@ -156,6 +156,12 @@ class FaceTracker:
         self._end_main()
         for track in list(self.others):
             self._end_other(track)
+
+    def _least_side(self) -> float:
+        """Return the side in px below which a face of the next frame would not be tracked."""
+        if self.main is None or self.main.misses:
+            return 0.0
+        return LEAST_OTHER_SIDE * side_of(self.main.box)
 
     def _follow_main(self, found: Detections, number: int) -> int | None:
         pick = most_prominent(found, self.main.box if self.main else None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -9,6 +10,7 @@ from tests.support import head_frames
 from utils.errors import UsageError
 from utils.features.face import detector
 from utils.features.face.detector import (
+    COARSE_FROM_PX,
     SIDE_PX,
     FaceDetector,
     anchors,
@@ -57,17 +59,46 @@ def test_the_same_frame_gives_the_same_faces() -> None:
     np.testing.assert_array_equal(first.landmarks, second.landmarks)
 
 
-def test_missing_weights_are_reported(monkeypatch, tmp_path) -> None:
-    monkeypatch.setattr(detector, "WEIGHTS", tmp_path / "face_detector.onnx")
+@pytest.mark.parametrize("side", [150, 220])
+def test_a_large_face_is_found_equally_without_the_finest_grid(side: int) -> None:
+    frame = with_heads(side)
+    everything = shared_detector()(frame)
+    assert len(everything) == 1
+    assert (everything.boxes[0, 2:] - everything.boxes[0, :2]).min() > COARSE_FROM_PX
+    large = shared_detector()(frame, least_side_px=COARSE_FROM_PX)
+    np.testing.assert_array_equal(large.landmarks, everything.landmarks)
+    np.testing.assert_array_equal(large.boxes, everything.boxes)
+
+
+def test_small_faces_are_left_out_where_they_are_of_no_interest() -> None:
+    frame = with_heads(170, 80)
+    assert len(shared_detector()(frame)) == 2
+    assert len(shared_detector()(frame, least_side_px=COARSE_FROM_PX - 1)) == 2
+    assert len(shared_detector()(frame, least_side_px=COARSE_FROM_PX)) == 1
+
+
+def with_heads(*sides: int) -> np.ndarray:
+    """Return a frame of the size of the canvas with heads of these sides in px in a row. Faces are two fifths as wide."""
+    frame = np.full((SIDE_PX, SIDE_PX, 3), 90, np.uint8)
+    left = 10
+    for side in sides:
+        frame[90 : 90 + side, left : left + side] = cv2.resize(head_frames(0, 2)[0], (side, side))
+        left += side + 40
+    return frame
+
+
+@pytest.mark.parametrize("weights", ["COARSE_WEIGHTS", "FINE_WEIGHTS"])
+def test_missing_weights_are_reported(weights: str, monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(detector, weights, tmp_path / "face_detector.onnx")
     with pytest.raises(UsageError, match="face_detector.onnx is missing"):
         FaceDetector()
 
 
 def test_anchors_cover_the_canvas_cell_by_cell() -> None:
-    grid = anchors()
-    assert grid.shape == (2 * (40**2 + 20**2 + 10**2), 3)
-    np.testing.assert_array_equal(grid[:3], [[4, 4, 16], [4, 4, 32], [12, 4, 16]])
-    assert grid[:, :2].max() < SIDE_PX
+    grids = anchors()
+    assert [grid.shape for grid in grids] == [(2 * cells**2, 3) for cells in (40, 20, 10)]
+    np.testing.assert_array_equal(grids[0][:3], [[4, 4, 16], [4, 4, 32], [12, 4, 16]])
+    assert max(grid[:, :2].max() for grid in grids) < SIDE_PX
 
 
 def test_highest_score_is_kept_among_overlapping_boxes() -> None:

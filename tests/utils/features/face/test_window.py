@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 
 from tests.support import head_frames, write_head
+from utils.features.face import tracker
 from utils.features.face import window as window_module
 from utils.features.face.crops import FaceCrops
+from utils.features.face.detector import Detections, shared_detector
+from utils.features.face.tracker import LEAST_OTHER_SIDE, side_of
 from utils.features.face.window import FaceWindow, clip_faces
 from utils.media.decode import StreamFacts
 from utils.media.display import DisplayGeometry
@@ -157,6 +160,31 @@ def test_a_face_that_jumps_away_is_another_span() -> None:
     right[:, 16:144, 272:] = head_frames(1, 46)
     face = followed(np.concatenate([left, right]))
     assert face.times_s[-1] == pytest.approx(76 / 25) and 30 <= len(face.crops) <= 46
+
+
+def test_a_small_face_is_found_after_a_large_one_has_left() -> None:
+    large, small = np.full((21, 256, 256, 3), 90, np.uint8), np.full((60, 256, 256, 3), 90, np.uint8)
+    large[:] = head_frames(0, 21).repeat(2, axis=1).repeat(2, axis=2)
+    small[:, 170:234, 180:244] = head_frames(1, 60)[:, ::2, ::2]
+    face = followed(np.concatenate([large, small]))
+    assert face.eye_px < 12 and len(face.crops) > 40
+
+
+def test_the_finest_grid_is_needed_only_while_no_large_face_is_in_view(monkeypatch) -> None:
+    sizes: list[float] = []
+    detect = shared_detector()
+
+    def spy(frame: np.ndarray, *, least_side_px: float) -> Detections:
+        sizes.append(least_side_px)
+        return detect(frame, least_side_px=least_side_px)
+
+    monkeypatch.setattr(tracker, "shared_detector", lambda: spy)
+    head = head_frames(0, 40)
+    track = fed(in_scene(np.concatenate([head[:14], empty(8), head[22:]]))).track()
+    assert track is not None
+    sides = [LEAST_OTHER_SIDE * side_of(box) for box in track.boxes]
+    # One entry per detection, every five frames: the third is the last before the face is missed in two frames.
+    np.testing.assert_allclose(sizes, [0.0, *sides[:3], 0.0, 0.0, *sides[3:-1]], rtol=1e-6)
 
 
 @pytest.mark.parametrize("frames", [empty(12), empty(12, 1), np.zeros((3, 2, 700, 3), np.uint8), head_frames(0, 2)[:1]])
