@@ -87,7 +87,9 @@ class OnnxScorer:
             )
         except Exception as error:  # onnxruntime raises its own kinds of exceptions
             raise UsageError(f"{path} cannot be loaded: {summary(error)}") from None
-        exported = self._session.get_modelmeta().custom_metadata_map.get(MODEL_KEY, "unknown")
+        exported = self._session.get_modelmeta().custom_metadata_map.get(MODEL_KEY)
+        if exported is None:
+            raise UsageError(f"{path} does not name its model; export the checkpoint again with utils/export_onnx.py")
         if exported != model:
             raise UsageError(f"{path} does not fit its description: its model is {exported[:40]!r}, not {model[:40]!r}")
         self._check_signature(specs)

@@ -225,7 +225,7 @@ def test_description_of_another_model_is_refused(copy):
     ):
         Detector.load(copy)
     rewrite(copy, lambda model: model.ClearField("metadata_props"))
-    with pytest.raises(UsageError, match="its model is 'unknown', not 'mel_baseline'"):
+    with pytest.raises(UsageError, match="does not name its model; export the checkpoint again"):
         Detector.load(copy)
 
 
