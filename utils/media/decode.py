@@ -17,6 +17,7 @@ from utils.media.limits import limited
 from utils.media.mono import AudioBlock, MonoMixer
 from utils.media.streams import (
     audio_stream,
+    audio_track,
     count_frames,
     declared_end_s,
     declared_video_s,
@@ -168,7 +169,9 @@ class ClipStream:
         """Decode the first of these audio tracks that has samples. Each needs a pass over the file."""
         for index in tracks:
             with open_clip(self.path) as container:
-                stream = container.streams[index]
+                stream = audio_track(container, index)
+                if stream is None:  # the file has been replaced since the track was found
+                    continue
                 _decode_in_this_thread(stream)
                 yield from self._decode(container, [stream], VideoReformatter())
             if self.facts.n_samples:

@@ -93,6 +93,12 @@ def other_audio_tracks(container: av.container.InputContainer, main: AudioStream
     return [stream.index for stream in _decodable_streams(container, "audio") if stream.index != main.index]
 
 
+def audio_track(container: av.container.InputContainer, index: int) -> AudioStream | None:
+    """Return the decodable audio stream with an index, or `None` if there is none."""
+    streams = _decodable_streams(container, "audio")
+    return cast(AudioStream | None, next((stream for stream in streams if stream.index == index), None))
+
+
 def _main_stream(container: av.container.InputContainer, kind: Literal["audio", "video"]) -> av.stream.Stream | None:
     candidates = _decodable_streams(container, kind)
     best = container.streams.best(kind)

@@ -81,11 +81,10 @@ def test_track_without_a_decoder_is_skipped(media, tmp_path: Path) -> None:
     assert any("no decoder" in note for note in stream.facts.notes)
 
 
-def test_next_audio_track_is_used_if_the_main_one_has_no_sample(media, tmp_path: Path) -> None:
-    path = media.clip(tmp_path / "a.mkv", 6.0, audio_codec="aac", sample_rate_hz=48_000)
-    both = tmp_path / "both.mkv"
+def with_garbage_track(path: Path, target: Path) -> Path:
+    """Copy a clip, with a main audio track that cannot be decoded before its own one, which has the index 2."""
     n_garbage = 0
-    with av.open(str(path)) as before, av.open(str(both), "w") as after:
+    with av.open(str(path)) as before, av.open(str(target), "w") as after:
         pictures, garbage, sound = (
             after.add_stream_from_template(stream)
             for stream in (before.streams.video[0], before.streams.audio[0], before.streams.audio[0])
@@ -103,6 +102,12 @@ def test_next_audio_track_is_used_if_the_main_one_has_no_sample(media, tmp_path:
                 copy.is_keyframe = packet.is_keyframe
                 after.mux(copy)
     assert n_garbage > MAX_DECODE_ERRORS
+    return target
+
+
+def test_next_audio_track_is_used_if_the_main_one_has_no_sample(media, tmp_path: Path) -> None:
+    path = media.clip(tmp_path / "a.mkv", 6.0, audio_codec="aac", sample_rate_hz=48_000)
+    both = with_garbage_track(path, tmp_path / "both.mkv")
     stream = ClipStream(both)
     items = list(stream)
     n_frames = sum(isinstance(item, np.ndarray) for item in items)
@@ -113,6 +118,16 @@ def test_next_audio_track_is_used_if_the_main_one_has_no_sample(media, tmp_path:
     )
     np.testing.assert_array_equal(found, expected)
     assert any("audio track 2 is used" in note for note in stream.facts.notes)
+
+
+def test_clip_replaced_by_one_without_its_second_track_has_no_audio(media, tmp_path: Path) -> None:
+    path = media.clip(tmp_path / "a.mkv", 6.0, audio_codec="aac", sample_rate_hz=48_000)
+    both = with_garbage_track(path, tmp_path / "both.mkv")
+    stream = ClipStream(both)
+    items = iter(stream)
+    next(items)
+    path.replace(both)
+    assert all(isinstance(item, np.ndarray) for item in items) and not stream.facts.n_samples
 
 
 def test_audio_is_complete_if_the_sample_rate_changes(tmp_path: Path) -> None:
