@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +24,11 @@ from engine.experiments import (
     markdown_table,
     plan_experiments,
     run_experiments,
+    runs,
 )
 from engine.experiments.plan import Experiment
-from engine.experiments.runs import FinishedRun
-from tests.support import LABEL_FILES, tiny_model, tiny_settings, write_root
+from engine.experiments.runs import FinishedRun, run_or_reuse
+from tests.support import LABEL_FILES, REPOSITORY, tiny_model, tiny_settings, write_root
 from utils.errors import UsageError
 from utils.metrics import delong_test, roc_auc
 
@@ -120,6 +124,34 @@ def test_killed_run_resumes_from_its_last_epoch(root, tmp_path, monkeypatch):
     assert (unfinished.parent / "history.jsonl").read_text() == history and len(history.splitlines()) == 2
     trained_s = sum(json.loads(line)["seconds"] for line in history.splitlines())
     assert outcome.runs[0].seconds >= round(trained_s, 1)
+
+
+HOLD_LOCK_THEN_FINISH = """
+import sys, time
+from pathlib import Path
+from utils.files import locked
+place = Path(sys.argv[1])
+with locked(place):
+    print("locked", flush=True)
+    time.sleep(2)
+    (place / "hidden.json").rename(place / "experiment.json")
+"""
+
+
+def test_run_of_a_killed_command_that_trains_on_is_awaited_and_reused(root, tmp_path, monkeypatch):
+    (experiment,) = plan_experiments([write_config(tmp_path, "small", root)])
+    place = experiment.folder(tmp_path / "runs", 0)
+    mine = finished(place / "run", [0.0] * 4 + [1.0] * 4)
+    record = asdict(mine) | {"folder": "run"}
+    (place / "hidden.json").write_text(json.dumps(record), encoding="utf-8")
+    other = subprocess.Popen(
+        [sys.executable, "-c", HOLD_LOCK_THEN_FINISH, str(place)], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
+    )
+    with other:
+        assert other.stdout is not None and other.stdout.readline() == "locked\n"
+        monkeypatch.setattr(runs, "run", lambda *_: pytest.fail("two processes train in one folder"))
+        assert run_or_reuse(experiment, 0, tmp_path / "runs") == mine
+    assert other.returncode == 0
 
 
 def test_grouped_folds_give_out_of_fold_figures(root, tmp_path):
