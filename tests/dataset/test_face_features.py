@@ -185,7 +185,7 @@ def test_store_with_faces_and_a_larger_k_is_accepted(root: Path) -> None:
 
 
 def test_missing_weights_are_reported_before_decoding(root: Path, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(detector, "WEIGHTS", tmp_path / "gone.onnx")
+    monkeypatch.setattr(detector, "COARSE_WEIGHTS", tmp_path / "gone.onnx")
     with pytest.raises(UsageError, match="gone.onnx"):
         extract(root)
     with pytest.raises(UsageError, match="gone.onnx"):
