@@ -1,4 +1,4 @@
-"""The page in headless Chromium, at the width of a desktop and of a phone: scoring, errors, a batch, and no other requests."""
+"""The page in headless Chromium, on a desktop and a phone: scoring, recordings, errors, a batch, and no other requests."""
 
 from __future__ import annotations
 
@@ -76,9 +76,16 @@ class Visitor:
         self.find(f"{box} .file-preview")
 
     def press(self, name: str) -> None:
-        """Press the displayed button with a label, by keyboard."""
-        buttons = self.driver.find_elements("css selector", "button")
-        (button,) = [button for button in buttons if button.text.strip() == name and button.is_displayed()]
+        """Press the button with a label by keyboard, once it is displayed."""
+        end = time.monotonic() + WAIT_S
+        while True:
+            buttons = self.driver.find_elements("css selector", "button")
+            named = [button for button in buttons if button.text.strip() == name and button.is_displayed()]
+            if named:
+                break
+            assert time.monotonic() < end, f"the button {name!r} did not appear"
+            time.sleep(0.05)
+        (button,) = named
         button.send_keys("\n")
 
     def requests(self) -> list[str]:
@@ -94,7 +101,9 @@ def visitor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visitor]:
     downloads = tmp_path_factory.mktemp("downloads")
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or CHROMIUM
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+    # Chromium shows a moving figure in place of a camera and beeps in place of a microphone, without asking for permission.
+    recording = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")
+    for flag in (*FLAGS, *recording, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
@@ -168,6 +177,26 @@ def test_visitor_scores_a_batch(visitor, web_page, clips):
         rows = list(csv.DictReader(stream))
     assert [row["verdict"] for row in rows] == ["inconclusive", "inconclusive", "unscored"]
     check_page(visitor, web_page.url, 390)
+
+
+@pytest.mark.parametrize(
+    ("device", "uploaded", "facts"),
+    [("Camera", "video[src]", "sample.webm"), ("Microphone", "#waveform", "The clip has no video.")],
+)
+def test_visitor_scores_a_recording(visitor, web_page, device, uploaded, facts):
+    visitor.open(web_page.url, 1280)
+    visitor.press(device)
+    if device == "Camera":
+        visitor.press("Click to Access Webcam")
+    visitor.press("Record")
+    time.sleep(2)  # of recording
+    visitor.press("Stop")
+    visitor.find(uploaded)
+    visitor.press("Score this recording")
+    result = visitor.find(".ffdv-result").text
+    assert "Inconclusive" in result and facts in result
+    assert not web_page.stored_clips(), "the recording is deleted after scoring"
+    check_page(visitor, web_page.url, 1280)
 
 
 def test_missing_clip_and_example(visitor, web_page):
