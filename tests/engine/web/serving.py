@@ -31,7 +31,8 @@ class Served:
 
     def stored_clips(self) -> list[Path]:
         """Return the clips that are stored, apart from the examples."""
-        return [path for root in (self.folder.uploads, self.folder.jobs) for path in root.rglob("*.mp4")]
+        files = (path for root in (self.folder.uploads, self.folder.jobs) for path in root.rglob("*"))
+        return [path for path in files if path.suffix in (".mp4", ".webm", ".wav")]
 
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, bytes]:
         """Send one request on its own connection; return status and body."""
