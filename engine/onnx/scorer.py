@@ -15,6 +15,7 @@ from engine.onnx.graph import GraphError, check_graph
 from engine.scoring import FLIPS, ClipTerms
 from utils.errors import UsageError
 from utils.features.base import ArraySpec, MaskedArray
+from utils.onnx_session import FATAL_ONLY
 
 USABLE, TERMS, MASKED = "usable", "terms", "masked"
 """Outputs of a graph: (1,) bool, whether the clip can be scored; (T, 1) float32, its terms; (T, 1) bool, where they abstain."""
@@ -23,7 +24,6 @@ MODEL_KEY = "multi_ffdv_model"
 """Metadata of a graph: the name of the model that was exported."""
 
 ONNX_TYPES = {"float32": "tensor(float)", "uint8": "tensor(uint8)", "bool": "tensor(bool)"}
-FATAL_ONLY = 4
 
 
 def mask_name(array: str) -> str:

@@ -6,7 +6,6 @@ of its own, and is left out where small faces are of no interest, as beside a la
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -29,12 +28,12 @@ COARSE_FROM_PX = 48
 """Faces with this side in the canvas or a larger one are found by the two coarse grids: it lies above the mean of the largest
 fine and the smallest coarse anchor (45 px)."""
 
-# These values are fixed by the weights: three anchor grids with two squares per cell, from fine to coarse; the channels per
-# square in the order of the outputs; and the units of the offsets.
+# These values are fixed by the weights: three anchor grids with two squares per cell, from fine to coarse; the units of the
+# offsets; and the last columns of scores (2 per square) and boxes (4 per square), which landmarks (10 per square) follow.
 STRIDES_PX = (8, 16, 32)
 ANCHORS_PX = ((16, 32), (64, 128), (256, 512))
-CHANNELS = {"scores": 2, "boxes": 4, "landmarks": 10}
 CENTRE_UNIT, SIZE_UNIT = 0.1, 0.2
+COLUMN_ENDS = (4, 12)
 MEAN_BGR = (104.0, 117.0, 127.0)
 
 
@@ -80,7 +79,6 @@ class FaceDetector:
         """
         require_weights()
         self._coarse, self._fine = single_threaded_session(COARSE_WEIGHTS), single_threaded_session(FINE_WEIGHTS)
-        self._maps = [node.name for node in self._fine.get_inputs()]
         self._anchors = anchors()
 
     def __call__(self, frame: np.ndarray, *, least_side_px: float = 0.0) -> Detections:
@@ -98,40 +96,31 @@ class FaceDetector:
         how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         canvas[: size[1], : size[0]] = cv2.resize(smaller, size, interpolation=how)
         scale *= taken
-        grids = self._run(canvas, fine=least_side_px * scale < COARSE_FROM_PX)
-        found = decode(grids, self._anchors[-len(grids) :])
+        found = self._decode(self._run(canvas, fine=least_side_px * scale < COARSE_FROM_PX))
         return Detections(found.boxes / np.float32(scale), found.scores, found.landmarks / np.float32(scale))
 
-    def _run(self, canvas: np.ndarray, *, fine: bool) -> list[np.ndarray]:
-        """Return the outputs (cells, 32) float32 of the anchor grids, from fine to coarse, for an RGB canvas."""
+    def _run(self, canvas: np.ndarray, *, fine: bool) -> np.ndarray:
+        """Return the outputs (cells, 32) float32 of the coarse anchor grids, after those of the fine one, for an RGB canvas."""
         image = cv2.dnn.blobFromImage(canvas, 1.0, (SIDE_PX, SIDE_PX), MEAN_BGR, swapRB=True)
-        *outputs, stage, merged = self._coarse.run(None, {"image": image})
+        *grids, stage1, merged = self._coarse.run(None, {"image": image})
         if fine:
-            outputs = self._fine.run(None, dict(zip(self._maps, (stage, merged), strict=True))) + outputs
-        return [output[0].reshape(len(output[0]), -1).T for output in outputs]
+            grids = self._fine.run(None, {"stage1": stage1, "merged": merged}) + grids
+        return np.concatenate([grid[0].reshape(grid.shape[1], -1).T for grid in grids])
 
-
-def decode(grids: Sequence[np.ndarray], anchors: Sequence[np.ndarray]) -> Detections:
-    """Decode the outputs of anchor grids to the faces in px of the canvas.
-
-    Args:
-        grids: per grid (cells, 32) float32: scores, boxes and landmarks of both squares of a cell, see `CHANNELS`.
-        anchors: per grid (2 * cells, 3), see `anchors`.
-    """
-    ends = np.cumsum([2 * count for count in CHANNELS.values()])[:-1]
-    parts = [[part.reshape(2 * len(grid), -1) for part in np.split(grid, ends, axis=1)] for grid in grids]
-    logits, offsets, points = (np.concatenate(part) for part in zip(*parts, strict=True))
-    scores = 1 / (1 + np.exp(logits[:, 0] - logits[:, 1]))
-    likely = np.flatnonzero(scores > MIN_SCORE)
-    scores, offsets, points = scores[likely], offsets[likely], points[likely]
-    anchor = np.concatenate(anchors)[likely]
-    centre, side = anchor[:, :2], anchor[:, 2:]
-    middle = centre + side * offsets[:, :2] * CENTRE_UNIT
-    size = side * np.exp(offsets[:, 2:] * SIZE_UNIT)
-    boxes = np.concatenate([middle - size / 2, middle + size / 2], axis=1)
-    marks = centre[:, None] + side[:, None] * points.reshape(-1, 5, 2) * CENTRE_UNIT
-    kept = suppress_overlaps(boxes, scores)
-    return Detections(boxes[kept], scores[kept], marks[kept])
+    def _decode(self, outputs: np.ndarray) -> Detections:
+        """Decode the outputs (cells, 32) of the last grids to the faces in px of the canvas."""
+        anchor = self._anchors[-2 * len(outputs) :]
+        logits, offsets, points = (part.reshape(len(anchor), -1) for part in np.split(outputs, COLUMN_ENDS, axis=1))
+        scores = 1 / (1 + np.exp(logits[:, 0] - logits[:, 1]))
+        likely = np.flatnonzero(scores > MIN_SCORE)
+        scores, offsets, points, anchor = scores[likely], offsets[likely], points[likely], anchor[likely]
+        centre, side = anchor[:, :2], anchor[:, 2:]
+        middle = centre + side * offsets[:, :2] * CENTRE_UNIT
+        size = side * np.exp(offsets[:, 2:] * SIZE_UNIT)
+        boxes = np.concatenate([middle - size / 2, middle + size / 2], axis=1)
+        marks = centre[:, None] + side[:, None] * points.reshape(-1, 5, 2) * CENTRE_UNIT
+        kept = suppress_overlaps(boxes, scores)
+        return Detections(boxes[kept], scores[kept], marks[kept])
 
 
 @cache
@@ -140,17 +129,14 @@ def shared_detector() -> FaceDetector:
     return FaceDetector()
 
 
-def anchors() -> list[np.ndarray]:
-    """Return the anchors of each grid, from fine to coarse: (2 * cells, 3) float32 px as centre x, centre y and side.
-
-    They are listed row by row, both squares of a cell in sequence.
-    """
+def anchors() -> np.ndarray:
+    """Return the anchors (A, 3) float32 px as centre x, centre y and side, row by row, both squares of a cell in sequence."""
     grids = []
     for stride, sides in zip(STRIDES_PX, ANCHORS_PX, strict=True):
         steps = (np.arange(-(-SIDE_PX // stride)) + 0.5) * stride
         y, x, side = np.meshgrid(steps, steps, sides, indexing="ij")
-        grids.append(np.stack([x, y, side], axis=-1).reshape(-1, 3).astype(np.float32))
-    return grids
+        grids.append(np.stack([x, y, side], axis=-1).reshape(-1, 3))
+    return np.concatenate(grids).astype(np.float32)
 
 
 def suppress_overlaps(boxes: np.ndarray, scores: np.ndarray) -> list[int]:

@@ -95,10 +95,10 @@ def test_missing_weights_are_reported(weights: str, monkeypatch, tmp_path) -> No
 
 
 def test_anchors_cover_the_canvas_cell_by_cell() -> None:
-    grids = anchors()
-    assert [grid.shape for grid in grids] == [(2 * cells**2, 3) for cells in (40, 20, 10)]
-    np.testing.assert_array_equal(grids[0][:3], [[4, 4, 16], [4, 4, 32], [12, 4, 16]])
-    assert max(grid[:, :2].max() for grid in grids) < SIDE_PX
+    grid = anchors()
+    assert grid.shape == (2 * (40**2 + 20**2 + 10**2), 3)
+    np.testing.assert_array_equal(grid[:3], [[4, 4, 16], [4, 4, 32], [12, 4, 16]])
+    assert grid[:, :2].max() < SIDE_PX
 
 
 def test_highest_score_is_kept_among_overlapping_boxes() -> None:
